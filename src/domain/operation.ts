@@ -1,0 +1,105 @@
+import type { AccountId, OperationId, TenantId } from './ids.ts'
+import type { JsonObject } from './json.ts'
+import type { Instant } from './time.ts'
+
+export type OperationKind =
+  | 'issue'
+  | 'rotate'
+  | 'revoke'
+  | 'disable'
+  | 'enable'
+  | 'retire'
+  | 'leave'
+  | 'delete'
+
+export type OperationStatus =
+  | 'queued'
+  | 'running'
+  | 'waiting'
+  | 'succeeded'
+  | 'failed'
+  | 'needsOperator'
+  | 'cancelled'
+
+export const openStatuses: readonly OperationStatus[] = [
+  'queued',
+  'running',
+  'waiting',
+  'needsOperator',
+]
+
+export type StepName =
+  | 'ensure-account'
+  | 'issue-and-deliver'
+  | 'verify'
+  | 'overlap'
+  | 'disable-old'
+  | 'soak'
+  | 'revoke-old'
+  | 'shut-off'
+  | 'disable-keys'
+  | 'prove-dead'
+  | 'settle'
+  | 'delete-keys'
+  | 'delete-principals'
+  | 'turn-on'
+  | 'fan-out'
+
+export type SubjectType = 'person' | 'account' | 'credential'
+
+export interface Failure {
+  /** A stable word, e.g. `preempted`, `foreignKey`, `revokeBlocked`, `throttled`. */
+  readonly code: string
+  /** What happened and what to decide, in one sentence for an operator. Never a secret. */
+  readonly message: string
+}
+
+export type ActorType = 'client' | 'system' | 'sweep' | 'cli'
+
+export interface Actor {
+  readonly type: ActorType
+  readonly id: string
+  readonly name: string
+}
+
+/** One durable piece of work: a frozen list of steps and a cursor. Waits are `runAt`, never timers. */
+export interface Operation {
+  readonly tenant: TenantId
+  readonly id: OperationId
+  readonly kind: OperationKind
+  readonly subjectType: SubjectType
+  readonly subject: string
+  /** The account it concerns, so that disabling one pre-empts all that runs below it; null for people. */
+  readonly account: AccountId | null
+  readonly provider: string | null
+  readonly steps: readonly StepName[]
+  readonly cursor: number
+  readonly attempt: number
+  readonly status: OperationStatus
+  readonly runAt: Instant
+  readonly leaseWorker: string | null
+  readonly leaseUntil: Instant | null
+  /** +1 per claim and per pre-emption; every later write must match it. */
+  readonly fence: number
+  /** What steps leave for later steps and for recovery. Never a secret. */
+  readonly memo: JsonObject
+  readonly actor: Actor
+  /** The id of the event that caused it: one leave, one cause, many operations. */
+  readonly cause: string
+  readonly failure: Failure | null
+  readonly createdAt: Instant
+  readonly updatedAt: Instant
+  readonly finishedAt: Instant | null
+}
+
+/** Higher pre-empts lower on the same account; a revoking kind always wins over a minting kind. */
+export const operationRank: Readonly<Record<OperationKind, number>> = {
+  issue: 1,
+  rotate: 1,
+  enable: 2,
+  revoke: 3,
+  disable: 4,
+  delete: 5,
+  retire: 6,
+  leave: 0,
+}

@@ -1,0 +1,53 @@
+import type { ClientId, PersonId, TenantId } from './ids.ts'
+import type { JsonObject } from './json.ts'
+import type { Instant } from './time.ts'
+
+export interface OwnerRef {
+  readonly type: 'User' | 'Group'
+  readonly id: string
+}
+
+/** A person from a directory. Active or left; leaving is a fact with a time and a cause. */
+export interface Person {
+  readonly tenant: TenantId
+  readonly id: PersonId
+  readonly directory: string
+  /** The SCIM client that created it; `externalId` is scoped to it (RFC 7643 §3.1). */
+  readonly client: ClientId
+  readonly userName: string
+  readonly externalId: string | null
+  readonly active: boolean
+  readonly leftAt: Instant | null
+  /** The operation that handles the leaving; one leave is one cause. */
+  readonly leftCause: string | null
+  /** Set by DELETE: gone from SCIM, kept as the answer to "who owned this". */
+  readonly deletedAt: Instant | null
+  /** The SCIM attributes of the person, `schemas` included, without `id`, `meta` and `active`. */
+  readonly attributes: JsonObject
+  readonly createdAt: Instant
+  readonly updatedAt: Instant
+  readonly version: number
+}
+
+/** What a decision needs to know of an owner; a missing row counts as gone. */
+export interface OwnerState {
+  readonly ref: OwnerRef
+  readonly active: boolean
+  readonly leftAt: Instant | null
+  readonly displayName: string | null
+  readonly manager: string | null
+}
+
+export function ownerStateOf(person: Person): OwnerState {
+  const enterprise = person.attributes[
+    'urn:ietf:params:scim:schemas:extension:enterprise:2.0:User'
+  ] as { manager?: { value?: string } } | undefined
+  const displayName = person.attributes['displayName']
+  return {
+    ref: { type: 'User', id: person.id },
+    active: person.active && person.deletedAt === null,
+    leftAt: person.leftAt,
+    displayName: typeof displayName === 'string' ? displayName : person.userName,
+    manager: enterprise?.manager?.value ?? null,
+  }
+}

@@ -1,0 +1,257 @@
+import type { AccountId, CredentialId, OperationId, TenantId } from '../domain/ids.ts'
+import type { CredentialKind } from '../domain/credential.ts'
+import type { Secret } from '../domain/secret.ts'
+import type { Clock, Instant, Seconds } from '../domain/time.ts'
+
+/** What one kind of credential can do at one provider. The engine plans by these, never by name. */
+export interface KindCapabilities {
+  /** Keys a principal may hold at once, switched-off ones included; null = no limit. */
+  readonly maxLive: number | null
+  /** `disable` is reversible by `enable`. False: `disable` is unsupported and `revoke` is the only way. */
+  readonly canDisable: boolean
+  readonly canRescope: boolean
+  /** `probe` really tries the secret. False: it answers `untestable` and death is proven by `list`. */
+  readonly canProbe: boolean
+  readonly reportsLastUsed: boolean
+  /**
+   * `server`: the provider makes the secret and shows it once, so mint, then store.
+   * `client`: we make it (`prepare`), store it first, then register the public part (`issue`).
+   * `none`: nothing is minted.
+   */
+  readonly mint: 'server' | 'client' | 'none'
+  /** How long a listing may lag behind a write; absence is no evidence before that. */
+  readonly settle: Seconds
+  /** A key counts as working, or dead, after `count` equal answers spaced by `every`. */
+  readonly probe: { readonly count: number; readonly every: Seconds }
+}
+
+export type Capabilities = Readonly<Partial<Record<CredentialKind, KindCapabilities>>>
+
+export interface Call {
+  /** A UUID, stable for one attempt of one step: use it as the provider's idempotency token. */
+  readonly key: string
+  readonly signal: AbortSignal
+  /** Ask just before a send that mints: false means a newer claim or a revocation took over. */
+  readonly fence: () => Promise<boolean>
+}
+
+export interface WantedPrincipal {
+  readonly tenant: TenantId
+  readonly account: AccountId
+  readonly userName: string
+  readonly operation: OperationId
+}
+
+export interface WantedCredential {
+  readonly tenant: TenantId
+  readonly account: AccountId
+  readonly credential: CredentialId
+  readonly kind: CredentialKind
+  readonly generation: number
+  readonly scopes: readonly string[]
+  readonly expiresAt: Instant
+  readonly operation: OperationId
+  /** For `mint: 'client'`: what `prepare` returned, possibly in an earlier process. */
+  readonly publicPart: string | null
+}
+
+export interface Prepared {
+  readonly secret: Secret
+  /** What `issue` needs later; stored in the journal, so never secret. */
+  readonly publicPart: string
+  readonly fingerprint: string
+}
+
+export interface Issued {
+  readonly keyId: string
+  /** The bytes to deliver (contract §3: bare token, access-key JSON, PEM); null when made by `prepare`. */
+  readonly secret: Secret | null
+  readonly fingerprint: string
+  /** When the provider itself ends it; null = never by itself. */
+  readonly expiresAt: Instant | null
+}
+
+export interface EnsuredPrincipal {
+  /** Opaque to the engine: all that later calls need to find the principal again, by immutable id. */
+  readonly external: string
+  /** False when it was there before Custody: strays on it may be someone else's. */
+  readonly created: boolean
+}
+
+export interface ExternalCredential {
+  readonly keyId: string
+  readonly fingerprint: string | null
+  readonly kind: CredentialKind
+  readonly active: boolean
+  readonly createdAt: Instant | null
+  readonly lastUsedAt: Instant | null
+}
+
+/** `complete` is false when a page failed or was cut: then absence proves nothing. */
+export interface Listing<T> {
+  readonly items: readonly T[]
+  readonly complete: boolean
+}
+
+export type ProbeAnswer = 'accepted' | 'refused' | 'untestable'
+
+/**
+ * One place where credentials live. Every method is safe to repeat; all but `issue` of kinds with
+ * `mint: 'server'` are idempotent. Failures are `ProviderError`s and nothing else.
+ */
+export interface Provider {
+  readonly name: string
+  readonly type: string
+  readonly capabilities: Capabilities
+  /** Refuses a scope it would not grant, with the sentence a requester reads; null = acceptable. */
+  checkScopes(
+    kind: CredentialKind,
+    scopes: readonly string[],
+  ): { readonly scope: string; readonly reason: string } | null
+  ensurePrincipal(want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal>
+  /** Only with `mint: 'client'`; no call leaves the process. */
+  prepare?(want: WantedCredential): Prepared
+  issue(principal: string, want: WantedCredential, call: Call): Promise<Issued>
+  disable(principal: string, keyId: string, call: Call): Promise<void>
+  enable(principal: string, keyId: string, call: Call): Promise<void>
+  /** Deletes the key for good; already gone is success. */
+  revoke(principal: string, keyId: string, call: Call): Promise<void>
+  /** Denies everything for the principal: account disable and leaver only, never for one credential. */
+  shutOff(principal: string, call: Call): Promise<void>
+  /** Takes `shutOff` back. */
+  turnOn(principal: string, call: Call): Promise<void>
+  /** Really uses the secret. `untestable` when this kind cannot be tried from here. */
+  probe(secret: Secret, kind: CredentialKind, call: Call): Promise<ProbeAnswer>
+  list(principal: string, call: Call): Promise<Listing<ExternalCredential>>
+  /** Removes the principal and all that is attached to it; already gone is success. */
+  deletePrincipal(principal: string, call: Call): Promise<void>
+  close(): Promise<void>
+}
+
+export interface SinkTarget {
+  readonly tenant: TenantId
+  readonly credential: CredentialId
+  /** As in the contract (`deliverTo.path`), already checked against its pattern. */
+  readonly path: string
+}
+
+/**
+ * Where consumers read. A secret is delivered staged and becomes current by `promote`, so a
+ * consumer never reads a key that was not verified. An object that Custody did not create for this
+ * credential is never overwritten: `conflict`, outcome `notApplied`.
+ */
+export interface SecretSink {
+  readonly name: string
+  readonly type: string
+  readonly canRead: boolean
+  /** Fails unless a secret could be stored at the target right now; runs before a key is minted. */
+  check(target: SinkTarget, call: Call): Promise<void>
+  /** Stores staged; returns the version. Repeating with the same `call.key` and bytes is harmless. */
+  deliver(target: SinkTarget, secret: Secret, call: Call): Promise<string>
+  /**
+   * Makes `version` current if `from` still is (null: if nothing is). Repeating is harmless.
+   * @returns the `secretRef` URI consumers use
+   */
+  promote(target: SinkTarget, version: string, from: string | null, call: Call): Promise<string>
+  /** Whether the delivery made with `key` arrived, and as which version. */
+  find(target: SinkTarget, key: string, call: Call): Promise<string | null>
+  /** For the death probe: read just before disabling. null = that version is not there any more. */
+  read(target: SinkTarget, version: string, call: Call): Promise<Secret | null>
+  /** Forgets a staged or superseded version; the current one stays. Already gone is success. */
+  discard(target: SinkTarget, version: string, call: Call): Promise<void>
+  /** Removes everything at the target, only after the proof of death. Already gone is success. */
+  remove(target: SinkTarget, call: Call): Promise<void>
+  close(): Promise<void>
+}
+
+export type ProviderErrorKind =
+  | 'throttled'
+  | 'unavailable'
+  | 'denied'
+  | 'notFound'
+  | 'conflict'
+  | 'limit'
+  | 'invalid'
+  | 'fenced'
+
+/**
+ * The only error a provider or sink may throw. `unknown` = the effect may have happened: the
+ * engine then lists and compares instead of repeating. The message never carries a secret.
+ */
+export class ProviderError extends Error {
+  override readonly name = 'ProviderError'
+  readonly kind: ProviderErrorKind
+  readonly outcome: 'notApplied' | 'unknown'
+  readonly retryAfter: Seconds | null
+
+  constructor(
+    kind: ProviderErrorKind,
+    message: string,
+    options: {
+      readonly outcome: 'notApplied' | 'unknown'
+      readonly retryAfter?: Seconds | null
+      readonly cause?: unknown
+    },
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.kind = kind
+    this.outcome = options.outcome
+    this.retryAfter = options.retryAfter ?? null
+  }
+}
+
+/** Where the embedded `token` provider keeps its tokens; the store implements it. */
+export interface TokenBook {
+  /** Idempotent by id. */
+  register(token: IssuedToken): Promise<void>
+  find(id: string): Promise<IssuedToken | null>
+  setActive(id: string, active: boolean): Promise<void>
+  remove(id: string): Promise<void>
+  list(account: AccountId, provider: string): Promise<readonly IssuedToken[]>
+  /** What introspection would answer for it now, owner and account state joined in. */
+  isAccepted(token: Secret): Promise<boolean>
+}
+
+export interface IssuedToken {
+  readonly tenant: TenantId
+  /** The public part of `csk_<id>_…`. */
+  readonly id: string
+  readonly provider: string
+  readonly account: AccountId
+  readonly credential: CredentialId
+  readonly generation: number
+  readonly hash: string
+  readonly scopes: readonly string[]
+  readonly active: boolean
+  readonly createdAt: Instant
+  readonly expiresAt: Instant
+  readonly lastUsedAt: Instant | null
+}
+
+/** What a provider or sink gets from its host. */
+export interface HostContext {
+  readonly name: string
+  readonly clock: Clock
+  readonly random: (length: number) => Uint8Array
+  /** Resolves a path of the configuration (contract §2: against the config file, else CUSTODY_HOME). */
+  readonly resolvePath: (path: string) => string
+  readonly tokens: TokenBook
+  readonly pepper: Secret
+}
+
+/** A JSON Schema; the registry checks `config` against it and names every problem at once. */
+export type ConfigSchema = Readonly<Record<string, unknown>>
+
+export interface ProviderModule {
+  readonly type: string
+  readonly role: 'provider'
+  readonly configSchema: ConfigSchema
+  create(host: HostContext, config: Readonly<Record<string, unknown>>): Provider
+}
+
+export interface SinkModule {
+  readonly type: string
+  readonly role: 'sink'
+  readonly configSchema: ConfigSchema
+  create(host: HostContext, config: Readonly<Record<string, unknown>>): SecretSink
+}

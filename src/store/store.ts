@@ -1,0 +1,250 @@
+import type { ServiceAccount } from '../domain/account.ts'
+import type { AuditRow } from '../domain/audit.ts'
+import type { Client, ClientToken } from '../domain/client.ts'
+import type { Credential, IssuedKey, Principal } from '../domain/credential.ts'
+import type {
+  AccountId,
+  ClientId,
+  CredentialId,
+  OperationId,
+  PersonId,
+  TenantId,
+} from '../domain/ids.ts'
+import type { JsonObject } from '../domain/json.ts'
+import type { Failure, Operation, OperationKind, OperationStatus } from '../domain/operation.ts'
+import type { Person } from '../domain/owner.ts'
+import type { Instant, Seconds } from '../domain/time.ts'
+import type { IssuedToken } from '../provider/contract.ts'
+import type { BoundFilter } from '../scim/filter.ts'
+
+/**
+ * One write, as data. A `commit` applies a list of them or none. `expectedVersion` null means
+ * insert; the stored version must equal it otherwise, and the stored row becomes version + 1
+ * (callers pass the entity as they read it; the store sets the new version).
+ */
+export type Change =
+  | { readonly type: 'person'; readonly person: Person; readonly expectedVersion: number | null }
+  | {
+      readonly type: 'account'
+      readonly account: ServiceAccount
+      readonly expectedVersion: number | null
+    }
+  | {
+      readonly type: 'credential'
+      readonly credential: Credential
+      readonly expectedVersion: number | null
+    }
+  /** Upsert by (credential, generation). */
+  | { readonly type: 'key'; readonly key: IssuedKey }
+  /** Upsert by (account, provider). */
+  | { readonly type: 'principal'; readonly principal: Principal }
+  /**
+   * Inserts an open operation. `preempt` first cancels (code `preempted`, fence + 1) the open
+   * operations on the same subject, and, for subject type account, all below that account, whose
+   * rank is not higher. Conflict `busy` when an open operation remains on the subject, or when an
+   * account-level one of higher rank is open above a credential-level newcomer.
+   */
+  | { readonly type: 'enqueue'; readonly operation: Operation; readonly preempt: boolean }
+  /** Writes an operation's progress; conflict `fence` unless the stored fence equals `fence`. */
+  | {
+      readonly type: 'advance'
+      readonly id: OperationId
+      readonly fence: number
+      readonly set: Partial<
+        Pick<
+          Operation,
+          'cursor' | 'attempt' | 'status' | 'runAt' | 'memo' | 'failure' | 'finishedAt'
+        >
+      >
+      /** True gives the lease back. */
+      readonly release: boolean
+      readonly at: Instant
+    }
+  | { readonly type: 'audit'; readonly row: AuditRow }
+  /** Conflict `slot` when (job, slot) was taken before. */
+  | {
+      readonly type: 'slot'
+      readonly job: string
+      readonly slot: Instant
+      readonly worker: string
+      readonly at: Instant
+    }
+  | { readonly type: 'client'; readonly client: Client }
+  | { readonly type: 'clientToken'; readonly token: ClientToken }
+  | { readonly type: 'issuedToken'; readonly token: IssuedToken }
+  | { readonly type: 'issuedTokenActive'; readonly id: string; readonly active: boolean }
+  | { readonly type: 'issuedTokenRemoved'; readonly id: string }
+  | { readonly type: 'issuedTokenUsed'; readonly id: string; readonly at: Instant }
+  | { readonly type: 'clientTokenUsed'; readonly id: string; readonly at: Instant }
+  | { readonly type: 'meta'; readonly key: string; readonly value: string }
+
+/** Why nothing of a commit was written. */
+export interface Conflict {
+  readonly change: number
+  readonly reason:
+    | 'version'
+    | 'fence'
+    | 'busy'
+    | 'slot'
+    | 'userName'
+    | 'externalId'
+    | 'path'
+    | 'missing'
+  /** The other row's id where one is known. */
+  readonly with: string | null
+}
+
+export type CommitResult = 'saved' | Conflict
+
+/** What a caller may see; compiled from its role, applied in SQL. */
+export interface Visibility {
+  readonly people: 'all' | 'none' | { readonly directory: string }
+  readonly accounts:
+    | 'all'
+    | 'none'
+    | { readonly client: ClientId; readonly owners: readonly string[] }
+}
+
+export interface ListQuery {
+  readonly tenant: TenantId
+  readonly visibility: Visibility
+  readonly filter: BoundFilter | null
+  /** 1-based (RFC 7644 §3.4.2.4). */
+  readonly startIndex: number
+  /** At most `pageMax`; 0 asks for the total only. */
+  readonly count: number
+}
+
+/** A resource as stored: its own attributes as JSON text, to be spliced and sent without parsing. */
+export interface StoredDocument {
+  readonly id: string
+  readonly type: 'person' | 'account' | 'credential'
+  /** JSON object text; of an account without `nhi.credentials`; without `meta`. */
+  readonly text: string
+  /** JSON array text of an account's credential summaries, null for the other types. */
+  readonly credentials: string | null
+  readonly createdAt: Instant
+  readonly updatedAt: Instant
+  /** The weak ETag's opaque part; changes with any visible change, credentials included. */
+  readonly etag: string
+}
+
+export interface Page<T> {
+  readonly total: number
+  readonly rows: readonly T[]
+}
+
+export interface OperationQuery {
+  readonly tenant: TenantId
+  readonly subject?: string
+  readonly account?: AccountId
+  readonly cause?: string
+  readonly status?: OperationStatus
+  readonly kind?: OperationKind
+  /** Keyset cursor: the id of the last row seen (newest first). */
+  readonly after: string | null
+  readonly limit: number
+}
+
+/** All that introspection and minting ask about one issued token, in one read. */
+export interface TokenState {
+  readonly token: IssuedToken
+  readonly account: ServiceAccount
+  readonly credential: Credential
+  readonly key: IssuedKey | null
+}
+
+export interface Reads {
+  person(tenant: TenantId, id: string): Promise<Person | null>
+  account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
+  credential(tenant: TenantId, id: string): Promise<Credential | null>
+  credentialsOf(tenant: TenantId, account: AccountId): Promise<readonly Credential[]>
+  keysOf(tenant: TenantId, credential: CredentialId): Promise<readonly IssuedKey[]>
+  keysOfAccount(tenant: TenantId, account: AccountId): Promise<readonly IssuedKey[]>
+  principal(tenant: TenantId, account: AccountId, provider: string): Promise<Principal | null>
+  principalsOf(tenant: TenantId, account: AccountId): Promise<readonly Principal[]>
+  /** Accounts owned by `owner`, not retired, ordered by id, strictly after `after`. */
+  accountsOwnedBy(
+    tenant: TenantId,
+    owner: string,
+    after: string | null,
+    limit: number,
+  ): Promise<readonly ServiceAccount[]>
+  accountsAfter(
+    tenant: TenantId,
+    after: string | null,
+    limit: number,
+  ): Promise<readonly ServiceAccount[]>
+  peopleAfter(tenant: TenantId, after: string | null, limit: number): Promise<readonly Person[]>
+
+  userDocument(tenant: TenantId, id: string): Promise<StoredDocument | null>
+  credentialDocument(tenant: TenantId, id: string): Promise<StoredDocument | null>
+  listUsers(query: ListQuery): Promise<Page<StoredDocument>>
+  listCredentials(query: ListQuery): Promise<Page<StoredDocument>>
+
+  operation(tenant: TenantId, id: string): Promise<Operation | null>
+  operations(query: OperationQuery): Promise<readonly Operation[]>
+  /** Open operations on the account or on anything below it. */
+  openOperations(tenant: TenantId, account: AccountId): Promise<readonly Operation[]>
+  /** The latest lease still running on cancelled work below the account; null = nothing in flight. */
+  inFlightUntil(tenant: TenantId, account: AccountId, now: Instant): Promise<Instant | null>
+  /** The earliest `runAt` of anything claimable later; the worker sleeps until then. */
+  nextRunAt(): Promise<Instant | null>
+
+  /** Accounts in an open status whose owner is missing, inactive or deleted, or whose `disableAt` has come. */
+  orphans(now: Instant, after: string | null, limit: number): Promise<readonly ServiceAccount[]>
+  /** Accounts past `expiresAt` in an open status. */
+  expired(now: Instant, after: string | null, limit: number): Promise<readonly ServiceAccount[]>
+  /** Accounts switched off whose `deleteAt` has come. */
+  deletable(now: Instant, after: string | null, limit: number): Promise<readonly ServiceAccount[]>
+  /** Active credentials of open accounts past `rotateAfter`. */
+  rotationDue(now: Instant, after: string | null, limit: number): Promise<readonly Credential[]>
+
+  client(id: string): Promise<Client | null>
+  clients(tenant: TenantId): Promise<readonly Client[]>
+  clientToken(id: string): Promise<{ readonly token: ClientToken; readonly client: Client } | null>
+  clientTokensOf(client: ClientId): Promise<readonly ClientToken[]>
+  issuedToken(id: string): Promise<IssuedToken | null>
+  issuedTokensOf(account: AccountId, provider: string): Promise<readonly IssuedToken[]>
+  tokenState(id: string): Promise<TokenState | null>
+
+  /** Oldest first, strictly after `after` (an audit row id). */
+  audit(
+    tenant: TenantId,
+    query: {
+      readonly target?: string
+      readonly operation?: string
+      readonly after: string | null
+      readonly limit: number
+    },
+  ): Promise<readonly AuditRow[]>
+  meta(key: string): Promise<string | null>
+}
+
+export interface Store {
+  readonly read: Reads
+  /** All or nothing and durable when it resolves; a conflict is re-planned by the caller, never patched. */
+  commit(changes: readonly Change[]): Promise<CommitResult>
+  /**
+   * Hands due operations (queued or waiting with `runAt` ≤ now, or running with a lapsed lease) to
+   * this worker, at most one open operation per subject and none whose account has another running:
+   * one compare-and-set statement. Each comes back `running`, fence + 1, leased for `lease`.
+   */
+  claim(worker: string, now: Instant, lease: Seconds, limit: number): Promise<readonly Operation[]>
+  /** Prolongs a lease; false when the fence moved on. */
+  heartbeat(id: OperationId, fence: number, until: Instant): Promise<boolean>
+  close(): Promise<void>
+}
+
+/** Turns entities into the SCIM text that is stored and served; `main` passes the SCIM renderer in. */
+export interface DocumentCodec {
+  person(person: Person): string
+  account(account: ServiceAccount): string
+  credential(credential: Credential): string
+  /** One element of the account's `credentials` attribute. */
+  credentialSummary(credential: Credential): string
+  /** The attributes object back from a stored person or account text. */
+  attributes(text: string): JsonObject
+}
+
+export type { AuditRow, Failure, PersonId }

@@ -1,0 +1,61 @@
+import type { AccountKind } from './account.ts'
+import type { CredentialKind } from './credential.ts'
+import type { JsonObject } from './json.ts'
+import type { OwnerRef } from './owner.ts'
+import type { Instant, Seconds } from './time.ts'
+
+/** What a client asks for, checked against the schemas and free of wire spelling. `undefined` = not said. */
+export interface PersonWrite {
+  readonly type: 'person'
+  readonly userName: string
+  readonly externalId: string | null
+  readonly active: boolean | undefined
+  readonly attributes: JsonObject
+}
+
+export interface CredentialEntry {
+  /** The credential's id when it names an existing one. */
+  readonly value?: string | undefined
+  readonly display?: string | undefined
+  readonly provider: string
+  readonly kind: CredentialKind
+  readonly scopes: readonly string[]
+  readonly deliverTo?: DeliverToWish | undefined
+  readonly expiresAt?: Instant | undefined
+}
+
+export interface DeliverToWish {
+  readonly sink?: string | undefined
+  readonly path?: string | undefined
+}
+
+export interface AccountWrite {
+  readonly type: 'account'
+  readonly userName: string
+  readonly externalId: string | null
+  readonly active: boolean | undefined
+  readonly kind: AccountKind
+  readonly owner: OwnerRef | undefined
+  readonly backupOwners: readonly OwnerRef[] | undefined
+  readonly purpose: string
+  readonly environment: string | null | undefined
+  readonly labels: readonly string[] | undefined
+  readonly expiresAt: Instant | undefined
+  readonly protected: boolean | undefined
+  /** Omitted or null on the wire is undefined here: all stay as they are. */
+  readonly credentials: readonly CredentialEntry[] | undefined
+  readonly attributes: JsonObject
+}
+
+export interface CredentialWrite {
+  readonly account: string
+  readonly displayName: string | null
+  readonly provider: string
+  readonly kind: CredentialKind
+  readonly scopes: readonly string[]
+  readonly readers: readonly string[]
+  readonly deliverTo: DeliverToWish | undefined
+  readonly expiresAt: Instant | undefined
+  readonly rotateEvery: Seconds | undefined
+  readonly overlap: Seconds | undefined
+}

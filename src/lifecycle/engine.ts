@@ -1,0 +1,97 @@
+import type { ServiceAccount } from '../domain/account.ts'
+import type { Credential } from '../domain/credential.ts'
+import type { Person } from '../domain/owner.ts'
+import type { AccountWrite, CredentialWrite, PersonWrite } from '../domain/want.ts'
+import { deleteAccount, requestAccount, switchAccount, updateAccount } from './accounts.ts'
+import type { Caller, Lifecycle } from './context.ts'
+import { authorise, visibilityOf } from './context.ts'
+import {
+  requestCredential,
+  revokeCredential,
+  rotateCredential,
+  updateCredential,
+} from './credentials.ts'
+import { cancelOperation, retryOperation, visibleOperation } from './operations.ts'
+import { createPerson, declareLeave, deletePerson, updatePerson } from './people.ts'
+import { impactOf, offboardingReport } from './reports.ts'
+import type { SweepName } from './sweeps.ts'
+import { planSweep, runSweep } from './sweeps.ts'
+import { acceptTransfer, declineTransfer, transferAccount } from './transfers.ts'
+import { visibleAccount, visibleCredential, visiblePerson } from './visible.ts'
+
+export type { Caller, Lifecycle } from './context.ts'
+export { auditRow, authorise, callerOf, systemActor, visibilityOf } from './context.ts'
+export type { Proposal, SweepName } from './sweeps.ts'
+export { applyBatch, findDue, sweepNames } from './sweeps.ts'
+export { createTokens } from './tokens.ts'
+export type { Introspection, Tokens } from './tokens.ts'
+export { createWorker } from './worker.ts'
+export type { Worker, WorkerEvent } from './worker.ts'
+
+/**
+ * The door of the lifecycle floor: everything a client can ask for, authorised, decided and
+ * committed. Methods resolve when the promise is durable; what reaches a provider happens later,
+ * in operations. Errors are those of the catalogue.
+ */
+export function createEngine(life: Lifecycle) {
+  return {
+    life,
+    visibility: visibilityOf,
+    authorise: (caller: Caller, ...rest: Tail<Parameters<typeof authorise>>) =>
+      authorise(life, caller, ...rest),
+
+    person: (caller: Caller, id: string) => visiblePerson(life, caller, id),
+    createPerson: (caller: Caller, want: PersonWrite) => createPerson(life, caller, want),
+    updatePerson: (caller: Caller, current: Person, want: PersonWrite) =>
+      updatePerson(life, caller, current, want),
+    deletePerson: (caller: Caller, current: Person) => deletePerson(life, caller, current),
+    declareLeave: (caller: Caller, id: string, reason: string | null) =>
+      declareLeave(life, caller, id, reason),
+    impact: (caller: Caller, id: string) => impactOf(life, caller, id),
+    offboarding: (caller: Caller, id: string) => offboardingReport(life, caller, id),
+
+    account: (caller: Caller, id: string, options?: { readonly retiredToo?: boolean }) =>
+      visibleAccount(life, caller, id, options),
+    requestAccount: (caller: Caller, want: AccountWrite) => requestAccount(life, caller, want),
+    updateAccount: (
+      caller: Caller,
+      current: ServiceAccount,
+      want: AccountWrite,
+      write: { readonly mayRemove: boolean },
+    ) => updateAccount(life, caller, current, want, write),
+    deleteAccount: (caller: Caller, current: ServiceAccount) =>
+      deleteAccount(life, caller, current),
+    switchAccount: (
+      caller: Caller,
+      id: string,
+      to: 'disable' | 'enable' | 'retire',
+      reason: string | null,
+    ) => switchAccount(life, caller, id, to, reason),
+
+    transfer: (caller: Caller, id: string, want: Parameters<typeof transferAccount>[3]) =>
+      transferAccount(life, caller, id, want),
+    acceptTransfer: (caller: Caller, id: string) => acceptTransfer(life, caller, id),
+    declineTransfer: (caller: Caller, id: string) => declineTransfer(life, caller, id),
+
+    credential: (caller: Caller, id: string) => visibleCredential(life, caller, id),
+    requestCredential: (caller: Caller, want: CredentialWrite) =>
+      requestCredential(life, caller, want),
+    updateCredential: (caller: Caller, current: Credential, want: CredentialWrite) =>
+      updateCredential(life, caller, current, want),
+    rotateCredential: (caller: Caller, id: string) => rotateCredential(life, caller, id),
+    revokeCredential: (caller: Caller, id: string) => revokeCredential(life, caller, id),
+
+    operation: (caller: Caller, id: string) => visibleOperation(life, caller, id),
+    retryOperation: (caller: Caller, id: string) => retryOperation(life, caller, id),
+    cancelOperation: (caller: Caller, id: string) => cancelOperation(life, caller, id),
+
+    planSweep: (sweep: SweepName, limit: number) => planSweep(life, sweep, limit),
+    runSweep: (sweep: SweepName) => runSweep(life, sweep),
+  }
+}
+
+export type Engine = ReturnType<typeof createEngine>
+
+type Tail<T extends readonly unknown[]> = T extends readonly [unknown, unknown, ...infer Rest]
+  ? Rest
+  : never

@@ -1,0 +1,137 @@
+import type { BackupOwner, ServiceAccount } from '../domain/account.ts'
+import { isOpen } from '../domain/account.ts'
+import type { IssuedKey } from '../domain/credential.ts'
+import type { OwnerRef, OwnerState } from '../domain/owner.ts'
+import type { Instant, Seconds } from '../domain/time.ts'
+import { addSeconds, earlier, secondsBetween } from '../domain/time.ts'
+import type { LifecycleTerms } from '../policy/lifecycle.ts'
+
+/** Names the clause of the policy that decided; shown in impact previews and kept in the audit. */
+export type LeaverRule =
+  | 'ownerActive'
+  | 'accountClosed'
+  | 'activeBackup'
+  | 'usedInProduction'
+  | 'noHeir'
+  | 'protected'
+
+export type LeaverDecision =
+  | { readonly action: 'none'; readonly rule: 'ownerActive' | 'accountClosed' }
+  /** Stays up without the leaver's keys: rotate at once, offer to an heir, disable at `disableAt`. */
+  | {
+      readonly action: 'offer'
+      readonly rule: 'activeBackup' | 'usedInProduction' | 'protected'
+      readonly to: OwnerRef | null
+      readonly disableAt: Instant | null
+      /** The keys the leaver may know stop working then, at the latest. */
+      readonly oldKeysUntil: Instant
+    }
+  | { readonly action: 'disable'; readonly rule: 'noHeir' }
+
+export interface LeaverInput {
+  /** null = no such person exists any more. */
+  readonly owner: OwnerState | null
+  readonly account: ServiceAccount
+  /** States of the account's backups, by id; a missing one counts as gone. */
+  readonly backups: readonly OwnerState[]
+  readonly lastUsedAt: Instant | null
+  readonly terms: LifecycleTerms
+  readonly now: Instant
+}
+
+/**
+ * What becomes of one account when its owner has left (contract §8). Pure: the fan-out, the impact
+ * preview, the orphan sweep and introspection all ask this function, so they cannot disagree.
+ */
+export function decideLeaver(input: LeaverInput): LeaverDecision {
+  const { owner, account, terms, now } = input
+  if (owner?.active) return { action: 'none', rule: 'ownerActive' }
+  if (!isOpen(account.status)) return { action: 'none', rule: 'accountClosed' }
+
+  // Deadlines count from the leaving, not from when a sweep happens to look.
+  const leftAt = owner?.leftAt ?? account.orphanedAt ?? now
+  const oldKeysUntil = addSeconds(leftAt, terms.leaver.overlap)
+
+  if (account.protected) {
+    return {
+      action: 'offer',
+      rule: 'protected',
+      to: owner ? managerOf(owner) : null,
+      disableAt: null,
+      oldKeysUntil,
+    }
+  }
+  const heir = account.backups.find((b) => countsAsHeir(b, input, leftAt))
+  if (heir) {
+    return {
+      action: 'offer',
+      rule: 'activeBackup',
+      to: { type: heir.type, id: heir.id },
+      disableAt: addSeconds(leftAt, terms.leaver.acceptWithin),
+      oldKeysUntil,
+    }
+  }
+  if (
+    terms.leaver.contain &&
+    usedWithin(input.lastUsedAt, leftAt, terms.leaver.containWhenUsedWithin)
+  ) {
+    return {
+      action: 'offer',
+      rule: 'usedInProduction',
+      to: owner ? managerOf(owner) : null,
+      disableAt: addSeconds(leftAt, terms.leaver.containFor),
+      oldKeysUntil,
+    }
+  }
+  return { action: 'disable', rule: 'noHeir' }
+}
+
+function managerOf(owner: OwnerState): OwnerRef | null {
+  return owner.manager === null ? null : { type: 'User', id: owner.manager }
+}
+
+/** A backup named shortly before the leaving may be the leaver's own doing: it must have accepted. */
+function countsAsHeir(backup: BackupOwner, input: LeaverInput, leftAt: Instant): boolean {
+  const state = input.backups.find((s) => s.ref.id === backup.id)
+  if (!state?.active) return false
+  if (backup.acceptedAt !== null) return true
+  return secondsBetween(backup.nominatedAt, leftAt) >= input.terms.leaver.backupMinAge
+}
+
+function usedWithin(lastUsedAt: Instant | null, leftAt: Instant, window: Seconds): boolean {
+  return lastUsedAt !== null && secondsBetween(lastUsedAt, leftAt) <= window
+}
+
+/** Why a key is not accepted; null = it works. Words for the operator's log, never for the caller. */
+export type Rejection = 'tokenInactive' | 'keyClosed' | 'expired' | 'accountClosed' | 'ownerLeft'
+
+/**
+ * Whether a key of an account works at this moment, from rows alone. The owner's row is the
+ * switch: the instant it says "left", all keys the decision does not spare are refused, before any
+ * fan-out has run.
+ */
+export function rejectionOf(
+  input: LeaverInput & {
+    readonly key: IssuedKey | null
+    readonly keyActive: boolean
+    readonly keyExpiresAt: Instant
+    readonly issuedAt: Instant
+  },
+): Rejection | null {
+  const { account, key, now } = input
+  if (!input.keyActive) return 'tokenInactive'
+  if (key && (key.status === 'disabled' || key.status === 'revoked' || key.status === 'failed'))
+    return 'keyClosed'
+  if (now >= earlier(input.keyExpiresAt, account.expiresAt)) return 'expired'
+  if (account.deletedAt !== null || !(isOpen(account.status) || account.status === 'requested'))
+    return 'accountClosed'
+
+  const decision = decideLeaver(input)
+  if (decision.action === 'none') return null
+  if (decision.action === 'disable') return 'ownerLeft'
+  const leftAt = input.owner?.leftAt ?? account.orphanedAt
+  const knownToLeaver = leftAt === null || input.issuedAt <= leftAt
+  if (knownToLeaver && now >= decision.oldKeysUntil) return 'ownerLeft'
+  if (decision.disableAt !== null && now >= decision.disableAt) return 'ownerLeft'
+  return null
+}

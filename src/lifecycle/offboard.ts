@@ -1,0 +1,172 @@
+import type { ServiceAccount } from '../domain/account.ts'
+import type { Credential } from '../domain/credential.ts'
+import type { JsonObject } from '../domain/json.ts'
+import type { Actor, Operation } from '../domain/operation.ts'
+import type { OwnerState } from '../domain/owner.ts'
+import type { Change } from '../store/store.ts'
+import { planClose } from './accounts.ts'
+import type { Lifecycle } from './context.ts'
+import { auditRow } from './context.ts'
+import { lastUseOf, rotation, termsOf } from './credentials.ts'
+import type { LeaverDecision } from './leaver.ts'
+import { decideLeaver } from './leaver.ts'
+import { ownerState, ownerStates } from './people.ts'
+
+/** What would be decided for one account now, with what the decision looked at. */
+export interface Verdict {
+  readonly account: ServiceAccount
+  readonly credentials: readonly Credential[]
+  readonly owner: OwnerState | null
+  readonly decision: LeaverDecision
+}
+
+/**
+ * Asks the leaver decision with the rows as they are now.
+ * @param assumeLeft previews the leaving of an owner who is still active
+ */
+export async function verdictOn(
+  life: Lifecycle,
+  account: ServiceAccount,
+  options: { readonly assumeLeft?: boolean } = {},
+): Promise<Verdict> {
+  const now = life.clock.now()
+  const [current, backups, credentials] = await Promise.all([
+    ownerState(life, account.tenant, account.owner.id),
+    ownerStates(
+      life,
+      account.tenant,
+      account.backups.map((b) => b.id),
+    ),
+    life.store.read.credentialsOf(account.tenant, account.id),
+  ])
+  const owner =
+    current && options.assumeLeft
+      ? { ...current, active: false, leftAt: current.leftAt ?? now }
+      : current
+  const decision = decideLeaver({
+    owner,
+    account,
+    backups,
+    lastUsedAt: lastUseOf(credentials),
+    terms: termsOf(life, account),
+    now,
+  })
+  return { account, credentials, owner, decision }
+}
+
+/**
+ * Does to one account what the decision says: at most one commit, guarded by the account's
+ * version. Repeating it is harmless: what was done shows in the account's status.
+ * @returns the operations started; empty when there was nothing (more) to do
+ */
+export async function actOnLeaver(
+  life: Lifecycle,
+  account: ServiceAccount,
+  why: { readonly actor: Actor; readonly cause: string },
+): Promise<readonly Operation[]> {
+  const verdict = await verdictOn(life, account)
+  const plan = planFor(life, verdict, why)
+  if (!plan) return []
+  const result = await life.store.commit(plan.changes)
+  if (result !== 'saved') {
+    // Somebody wrote the account, or something runs on it, between our read and now: look again.
+    const fresh = await life.store.read.account(account.tenant, account.id)
+    return fresh && fresh.version !== account.version ? actOnLeaver(life, fresh, why) : []
+  }
+  life.wake()
+  return plan.operations
+}
+
+function planFor(
+  life: Lifecycle,
+  { account, credentials, owner, decision }: Verdict,
+  why: { readonly actor: Actor; readonly cause: string },
+): { readonly changes: readonly Change[]; readonly operations: readonly Operation[] } | null {
+  const now = life.clock.now()
+  const facts: JsonObject = {
+    decision: decision.action,
+    rule: decision.rule,
+    owner: account.owner.id,
+    ownerLeftAt: owner?.leftAt ?? null,
+  }
+  switch (decision.action) {
+    case 'none':
+      return null
+    case 'disable':
+      return closing(life, account, why, facts)
+    case 'offer': {
+      if (account.status === 'orphaned') {
+        const overdue = account.disableAt !== null && account.disableAt <= now
+        return overdue ? closing(life, account, why, { ...facts, rule: 'notAccepted' }) : null
+      }
+      // Credentials still being made carry a key the leaver never saw: only finished ones rotate.
+      const operations = credentials
+        .filter((c) => c.status === 'active')
+        .map((c) =>
+          rotation(life, account, c, why.actor, {
+            reason: 'ownerLeft',
+            cause: why.cause,
+            oldKeysUntil: decision.oldKeysUntil,
+          }),
+        )
+      const orphaned: ServiceAccount = {
+        ...account,
+        status: 'orphaned',
+        statusReason: decision.rule === 'usedInProduction' ? 'contained' : 'offerPending',
+        orphanedAt: owner?.leftAt ?? now,
+        pendingOwner: decision.to,
+        disableAt: decision.disableAt,
+        updatedAt: now,
+      }
+      return {
+        operations,
+        changes: [
+          { type: 'account', account: orphaned, expectedVersion: account.version },
+          ...operations.map((operation): Change => ({ type: 'enqueue', operation, preempt: true })),
+          decided(life, account, why, {
+            ...facts,
+            offeredTo: decision.to?.id ?? null,
+            disableAt: decision.disableAt,
+          }),
+        ],
+      }
+    }
+  }
+}
+
+function closing(
+  life: Lifecycle,
+  account: ServiceAccount,
+  why: { readonly actor: Actor; readonly cause: string },
+  facts: JsonObject,
+): { readonly changes: readonly Change[]; readonly operations: readonly Operation[] } {
+  const planned = planClose(life, account, {
+    kind: 'disable',
+    reason: 'ownerLeft',
+    actor: why.actor,
+    cause: why.cause,
+  })
+  return {
+    operations: [planned.operation],
+    changes: [
+      { type: 'account', account: planned.account, expectedVersion: account.version },
+      ...planned.changes,
+      decided(life, account, why, facts),
+    ],
+  }
+}
+
+function decided(
+  life: Lifecycle,
+  account: ServiceAccount,
+  why: { readonly actor: Actor; readonly cause: string },
+  facts: JsonObject,
+): Change {
+  return auditRow(life, {
+    tenant: account.tenant,
+    actor: why.actor,
+    action: 'account.leaverDecided',
+    target: { type: 'account', id: account.id },
+    facts: { ...facts, cause: why.cause },
+  })
+}

@@ -1,0 +1,217 @@
+import type { ServiceAccount } from '../domain/account.ts'
+import type { Credential, IssuedKey, ProbeOutcome } from '../domain/credential.ts'
+import type { Instant } from '../domain/time.ts'
+import { secondsBetween } from '../domain/time.ts'
+import type { Caller, Lifecycle } from './context.ts'
+import { authorise } from './context.ts'
+import { errors } from '../domain/errors.ts'
+import type { Operation } from '../domain/operation.ts'
+import type { Person } from '../domain/owner.ts'
+import { lastUseOf } from './credentials.ts'
+import { verdictOn } from './offboard.ts'
+import { visiblePerson } from './visible.ts'
+
+const pageSize = 200
+
+/** What leaving would do to one account, credential by credential, and by which rule. */
+export interface ImpactRow {
+  readonly account: string
+  readonly userName: string
+  readonly status: ServiceAccount['status']
+  readonly environment: string | null
+  readonly decision: 'none' | 'offer' | 'disable'
+  readonly rule: string
+  readonly offeredTo: string | null
+  readonly disableAt: Instant | null
+  readonly lastUsedAt: Instant | null
+  readonly credentials: readonly {
+    readonly id: string
+    readonly provider: string
+    readonly kind: string
+    readonly status: string
+    readonly lastUsedAt: Instant | null
+  }[]
+}
+
+/** Exactly what the engine would decide now: it asks the deciding function itself (contract §5). */
+export async function impactOf(
+  life: Lifecycle,
+  caller: Caller,
+  id: string,
+): Promise<readonly ImpactRow[]> {
+  const person = await visiblePerson(life, caller, id)
+  authorise(life, caller, 'owner.impact', { type: 'person', id, directory: person.directory })
+  const rows: ImpactRow[] = []
+  for await (const account of accountsOf(life, person)) {
+    const { decision, credentials } = await verdictOn(life, account, { assumeLeft: true })
+    const offer = decision.action === 'offer' ? decision : null
+    rows.push({
+      account: account.id,
+      userName: account.userName,
+      status: account.status,
+      environment: account.environment,
+      decision: decision.action,
+      rule: decision.rule,
+      offeredTo: offer?.to?.id ?? null,
+      disableAt: offer?.disableAt ?? null,
+      lastUsedAt: lastUseOf(credentials),
+      credentials: credentials.map(({ id, provider, kind, status, lastUsedAt }) => ({
+        id,
+        provider,
+        kind,
+        status,
+        lastUsedAt,
+      })),
+    })
+  }
+  return rows
+}
+
+async function* accountsOf(life: Lifecycle, person: Person): AsyncGenerator<ServiceAccount> {
+  let after: string | null = null
+  for (;;) {
+    const page: readonly ServiceAccount[] = await life.store.read.accountsOwnedBy(
+      person.tenant,
+      person.id,
+      after,
+      pageSize,
+    )
+    yield* page
+    const last = page.at(-1)
+    if (!last || page.length < pageSize) return
+    after = last.id
+  }
+}
+
+/** What is still in that person's name, and what the leaving acted on and an heir holds by now. */
+async function* accountsAtLeaving(life: Lifecycle, person: Person): AsyncGenerator<ServiceAccount> {
+  const seen = new Set<string>()
+  for await (const account of accountsOf(life, person)) {
+    seen.add(account.id)
+    yield account
+  }
+  let after: string | null = null
+  for (;;) {
+    const page: readonly Operation[] =
+      person.leftCause === null
+        ? []
+        : await life.store.read.operations({
+            tenant: person.tenant,
+            cause: person.leftCause,
+            after,
+            limit: pageSize,
+          })
+    for (const { account: id } of page) {
+      if (id === null || seen.has(id)) continue
+      seen.add(id)
+      const account = await life.store.read.account(person.tenant, id)
+      if (account) yield account
+    }
+    const last = page.at(-1)
+    if (!last || page.length < pageSize) return
+    after = last.id
+  }
+}
+
+/** One key the leaver may have known, and what became of it. Durations are seconds since `receivedAt`. */
+export interface OffboardingKey {
+  readonly credential: string
+  readonly account: string
+  readonly userName: string
+  readonly provider: string
+  readonly kind: string
+  readonly generation: number
+  readonly keyId: string
+  readonly receivedAt: Instant
+  readonly switchedOffAt: Instant | null
+  readonly refusedAt: Instant | null
+  readonly settledAt: Instant | null
+  readonly outcome: ProbeOutcome | null
+  readonly switchedOffSeconds: number | null
+  readonly provenDeadSeconds: number | null
+}
+
+export interface OffboardingReport {
+  readonly owner: string
+  readonly userName: string
+  readonly receivedAt: Instant | null
+  readonly keys: readonly OffboardingKey[]
+  /** Keys of the leaver that are not proven dead: neither refused when tried nor absent. */
+  readonly open: number
+  readonly verdict: 'complete' | 'incomplete' | 'notLeft'
+}
+
+/** The evidence that somebody is gone: every key that person's accounts had when they left. */
+export async function offboardingReport(
+  life: Lifecycle,
+  caller: Caller,
+  id: string,
+): Promise<OffboardingReport> {
+  authorise(life, caller, 'report.read', { type: 'person', id })
+  // A deleted person is exactly who an auditor asks about, so SCIM's 404 does not apply here.
+  const person = await life.store.read.person(caller.tenant, id)
+  if (!person) throw errors.notFound({ what: 'Owner', id })
+  const receivedAt = person.leftAt
+  const keys: OffboardingKey[] = []
+  if (receivedAt !== null) {
+    for await (const account of accountsAtLeaving(life, person)) {
+      const credentials = await life.store.read.credentialsOf(person.tenant, account.id)
+      for (const credential of credentials) {
+        const issued = await life.store.read.keysOf(person.tenant, credential.id)
+        keys.push(
+          ...issued
+            .filter((k) => knownToLeaver(k, receivedAt))
+            .map((k) => rowOf(account, credential, k, receivedAt)),
+        )
+      }
+    }
+  }
+  const open = keys.filter((k) => k.outcome !== 'refused' && k.outcome !== 'absent').length
+  return {
+    owner: person.id,
+    userName: person.userName,
+    receivedAt,
+    keys,
+    open,
+    verdict: receivedAt === null ? 'notLeft' : open === 0 ? 'complete' : 'incomplete',
+  }
+}
+
+/** Alive at the moment of leaving: issued before, and not dead by then. */
+function knownToLeaver(key: IssuedKey, leftAt: Instant): boolean {
+  return (
+    key.status !== 'failed' &&
+    key.issuedAt <= leftAt &&
+    (key.disabledAt === null || key.disabledAt >= leftAt)
+  )
+}
+
+function rowOf(
+  account: ServiceAccount,
+  credential: Credential,
+  key: IssuedKey,
+  receivedAt: Instant,
+): OffboardingKey {
+  const provenAt =
+    key.outcome === 'refused'
+      ? key.refusedAt
+      : key.outcome === 'absent'
+        ? (key.settledAt ?? key.deletedAt)
+        : null
+  return {
+    credential: credential.id,
+    account: account.id,
+    userName: account.userName,
+    provider: key.provider,
+    kind: credential.kind,
+    generation: key.generation,
+    keyId: key.keyId,
+    receivedAt,
+    switchedOffAt: key.disabledAt,
+    refusedAt: key.refusedAt,
+    settledAt: key.settledAt,
+    outcome: key.outcome,
+    switchedOffSeconds: key.disabledAt === null ? null : secondsBetween(receivedAt, key.disabledAt),
+    provenDeadSeconds: provenAt === null ? null : secondsBetween(receivedAt, provenAt),
+  }
+}

@@ -1,0 +1,259 @@
+import type { StatusReason } from '../../domain/account.ts'
+import type { IssuedKey, Principal } from '../../domain/credential.ts'
+import type { Instant } from '../../domain/time.ts'
+import { addSeconds, later } from '../../domain/time.ts'
+import type { Change } from '../../store/store.ts'
+import { termsOf } from '../credentials.ts'
+import type { Doomed } from './doomed.ts'
+import {
+  alive,
+  closed,
+  doomedKeys,
+  forEachIsolated,
+  notConfigured,
+  subjectCredentials,
+  unproven,
+} from './doomed.ts'
+import type { KeyPlace } from './proof.ts'
+import { switchOff, tryKey } from './proof.ts'
+import type { Step, StepContext, StepResult } from './step.ts'
+import { NotConfigured, audit, externalOf, loadAccount, putAccount, putCredential } from './step.ts'
+import { isOurStray, newcomers, openIntents } from './strays.ts'
+
+/** First the whole principal: whatever key exists, also one we do not know of yet, is denied (R83). */
+export const shutOff: Step = async (ctx) => {
+  const { life, operation } = ctx
+  const principals = await life.store.read.principalsOf(operation.tenant, operation.account!)
+  await forEachIsolated(principals, async (principal) => {
+    if (principal.state !== 'live') return
+    const provider = life.providers.get(principal.provider)
+    if (!provider) throw new NotConfigured(notConfigured(principal.provider))
+    await provider.shutOff(externalOf(principal), ctx.call())
+    await ctx.checkpoint({}, [
+      { type: 'principal', principal: { ...principal, state: 'off', updatedAt: life.clock.now() } },
+      audit(
+        ctx,
+        'principal.shutOff',
+        { type: 'account', id: principal.account },
+        { provider: principal.provider },
+      ),
+    ])
+  })
+  return { go: 'next' }
+}
+
+/** Then each key; all are tried before the first failure is reported. */
+export const disableKeys: Step = async (ctx) => {
+  await forEachIsolated(await doomedKeys(ctx), async (doomed) => {
+    if (!alive(doomed.key)) return
+    const off = await switchOff(ctx, doomed.place(), doomed.key)
+    await ctx.checkpoint({}, off.changes)
+  })
+  return { go: 'next' }
+}
+
+/** Each switched-off key is tried until it is refused; there is no end to this but an answer. */
+export const proveDead: Step = async (ctx) => {
+  const stillAlive: IssuedKey[] = []
+  let waitSeconds: number | null = null
+  await forEachIsolated(await doomedKeys(ctx), async ({ key, place }) => {
+    if (!unproven(key)) return
+    const at = place()
+    const answer = await tryKey(ctx, at, key)
+    if (answer === 'listingIncomplete' || !answer.dead) {
+      stillAlive.push(key)
+      return
+    }
+    const counter = `refusals-${key.keyId}`
+    const refusals = ((ctx.operation.memo[counter] as number | undefined) ?? 0) + 1
+    const enough = answer.outcome !== 'refused' || refusals >= at.capabilities.probe.count
+    const refusedAt = answer.outcome === 'refused' ? (key.refusedAt ?? answer.at) : key.refusedAt
+    const proven: IssuedKey = { ...key, refusedAt, outcome: enough ? answer.outcome : null }
+    await ctx.checkpoint({ [counter]: enough ? null : refusals }, [
+      { type: 'key', key: proven },
+      ...(enough ? [proofAudit(ctx, proven, refusals)] : []),
+    ])
+    if (!enough) waitSeconds = Math.max(waitSeconds ?? 0, at.capabilities.probe.every)
+  })
+  const [first] = stillAlive
+  if (first) {
+    const message = `key ${first.keyId} at ${first.provider} was switched off but is not refused yet; it is tried until it is`
+    return { go: 'retry', failure: { code: 'revokeBlocked', message }, after: null }
+  }
+  return waitSeconds === null
+    ? { go: 'next' }
+    : { go: 'wait', until: addSeconds(ctx.life.clock.now(), waitSeconds) }
+}
+
+function proofAudit(ctx: StepContext, key: IssuedKey, tries: number): Change {
+  return audit(
+    ctx,
+    `key.${key.outcome}`,
+    { type: 'credential', id: key.credential },
+    {
+      provider: key.provider,
+      keyId: key.keyId,
+      generation: key.generation,
+      tries,
+    },
+  )
+}
+
+/**
+ * Looks again once every call that may still have been in flight has landed, disables a key that
+ * arrived late, and only then gives account and credentials their final word.
+ */
+export const settle: Step = async (ctx) => {
+  const { life, operation } = ctx
+  const now = life.clock.now()
+  const doomed = await doomedKeys(ctx)
+  const until = await settledAt(ctx, doomed)
+  if (now < until) return { go: 'wait', until }
+
+  if (doomed.some((d) => alive(d.key)) || (await disableStrays(ctx))) return backToDisabling(ctx)
+  const seen = await listAgain(ctx, doomed)
+  if (seen !== 'clean') return seen
+  const settled = doomed
+    .filter((d) => d.key.status === 'disabled')
+    .map((d): IssuedKey => ({ ...d.key, settledAt: now }))
+  const finish = operation.subjectType === 'credential' ? [] : await finishAccount(ctx, settled)
+  return {
+    go: 'next',
+    changes: [...settled.map((key): Change => ({ type: 'key', key })), ...finish],
+  }
+}
+
+/** When a listing can be trusted: our own writes have settled and no cancelled call is in flight. */
+async function settledAt(ctx: StepContext, doomed: readonly Doomed[]): Promise<Instant> {
+  const { life, operation } = ctx
+  const now = life.clock.now()
+  let until =
+    (await life.store.read.inFlightUntil(operation.tenant, operation.account!, now)) ?? now
+  for (const { key, place } of doomed) {
+    if (key.status !== 'disabled' || key.disabledAt === null) continue
+    until = later(until, addSeconds(key.disabledAt, place().capabilities.settle))
+  }
+  return until
+}
+
+/** A list that shows one of our dead keys alive sends us back to the start: somebody re-armed it. */
+async function listAgain(
+  ctx: StepContext,
+  doomed: readonly Doomed[],
+): Promise<StepResult | 'clean'> {
+  const places = new Map<string, KeyPlace>()
+  for (const { key, place } of doomed) {
+    if (key.status === 'disabled') places.set(`${key.provider} ${place().external}`, place())
+  }
+  for (const { provider, external } of places.values()) {
+    const listing = await provider.list(external, ctx.call())
+    if (!listing.complete) {
+      // Nothing is derived from half a listing; what was refused stays refused.
+      const message = `the second listing of ${provider.name} was incomplete`
+      return { go: 'retry', failure: { code: 'listingIncomplete', message }, after: null }
+    }
+    const armed = new Set(listing.items.filter((item) => item.active).map((item) => item.keyId))
+    const rearmed = doomed.find((d) => d.key.status === 'disabled' && armed.has(d.key.keyId))?.key
+    if (rearmed) {
+      const key: IssuedKey = {
+        ...rearmed,
+        status: 'superseded',
+        disabledAt: null,
+        refusedAt: null,
+        outcome: null,
+      }
+      await ctx.checkpoint({}, [
+        { type: 'key', key },
+        audit(
+          ctx,
+          'key.rearmed',
+          { type: 'credential', id: key.credential },
+          { provider: key.provider, keyId: key.keyId },
+        ),
+      ])
+      return backToDisabling(ctx)
+    }
+  }
+  return 'clean'
+}
+
+function backToDisabling(ctx: StepContext): StepResult {
+  return { go: 'wait', until: ctx.life.clock.now(), backTo: 'disable-keys' }
+}
+
+/** A mint whose answer was never heard: the newcomer on our own principal is switched off too. */
+async function disableStrays(ctx: StepContext): Promise<boolean> {
+  const { life, operation } = ctx
+  const principals = await life.store.read.principalsOf(operation.tenant, operation.account!)
+  const journal = await life.store.read.keysOfAccount(operation.tenant, operation.account!)
+  const handled = (ctx.operation.memo['strays'] as readonly string[] | undefined) ?? []
+  for (const { operation: cut, mint } of await openIntents(ctx, { account: operation.account })) {
+    const principal = principals.find((p) => p.provider === cut.provider) ?? null
+    const provider = cut.provider === null ? undefined : life.providers.get(cut.provider)
+    if (!principal?.external || !provider) continue
+    const listing = await provider.list(principal.external, ctx.call())
+    const found = newcomers(mint, listing.items, journal, provider.name)
+    const [stray] = found
+    if (found.length !== 1 || !stray || handled.includes(stray.keyId)) continue
+    if (!stray.active || !isOurStray(stray, mint, principal)) continue
+    await strayOff(ctx, principal, stray.keyId, [...handled, stray.keyId])
+    return true
+  }
+  return false
+}
+
+async function strayOff(
+  ctx: StepContext,
+  principal: Principal,
+  keyId: string,
+  handled: readonly string[],
+): Promise<void> {
+  const provider = ctx.life.providers.get(principal.provider)!
+  await provider.disable(externalOf(principal), keyId, ctx.call())
+  await ctx.checkpoint({ strays: handled }, [
+    audit(
+      ctx,
+      'key.strayDisabled',
+      { type: 'account', id: principal.account },
+      { provider: principal.provider, keyId },
+    ),
+  ])
+}
+
+async function finishAccount(
+  ctx: StepContext,
+  keys: readonly IssuedKey[],
+): Promise<readonly Change[]> {
+  const { life, operation } = ctx
+  const now = life.clock.now()
+  const account = await loadAccount(ctx, operation.account!)
+  const reason = (operation.memo['reason'] as StatusReason | undefined) ?? 'operator'
+  const retiring = operation.kind === 'retire'
+  // Only owner-left, expired and retire start the clock to deletion; an operator's pause never deletes.
+  const dies =
+    retiring || reason === 'ownerLeft' || reason === 'ownerMissing' || reason === 'expired'
+  const status = retiring ? 'retired' : reason === 'expired' ? 'expired' : 'disabled'
+  const credentials = await subjectCredentials(ctx)
+  return [
+    putAccount(
+      {
+        ...account,
+        status,
+        statusReason: reason,
+        disabledAt: account.disabledAt ?? now,
+        retiredAt: retiring ? now : account.retiredAt,
+        deleteAt: dies ? addSeconds(now, termsOf(life, account).hold) : null,
+      },
+      now,
+    ),
+    ...credentials
+      .filter((c) => c.status !== 'revoked')
+      .map((c) => putCredential(closed(c, keys, retiring), now)),
+    audit(
+      ctx,
+      `account.${status}`,
+      { type: 'account', id: account.id },
+      { reason, keys: keys.length },
+    ),
+  ]
+}

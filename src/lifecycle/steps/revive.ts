@@ -1,0 +1,132 @@
+import type { Credential } from '../../domain/credential.ts'
+import type { Change } from '../../store/store.ts'
+import { planOperation } from '../context.ts'
+import type { Doomed } from './doomed.ts'
+import { doomedKeys, subjectCredentials } from './doomed.ts'
+import type { Step, StepContext } from './step.ts'
+import { audit, externalOf, loadAccount, putAccount, putCredential } from './step.ts'
+
+/**
+ * Takes a switch-off back. After an operator's pause the same keys work again; in every other case
+ * somebody may know them, so each is deleted and a new generation is issued.
+ */
+export const turnOn: Step = async (ctx) => {
+  const { life, operation } = ctx
+  const now = life.clock.now()
+  const sameKeys = operation.memo['sameKeys'] === true
+  for (const principal of await life.store.read.principalsOf(
+    operation.tenant,
+    operation.account!,
+  )) {
+    if (principal.state !== 'off') continue
+    await life.providers.get(principal.provider)?.turnOn(externalOf(principal), ctx.call())
+    await ctx.checkpoint({}, [
+      { type: 'principal', principal: { ...principal, state: 'live', updatedAt: now } },
+      audit(
+        ctx,
+        'principal.turnedOn',
+        { type: 'account', id: principal.account },
+        { provider: principal.provider },
+      ),
+    ])
+  }
+  const changes: Change[] = []
+  const doomed = await doomedKeys(ctx)
+  let reissued = 0
+  for (const credential of await subjectCredentials(ctx)) {
+    if (credential.status !== 'disabled') continue
+    const current = doomed.find(
+      (d) =>
+        d.credential.id === credential.id &&
+        d.key.generation === credential.generation &&
+        d.key.status === 'disabled',
+    )
+    if (sameKeys && current?.place().capabilities.canDisable) {
+      changes.push(...(await reviveKey(ctx, current)))
+      continue
+    }
+    changes.push(...(await reissue(ctx, credential, doomed)))
+    reissued += 1
+  }
+  const account = await loadAccount(ctx, operation.account!)
+  changes.push(
+    putAccount(
+      { ...account, status: reissued > 0 ? 'provisioning' : 'active', statusReason: null },
+      now,
+    ),
+  )
+  return { go: 'next', changes }
+}
+
+async function reviveKey(
+  ctx: StepContext,
+  { key, credential, place }: Doomed,
+): Promise<readonly Change[]> {
+  const { provider, external } = place()
+  await provider.enable(external, key.keyId, ctx.call())
+  return [
+    {
+      type: 'key',
+      key: {
+        ...key,
+        status: 'active',
+        disabledAt: null,
+        refusedAt: null,
+        settledAt: null,
+        outcome: null,
+      },
+    },
+    putCredential(
+      { ...credential, status: 'active', refusedAt: null, settledAt: null },
+      ctx.life.clock.now(),
+    ),
+    audit(
+      ctx,
+      'key.enabled',
+      { type: 'credential', id: credential.id },
+      { provider: key.provider, keyId: key.keyId, generation: key.generation },
+    ),
+  ]
+}
+
+async function reissue(
+  ctx: StepContext,
+  credential: Credential,
+  doomed: readonly Doomed[],
+): Promise<readonly Change[]> {
+  const { life, operation } = ctx
+  for (const { key, place } of doomed) {
+    if (key.credential !== credential.id || key.status !== 'disabled') continue
+    const { provider, external } = place()
+    await provider.revoke(external, key.keyId, ctx.call())
+    await ctx.checkpoint({}, [
+      {
+        type: 'key',
+        key: { ...key, status: 'revoked', deletedAt: key.deletedAt ?? life.clock.now() },
+      },
+      audit(
+        ctx,
+        'key.deleted',
+        { type: 'credential', id: credential.id },
+        { provider: key.provider, keyId: key.keyId, generation: key.generation },
+      ),
+    ])
+  }
+  const issue = planOperation(life, {
+    tenant: operation.tenant,
+    kind: 'issue',
+    subjectType: 'credential',
+    subject: credential.id,
+    account: operation.account,
+    provider: credential.provider,
+    actor: operation.actor,
+    cause: operation.cause,
+  })
+  return [
+    putCredential(
+      { ...credential, status: 'pending', keyId: null, previousKeyId: null },
+      life.clock.now(),
+    ),
+    { type: 'enqueue', operation: issue, preempt: false },
+  ]
+}

@@ -1,0 +1,139 @@
+import type { IssuedKey, Principal } from '../../domain/credential.ts'
+import type { JsonObject } from '../../domain/json.ts'
+import type { Operation } from '../../domain/operation.ts'
+import type { Instant } from '../../domain/time.ts'
+import { addSeconds, later, secondsBetween } from '../../domain/time.ts'
+import type { ExternalCredential } from '../../provider/contract.ts'
+import type { Change } from '../../store/store.ts'
+import type { StepContext, StepResult, Subject } from './step.ts'
+import { audit, externalOf } from './step.ts'
+
+/** Provider clocks may differ from ours by this much when we ask "was this key made after our intent?" */
+const clockSkewSeconds = 30
+
+/**
+ * What is known of one minting attempt; committed before the call (intent) and after it (result).
+ * `keyId` null after a crash means: the key may or may not exist.
+ */
+export interface Mint extends JsonObject {
+  readonly generation: number
+  /** Idempotency token of this attempt, for provider and sink alike. */
+  readonly key: string
+  readonly startedAt: Instant
+  /** Keys on the principal before the call: what is new afterwards may be ours. */
+  readonly before: readonly string[]
+  readonly publicPart: string | null
+  readonly fingerprint: string | null
+  readonly keyId: string | null
+  readonly version: string | null
+}
+
+export function isJournalled(
+  item: ExternalCredential,
+  journal: readonly IssuedKey[],
+  provider: string,
+): boolean {
+  return journal.some((k) => k.provider === provider && k.keyId === item.keyId)
+}
+
+/** What appeared on the principal since the intent and stands in no journal. */
+export function newcomers(
+  mint: Mint,
+  listed: readonly ExternalCredential[],
+  journal: readonly IssuedKey[],
+  provider: string,
+): readonly ExternalCredential[] {
+  return listed.filter(
+    (item) => !mint.before.includes(item.keyId) && !isJournalled(item, journal, provider),
+  )
+}
+
+/** Ours only on a principal that Custody made, and only when it is not older than the intent. */
+export function isOurStray(
+  item: ExternalCredential,
+  mint: Mint,
+  principal: Principal | null,
+): boolean {
+  if (principal?.created !== true) return false
+  return (
+    item.createdAt === null || secondsBetween(mint.startedAt, item.createdAt) >= -clockSkewSeconds
+  )
+}
+
+/** Minting attempts that a pre-emption cut off before their outcome was known. */
+export async function openIntents(
+  ctx: StepContext,
+  of: { readonly subject?: string; readonly account: Operation['account'] },
+): Promise<readonly { readonly operation: Operation; readonly mint: Mint }[]> {
+  const cancelled = await ctx.life.store.read.operations({
+    tenant: ctx.operation.tenant,
+    ...(of.subject === undefined ? { account: of.account! } : { subject: of.subject }),
+    status: 'cancelled',
+    after: null,
+    limit: 200,
+  })
+  return cancelled.flatMap((operation) => {
+    const mint = operation.memo['mint'] as Mint | null | undefined
+    return mint && mint.keyId === null ? [{ operation, mint }] : []
+  })
+}
+
+/**
+ * Before a new attempt, removes what an earlier, pre-empted one left: a key that was journalled but
+ * never became active, and a key whose answer nobody waited for. Waits while that call may still land.
+ * @returns null when nothing is left over
+ */
+export async function removeInterrupted(
+  ctx: StepContext,
+  subject: Subject,
+  listed: readonly ExternalCredential[],
+): Promise<StepResult | null> {
+  const { life, operation } = ctx
+  const { provider, principal, credential } = subject
+  const now = life.clock.now()
+  const halfMade = subject.keys.find((k) => k.status === 'issuing')
+  if (halfMade) {
+    await provider.revoke(externalOf(principal), halfMade.keyId, ctx.call())
+    if (halfMade.sinkVersion !== null) {
+      await subject.sink.discard(subject.target, halfMade.sinkVersion, ctx.call())
+    }
+    const gone: IssuedKey = { ...halfMade, status: 'failed', deletedAt: now }
+    return {
+      go: 'wait',
+      until: now,
+      changes: [{ type: 'key', key: gone }, removed(ctx, subject, halfMade.keyId)],
+    }
+  }
+  if (subject.capabilities.mint !== 'server') return null
+
+  const journal = await life.store.read.keysOfAccount(operation.tenant, subject.account.id)
+  for (const { operation: cut, mint } of await openIntents(ctx, {
+    subject: credential.id,
+    account: null,
+  })) {
+    const candidates = newcomers(mint, listed, journal, provider.name)
+    const settled = addSeconds(
+      later(mint.startedAt, cut.leaseUntil ?? mint.startedAt),
+      subject.capabilities.settle,
+    )
+    if (candidates.length === 0 && now < settled) return { go: 'wait', until: settled }
+    const [stray] = candidates
+    if (candidates.length === 1 && stray && isOurStray(stray, mint, principal)) {
+      await provider.revoke(externalOf(principal), stray.keyId, ctx.call())
+      return { go: 'wait', until: now, changes: [removed(ctx, subject, stray.keyId)] }
+    }
+  }
+  return null
+}
+
+function removed(ctx: StepContext, subject: Subject, keyId: string): Change {
+  return audit(
+    ctx,
+    'key.strayRemoved',
+    { type: 'credential', id: subject.credential.id },
+    {
+      provider: subject.provider.name,
+      keyId,
+    },
+  )
+}

@@ -1,0 +1,189 @@
+import type { IssuedKey } from '../../domain/credential.ts'
+import type { Instant } from '../../domain/time.ts'
+import { addSeconds, earlier, secondsBetween } from '../../domain/time.ts'
+import type { Change } from '../../store/store.ts'
+import type { KeyPlace } from './proof.ts'
+import { switchOff, tryKey } from './proof.ts'
+import type { Step, StepContext, StepResult, Subject } from './step.ts'
+import { audit, externalOf, loadSubject, memoOf, putCredential } from './step.ts'
+
+/** How often an overlap that may end early looks whether the new key is in use. */
+const pollSeconds = { least: 1, most: 60 }
+
+/**
+ * Both keys work while consumers move. The end was fixed when the rotation was planned. When
+ * somebody who left may know the old key, it ends as soon as the new one is seen in use, and at
+ * `oldKeysUntil` at the latest.
+ */
+export const overlap: Step = async (ctx) => {
+  const { life } = ctx
+  const since = memoOf<Instant>(ctx, 'activatedAt')!
+  const urgentEnd = memoOf<Instant>(ctx, 'oldKeysUntil')
+  const planned = addSeconds(since, memoOf<number>(ctx, 'overlapSeconds') ?? 0)
+  const now = life.clock.now()
+  if (memoOf<number>(ctx, 'previousGeneration') === null) return { go: 'done' }
+  if (urgentEnd === null) return now >= planned ? { go: 'next' } : { go: 'wait', until: planned }
+
+  const end = earlier(urgentEnd, planned)
+  if (now >= end || (await newKeyInUse(ctx, since))) return { go: 'next' }
+  const poll = Math.min(
+    pollSeconds.most,
+    Math.max(pollSeconds.least, secondsBetween(now, end) / 20),
+  )
+  return { go: 'wait', until: earlier(end, addSeconds(now, poll)) }
+}
+
+/** Our own probes ran before activation, so any later use is a consumer's. */
+async function newKeyInUse(ctx: StepContext, since: Instant): Promise<boolean> {
+  const subject = await loadSubject(ctx, ctx.operation.subject)
+  if (!subject.capabilities.reportsLastUsed) return false
+  const listing = await subject.provider.list(externalOf(subject.principal), ctx.call())
+  const current = listing.items.find((item) => item.keyId === subject.credential.keyId)
+  return current?.lastUsedAt != null && current.lastUsedAt > since
+}
+
+/** Switches the previous key off and proves it by trying it. */
+export const disableOld: Step = async (ctx) => {
+  const subject = await loadSubject(ctx, ctx.operation.subject)
+  const old = previousKey(ctx, subject)
+  if (!old) return { go: 'next' }
+  const place = placeOf(subject)
+  let key = old
+  if (key.disabledAt === null) {
+    const off = await switchOff(ctx, place, key)
+    await ctx.checkpoint({}, off.changes)
+    key = off.key
+  }
+  return proveOld(ctx, place, key)
+}
+
+async function proveOld(ctx: StepContext, place: KeyPlace, key: IssuedKey): Promise<StepResult> {
+  const answer = await tryKey(ctx, place, key)
+  const { life } = ctx
+  if (answer === 'listingIncomplete' || !answer.dead) {
+    return {
+      go: 'retry',
+      failure: {
+        code: 'stillAlive',
+        message: `the old key ${key.keyId} still answers; it is tried again until it is refused`,
+      },
+      after: null,
+    }
+  }
+  const refusals = (memoOf<number>(ctx, 'refusals') ?? 0) + 1
+  const proven: IssuedKey = {
+    ...key,
+    refusedAt: answer.outcome === 'refused' ? (key.refusedAt ?? answer.at) : key.refusedAt,
+    outcome: answer.outcome,
+  }
+  const enough = answer.outcome !== 'refused' || refusals >= place.capabilities.probe.count
+  const changes: readonly Change[] = [
+    { type: 'key', key: proven },
+    ...(enough
+      ? [
+          audit(
+            ctx,
+            `key.${answer.outcome}`,
+            { type: 'credential', id: key.credential },
+            { keyId: key.keyId, generation: key.generation, tries: refusals },
+          ),
+        ]
+      : []),
+  ]
+  return enough
+    ? { go: 'next', memo: { refusals: null }, changes }
+    : {
+        go: 'wait',
+        until: addSeconds(life.clock.now(), place.capabilities.probe.every),
+        memo: { refusals },
+        changes,
+      }
+}
+
+/** The old key stays restorable by one call until the soak is over. */
+export const soak: Step = async (ctx) => {
+  const subject = await loadSubject(ctx, ctx.operation.subject)
+  const old = previousKey(ctx, subject)
+  if (!old?.disabledAt) return { go: 'next' }
+  const until = addSeconds(old.disabledAt, memoOf<number>(ctx, 'soakSeconds') ?? 0)
+  return ctx.life.clock.now() >= until ? { go: 'next' } : { go: 'wait', until }
+}
+
+export const revokeOld: Step = async (ctx) => {
+  const subject = await loadSubject(ctx, ctx.operation.subject)
+  const old = previousKey(ctx, subject)
+  if (!old) return { go: 'next' }
+  const changes = await deleteKey(ctx, subject, old)
+  const now = ctx.life.clock.now()
+  return {
+    go: 'next',
+    changes: [...changes, putCredential({ ...subject.credential, previousKeyId: null }, now)],
+  }
+}
+
+async function deleteKey(
+  ctx: StepContext,
+  subject: Subject,
+  key: IssuedKey,
+): Promise<readonly Change[]> {
+  await subject.provider.revoke(externalOf(subject.principal), key.keyId, ctx.call())
+  if (key.sinkVersion !== null) {
+    await subject.sink.discard(subject.target, key.sinkVersion, ctx.call())
+  }
+  const now = ctx.life.clock.now()
+  return [
+    {
+      type: 'key',
+      key: { ...key, status: 'revoked', deletedAt: key.deletedAt ?? now, settledAt: now },
+    },
+    audit(
+      ctx,
+      'key.deleted',
+      { type: 'credential', id: key.credential },
+      { keyId: key.keyId, generation: key.generation },
+    ),
+  ]
+}
+
+/**
+ * Frees a slot that an earlier, interrupted rotation left occupied: our own superseded keys, and
+ * only once their overlap is over, unless a leaver may know them.
+ * @returns null when there is nothing of ours to free
+ */
+export async function retireSuperseded(
+  ctx: StepContext,
+  subject: Subject,
+): Promise<StepResult | null> {
+  const leftovers = subject.keys.filter(
+    (k) => (k.status === 'superseded' || k.status === 'disabled') && k.deletedAt === null,
+  )
+  const [oldest] = leftovers
+  if (!oldest) return null
+  const now = ctx.life.clock.now()
+  const urgent = memoOf<Instant>(ctx, 'oldKeysUntil') !== null
+  const overlapEnd = addSeconds(
+    oldest.supersededAt ?? now,
+    memoOf<number>(ctx, 'overlapSeconds') ?? 0,
+  )
+  if (!urgent && oldest.status === 'superseded' && now < overlapEnd)
+    return { go: 'wait', until: overlapEnd }
+
+  const off = await switchOff(ctx, placeOf(subject), oldest)
+  await ctx.checkpoint({}, off.changes)
+  return { go: 'wait', until: now, changes: await deleteKey(ctx, subject, off.key) }
+}
+
+function previousKey(ctx: StepContext, subject: Subject): IssuedKey | null {
+  const generation = memoOf<number>(ctx, 'previousGeneration')
+  return subject.keys.find((k) => k.generation === generation && k.status !== 'revoked') ?? null
+}
+
+function placeOf(subject: Subject): KeyPlace {
+  return {
+    credential: subject.credential,
+    provider: subject.provider,
+    capabilities: subject.capabilities,
+    sink: subject.sink,
+    external: externalOf(subject.principal),
+  }
+}

@@ -1,0 +1,199 @@
+import { isLive } from '../../domain/credential.ts'
+import type { Credential, IssuedKey } from '../../domain/credential.ts'
+import type { JsonObject } from '../../domain/json.ts'
+import type { Instant } from '../../domain/time.ts'
+import { addSeconds, secondsBetween } from '../../domain/time.ts'
+import type { Change } from '../../store/store.ts'
+import { rotateAfterOf, termsOf } from '../credentials.ts'
+import type { Step, StepContext, StepResult, Subject } from './step.ts'
+import { audit, externalOf, loadSubject, memoOf, putAccount, putCredential } from './step.ts'
+
+/** A fresh key that is still refused after this long is given up and removed (R01). */
+const verifyWithinSeconds = 120
+
+interface Verify extends JsonObject {
+  readonly since: Instant
+  readonly accepted: number
+}
+
+/**
+ * Proves that the staged secret works by using it, then makes it current by compare-and-set. What
+ * is tried is read back from the sink: that the consumer will get exactly this is part of the proof (R09).
+ */
+export const verify: Step = async (ctx) => {
+  const subject = await loadSubject(ctx, ctx.operation.subject)
+  const mint = memoOf<{ generation: number; version: string }>(ctx, 'mint')
+  const key = subject.keys.find((k) => k.generation === mint?.generation)
+  if (!key || key.sinkVersion === null) throw new Error('verify ran before issue-and-deliver')
+  const { life } = ctx
+  const now = life.clock.now()
+  const state = memoOf<Verify>(ctx, 'verify') ?? { since: now, accepted: 0 }
+
+  const accepted = await isAccepted(ctx, subject, key)
+  if (accepted) {
+    const count = state.accepted + 1
+    if (count >= subject.capabilities.probe.count) return promote(ctx, subject, key)
+    return {
+      go: 'wait',
+      until: addSeconds(now, subject.capabilities.probe.every),
+      memo: { verify: { since: state.since, accepted: count } },
+    }
+  }
+  if (secondsBetween(state.since, now) > verifyWithinSeconds) return giveUp(ctx, subject, key)
+  return {
+    go: 'wait',
+    until: addSeconds(now, Math.max(1, subject.capabilities.probe.every)),
+    // One refusal starts the count again: consecutive answers are the evidence.
+    memo: { verify: { since: state.since, accepted: 0 } },
+  }
+}
+
+async function isAccepted(ctx: StepContext, subject: Subject, key: IssuedKey): Promise<boolean> {
+  const { provider, capabilities, credential, sink, target } = subject
+  if (capabilities.canProbe && sink.canRead) {
+    const secret = await sink.read(target, key.sinkVersion!, ctx.call())
+    if (!secret) throw new Error(`sink ${sink.name} lost version ${key.sinkVersion}`)
+    using tried = secret
+    const answer = await provider.probe(tried, credential.kind, ctx.call())
+    if (answer !== 'untestable') return answer === 'accepted'
+  }
+  // Cannot be tried from here: that the provider lists it, with the right fingerprint, is what we have.
+  const listing = await provider.list(externalOf(subject.principal), ctx.call())
+  return listing.items.some(
+    (item) =>
+      item.keyId === key.keyId &&
+      item.active &&
+      (item.fingerprint === null || item.fingerprint === key.fingerprint),
+  )
+}
+
+async function promote(ctx: StepContext, subject: Subject, key: IssuedKey): Promise<StepResult> {
+  const { life } = ctx
+  const { credential, keys, sink, target } = subject
+  const previous =
+    keys.find((k) => k.status === 'active' && k.generation !== key.generation) ?? null
+  const secretRef = await sink.promote(target, key.sinkVersion!, servedVersion(keys), ctx.call())
+
+  const now = life.clock.now()
+  const every = credential.rotateEvery ?? termsOf(life, subject.account, credential).rotation.every
+  const active: Credential = {
+    ...credential,
+    status: 'active',
+    generation: key.generation,
+    keyId: key.keyId,
+    previousKeyId: previous?.keyId ?? null,
+    fingerprint: key.fingerprint,
+    secretRef,
+    issuedAt: key.issuedAt,
+    rotateAfter: rotateAfterOf(key.issuedAt, every),
+    lastRotatedAt: previous ? now : credential.lastRotatedAt,
+    refusedAt: null,
+    settledAt: null,
+    lastError: null,
+  }
+  const changes: Change[] = [
+    putCredential(active, now),
+    { type: 'key', key: { ...key, status: 'active', activatedAt: now } },
+    audit(
+      ctx,
+      'key.activated',
+      { type: 'credential', id: credential.id },
+      {
+        provider: credential.provider,
+        keyId: key.keyId,
+        generation: key.generation,
+        secretRef,
+      },
+    ),
+  ]
+  if (previous)
+    changes.push({ type: 'key', key: { ...previous, status: 'superseded', supersededAt: now } })
+  changes.push(...(await accountAfter(ctx, subject, active)))
+  return {
+    go: 'next',
+    memo: { verify: null, previousGeneration: previous?.generation ?? null, activatedAt: now },
+    changes,
+  }
+}
+
+/** What consumers read until now: the key activated last, even when it was switched off since. */
+function servedVersion(keys: readonly IssuedKey[]): string | null {
+  let served: IssuedKey | null = null
+  for (const key of keys) {
+    if (
+      key.activatedAt !== null &&
+      (served?.activatedAt == null || key.activatedAt > served.activatedAt)
+    )
+      served = key
+  }
+  return served?.sinkVersion ?? null
+}
+
+/** An account is up once nothing below it is still being made. */
+async function accountAfter(
+  ctx: StepContext,
+  subject: Subject,
+  changed: Credential,
+): Promise<readonly Change[]> {
+  const { account } = subject
+  if (account.status !== 'provisioning') return []
+  const others = await ctx.life.store.read.credentialsOf(account.tenant, account.id)
+  const waiting = others.some(
+    (c) => c.id !== changed.id && (c.status === 'pending' || c.status === 'issuing'),
+  )
+  if (waiting || !(isLive(changed.status) || changed.status === 'failed')) return []
+  const anyActive =
+    changed.status === 'active' || others.some((c) => c.id !== changed.id && c.status === 'active')
+  return [
+    putAccount(
+      {
+        ...account,
+        status: anyActive ? 'active' : 'failed',
+        statusReason: anyActive ? null : 'provisionFailed',
+      },
+      ctx.life.clock.now(),
+    ),
+  ]
+}
+
+/** The new key never worked: remove it and leave everything older as it was. */
+async function giveUp(ctx: StepContext, subject: Subject, key: IssuedKey): Promise<StepResult> {
+  const { provider, principal, sink, target, credential } = subject
+  await provider.revoke(externalOf(principal), key.keyId, ctx.call())
+  await sink.discard(target, key.sinkVersion!, ctx.call())
+  const message = `the new key was still refused after ${verifyWithinSeconds} s and was removed; check the provider, then rotate again`
+  const changes = await failureChanges(ctx, subject, message)
+  return {
+    go: 'fail',
+    failure: { code: 'notAccepted', message },
+    changes: [
+      ...changes,
+      { type: 'key', key: { ...key, status: 'failed', deletedAt: ctx.life.clock.now() } },
+      audit(
+        ctx,
+        'key.strayRemoved',
+        { type: 'credential', id: credential.id },
+        { keyId: key.keyId, generation: key.generation },
+      ),
+    ],
+  }
+}
+
+/** What a failed issue leaves: the credential failed, unless an older key still serves it. */
+export async function failureChanges(
+  ctx: StepContext,
+  subject: Subject,
+  message: string,
+): Promise<readonly Change[]> {
+  const { credential } = subject
+  const serves = subject.keys.some((k) => k.status === 'active')
+  const failed: Credential = {
+    ...credential,
+    status: serves ? 'active' : 'failed',
+    lastError: message,
+  }
+  return [
+    putCredential(failed, ctx.life.clock.now()),
+    ...(serves ? [] : await accountAfter(ctx, subject, failed)),
+  ]
+}

@@ -1,0 +1,121 @@
+import type { Secret } from '../domain/secret.ts'
+import type { Clock, Instant } from '../domain/time.ts'
+import { earlier, secondsBetween } from '../domain/time.ts'
+import { hashToken, parseToken, sameHash } from '../domain/token.ts'
+import type { LifecyclePolicy } from '../policy/lifecycle.ts'
+import type { IssuedToken, TokenBook } from '../provider/contract.ts'
+import type { Change, Store, TokenState } from '../store/store.ts'
+import { lastUseOf, termsOf } from './credentials.ts'
+import { rejectionOf } from './leaver.ts'
+import { ownerState, ownerStates } from './people.ts'
+
+/** RFC 7662 §2.2; everything but `active` only when it is true. */
+export type Introspection =
+  | { readonly active: false }
+  | {
+      readonly active: true
+      readonly sub: string
+      readonly scope: string
+      readonly exp: number
+      readonly iat: number
+      readonly token_type: 'Bearer'
+      readonly client_id: string
+    }
+
+/** A use is written at most this often per token: a busy consumer must not turn reads into writes. */
+const useGrainSeconds = 60
+
+export interface Tokens {
+  readonly book: TokenBook
+  /** What a verifier is told about a token, at this moment, from committed rows alone. */
+  introspect(token: string, tenant: string): Promise<Introspection>
+}
+
+/**
+ * The authority behind issued tokens. Every answer joins the owner's row in, so an owner's leaving
+ * is effective with that one row, before any fan-out (architecture: the owner row is the switch).
+ */
+export function createTokens(host: {
+  readonly store: Store
+  readonly clock: Clock
+  readonly policy: () => LifecyclePolicy
+  readonly pepper: Secret
+}): Tokens {
+  const { store, clock } = host
+  const write = async (change: Change): Promise<void> => {
+    const result = await store.commit([change])
+    if (result !== 'saved') throw new Error(`token write refused: ${result.reason}`)
+  }
+
+  const stateOf = async (token: string): Promise<TokenState | null> => {
+    const parsed = parseToken(token)
+    if (parsed?.prefix !== 'csk') return null
+    const hash = host.pepper.use((pepper) => hashToken(pepper, token))
+    const state = await store.read.tokenState(parsed.id)
+    return state && sameHash(state.token.hash, hash) ? state : null
+  }
+
+  const accepted = async (state: TokenState): Promise<boolean> => {
+    const { account, credential, key, token } = state
+    const [owner, backups, credentials] = await Promise.all([
+      ownerState(host, account.tenant, account.owner.id),
+      ownerStates(
+        host,
+        account.tenant,
+        account.backups.map((b) => b.id),
+      ),
+      store.read.credentialsOf(account.tenant, account.id),
+    ])
+    const rejection = rejectionOf({
+      owner,
+      account,
+      backups,
+      lastUsedAt: lastUseOf(credentials),
+      terms: termsOf(host, account),
+      now: clock.now(),
+      key,
+      keyActive: token.active && credential.status !== 'revoked',
+      keyExpiresAt: earlier(token.expiresAt, credential.expiresAt),
+      issuedAt: key?.issuedAt ?? token.createdAt,
+    })
+    return rejection === null
+  }
+
+  const noteUse = async (token: IssuedToken, now: Instant): Promise<void> => {
+    if (token.lastUsedAt !== null && secondsBetween(token.lastUsedAt, now) < useGrainSeconds) return
+    await write({ type: 'issuedTokenUsed', id: token.id, at: now })
+  }
+
+  return {
+    book: {
+      register: (token) => write({ type: 'issuedToken', token }),
+      find: (id) => store.read.issuedToken(id),
+      setActive: (id, active) => write({ type: 'issuedTokenActive', id, active }),
+      remove: (id) => write({ type: 'issuedTokenRemoved', id }),
+      list: (account, provider) => store.read.issuedTokensOf(account, provider),
+      async isAccepted(token) {
+        const state = await token.use((bytes) => stateOf(bytes.toString('utf8')))
+        return state !== null && accepted(state)
+      },
+    },
+    async introspect(token, tenant) {
+      const state = await stateOf(token)
+      if (!state || state.account.tenant !== tenant || !(await accepted(state)))
+        return { active: false }
+      await noteUse(state.token, clock.now())
+      const exp = earlier(
+        earlier(state.token.expiresAt, state.credential.expiresAt),
+        state.account.expiresAt,
+      )
+      return {
+        active: true,
+        sub: state.account.id,
+        scope: state.token.scopes.join(' '),
+        exp: Math.floor(Date.parse(exp) / 1_000),
+        iat: Math.floor(Date.parse(state.token.createdAt) / 1_000),
+        token_type: 'Bearer',
+        client_id: state.account.userName,
+      }
+    },
+  }
+}

@@ -1,0 +1,123 @@
+import type { ServiceAccount } from '../domain/account.ts'
+import { errors } from '../domain/errors.ts'
+import type { OwnerRef } from '../domain/owner.ts'
+import { accountResource } from './accounts.ts'
+import type { Caller, Lifecycle } from './context.ts'
+import { auditRow, authorise, save } from './context.ts'
+import { ownerState } from './people.ts'
+import { visibleAccount } from './visible.ts'
+
+/**
+ * Offers an account to somebody; ownership moves only when it is accepted (R74). Security and
+ * admin may pass it at once, with a reason that stays in the audit.
+ * @throws ownerUnknown, ownerGone, reasonRequired, notFound, forbidden
+ */
+export async function transferAccount(
+  life: Lifecycle,
+  caller: Caller,
+  id: string,
+  want: { readonly owner: OwnerRef; readonly atOnce: boolean; readonly reason: string | null },
+): Promise<ServiceAccount> {
+  const account = await visibleAccount(life, caller, id)
+  const action = want.atOnce ? 'account.passAtOnce' : 'account.transfer'
+  const decision = authorise(life, caller, action, accountResource(account))
+  if (want.atOnce && !want.reason)
+    throw errors.reasonRequired({ action: 'pass an account at once' })
+  const state = await ownerState(life, caller.tenant, want.owner.id)
+  if (!state || want.owner.type !== 'User')
+    throw errors.ownerUnknown({ owner: want.owner.id, path: 'owner' })
+  if (!state.active) throw errors.ownerGone({ owner: want.owner.id })
+  const next = want.atOnce
+    ? owned(life, account, want.owner)
+    : { ...account, pendingOwner: want.owner }
+  return write(life, caller, account, next, {
+    action: want.atOnce ? 'account.transferred' : 'account.transferOpened',
+    decision,
+    facts: { from: account.owner.id, to: want.owner.id, reason: want.reason },
+  })
+}
+
+/** The heir takes the account over: it is active again, with an owner who is. */
+export async function acceptTransfer(
+  life: Lifecycle,
+  caller: Caller,
+  id: string,
+): Promise<ServiceAccount> {
+  const account = await visibleAccount(life, caller, id)
+  const decision = authorise(life, caller, 'transfer.accept', accountResource(account))
+  const heir = account.pendingOwner
+  if (!heir)
+    throw errors.wrongState({ what: 'Account', id, status: 'not on offer', action: 'accepted' })
+  const state = await ownerState(life, caller.tenant, heir.id)
+  if (!state?.active) throw errors.ownerGone({ owner: heir.id })
+  return write(life, caller, account, owned(life, account, heir), {
+    action: 'account.transferred',
+    decision,
+    facts: { from: account.owner.id, to: heir.id },
+  })
+}
+
+/** Declined: the account keeps its owner, or stays orphaned until its deadline. */
+export async function declineTransfer(
+  life: Lifecycle,
+  caller: Caller,
+  id: string,
+): Promise<ServiceAccount> {
+  const account = await visibleAccount(life, caller, id)
+  const decision = authorise(life, caller, 'transfer.decline', accountResource(account))
+  const heir = account.pendingOwner
+  if (!heir)
+    throw errors.wrongState({ what: 'Account', id, status: 'not on offer', action: 'declined' })
+  const next = {
+    ...account,
+    pendingOwner: null,
+    backups: account.backups.filter((b) => b.id !== heir.id),
+  }
+  return write(life, caller, account, next, {
+    action: 'account.transferDeclined',
+    decision,
+    facts: { by: heir.id },
+  })
+}
+
+function owned(life: Lifecycle, account: ServiceAccount, owner: OwnerRef): ServiceAccount {
+  const orphaned = account.status === 'orphaned'
+  return {
+    ...account,
+    owner,
+    pendingOwner: null,
+    backups: account.backups.filter((b) => b.id !== owner.id),
+    status: orphaned ? 'active' : account.status,
+    statusReason: orphaned ? null : account.statusReason,
+    orphanedAt: orphaned ? null : account.orphanedAt,
+    disableAt: orphaned ? null : account.disableAt,
+    updatedAt: life.clock.now(),
+  }
+}
+
+async function write(
+  life: Lifecycle,
+  caller: Caller,
+  before: ServiceAccount,
+  after: ServiceAccount,
+  audit: Pick<Parameters<typeof auditRow>[1], 'action' | 'decision' | 'facts'>,
+): Promise<ServiceAccount> {
+  await save(
+    life,
+    [
+      {
+        type: 'account',
+        account: { ...after, updatedAt: life.clock.now() },
+        expectedVersion: before.version,
+      },
+      auditRow(life, {
+        tenant: caller.tenant,
+        actor: caller.actor,
+        target: { type: 'account', id: before.id },
+        ...audit,
+      }),
+    ],
+    { what: 'Account', id: before.id },
+  )
+  return { ...after, version: before.version + 1 }
+}

@@ -1,0 +1,408 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { assertNever } from '../domain/json.ts'
+import type { JsonObject } from '../domain/json.ts'
+import type { Failure, Operation, StepName } from '../domain/operation.ts'
+import type { Instant, Seconds } from '../domain/time.ts'
+import { addSeconds, later, seconds, secondsBetween } from '../domain/time.ts'
+import type { Call } from '../provider/contract.ts'
+import { ProviderError } from '../provider/contract.ts'
+import type { Change } from '../store/store.ts'
+import type { Lifecycle } from './context.ts'
+import { disableKeys, proveDead, settle, shutOff } from './steps/kill.ts'
+import { fanOut } from './steps/leave.ts'
+import { ensureAccount, issueAndDeliver } from './steps/mint.ts'
+import { StillListed, deleteKeys, deletePrincipals } from './steps/remove.ts'
+import { turnOn } from './steps/revive.ts'
+import type { Step, StepContext, StepResult, Subject } from './steps/step.ts'
+import { NotConfigured, Preempted, loadSubject } from './steps/step.ts'
+import { disableOld, overlap, revokeOld, soak } from './steps/supersede.ts'
+import { failureChanges, verify } from './steps/verify.ts'
+
+const steps: Readonly<Record<StepName, Step>> = {
+  'ensure-account': ensureAccount,
+  'issue-and-deliver': issueAndDeliver,
+  verify,
+  overlap,
+  'disable-old': disableOld,
+  soak,
+  'revoke-old': revokeOld,
+  'shut-off': shutOff,
+  'disable-keys': disableKeys,
+  'prove-dead': proveDead,
+  settle,
+  'delete-keys': deleteKeys,
+  'delete-principals': deletePrincipals,
+  'turn-on': turnOn,
+  'fan-out': fanOut,
+}
+
+/** Longer than the slowest step between two heartbeats: one provider call may take `callSeconds`. */
+const leaseSeconds = seconds(60)
+const callSeconds = 20
+/** A minting operation asks a person after this many failures; a revoking one never stops trying (R34, R42). */
+const attemptsMax = 8
+const backoff = { firstSeconds: 1, mostSeconds: 300 }
+const idleSecondsMax = 5
+
+export interface WorkerOptions {
+  readonly name: string
+  /** Operations in flight at once; each holds at most one provider call open. */
+  readonly concurrency: number
+  /** Where an operator reads of a failing step; receives no secrets. */
+  readonly log: (event: WorkerEvent) => void
+}
+
+export interface WorkerEvent {
+  readonly operation: string
+  readonly kind: string
+  readonly step: string
+  readonly outcome: string
+  readonly failure: Failure | null
+  readonly error: unknown
+}
+
+export interface Worker {
+  start(): void
+  /** Something may be due: looks at once instead of at the next tick. */
+  wake(): void
+  /** Runs all that is due now, and all that becomes due by it; for tests and drills on a manual clock. */
+  drain(): Promise<number>
+  /** Stops claiming, gives running steps `graceSeconds` to reach a commit, then lets go. */
+  stop(graceSeconds?: number): Promise<void>
+}
+
+/**
+ * Claims due operations and runs their steps. All state is in the journal: a worker may be killed
+ * at any await, and another picks the operation up when the lease lapses. A claim may run several
+ * steps in a row; each commit is guarded by the fence, so a pre-empted worker changes nothing more.
+ */
+export function createWorker(life: Lifecycle, options: WorkerOptions): Worker {
+  const abort = new AbortController()
+  const running = new Set<Promise<void>>()
+  let stopped = false
+  let wakeUp: (() => void) | null = null
+  let loop: Promise<void> | null = null
+
+  const claimSome = async (): Promise<number> => {
+    const free = options.concurrency - running.size
+    if (free <= 0) return 0
+    const claimed = await life.store.claim(options.name, life.clock.now(), leaseSeconds, free)
+    for (const operation of claimed) {
+      const run: Promise<void> = runOperation(life, operation, options, abort.signal).finally(
+        () => {
+          running.delete(run)
+          wakeUp?.()
+        },
+      )
+      running.add(run)
+    }
+    return claimed.length
+  }
+
+  const idle = async (): Promise<void> => {
+    const next = await life.store.read.nextRunAt()
+    const until =
+      next === null ? idleSecondsMax : Math.max(0, secondsBetween(life.clock.now(), next))
+    // At least a few milliseconds: something due that cannot be claimed (its account is busy) must not spin.
+    const ms = Math.max(5, Math.min(until, idleSecondsMax) * 1_000)
+    await Promise.race([
+      new Promise<void>((resolve) => {
+        wakeUp = resolve
+      }),
+      sleep(running.size >= options.concurrency ? idleSecondsMax * 1_000 : ms, undefined, {
+        ref: false,
+        signal: abort.signal,
+      }).catch(() => undefined),
+    ])
+    wakeUp = null
+  }
+
+  const forever = async (): Promise<void> => {
+    while (!stopped) {
+      try {
+        if ((await claimSome()) > 0) continue
+        await idle()
+      } catch (error) {
+        if (stopped) return
+        options.log({
+          operation: '-',
+          kind: '-',
+          step: 'claim',
+          outcome: 'error',
+          failure: null,
+          error,
+        })
+        await sleep(1_000, undefined, { ref: false })
+      }
+    }
+  }
+
+  return {
+    start() {
+      loop ??= forever()
+    },
+    wake() {
+      wakeUp?.()
+    },
+    async drain() {
+      let total = 0
+      for (;;) {
+        const claimed = await claimSome()
+        total += claimed
+        await Promise.all(running)
+        if (claimed === 0) return total
+      }
+    },
+    async stop(graceSeconds = 10) {
+      stopped = true
+      wakeUp?.()
+      const grace = sleep(graceSeconds * 1_000, undefined, { ref: false })
+      await Promise.race([Promise.all(running), grace])
+      abort.abort()
+      await Promise.all(running)
+      await loop
+    },
+  }
+}
+
+async function runOperation(
+  life: Lifecycle,
+  claimed: Operation,
+  options: WorkerOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  let operation = claimed
+  while (!signal.aborted) {
+    const step = operation.steps[operation.cursor]!
+    const context = new Context(life, operation, signal)
+    try {
+      const result = await attempt(context, steps[step])
+      options.log({
+        operation: operation.id,
+        kind: operation.kind,
+        step,
+        outcome: result.go,
+        failure: 'failure' in result ? result.failure : null,
+        error: null,
+      })
+      const next = await settleResult(life, context, result)
+      if (next === null) return
+      operation = next
+    } catch (error) {
+      if (!(error instanceof Preempted)) {
+        options.log({
+          operation: operation.id,
+          kind: operation.kind,
+          step,
+          outcome: 'error',
+          failure: null,
+          error,
+        })
+      }
+      // Preempted: somebody else owns it. Anything else (the store failed): the lease will lapse.
+      return
+    }
+  }
+}
+
+class Context implements StepContext {
+  readonly life: Lifecycle
+  readonly #signal: AbortSignal
+  operation: Operation
+
+  constructor(life: Lifecycle, operation: Operation, signal: AbortSignal) {
+    this.life = life
+    this.operation = operation
+    this.#signal = signal
+  }
+
+  async checkpoint(memo: JsonObject, changes: readonly Change[]): Promise<void> {
+    const merged = { ...this.operation.memo, ...memo }
+    const result = await this.life.store.commit([
+      {
+        type: 'advance',
+        id: this.operation.id,
+        fence: this.operation.fence,
+        set: { memo: merged },
+        release: false,
+        at: this.life.clock.now(),
+      },
+      ...changes,
+    ])
+    if (result !== 'saved') {
+      if (result.reason === 'fence') throw new Preempted('a newer claim owns this operation')
+      throw new Replan(`the ${result.reason} of change ${result.change} did not match`)
+    }
+    this.operation = { ...this.operation, memo: merged }
+    await this.#beat()
+  }
+
+  call(key?: string): Call {
+    return {
+      key: key ?? this.life.ids.next(),
+      signal: AbortSignal.any([this.#signal, AbortSignal.timeout(callSeconds * 1_000)]),
+      fence: () => this.#beat(),
+    }
+  }
+
+  #beat(): Promise<boolean> {
+    const until = addSeconds(this.life.clock.now(), leaseSeconds)
+    return this.life.store.heartbeat(this.operation.id, this.operation.fence, until)
+  }
+}
+
+/** Rows changed between a step's read and its write: the step runs again on fresh ones. */
+class Replan extends Error {
+  override readonly name = 'Replan'
+}
+
+/** Runs one step; whatever it throws becomes a decision about what to do next. */
+async function attempt(context: Context, step: Step): Promise<StepResult> {
+  try {
+    return await step(context)
+  } catch (error) {
+    if (error instanceof Preempted) throw error
+    if (error instanceof Replan) return { go: 'wait', until: context.life.clock.now() }
+    return afterError(context, error)
+  }
+}
+
+const revokingKinds: ReadonlySet<Operation['kind']> = new Set([
+  'revoke',
+  'disable',
+  'retire',
+  'delete',
+  'leave',
+])
+
+async function afterError(context: Context, error: unknown): Promise<StepResult> {
+  const failure = failureOf(error)
+  const after = error instanceof ProviderError ? error.retryAfter : null
+  if (revokingKinds.has(context.operation.kind)) {
+    return { go: 'retry', failure: { code: 'revokeBlocked', message: failure.message }, after }
+  }
+  if (error instanceof ProviderError) {
+    if (error.kind === 'invalid' && error.outcome === 'notApplied') return failed(context, failure)
+    if (error.kind === 'denied' || error.kind === 'conflict') return { go: 'ask', failure }
+  }
+  if (error instanceof NotConfigured) return { go: 'ask', failure }
+  return { go: 'retry', failure, after }
+}
+
+async function failed(context: Context, failure: Failure): Promise<StepResult> {
+  const subject: Subject = await loadSubject(context, context.operation.subject)
+  return { go: 'fail', failure, changes: await failureChanges(context, subject, failure.message) }
+}
+
+function failureOf(error: unknown): Failure {
+  if (error instanceof ProviderError) return { code: error.kind, message: error.message }
+  if (error instanceof NotConfigured) return { code: 'notConfigured', message: error.message }
+  if (error instanceof StillListed) return { code: 'stillListed', message: error.message }
+  // Its text may quote anything, so the operator gets it from the log, not from the journal.
+  const name = error instanceof Error ? error.name : 'unknown'
+  return {
+    code: 'internal',
+    message: `the step failed inside Custody (${name}); the log has the cause`,
+  }
+}
+
+/** Commits what the step decided. @returns the operation when this claim may go on with it */
+async function settleResult(
+  life: Lifecycle,
+  context: Context,
+  result: StepResult,
+): Promise<Operation | null> {
+  const { operation } = context
+  const now = life.clock.now()
+  const next = progress(operation, result, now)
+  const changes: readonly Change[] = [
+    {
+      type: 'advance',
+      id: operation.id,
+      fence: operation.fence,
+      set: next.set,
+      release: next.release,
+      at: now,
+    },
+    ...(result.changes ?? []),
+  ]
+  const saved = await life.store.commit(changes)
+  if (saved !== 'saved') {
+    if (saved.reason === 'fence') throw new Preempted('a newer claim owns this operation')
+    // Only the step's rows were stale: give the operation back to be run on fresh ones.
+    const again = await life.store.commit([
+      {
+        type: 'advance',
+        id: operation.id,
+        fence: operation.fence,
+        set: { status: 'waiting', runAt: now },
+        release: true,
+        at: now,
+      },
+    ])
+    if (again !== 'saved') throw new Preempted('a newer claim owns this operation')
+    return null
+  }
+  if (next.release) {
+    life.wake()
+    return null
+  }
+  return { ...operation, ...next.set }
+}
+
+type Progress = Extract<Change, { readonly type: 'advance' }>['set']
+
+function progress(
+  operation: Operation,
+  result: StepResult,
+  now: Instant,
+): { readonly set: Progress; readonly release: boolean } {
+  const memo = { ...operation.memo, ...result.memo }
+  const finished = (status: Operation['status'], failure: Failure | null) => ({
+    set: { memo, status, failure, finishedAt: now },
+    release: true,
+  })
+  switch (result.go) {
+    case 'next': {
+      const cursor = operation.cursor + 1
+      return cursor >= operation.steps.length
+        ? finished('succeeded', null)
+        : { set: { memo, cursor, attempt: 0, failure: null }, release: false }
+    }
+    case 'done':
+      return finished('succeeded', null)
+    case 'wait': {
+      const cursor = result.backTo ? operation.steps.indexOf(result.backTo) : operation.cursor
+      const runAt = later(now, result.until)
+      return {
+        set: { memo, cursor, status: 'waiting', runAt, attempt: 0, failure: null },
+        release: true,
+      }
+    }
+    case 'retry': {
+      const attempt = operation.attempt + 1
+      if (!revokingKinds.has(operation.kind) && attempt >= attemptsMax) {
+        const message = `${result.failure.message}; it failed ${attempt} times: decide whether to retry or to revoke`
+        return {
+          set: { memo, attempt, status: 'needsOperator', failure: { ...result.failure, message } },
+          release: true,
+        }
+      }
+      const runAt = addSeconds(now, result.after ?? backoffSeconds(attempt))
+      return {
+        set: { memo, attempt, status: 'waiting', runAt, failure: result.failure },
+        release: true,
+      }
+    }
+    case 'ask':
+      return { set: { memo, status: 'needsOperator', failure: result.failure }, release: true }
+    case 'fail':
+      return finished('failed', result.failure)
+    default:
+      return assertNever(result)
+  }
+}
+
+function backoffSeconds(attempt: number): Seconds {
+  return seconds(Math.min(backoff.mostSeconds, backoff.firstSeconds * 2 ** (attempt - 1)))
+}

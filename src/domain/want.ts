@@ -48,7 +48,8 @@ export interface AccountWrite {
 }
 
 export interface CredentialWrite {
-  readonly account: string
+  /** The id of the account it is for. */
+  readonly serviceAccount: string
   readonly displayName: string | null
   readonly provider: string
   readonly kind: CredentialKind

@@ -90,7 +90,7 @@ export function authorise(
 }
 
 export function auditRow(
-  life: Lifecycle,
+  life: Pick<Lifecycle, 'ids' | 'clock'>,
   row: {
     readonly tenant: TenantId
     readonly actor: Actor

@@ -193,12 +193,17 @@ export async function requestCredential(
   caller: Caller,
   want: CredentialWrite,
 ): Promise<CredentialResult> {
-  const account = await visibleAccount(life, caller, want.account).catch((cause: unknown) => {
-    throw errors.invalidValue(
-      { path: 'serviceAccount', reason: `no service account "${want.account}" is known here.` },
-      { cause },
-    )
-  })
+  const account = await visibleAccount(life, caller, want.serviceAccount).catch(
+    (cause: unknown) => {
+      throw errors.invalidValue(
+        {
+          path: 'serviceAccount',
+          reason: `no service account "${want.serviceAccount}" is known here.`,
+        },
+        { cause },
+      )
+    },
+  )
   const decision = authorise(life, caller, 'credential.request', credentialResource(account, 'new'))
   if (!isOpen(account.status)) {
     throw errors.wrongState({

@@ -170,6 +170,11 @@ export interface Reads {
     after: string | null,
     limit: number,
   ): Promise<readonly ServiceAccount[]>
+  credentialsAfter(
+    tenant: TenantId,
+    after: string | null,
+    limit: number,
+  ): Promise<readonly Credential[]>
   accountsAfter(
     tenant: TenantId,
     after: string | null,

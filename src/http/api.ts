@@ -1,0 +1,365 @@
+import type { FastifyPluginAsync, FastifyReply } from 'fastify'
+import type { ServiceAccount } from '../domain/account.ts'
+import type { Credential, IssuedKey } from '../domain/credential.ts'
+import { errors } from '../domain/errors.ts'
+import type { Operation, OperationStatus } from '../domain/operation.ts'
+import type { Person } from '../domain/owner.ts'
+import type { Caller, SweepName } from '../lifecycle/engine.ts'
+import { sweepNames } from '../lifecycle/engine.ts'
+import type { Authenticate } from './auth.ts'
+import { orNull } from './errors.ts'
+import { flag, optional, pageOf, required, text } from './fields.ts'
+import type { HttpHost } from './server.ts'
+
+interface ById {
+  Params: { id: string }
+}
+
+const planRowsMax = 1_000
+
+/** The actions and the reads that SCIM has no words for (contract §5). */
+export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPluginAsync {
+  const { engine, store } = host
+
+  /** Walks a keyset of rows until a page of visible ones is full. */
+  const visiblePage = async <T extends { readonly id: string }, V>(
+    query: unknown,
+    read: (after: string | null, limit: number) => Promise<readonly T[]>,
+    show: (row: T) => Promise<V | null>,
+  ): Promise<{ items: V[]; nextCursor: string | null }> => {
+    const { after, limit } = pageOf(query)
+    const items: V[] = []
+    let cursor = after
+    for (;;) {
+      const rows = await read(cursor, limit)
+      for (const row of rows) {
+        cursor = row.id
+        const view = await show(row)
+        if (view !== null) items.push(view)
+        if (items.length === limit) return { items, nextCursor: cursor }
+      }
+      if (rows.length < limit) return { items, nextCursor: null }
+    }
+  }
+
+  const accountView = async (account: ServiceAccount) => {
+    const [credentials, keys, principals] = await Promise.all([
+      store.read.credentialsOf(account.tenant, account.id),
+      store.read.keysOfAccount(account.tenant, account.id),
+      store.read.principalsOf(account.tenant, account.id),
+    ])
+    return {
+      ...accountRow(account),
+      credentials: credentials.map((c) =>
+        credentialView(
+          c,
+          keys.filter((k) => k.credential === c.id),
+        ),
+      ),
+      principals: principals.map(({ provider, external, state, created }) => ({
+        provider,
+        external,
+        state,
+        created,
+      })),
+    }
+  }
+
+  return async (app) => {
+    app.get('/accounts', async (request) => {
+      const caller = await authenticate(request)
+      return visiblePage(
+        request.query,
+        (after, limit) => store.read.accountsAfter(caller.tenant, after, limit),
+        async (row) =>
+          (await orNull(engine.account(caller, row.id, { retiredToo: true })))
+            ? accountRow(row)
+            : null,
+      )
+    })
+    app.get<ById>('/accounts/:id', async (request) => {
+      const caller = await authenticate(request)
+      return accountView(await engine.account(caller, request.params.id, { retiredToo: true }))
+    })
+    for (const to of ['disable', 'enable', 'retire'] as const) {
+      app.post<ById>(`/accounts/:id/${to}`, async (request, reply) => {
+        const caller = await authenticate(request)
+        const reason = optional(request.body, 'reason', text)
+        const { operations } = await engine.switchAccount(caller, request.params.id, to, reason)
+        return accepted(reply, operations[0]!)
+      })
+    }
+    app.post<ById>('/accounts/:id/transfer', async (request) => {
+      const caller = await authenticate(request)
+      const account = await engine.transfer(caller, request.params.id, {
+        owner: { type: 'User', id: required(request.body, 'owner', text) },
+        atOnce: optional(request.body, 'atOnce', flag) ?? false,
+        reason: optional(request.body, 'reason', text),
+      })
+      return accountRow(account)
+    })
+
+    app.get('/transfers', async (request) => {
+      const caller = await authenticate(request)
+      return visiblePage(
+        request.query,
+        (after, limit) => store.read.accountsAfter(caller.tenant, after, limit),
+        async (row) =>
+          row.pendingOwner !== null && (await orNull(engine.account(caller, row.id)))
+            ? transferView(row)
+            : null,
+      )
+    })
+    for (const verb of ['accept', 'decline'] as const) {
+      app.post<ById>(`/transfers/:id/${verb}`, async (request) => {
+        const caller = await authenticate(request)
+        const { id } = request.params
+        return accountRow(
+          await (verb === 'accept'
+            ? engine.acceptTransfer(caller, id)
+            : engine.declineTransfer(caller, id)),
+        )
+      })
+    }
+
+    app.get('/credentials', async (request) => {
+      const caller = await authenticate(request)
+      return visiblePage(
+        request.query,
+        (after, limit) => store.read.credentialsAfter(caller.tenant, after, limit),
+        async (row) =>
+          (await orNull(engine.credential(caller, row.id))) ? credentialView(row, null) : null,
+      )
+    })
+    app.get<ById>('/credentials/:id', async (request) => {
+      const caller = await authenticate(request)
+      const { credential } = await engine.credential(caller, request.params.id)
+      return credentialView(credential, await store.read.keysOf(caller.tenant, credential.id))
+    })
+    app.post<ById>('/credentials/:id/rotate', async (request, reply) => {
+      const caller = await authenticate(request)
+      return accepted(reply, await engine.rotateCredential(caller, request.params.id))
+    })
+    app.post<ById>('/credentials/:id/revoke', async (request, reply) => {
+      const caller = await authenticate(request)
+      return accepted(reply, await engine.revokeCredential(caller, request.params.id))
+    })
+
+    app.get('/owners', async (request) => {
+      const caller = await authenticate(request)
+      return visiblePage(
+        request.query,
+        (after, limit) => store.read.peopleAfter(caller.tenant, after, limit),
+        async (row) => ((await orNull(engine.person(caller, row.id))) ? ownerView(row) : null),
+      )
+    })
+    app.get<ById>('/owners/:id', async (request) => {
+      const caller = await authenticate(request)
+      const person = await engine.person(caller, request.params.id)
+      return { ...ownerView(person), accounts: await ownedBy(caller, person.id) }
+    })
+    app.get<ById>('/owners/:id/impact', async (request) => {
+      const caller = await authenticate(request)
+      return { owner: request.params.id, items: await engine.impact(caller, request.params.id) }
+    })
+    app.post<ById>('/owners/:id/leave', async (request, reply) => {
+      const caller = await authenticate(request)
+      const { operation } = await engine.declareLeave(
+        caller,
+        request.params.id,
+        optional(request.body, 'reason', text),
+      )
+      return accepted(reply, operation!)
+    })
+    app.get<ById>('/reports/offboarding/:id', async (request) => {
+      const caller = await authenticate(request)
+      return engine.offboarding(caller, request.params.id)
+    })
+
+    app.post<{ Params: { name: string }; Querystring: { dryRun?: string } }>(
+      '/sweeps/:name',
+      async (request) => {
+        const caller = await authenticate(request)
+        const sweep = sweepOf(request.params.name)
+        const dryRun = request.query.dryRun === 'true'
+        engine.authorise(caller, dryRun ? 'sweep.plan' : 'sweep.run', { type: 'sweep', id: sweep })
+        if (dryRun) return { sweep, dryRun, items: await engine.planSweep(sweep, planRowsMax) }
+        const applied = await engine.runSweep(sweep)
+        return {
+          sweep,
+          dryRun,
+          items: applied.map(({ proposal, operations, error }) => ({
+            act: proposal.act,
+            id: proposal.id,
+            operations,
+            error,
+          })),
+        }
+      },
+    )
+
+    app.get('/operations', async (request) => {
+      const caller = await authenticate(request)
+      const query = request.query as Readonly<Record<string, string | undefined>>
+      const { subject, status, cause } = query
+      return visiblePage(
+        query,
+        (after, limit) =>
+          store.read.operations({
+            tenant: caller.tenant,
+            ...(subject === undefined ? {} : { subject }),
+            ...(cause === undefined ? {} : { cause }),
+            ...(status === undefined ? {} : { status: statusOf(status) }),
+            after,
+            limit,
+          }),
+        async (row) =>
+          (await orNull(engine.operation(caller, row.id))) ? operationView(row) : null,
+      )
+    })
+    app.get<ById>('/operations/:id', async (request) => {
+      const caller = await authenticate(request)
+      return operationView(await engine.operation(caller, request.params.id))
+    })
+    app.post<ById>('/operations/:id/retry', async (request, reply) => {
+      const caller = await authenticate(request)
+      return accepted(reply, await engine.retryOperation(caller, request.params.id))
+    })
+    app.post<ById>('/operations/:id/cancel', async (request) => {
+      const caller = await authenticate(request)
+      return operationView(await engine.cancelOperation(caller, request.params.id))
+    })
+
+    app.get('/audit', async (request) => {
+      const caller = await authenticate(request)
+      engine.authorise(caller, 'audit.read', { type: 'audit', id: 'any' })
+      const { target, operation } = request.query as Readonly<Record<string, string | undefined>>
+      const { after, limit } = pageOf(request.query)
+      const items = await store.read.audit(caller.tenant, {
+        ...(target === undefined ? {} : { target }),
+        ...(operation === undefined ? {} : { operation }),
+        after,
+        limit,
+      })
+      return { items, nextCursor: items.length === limit ? (items.at(-1)?.id ?? null) : null }
+    })
+  }
+
+  async function ownedBy(caller: Caller, id: string) {
+    const owned = await store.read.accountsOwnedBy(caller.tenant, id, null, 200)
+    const visible = await Promise.all(owned.map((a) => orNull(engine.account(caller, a.id))))
+    return visible.filter((a) => a !== null).map(accountRow)
+  }
+}
+
+function accepted(reply: FastifyReply, operation: Operation): FastifyReply {
+  return reply.status(202).header('custody-operation', operation.id).send(operationView(operation))
+}
+
+const statuses: readonly OperationStatus[] = [
+  'queued',
+  'running',
+  'waiting',
+  'succeeded',
+  'failed',
+  'needsOperator',
+  'cancelled',
+]
+
+function statusOf(value: string): OperationStatus {
+  const found = statuses.find((s) => s === value)
+  if (!found)
+    throw errors.invalidValue({
+      path: 'status',
+      reason: `"${value}" is not one of ${statuses.join(', ')}.`,
+    })
+  return found
+}
+
+function sweepOf(name: string): SweepName {
+  const found = sweepNames.find((s) => s === name)
+  if (!found) throw errors.unknownSweep({ name, known: sweepNames.join(', ') })
+  return found
+}
+
+/** An operation as the contract shows it; the memo is Custody's own business. */
+export function operationView(operation: Operation) {
+  const {
+    id,
+    kind,
+    subject,
+    status,
+    attempt,
+    runAt,
+    createdAt,
+    finishedAt,
+    failure,
+    account,
+    cause,
+  } = operation
+  const open = finishedAt === null
+  return {
+    id,
+    kind,
+    subject,
+    account,
+    cause,
+    status,
+    step: open ? operation.steps[operation.cursor] : null,
+    attempt,
+    runAt,
+    createdAt,
+    finishedAt,
+    failure,
+  }
+}
+
+function accountRow(account: ServiceAccount) {
+  const { attributes: _attributes, tenant: _tenant, version: _version, ...rest } = account
+  return rest
+}
+
+function transferView({
+  id,
+  userName,
+  owner,
+  pendingOwner,
+  orphanedAt,
+  disableAt,
+}: ServiceAccount) {
+  return {
+    id,
+    account: id,
+    userName,
+    from: owner,
+    to: pendingOwner,
+    orphanedAt,
+    deadline: disableAt,
+  }
+}
+
+function credentialView(credential: Credential, keys: readonly IssuedKey[] | null) {
+  const { tenant: _tenant, version: _version, ...rest } = credential
+  return keys === null
+    ? rest
+    : {
+        ...rest,
+        keys: keys.map(({ tenant: _t, account: _a, credential: _c, ...key }) => key),
+      }
+}
+
+function ownerView(person: Person) {
+  const { id, userName, externalId, directory, active, leftAt, createdAt, updatedAt } = person
+  const displayName = person.attributes['displayName']
+  return {
+    id,
+    userName,
+    displayName: typeof displayName === 'string' ? displayName : null,
+    externalId,
+    directory,
+    active,
+    leftAt,
+    createdAt,
+    updatedAt,
+  }
+}

@@ -1,0 +1,112 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { AppError, errors } from '../domain/errors.ts'
+
+const scimErrorUrn = 'urn:ietf:params:scim:api:messages:2.0:Error'
+
+/**
+ * Any failure as an error of the catalogue. What is not in it is our own bug: the client gets the
+ * request id, the cause goes to the log.
+ */
+export function toAppError(error: unknown, request: FastifyRequest): AppError {
+  if (error instanceof AppError) return error
+  const { code, statusCode, message } = error as {
+    code?: string
+    statusCode?: number
+    message?: string
+  }
+  switch (code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return errors.bodyTooLarge({ limit: request.routeOptions.bodyLimit ?? 0 }, { cause: error })
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return errors.unsupportedMediaType(
+        { type: request.headers['content-type'] ?? '' },
+        { cause: error },
+      )
+    case 'FST_ERR_CTP_EMPTY_JSON_BODY':
+      return errors.malformedJson({ reason: 'it is empty' }, { cause: error })
+    case 'FST_ERR_VALIDATION':
+      return errors.invalidSyntax(
+        { reason: `${sentence(message)} See docs/reference.` },
+        { cause: error },
+      )
+    default:
+      // Whatever else the framework refuses as the client's doing: a bad length, a bad URL.
+      return typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500
+        ? errors.malformedJson({ reason: message ?? 'it cannot be parsed' }, { cause: error })
+        : errors.internal({ request: request.id }, { cause: error })
+  }
+}
+
+function sentence(text: string | undefined): string {
+  const trimmed = (text ?? 'The request is not valid').trim()
+  return trimmed.endsWith('.') ? trimmed : `${trimmed}.`
+}
+
+/** RFC 7644 §3.12 below `/scim`, RFC 6749 §5.2 below `/oauth2`, RFC 9457 everywhere else. */
+export function sendError(
+  reply: FastifyReply,
+  request: FastifyRequest,
+  error: AppError,
+): FastifyReply {
+  if (error.status === 401) void reply.header('www-authenticate', 'Bearer realm="custody"')
+  if (error.code === 'methodNotAllowed')
+    void reply.header('allow', String(error.facts['allow'] ?? ''))
+  if (error.code === 'notReady') void reply.header('retry-after', '1')
+  void reply.status(error.status)
+  return isScim(request)
+    ? reply.type('application/scim+json').send(scimError(error))
+    : reply.type('application/problem+json').send(JSON.stringify(problem(error, request)))
+}
+
+function isScim(request: FastifyRequest): boolean {
+  return (
+    request.url === '/scim' || request.url.startsWith('/scim/') || request.url.startsWith('/scim?')
+  )
+}
+
+export function scimError(error: AppError): string {
+  return JSON.stringify({
+    schemas: [scimErrorUrn],
+    status: String(error.status),
+    ...(error.scimType === null ? {} : { scimType: error.scimType }),
+    detail: error.message,
+  })
+}
+
+function problem(error: AppError, request: FastifyRequest) {
+  return {
+    type: 'about:blank',
+    title: titles[error.status] ?? 'Error',
+    status: error.status,
+    code: error.code,
+    detail: error.message,
+    instance: request.id,
+  }
+}
+
+/** Reads what may be missing or hidden: null for a 404, any other failure stays one. */
+export async function orNull<T>(read: Promise<T>): Promise<T | null> {
+  try {
+    return await read
+  } catch (error) {
+    if (error instanceof AppError && error.status === 404) return null
+    throw error
+  }
+}
+
+const titles: Readonly<Record<number, string>> = {
+  400: 'Bad Request',
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+  409: 'Conflict',
+  412: 'Precondition Failed',
+  413: 'Content Too Large',
+  415: 'Unsupported Media Type',
+  422: 'Unprocessable Content',
+  428: 'Precondition Required',
+  500: 'Internal Server Error',
+  501: 'Not Implemented',
+  503: 'Service Unavailable',
+}

@@ -1,0 +1,38 @@
+import { errors } from '../domain/errors.ts'
+import { isJsonObject } from '../domain/json.ts'
+
+/** Reads one field of a small JSON body; null when it has another type. */
+export type Field<T> = (value: unknown) => T | null
+
+export const text: Field<string> = (value) =>
+  typeof value === 'string' && value.trim() !== '' && value.length <= 1_024 ? value : null
+
+export const flag: Field<boolean> = (value) => (typeof value === 'boolean' ? value : null)
+
+/** @throws requiredMissing, invalidValue */
+export function required<T>(body: unknown, name: string, field: Field<T>): T {
+  const value = optional(body, name, field)
+  if (value === null) throw errors.requiredMissing({ path: name })
+  return value
+}
+
+/** @throws invalidValue when it is there and of another type */
+export function optional<T>(body: unknown, name: string, field: Field<T>): T | null {
+  if (!isJsonObject(body)) return null
+  const raw = Object.hasOwn(body, name) ? body[name] : undefined
+  if (raw === undefined || raw === null) return null
+  const value = field(raw)
+  if (value === null)
+    throw errors.invalidValue({ path: name, reason: 'has the wrong type or is empty.' })
+  return value
+}
+
+export const pageLimit = { standard: 50, most: 200 }
+
+/** `cursor` and `limit` of a list (contract §5). @throws invalidCount */
+export function pageOf(query: unknown): { readonly after: string | null; readonly limit: number } {
+  const { cursor, limit } = (query ?? {}) as { cursor?: string; limit?: string }
+  if (limit === undefined) return { after: cursor ?? null, limit: pageLimit.standard }
+  if (!/^\d{1,9}$/.test(limit)) throw errors.invalidCount({ name: 'limit' })
+  return { after: cursor ?? null, limit: Math.min(Math.max(Number(limit), 1), pageLimit.most) }
+}

@@ -1,0 +1,26 @@
+import type { FastifyPluginAsync } from 'fastify'
+import { errors } from '../domain/errors.ts'
+import type { Authenticate } from './auth.ts'
+import type { HttpHost } from './server.ts'
+
+/** Health, and the OAuth endpoints that verifiers of issued tokens call. */
+export function opsRoutes(host: HttpHost, authenticate: Authenticate): FastifyPluginAsync {
+  return async (app) => {
+    app.get('/livez', () => ({ status: 'alive' }))
+
+    app.get('/readyz', () => {
+      const reason = host.notReady()
+      if (reason !== null) throw errors.notReady({ reason })
+      return { status: 'ready' }
+    })
+
+    /** RFC 7662. The caller must be a verifier or an admin; an unknown token is simply inactive. */
+    app.post('/oauth2/introspect', async (request) => {
+      const caller = await authenticate(request)
+      host.engine.authorise(caller, 'token.introspect', { type: 'token', id: 'any' })
+      const token = (request.body as Readonly<Record<string, unknown>> | undefined)?.['token']
+      if (typeof token !== 'string' || token === '') throw errors.requiredMissing({ path: 'token' })
+      return host.tokens.introspect(token, caller.tenant)
+    })
+  }
+}

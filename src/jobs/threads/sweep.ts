@@ -1,0 +1,36 @@
+import { once } from 'node:events'
+import { parentPort, workerData } from 'node:worker_threads'
+import { findDue } from '../../lifecycle/engine.ts'
+import { documentCodec } from '../../scim/codec.ts'
+import { openStore } from '../../store/open.ts'
+import type { SweepMessage, SweepOrder, SweepReply } from '../scheduler.ts'
+
+// Bree wraps what a job is started with.
+const order = (workerData as { job: { worker: { workerData: SweepOrder } } }).job.worker.workerData
+const port = parentPort!
+
+const ask = async (message: SweepMessage): Promise<SweepReply> => {
+  const reply = once(port, 'message')
+  port.postMessage(message)
+  return ((await reply) as [SweepReply])[0]
+}
+
+const store = await openStore({ url: order.storeUrl, codec: documentCodec, readonly: true })
+try {
+  const slot = await ask({ type: 'take' })
+  if (slot.type === 'slot' && slot.now !== null) {
+    let found = 0
+    for await (const batch of findDue(store.read, order.sweep, slot.now)) {
+      found += batch.length
+      // One batch in flight: a sweep never fills the main thread's queue.
+      await ask({ type: 'batch', batch })
+    }
+    port.postMessage({ type: 'finished', found } satisfies SweepMessage)
+  }
+} catch (error) {
+  const message = error instanceof Error ? error.message : 'unknown'
+  port.postMessage({ type: 'failed', message } satisfies SweepMessage)
+} finally {
+  await store.close()
+  port.postMessage('done')
+}

@@ -1,0 +1,288 @@
+import { createHmac, hkdfSync, randomBytes } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import path from 'node:path'
+import { awsIam } from '../providers/aws-iam/index.ts'
+import { awsSecrets } from '../providers/aws-secrets/index.ts'
+import { file } from '../providers/file/index.ts'
+import { github } from '../providers/github/index.ts'
+import { token } from '../providers/token/index.ts'
+import type { Client } from './domain/client.ts'
+import { errors } from './domain/errors.ts'
+import type { ClientId, IdSource } from './domain/ids.ts'
+import { createIdSource, defaultTenant } from './domain/ids.ts'
+import { Secret } from './domain/secret.ts'
+import type { Clock } from './domain/time.ts'
+import { hashToken, parseToken } from './domain/token.ts'
+import { systemClock } from './host/clock.ts'
+import type { Config } from './host/config.ts'
+import { openHome } from './host/home.ts'
+import type { Home } from './host/home.ts'
+import type { Log } from './host/log.ts'
+import { createLog } from './host/log.ts'
+import { createServer } from './http/server.ts'
+import type { Scheduler } from './jobs/scheduler.ts'
+import { startScheduler } from './jobs/scheduler.ts'
+import type { Engine, Lifecycle, Tokens, Worker } from './lifecycle/engine.ts'
+import {
+  auditRow,
+  createEngine,
+  createTokens,
+  createWorker,
+  systemActor,
+} from './lifecycle/engine.ts'
+import type { Authoriser } from './policy/authorise.ts'
+import { compileAuthorisation } from './policy/authorise.ts'
+import type { LifecyclePolicy } from './policy/lifecycle.ts'
+import { compileLifecycle } from './policy/lifecycle.ts'
+import type { HostContext } from './provider/contract.ts'
+import type { OpenPlugins } from './provider/registry.ts'
+import { openProviders } from './provider/registry.ts'
+import { documentCodec } from './scim/codec.ts'
+import { openStore } from './store/open.ts'
+import type { Store } from './store/store.ts'
+
+export type Role = 'http' | 'worker' | 'scheduler'
+
+export interface StartOptions {
+  readonly config: Config
+  readonly roles?: readonly Role[]
+  readonly log?: Log
+  readonly clock?: Clock
+}
+
+/** A running Custody; `close` finishes what is at a commit and leaves the rest to the journal. */
+export interface Running {
+  readonly url: string
+  readonly home: Home
+  readonly engine: Engine
+  readonly tokens: Tokens
+  readonly worker: Worker
+  readonly scheduler: Scheduler | null
+  /** Reads both policies again; a bad file keeps the old ones. @throws policyInvalid */
+  reloadPolicies(): Promise<void>
+  close(): Promise<void>
+}
+
+const workerConcurrency = 32
+
+/**
+ * Puts the house together: configuration in, a listening service out.
+ * @throws configInvalid, policyInvalid, masterKeyWrong, databaseNewer, migrationChanged
+ */
+export async function startCustody(options: StartOptions): Promise<Running> {
+  const { config } = options
+  const clock = options.clock ?? systemClock
+  const log = options.log ?? createLog({ level: config.logLevel })
+  const roles = options.roles ?? ['http', 'worker', 'scheduler']
+  const policies = await loadPolicies(config.policies)
+  const home = await openHome({ path: config.home, masterKey: config.masterKey })
+  const storeUrl = storeUrlOf(config)
+  const store = await openStore({ url: storeUrl, codec: documentCodec })
+  const closers: (() => Promise<void>)[] = [() => store.close()]
+  try {
+    await checkMasterKey(store, home)
+    const ids = createIdSource(clock, randomBytes)
+    const pepper = derive(home.masterKey, 'token pepper')
+    await registerLocalAdmin({ store, home, pepper, clock, ids })
+    const tokens = createTokens({ store, clock, policy: () => policies.lifecycle, pepper })
+    const plugins = await openPlugins(config, { clock, tokens, pepper })
+    closers.unshift(() => plugins.close())
+
+    let worker: Worker | null = null
+    const life: Lifecycle = {
+      store,
+      clock,
+      ids,
+      policy: () => policies.lifecycle,
+      authoriser: () => policies.authoriser,
+      providers: plugins.providers,
+      sinks: plugins.sinks,
+      wake: () => worker?.wake(),
+    }
+    worker = createWorker(life, {
+      name: `${process.pid}-${ids.next()}`,
+      concurrency: workerConcurrency,
+      log: (event) => {
+        const { error, ...facts } = event
+        if (error !== null) log.error({ ...facts, error }, 'step failed')
+        else if (event.failure) log.warn(facts, 'step did not succeed')
+        else log.debug(facts, 'step')
+      },
+    })
+    const engine = createEngine(life)
+
+    let url = config.publicUrl ?? ''
+    let stopping = false
+    const app = await createServer({
+      engine,
+      tokens,
+      store,
+      clock,
+      ids,
+      pepper,
+      baseUrl: () => url,
+      notReady: () => (stopping ? 'it is shutting down' : null),
+      log: ({ level, error, ...facts }) =>
+        log[level](error === null ? facts : { ...facts, error }, 'request'),
+    })
+    if (roles.includes('worker')) {
+      const running = worker
+      running.start()
+      closers.unshift(() => running.stop())
+    }
+    const scheduler = roles.includes('scheduler')
+      ? await startScheduler({
+          life,
+          storeUrl,
+          clock,
+          worker: String(process.pid),
+          log: (event) =>
+            event.outcome === 'failed' ? log.error(event, 'sweep') : log.info(event, 'sweep'),
+        })
+      : null
+    if (scheduler) closers.unshift(() => scheduler.stop())
+    if (roles.includes('http')) {
+      closers.unshift(() => app.close())
+      const bound = await app.listen({ host: config.listen.host, port: config.listen.port })
+      if (config.publicUrl === null) url = bound
+      await home.writeServer({ url: bound, pid: process.pid })
+      closers.unshift(() => home.removeServer())
+      url ||= bound
+    }
+    return {
+      url,
+      home,
+      engine,
+      tokens,
+      worker,
+      scheduler,
+      async reloadPolicies() {
+        Object.assign(policies, await loadPolicies(config.policies))
+      },
+      async close() {
+        stopping = true
+        await closeAll(closers)
+      },
+    }
+  } catch (error) {
+    await closeAll(closers)
+    throw error
+  }
+}
+
+async function closeAll(closers: (() => Promise<void>)[]): Promise<void> {
+  for (const close of closers.splice(0)) await close()
+}
+
+interface Policies {
+  lifecycle: LifecyclePolicy
+  authoriser: Authoriser
+}
+
+async function loadPolicies(directory: string): Promise<Policies> {
+  const name = path.join(directory, 'lifecycle.yaml')
+  const text = await readFile(name, 'utf8').catch((cause: unknown) => {
+    throw errors.policyInvalid({ problems: `${name}: cannot be read.` }, { cause })
+  })
+  return {
+    lifecycle: compileLifecycle(text, name),
+    authoriser: await compileAuthorisation(path.join(directory, 'authorisation')),
+  }
+}
+
+function storeUrlOf(config: Config): string {
+  if (config.store.kind === 'sqlite') return `sqlite:${config.store.file}`
+  throw errors.configInvalid({
+    problems: 'store.url: PostgreSQL is not supported by this version yet; use sqlite:<file>.',
+  })
+}
+
+/** One key file, several uses: each gets its own key, so that none of them says anything about another. */
+function derive(masterKey: Secret, use: string): Secret {
+  return masterKey.use((key) =>
+    Secret.of(new Uint8Array(hkdfSync('sha256', key, '', `custody ${use}`, 32))),
+  )
+}
+
+/** Token hashes of one key mean nothing under another: better not to start than to refuse everybody. */
+async function checkMasterKey(store: Store, home: Home): Promise<void> {
+  const check = derive(home.masterKey, 'master key check').use((key) =>
+    createHmac('sha256', key).update('check').digest('hex'),
+  )
+  const known = await store.read.meta('masterKeyCheck')
+  if (known === null) await store.commit([{ type: 'meta', key: 'masterKeyCheck', value: check }])
+  else if (known !== check)
+    throw errors.masterKeyWrong({ path: path.join(home.path, 'master.key') })
+}
+
+/** The holder of `.custody/admin-token` administers this installation. */
+async function registerLocalAdmin(host: {
+  readonly store: Store
+  readonly home: Home
+  readonly pepper: Secret
+  readonly clock: Clock
+  readonly ids: IdSource
+}): Promise<void> {
+  const { store, home, pepper, clock, ids } = host
+  const { id, hash } = home.adminToken.use((bytes) => ({
+    id: parseToken(bytes.toString('utf8'))!.id,
+    hash: pepper.use((key) => hashToken(key, bytes)),
+  }))
+  if (await store.read.clientToken(id)) return
+  const now = clock.now()
+  const client: Client = {
+    tenant: defaultTenant,
+    id: ids.next() as ClientId,
+    name: 'local administrator',
+    role: 'admin',
+    dialect: 'lenient',
+    directory: null,
+    person: null,
+    createdAt: now,
+    revokedAt: null,
+  }
+  await store.commit([
+    { type: 'client', client },
+    {
+      type: 'clientToken',
+      token: {
+        id,
+        client: client.id,
+        hash,
+        createdAt: now,
+        expiresAt: null,
+        lastUsedAt: null,
+        revokedAt: null,
+      },
+    },
+    auditRow(
+      { clock, ids },
+      {
+        tenant: defaultTenant,
+        actor: systemActor,
+        action: 'client.created',
+        target: { type: 'client', id: client.id },
+        facts: { name: client.name, role: client.role },
+      },
+    ),
+  ])
+}
+
+function openPlugins(
+  config: Config,
+  host: { readonly clock: Clock; readonly tokens: Tokens; readonly pepper: Secret },
+): Promise<OpenPlugins> {
+  return openProviders({
+    providers: config.providers,
+    sinks: config.sinks,
+    modules: { providers: [awsIam, github, token], sinks: [awsSecrets, file] },
+    hostFor: (name): HostContext => ({
+      name,
+      clock: host.clock,
+      random: randomBytes,
+      resolvePath: config.resolvePath,
+      tokens: host.tokens.book,
+      pepper: host.pepper,
+    }),
+  })
+}

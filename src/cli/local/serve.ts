@@ -1,0 +1,51 @@
+import { loadConfig } from '../../host/config.ts'
+import type { Role } from '../../main.ts'
+import { startCustody } from '../../main.ts'
+import type { ExitCode, Terminal } from '../terminal.ts'
+import { CommandFailure, exitCodes } from '../terminal.ts'
+
+export interface ServeOptions {
+  readonly config: string | null
+  readonly roles: readonly Role[]
+}
+
+/**
+ * Runs the service until SIGINT or SIGTERM. `listening <url>` on stderr means ready (contract §2);
+ * SIGHUP reads the policies again.
+ */
+export async function run(options: ServeOptions, terminal: Terminal): Promise<ExitCode> {
+  const { env, cwd, stderr } = terminal
+  const config = await loadConfig({ file: options.config, env, cwd })
+  const custody = await startCustody({ config, roles: options.roles }).catch((error: unknown) => {
+    throw portTaken(error, config.listen) ?? error
+  })
+  for (const created of custody.home.created) stderr(`created ${created} (readable by you only)\n`)
+  stderr(`listening ${custody.url}\n`)
+
+  const reload = (): void => {
+    custody.reloadPolicies().then(
+      () => stderr('policies read again\n'),
+      (error: Error) => stderr(`policies kept as they were: ${error.message}\n`),
+    )
+  }
+  process.on('SIGHUP', reload)
+  const signal = await new Promise<NodeJS.Signals>((resolve) => {
+    process.once('SIGINT', resolve)
+    process.once('SIGTERM', resolve)
+  })
+  process.off('SIGHUP', reload)
+  await custody.close()
+  return signal === 'SIGINT' ? exitCodes.interrupted : exitCodes.ok
+}
+
+function portTaken(
+  error: unknown,
+  listen: { readonly host: string; readonly port: number },
+): CommandFailure | null {
+  if ((error as NodeJS.ErrnoException | null)?.code !== 'EADDRINUSE') return null
+  return new CommandFailure(
+    exitCodes.failed,
+    `Port ${listen.port} on ${listen.host} is taken by another program; free it, or choose another address, e.g. CUSTODY_LISTEN=${listen.host}:${listen.port + 1}.`,
+    error,
+  )
+}

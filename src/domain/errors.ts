@@ -114,6 +114,11 @@ const definitions = {
     (f) =>
       `Path "${f.path}" matches nothing in this resource; read it again and adjust the filter.`,
   ),
+  pathRequired: def<{ operation: string }>(
+    400,
+    'noTarget',
+    (f) => `${f.operation} removes nothing in particular; give it a path.`,
+  ),
   invalidFilter: def<{ reason: string; position: number | null }>(
     400,
     'invalidFilter',

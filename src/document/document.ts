@@ -1,6 +1,6 @@
 import { Ajv, type ErrorObject } from 'ajv'
 import ajvFormats from 'ajv-formats'
-import { isMap, isScalar, LineCounter, type Pair, parseDocument, type YAMLMap } from 'yaml'
+import { isMap, isScalar, LineCounter, type Pair, parseDocument } from 'yaml'
 import { nearest } from '../domain/errors.ts'
 import { parseDuration } from '../domain/time.ts'
 
@@ -24,7 +24,7 @@ export interface YamlText {
   readonly value: unknown
   readonly problems: readonly Problem[]
   /** The line of the node at `path`, or of the deepest part of the path that exists. */
-  lineOf(path: readonly Step[]): number
+  readonly lineOf: (path: readonly Step[]) => number
 }
 
 /** Reads YAML 1.2; duplicate keys are problems, and aliases are bounded by the parser. */
@@ -60,10 +60,10 @@ export function readYaml(text: string): YamlText {
 /** The key's own node where there is one: a problem belongs to the line that names it. */
 function keyOf(parent: unknown, step: Step): { range?: Range | null } | null {
   if (isMap(parent)) {
-    const pair = (parent as YAMLMap).items.find(
+    const pair = parent.items.find(
       (p: Pair) => (isScalar(p.key) ? String(p.key.value) : String(p.key)) === String(step),
     )
-    return (pair?.key ?? null) as { range?: Range } | null
+    return pair?.key ?? null
   }
   if (typeof parent === 'object' && parent !== null && 'items' in parent) {
     return (parent.items as { range?: Range }[])[Number(step)] ?? null

@@ -87,11 +87,7 @@ export function compileLifecycle(text: string, fileName: string): LifecyclePolic
   throw errors.policyInvalid({ problems: describeProblems(fileName, problems) })
 }
 
-function policyOf(
-  text: string,
-  defaults: LifecycleTerms,
-  rules: readonly Rule[],
-): LifecyclePolicy {
+function policyOf(text: string, defaults: LifecycleTerms, rules: readonly Rule[]): LifecyclePolicy {
   return {
     version: createHash('sha256').update(text).digest('hex').slice(0, 12),
     termsFor: (subject) => applyRules(defaults, rules, subject),

@@ -10,7 +10,7 @@ import {
 } from '../document/document.ts'
 import { errors } from '../domain/errors.ts'
 import { Secret } from '../domain/secret.ts'
-import { decodeMasterKey, packageRoot } from './home.ts'
+import { decodeMasterKey, homeDirectory, packageRoot } from './home.ts'
 import { type LogLevel, logLevels } from './log.ts'
 
 /** A provider or sink as configured; `config` is checked by the registry against its own schema. */
@@ -50,11 +50,6 @@ export interface ConfigSources {
   readonly file?: string | null
   readonly env: Readonly<Record<string, string | undefined>>
   readonly cwd: string
-}
-
-/** Where `.custody` is, without reading any configuration. */
-export function homeDirectory({ env, cwd }: Omit<ConfigSources, 'file'>): string {
-  return path.resolve(cwd, env['CUSTODY_HOME'] || '.custody')
 }
 
 /**

@@ -28,6 +28,14 @@ export interface Home {
   removeServer(): Promise<void>
 }
 
+/** Where `.custody` is; needs no configuration. */
+export function homeDirectory(from: {
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly cwd: string
+}): string {
+  return path.resolve(from.cwd, from.env['CUSTODY_HOME'] || '.custody')
+}
+
 /**
  * Opens `.custody`, creating what the first start needs (0600, directory 0700).
  * @param options.masterKey from the environment; then no `master.key` is written

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -204,5 +204,20 @@ sinks:
     await mkdir(path.join(cwd, 'custody.yaml'))
 
     expect((await problemsOf(null)).join()).toContain('cannot be read (EISDIR)')
+  })
+})
+
+describe('the example that is shipped', () => {
+  it('is a configuration, also with every commented key switched on', async () => {
+    const text = await readFile(path.join(packageRoot, 'custody.example.yaml'), 'utf8')
+    const everything = text
+      .split('\n')
+      .filter((line) => !line.startsWith('store: { url: "sqlite'))
+      .map((line) => line.replace(/^( *)# (?=publicUrl|store|policies|- |  type|  config)/, '$1'))
+      .join('\n')
+
+    expect(await problemsOf(text)).toEqual([])
+    expect(await problemsOf(everything)).toEqual([])
+    expect(everything.match(/^ {2}- /gm)).toHaveLength(6)
   })
 })

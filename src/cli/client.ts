@@ -138,7 +138,7 @@ function createClient(server: string, token: string): ApiClient {
         rows.push(...page.items)
         cursor = page.cursor ?? null
       } while (cursor !== null && rows.length < limit)
-      return rows
+      return rows.slice(0, limit)
     },
   }
 }

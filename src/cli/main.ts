@@ -52,7 +52,12 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
     })
     .showHelpAfterError('Add --help to see how it is used.')
   const cli = { terminal, exit }
-  registerLocal(program, cli)
+  registerLocal(program, cli, {
+    serve: () => import('./local/serve.ts'),
+    demo: () => import('./local/demo.ts'),
+    sandbox: () => import('./local/sandbox.ts'),
+    policy: () => import('./local/policy.ts'),
+  })
   registerAccount(program, cli)
   registerCredential(program, cli)
   registerOwner(program, cli)

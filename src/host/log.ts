@@ -24,8 +24,12 @@ export interface Log {
   child(facts: object): Log
 }
 
-/** Issued and client tokens are recognisable by design; whatever slips into a line is cut here. */
-const tokenPattern = /\b(cst|csk)_([0-9A-Za-z]{12})_[0-9A-Za-z]{8,}/g
+/**
+ * Tokens that are recognisable by design are cut out of whatever line they slipped into: our own,
+ * keeping the public id, and GitHub's (whose newer form holds dots and dashes).
+ */
+const ownToken = /\b(cst|csk)_([0-9A-Za-z]{12})_[0-9A-Za-z]{8,}/g
+const githubToken = /\b(gh[pousr]_|github_pat_)[A-Za-z0-9_.-]{8,}/g
 
 /**
  * Logs to stderr: JSON lines, or readable lines on a terminal. One event is always one line.
@@ -42,7 +46,10 @@ export function createLog(options: {
   const stream = new Writable({
     decodeStrings: false,
     write(chunk: string | Buffer, _encoding, done) {
-      const line = chunk.toString().replace(tokenPattern, '$1_$2_[secret]')
+      const line = chunk
+        .toString()
+        .replace(ownToken, '$1_$2_[secret]')
+        .replace(githubToken, '$1[secret]')
       write(pretty ? prettyLine(line) : line)
       done()
     },
@@ -52,20 +59,34 @@ export function createLog(options: {
       level: options.level,
       base: null,
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
-      formatters: { level: (label) => ({ level: label }), log: safeFacts },
-      serializers: { err: safeError, error: safeError },
+      formatters: {
+        level: (label) => ({ level: label }),
+        log: (facts) => safeFacts(facts, 0),
+      },
+      // `safeFacts` has been there first; pino's own serialiser would add every other property.
+      serializers: { err: (reduced: unknown) => reduced },
     },
     stream,
   )
 }
 
-function safeFacts(facts: Record<string, unknown>): Record<string, unknown> {
+const factsDepthMax = 6
+
+/** Errors are reduced wherever they stand: as JSON, one would show every property it carries. */
+function safeFacts(facts: object, depth: number): Record<string, unknown> {
   return Object.fromEntries(
-    Object.entries(facts).map(([key, value]) => [
-      key,
-      value instanceof Error ? safeError(value) : value,
-    ]),
+    Object.entries(facts).map(([key, value]) => [key, safeValue(value, depth)]),
   )
+}
+
+function safeValue(value: unknown, depth: number): unknown {
+  if (value instanceof Error) return safeError(value)
+  if (typeof value !== 'object' || value === null) return value
+  if (depth >= factsDepthMax) return '[deep]'
+  if (Array.isArray(value)) return value.map((v) => safeValue(v, depth + 1))
+  // Anything with a form of its own (a Secret, a Date) knows how it wants to be written.
+  const isPlain = [Object.prototype, null].includes(Object.getPrototypeOf(value) as object | null)
+  return isPlain ? safeFacts(value, depth + 1) : value
 }
 
 export interface SafeError {
@@ -82,9 +103,8 @@ const causeDepthMax = 4
 /** Name, code, kind, message and frames, and the same of its causes; no other property. */
 export function safeError(error: unknown, depth = 0): SafeError {
   if (!(error instanceof Error)) {
-    return typeof error === 'object' && error !== null && 'name' in error && 'message' in error
-      ? (error as SafeError) // already reduced by `safeFacts`
-      : { name: typeof error, message: typeof error === 'string' ? error : 'not an error object' }
+    const message = typeof error === 'string' ? error : 'something that is not an error was thrown'
+    return { name: typeof error, message }
   }
   const { code, kind } = error as { code?: unknown; kind?: unknown }
   const isOurs = error.name === 'AppError' || error.name === 'ProviderError'

@@ -33,6 +33,7 @@ describe('the log', () => {
     })
 
     log.error({ err: error, operation: 'o1' }, 'issue failed')
+    log.error({ steps: [{ error }], deep: { inside: { error } } }, 'issue failed')
     log.error({ reason: error }, 'issue failed')
 
     expect(lines.join()).not.toContain('hunter2')
@@ -64,6 +65,15 @@ describe('the log', () => {
     expect(lines.join()).not.toContain('hunter2')
     expect(lines.join()).not.toContain(text)
     expect(lines.join()).toContain(`csk_${id}_[secret]`)
+  })
+
+  it('cuts out the tokens of GitHub in either form', () => {
+    const { log, lines } = capture()
+
+    log.info({ a: 'ghs_123456_eyJhbGciOi.J9-x_y' }, 'ghp_abcdefghijkl and github_pat_11AAAA_bcdef')
+
+    expect(lines[0]).toContain('"a":"ghs_[secret]"')
+    expect(lines[0]).toContain('"ghp_[secret] and github_pat_[secret]"')
   })
 
   it('shows control characters on a terminal instead of obeying them', () => {

@@ -19,11 +19,11 @@ interface RequestOptions {
   readonly owner: string
   readonly purpose: string
   readonly kind: string
-  readonly backup: readonly string[]
+  readonly backup?: readonly string[]
   readonly environment?: string
-  readonly label: readonly string[]
+  readonly label?: readonly string[]
   readonly expires?: string
-  readonly credential: readonly string[]
+  readonly credential?: readonly string[]
   readonly wait?: boolean
 }
 
@@ -106,7 +106,7 @@ function registerReading(noun: Command, cli: Cli): void {
 }
 
 function registerRequest(noun: Command, cli: Cli): void {
-  const collect = (value: string, earlier: readonly string[]) => [...earlier, value]
+  const collect = (value: string, earlier: readonly string[] = []) => [...earlier, value]
   apiCommand<RequestOptions>(
     noun
       .command('request <userName>')
@@ -114,15 +114,14 @@ function registerRequest(noun: Command, cli: Cli): void {
       .requiredOption('--owner <owner>', 'userName or id of the person who answers for it')
       .requiredOption('--purpose <text>', 'what it is for')
       .option('--kind <kind>', accountKinds.join(', '), 'serviceAccount')
-      .option('--backup <owner>', 'heir; repeat in order', collect, [])
+      .option('--backup <owner>', 'heir; repeat in order', collect)
       .option('--environment <name>', 'selects policy, e.g. prod')
-      .option('--label <key=value>', 'selects policy; repeatable', collect, [])
+      .option('--label <key=value>', 'selects policy; repeatable', collect)
       .option('--expires <dateTime>', 'end date (default: by policy)')
       .option(
         '--credential <list>',
         'provider=NAME,kind=KIND[,scope=…][,sink=NAME][,path=PATH]; repeatable',
         collect,
-        [],
       )
       .option('--wait', 'wait until it is provisioned'),
     cli,
@@ -157,8 +156,10 @@ async function requestBody(
   options: RequestOptions,
   ownerId: (name: string) => Promise<string>,
 ): Promise<Row> {
-  const credentials = options.credential.map(parseCredential)
-  const [owner, ...backups] = await Promise.all([options.owner, ...options.backup].map(ownerId))
+  const credentials = (options.credential ?? []).map(parseCredential)
+  const [owner, ...backups] = await Promise.all(
+    [options.owner, ...(options.backup ?? [])].map(ownerId),
+  )
   return {
     schemas: [coreSchema, nhiSchema],
     userName,
@@ -170,7 +171,7 @@ async function requestBody(
         ? { backupOwners: backups.map((value) => ({ value, type: 'User' })) }
         : {}),
       ...(options.environment ? { environment: options.environment } : {}),
-      ...(options.label.length ? { labels: options.label } : {}),
+      ...(options.label ? { labels: options.label } : {}),
       ...(options.expires ? { expiresAt: options.expires } : {}),
       ...(credentials.length ? { credentials } : {}),
     },

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
+import type { LifecycleSubject } from '../../policy/lifecycle.ts'
 import type { Cli } from '../command.ts'
-import { CommandFailure, type ExitCode, exitCodes } from '../terminal.ts'
+import { CommandFailure, type ExitCode, exitCodes, type Terminal } from '../terminal.ts'
 
 const serverRoles = ['http', 'worker', 'scheduler'] as const
 export type ServerRole = (typeof serverRoles)[number]
@@ -16,13 +17,42 @@ export interface DemoOptions {
   readonly json: boolean
 }
 
+export interface SandboxOptions {
+  readonly json: boolean
+}
+
 export interface PolicyOptions {
   readonly config: string | null
   readonly json: boolean
 }
 
-/** Commands that are processes of their own; each is loaded only when it runs. */
-export function registerLocal(program: Command, cli: Cli): void {
+interface Runs<O> {
+  /** @returns the exit code, when the process has done its work */
+  readonly run: (options: O, terminal: Terminal) => Promise<number>
+}
+
+/** How `main` loads them: each only when it runs, so that `--help` stays fast. */
+export interface LocalModules {
+  readonly serve: () => Promise<Runs<ServeOptions>>
+  readonly demo: () => Promise<Runs<DemoOptions>>
+  readonly sandbox: () => Promise<Runs<SandboxOptions>>
+  readonly policy: () => Promise<{
+    readonly check: (
+      directory: string | null,
+      options: PolicyOptions,
+      terminal: Terminal,
+    ) => Promise<ExitCode>
+    readonly explain: (
+      directory: string | null,
+      subject: LifecycleSubject,
+      options: PolicyOptions,
+      terminal: Terminal,
+    ) => Promise<ExitCode>
+  }>
+}
+
+/** Commands that are processes of their own and need no server. */
+export function registerLocal(program: Command, cli: Cli, modules: LocalModules): void {
   const { terminal, exit } = cli
   const finish = (code: number) => exit(code as ExitCode)
 
@@ -33,7 +63,7 @@ export function registerLocal(program: Command, cli: Cli): void {
     .option('--roles <list>', 'what this process does', serverRoles.join(','))
     .action(async (options: { config?: string; roles: string }) => {
       const roles = parseRoles(options.roles)
-      const { run } = await import('../local/serve.ts')
+      const { run } = await modules.serve()
       finish(await run({ config: options.config ?? null, roles }, terminal))
     })
   program
@@ -42,7 +72,7 @@ export function registerLocal(program: Command, cli: Cli): void {
     .option('--keep', 'leave server and console open at the end')
     .option('--json', 'the same facts as JSON')
     .action(async (options: { keep?: boolean; json?: boolean }) => {
-      const { run } = await import('../local/demo.ts')
+      const { run } = await modules.demo()
       finish(await run({ keep: options.keep ?? false, json: options.json ?? false }, terminal))
     })
   program
@@ -50,13 +80,13 @@ export function registerLocal(program: Command, cli: Cli): void {
     .description('a stateful AWS and GitHub on loopback, to try things on')
     .option('--json', 'print the addresses as JSON')
     .action(async (options: { json?: boolean }) => {
-      const { run } = await import('../local/sandbox.ts')
+      const { run } = await modules.sandbox()
       finish(await run({ json: options.json ?? false }, terminal))
     })
-  registerPolicy(program, cli)
+  registerPolicy(program, cli, modules)
 }
 
-function registerPolicy(program: Command, { terminal, exit }: Cli): void {
+function registerPolicy(program: Command, { terminal, exit }: Cli, modules: LocalModules): void {
   const noun = program.command('policy').description('the rules in force, read from their files')
   const withConfig = (command: Command) =>
     command
@@ -66,7 +96,7 @@ function registerPolicy(program: Command, { terminal, exit }: Cli): void {
   withConfig(noun.command('check [directory]'))
     .description('read all rules as the service would at start')
     .action(async (directory: string | undefined, options: { config?: string; json?: boolean }) => {
-      const { check } = await import('../local/policy.ts')
+      const { check } = await modules.policy()
       exit(await check(directory ?? null, policyOptions(options), terminal))
     })
   withConfig(noun.command('explain [directory]'))
@@ -77,7 +107,7 @@ function registerPolicy(program: Command, { terminal, exit }: Cli): void {
     .option('--label <key=value...>', 'the account’s labels')
     .option('--imported', 'the account was imported')
     .action(async (directory: string | undefined, options: ExplainFlags) => {
-      const { explain } = await import('../local/policy.ts')
+      const { explain } = await modules.policy()
       const subject = {
         provider: options.provider ?? null,
         kind: options.kind ?? null,

@@ -1,0 +1,156 @@
+import type { Command } from 'commander'
+import { type ApiClient, connect, type Connection, type Query } from './client.ts'
+import {
+  type Column,
+  CommandFailure,
+  type ExitCode,
+  exitCodes,
+  record,
+  type Row,
+  table,
+  type Terminal,
+} from './terminal.ts'
+
+/** What all commands share: where they write, and the code they end with. */
+export interface Cli {
+  readonly terminal: Terminal
+  readonly exit: (code: ExitCode) => void
+}
+
+export interface ApiOptions extends Connection {
+  readonly json?: boolean
+}
+
+/** A running command that talks to a server. */
+export interface Session<O> {
+  readonly api: ApiClient
+  readonly options: O & ApiOptions
+  readonly terminal: Terminal
+}
+
+/** Adds the options every such command knows, and runs it connected. */
+export function apiCommand<O>(
+  command: Command,
+  cli: Cli,
+  run: (session: Session<O>, ...args: string[]) => Promise<ExitCode | void>,
+): Command {
+  return command
+    .option('--server <url>', 'address of the server (CUSTODY_SERVER; default: the local one)')
+    .option('--token-file <file>', 'file with the token (CUSTODY_TOKEN; default: the local one)')
+    .option('--json', 'print JSON')
+    .action(async () => {
+      const options = command.opts<O & ApiOptions>()
+      const api = await connect(options, cli.terminal)
+      const code = await run({ api, options, terminal: cli.terminal }, ...command.args)
+      cli.exit(code ?? exitCodes.ok)
+    })
+}
+
+/** `list` of one noun: rows from the server as a table, or as a JSON array. */
+export async function printList(
+  { api, options, terminal }: Session<{ readonly limit?: string }>,
+  list: {
+    readonly route: string
+    readonly query?: Query
+    readonly columns: readonly Column[]
+    readonly none: string
+  },
+): Promise<void> {
+  const limit = Number(options.limit ?? '100')
+  if (!Number.isInteger(limit) || limit < 1) {
+    throw new CommandFailure(exitCodes.usage, '--limit must be a whole number above zero.')
+  }
+  printRows(await api.list(list.route, list.query ?? {}, limit), list, options, terminal)
+}
+
+export function printRows(
+  rows: readonly Row[],
+  list: { readonly columns: readonly Column[]; readonly none: string },
+  options: ApiOptions,
+  terminal: Terminal,
+): void {
+  if (options.json) printJson(rows, terminal)
+  else if (rows.length === 0) terminal.stderr(`${list.none}\n`)
+  else terminal.stdout(table(list.columns, rows, terminal))
+}
+
+export function printRecord(row: unknown, options: ApiOptions, terminal: Terminal): void {
+  if (options.json) printJson(row, terminal)
+  else terminal.stdout(record(row as Row, terminal))
+}
+
+export function printJson(value: unknown, terminal: Terminal): void {
+  terminal.stdout(`${JSON.stringify(value, null, 2)}\n`)
+}
+
+/** A column that shows the attribute of its own name, or the first of several that is there. */
+export function column(title: string, ...names: readonly string[]): Column {
+  const read = names.length ? names : [title]
+  return {
+    title,
+    value: (row) => label(read.map((n) => row[n]).find((v) => v !== undefined && v !== null)),
+  }
+}
+
+export const idColumn: Column = { title: 'id', value: (row) => row['id'], whole: true }
+
+/** References read best by what people call them. */
+function label(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+  const named = value as Row
+  return (
+    named['display'] ??
+    named['userName'] ??
+    named['message'] ??
+    named['value'] ??
+    named['id'] ??
+    value
+  )
+}
+
+/**
+ * Asks before what cannot be taken back. A script says --yes.
+ * @throws CommandFailure when nobody can be asked, or the answer is no
+ */
+export async function confirm(
+  question: string,
+  options: { readonly yes?: boolean },
+  terminal: Terminal,
+): Promise<void> {
+  if (options.yes) return
+  if (!terminal.isInteractive) {
+    throw new CommandFailure(exitCodes.usage, `${question} Repeat with --yes to do it.`)
+  }
+  const answer = await terminal.ask(`${question} Type "yes" to do it: `)
+  if (answer.trim().toLowerCase() !== 'yes') {
+    throw new CommandFailure(exitCodes.failed, 'Nothing was done.')
+  }
+}
+
+const idPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+const nhiSchema = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
+
+/** An account or person by id, or by the userName people know it by. */
+export async function resolveId(
+  what: 'account' | 'owner',
+  name: string,
+  api: ApiClient,
+): Promise<string> {
+  if (idPattern.test(name)) return name
+  // One userName may belong to a person and to an account: the schema tells them apart.
+  const filter = encodeURIComponent(`userName eq ${JSON.stringify(name)}`)
+  const { body } = await api.send('GET', `/scim/v2/Users?filter=${filter}&attributes=userName`)
+  const found = ((body as Row | null)?.['Resources'] ?? []) as readonly Row[]
+  const match = found.find(
+    (r) => ((r['schemas'] ?? []) as string[]).includes(nhiSchema) === (what === 'account'),
+  )
+  if (!match) {
+    throw new CommandFailure(
+      exitCodes.notFound,
+      `No ${what} "${name}" was found; give its userName or its id.`,
+    )
+  }
+  return String(match['id'])
+}
+
+export { nhiSchema }

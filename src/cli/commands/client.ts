@@ -1,0 +1,101 @@
+import type { Command } from 'commander'
+import { dialects, roles } from '../../domain/client.ts'
+import {
+  apiCommand,
+  type Cli,
+  column,
+  confirm,
+  idColumn,
+  printList,
+  printRecord,
+} from '../command.ts'
+import { CommandFailure, exitCodes } from '../terminal.ts'
+
+interface CreateOptions {
+  readonly name: string
+  readonly role: string
+  readonly dialect?: string
+  readonly tenant?: string
+  readonly directory?: string
+  readonly person?: string
+}
+
+export function registerClient(program: Command, cli: Cli): void {
+  const noun = program.command('client').description('who may call the API, and as what')
+
+  apiCommand<CreateOptions>(
+    noun
+      .command('create')
+      .description('create a client and print its token, once')
+      .requiredOption('--name <name>', 'what people call it')
+      .requiredOption('--role <role>', roles.join(', '))
+      .option('--dialect <dialect>', `${dialects.join(', ')} (default: lenient)`)
+      .option('--tenant <tenant>', 'tenant it belongs to (default: the caller’s)')
+      .option('--directory <name>', 'role directory: the directory it keeps')
+      .option('--person <id>', 'the person it acts for'),
+    cli,
+    async ({ api, options, terminal }) => {
+      oneOf('--role', options.role, roles)
+      if (options.dialect) oneOf('--dialect', options.dialect, dialects)
+      if ((options.role === 'directory') !== (options.directory !== undefined)) {
+        throw new CommandFailure(
+          exitCodes.usage,
+          '--directory is required for role directory, and for no other.',
+        )
+      }
+      const { name, role, dialect, tenant, directory, person } = options
+      const { body } = await api.send('POST', '/api/v1/clients', {
+        name,
+        role,
+        ...(dialect ? { dialect } : {}),
+        ...(tenant ? { tenant } : {}),
+        ...(directory ? { directory } : {}),
+        ...(person ? { person } : {}),
+      })
+      const { id, token } = body as { readonly id: string; readonly token: string }
+      printRecord({ id, token }, options, terminal)
+      terminal.stderr(
+        'The token is shown this once and is not stored; keep it in a secret store.\n',
+      )
+    },
+  )
+  apiCommand<{ limit?: string }>(
+    noun
+      .command('list')
+      .description('clients of the tenant')
+      .option('--limit <n>', 'at most this many', '100'),
+    cli,
+    async (session) =>
+      printList(session, {
+        route: '/api/v1/clients',
+        columns: [
+          idColumn,
+          column('name'),
+          column('role'),
+          column('dialect'),
+          column('directory'),
+          column('person'),
+          column('last used', 'lastUsedAt'),
+          column('revoked', 'revokedAt'),
+        ],
+        none: 'No clients.',
+      }),
+  )
+  apiCommand<{ yes?: boolean }>(
+    noun
+      .command('revoke <id>')
+      .description('end a client and all its tokens')
+      .option('--yes', 'do not ask'),
+    cli,
+    async ({ api, options, terminal }, id) => {
+      await confirm(`Client ${id} and all its tokens end for good.`, options, terminal)
+      await api.send('DELETE', `/api/v1/clients/${encodeURIComponent(id)}`)
+      terminal.stderr(`Client ${id} is revoked.\n`)
+    },
+  )
+}
+
+function oneOf(option: string, value: string, allowed: readonly string[]): void {
+  if (allowed.includes(value)) return
+  throw new CommandFailure(exitCodes.usage, `${option} must be one of: ${allowed.join(', ')}.`)
+}

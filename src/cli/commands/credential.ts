@@ -1,0 +1,89 @@
+import type { Command } from 'commander'
+import {
+  apiCommand,
+  type Cli,
+  column,
+  confirm,
+  idColumn,
+  printList,
+  printRecord,
+  resolveId,
+} from '../command.ts'
+import { reportQueued } from './operation.ts'
+
+export function registerCredential(program: Command, cli: Cli): void {
+  const noun = program.command('credential').description('what accounts authenticate with')
+
+  apiCommand<{ limit?: string; account?: string; status?: string }>(
+    noun
+      .command('list')
+      .description('credentials, revoked ones included; never their secrets')
+      .option('--account <account>', 'only those of this account')
+      .option('--status <status>', 'only those in this status')
+      .option('--limit <n>', 'at most this many', '100'),
+    cli,
+    async (session) => {
+      const { account, status } = session.options
+      await printList(session, {
+        route: '/api/v1/credentials',
+        query: {
+          account:
+            account === undefined ? undefined : await resolveId('account', account, session.api),
+          status,
+        },
+        columns: [
+          idColumn,
+          column('account', 'serviceAccount', 'account'),
+          column('provider'),
+          column('kind'),
+          column('status'),
+          column('generation'),
+          column('key', 'keyId'),
+          column('last used', 'lastUsedAt'),
+          column('refused', 'refusedAt'),
+          column('expires', 'expiresAt'),
+        ],
+        none: 'No credentials.',
+      })
+    },
+  )
+  apiCommand(
+    noun.command('show <id>').description('one credential; never its secret'),
+    cli,
+    async ({ api, options, terminal }, id) => {
+      const { body } = await api.send('GET', `/api/v1/credentials/${encodeURIComponent(id)}`)
+      printRecord(body, options, terminal)
+    },
+  )
+  apiCommand<{ wait?: boolean }>(
+    noun
+      .command('rotate <id>')
+      .description('issue the next generation now; the old key works until the overlap ends')
+      .option('--wait', 'wait until it is done'),
+    cli,
+    async (session, id) => {
+      const route = `/api/v1/credentials/${encodeURIComponent(id)}/rotate`
+      const { body } = await session.api.send('POST', route, {})
+      return reportQueued(body, session)
+    },
+  )
+  apiCommand<{ wait?: boolean; yes?: boolean; reason?: string }>(
+    noun
+      .command('revoke <id>')
+      .description('end it for good and prove it dead by trying it')
+      .option('--reason <text>', 'kept in the audit log')
+      .option('--wait', 'wait until it is done')
+      .option('--yes', 'do not ask'),
+    cli,
+    async (session, id) => {
+      const { api, options, terminal } = session
+      await confirm(`Credential ${id} stops working at once, for good.`, options, terminal)
+      const { body } = await api.send(
+        'POST',
+        `/api/v1/credentials/${encodeURIComponent(id)}/revoke`,
+        options.reason ? { reason: options.reason } : {},
+      )
+      return reportQueued(body, session)
+    },
+  )
+}

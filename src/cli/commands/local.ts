@@ -1,0 +1,146 @@
+import type { Command } from 'commander'
+import type { LifecycleSubject } from '../../policy/lifecycle.ts'
+import type { Cli } from '../command.ts'
+import { CommandFailure, type ExitCode, exitCodes, type Terminal } from '../terminal.ts'
+
+const serverRoles = ['http', 'worker', 'scheduler'] as const
+export type ServerRole = (typeof serverRoles)[number]
+
+export interface ServeOptions {
+  /** `--config`; null = CUSTODY_CONFIG, else `custody.yaml`. */
+  readonly config: string | null
+  readonly roles: readonly ServerRole[]
+}
+
+export interface DemoOptions {
+  readonly keep: boolean
+  readonly json: boolean
+}
+
+export interface SandboxOptions {
+  readonly json: boolean
+}
+
+export interface PolicyOptions {
+  readonly config: string | null
+  readonly json: boolean
+}
+
+interface Runs<O> {
+  /** @returns the exit code, when the process has done its work */
+  readonly run: (options: O, terminal: Terminal) => Promise<number>
+}
+
+/** How `main` loads them: each only when it runs, so that `--help` stays fast. */
+export interface LocalModules {
+  readonly serve: () => Promise<Runs<ServeOptions>>
+  readonly demo: () => Promise<Runs<DemoOptions>>
+  readonly sandbox: () => Promise<Runs<SandboxOptions>>
+  readonly policy: () => Promise<{
+    readonly check: (
+      directory: string | null,
+      options: PolicyOptions,
+      terminal: Terminal,
+    ) => Promise<ExitCode>
+    readonly explain: (
+      directory: string | null,
+      subject: LifecycleSubject,
+      options: PolicyOptions,
+      terminal: Terminal,
+    ) => Promise<ExitCode>
+  }>
+}
+
+/** Commands that are processes of their own and need no server. */
+export function registerLocal(program: Command, cli: Cli, modules: LocalModules): void {
+  const { terminal, exit } = cli
+  const finish = (code: number) => exit(code as ExitCode)
+
+  program
+    .command('serve')
+    .description('run the service')
+    .option('--config <file>', 'configuration (CUSTODY_CONFIG; default: custody.yaml, if there)')
+    .option('--roles <list>', 'what this process does', serverRoles.join(','))
+    .action(async (options: { config?: string; roles: string }) => {
+      const roles = parseRoles(options.roles)
+      const { run } = await modules.serve()
+      finish(await run({ config: options.config ?? null, roles }, terminal))
+    })
+  program
+    .command('demo')
+    .description('the whole story on this machine, without network or accounts')
+    .option('--keep', 'leave server and console open at the end')
+    .option('--json', 'the same facts as JSON')
+    .action(async (options: { keep?: boolean; json?: boolean }) => {
+      const { run } = await modules.demo()
+      finish(await run({ keep: options.keep ?? false, json: options.json ?? false }, terminal))
+    })
+  program
+    .command('sandbox')
+    .description('a stateful AWS and GitHub on loopback, to try things on')
+    .option('--json', 'print the addresses as JSON')
+    .action(async (options: { json?: boolean }) => {
+      const { run } = await modules.sandbox()
+      finish(await run({ json: options.json ?? false }, terminal))
+    })
+  registerPolicy(program, cli, modules)
+}
+
+function registerPolicy(program: Command, { terminal, exit }: Cli, modules: LocalModules): void {
+  const noun = program.command('policy').description('the rules in force, read from their files')
+  const withConfig = (command: Command) =>
+    command
+      .option('--config <file>', 'configuration that names the policies')
+      .option('--json', 'print JSON')
+
+  withConfig(noun.command('check [directory]'))
+    .description('read all rules as the service would at start')
+    .action(async (directory: string | undefined, options: { config?: string; json?: boolean }) => {
+      const { check } = await modules.policy()
+      exit(await check(directory ?? null, policyOptions(options), terminal))
+    })
+  withConfig(noun.command('explain [directory]'))
+    .description('the terms for one account or credential, and the rules that set them')
+    .option('--provider <name>', 'the credential’s provider')
+    .option('--kind <kind>', 'the credential’s kind')
+    .option('--environment <name>', 'the account’s environment')
+    .option('--label <key=value...>', 'the account’s labels')
+    .option('--imported', 'the account was imported')
+    .action(async (directory: string | undefined, options: ExplainFlags) => {
+      const { explain } = await modules.policy()
+      const subject = {
+        provider: options.provider ?? null,
+        kind: options.kind ?? null,
+        environment: options.environment ?? null,
+        labels: options.label ?? [],
+        imported: options.imported ?? false,
+      }
+      exit(await explain(directory ?? null, subject, policyOptions(options), terminal))
+    })
+}
+
+interface ExplainFlags {
+  readonly config?: string
+  readonly json?: boolean
+  readonly provider?: string
+  readonly kind?: string
+  readonly environment?: string
+  readonly label?: readonly string[]
+  readonly imported?: boolean
+}
+
+function policyOptions(options: { config?: string; json?: boolean }): PolicyOptions {
+  return { config: options.config ?? null, json: options.json ?? false }
+}
+
+function parseRoles(text: string): readonly ServerRole[] {
+  const asked = text.split(',').map((r) => r.trim())
+  const unknown = asked.filter((r) => !serverRoles.some((known) => known === r))
+  if (unknown.length > 0) {
+    throw new CommandFailure(
+      exitCodes.usage,
+      `--roles: "${unknown.join(', ')}" is unknown; there are ${serverRoles.join(', ')}.`,
+    )
+  }
+  return asked as ServerRole[]
+}

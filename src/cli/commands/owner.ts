@@ -1,0 +1,94 @@
+import type { Command } from 'commander'
+import {
+  apiCommand,
+  type Cli,
+  column,
+  confirm,
+  idColumn,
+  printJson,
+  printList,
+  printRecord,
+  printRows,
+  resolveId,
+} from '../command.ts'
+import type { Row } from '../terminal.ts'
+import { reportQueued } from './operation.ts'
+
+/** What `owner impact` answers: what would be decided now, by the deciding function itself. */
+const impactColumns = [
+  column('account', 'userName', 'account'),
+  column('credential'),
+  column('provider'),
+  column('last used', 'lastUsedAt', 'lastUsed'),
+  column('decision'),
+  column('rule', 'rule', 'reason'),
+]
+
+export function registerOwner(program: Command, cli: Cli): void {
+  const noun = program.command('owner').description('people, and what hangs on them')
+
+  apiCommand<{ limit?: string }>(
+    noun
+      .command('list')
+      .description('people, those who left included')
+      .option('--limit <n>', 'at most this many', '100'),
+    cli,
+    async (session) =>
+      printList(session, {
+        route: '/api/v1/owners',
+        columns: [
+          idColumn,
+          column('userName'),
+          column('name', 'displayName'),
+          column('active'),
+          column('accounts'),
+          column('directory'),
+          column('left', 'leftAt'),
+        ],
+        none: 'No people.',
+      }),
+  )
+  apiCommand(
+    noun.command('show <owner>').description('one person, by userName or id'),
+    cli,
+    async ({ api, options, terminal }, name) => {
+      const id = await resolveId('owner', name, api)
+      printRecord((await api.send('GET', `/api/v1/owners/${id}`)).body, options, terminal)
+    },
+  )
+  apiCommand(
+    noun.command('impact <owner>').description('what would happen if this person left now'),
+    cli,
+    async ({ api, options, terminal }, name) => {
+      const id = await resolveId('owner', name, api)
+      const { body } = await api.send('GET', `/api/v1/owners/${id}/impact`)
+      if (options.json) return printJson(body, terminal)
+      const rows = ((body as Row | null)?.['items'] ?? []) as readonly Row[]
+      printRows(rows, { columns: impactColumns, none: `${name} owns nothing.` }, options, terminal)
+    },
+  )
+  apiCommand<{ yes?: boolean; wait?: boolean; reason?: string }>(
+    noun
+      .command('leave <owner>')
+      .description('declare that this person left; never held back')
+      .option('--reason <text>', 'kept in the audit log')
+      .option('--wait', 'wait until all of it is done')
+      .option('--yes', 'do not ask'),
+    cli,
+    async (session, name) => {
+      const { api, options, terminal } = session
+      const id = await resolveId('owner', name, api)
+      await confirm(
+        `All that hangs on ${name} is switched off or handed over now (see: custody owner impact ${name}).`,
+        options,
+        terminal,
+      )
+      const { body } = await api.send(
+        'POST',
+        `/api/v1/owners/${id}/leave`,
+        options.reason ? { reason: options.reason } : {},
+      )
+      return reportQueued(body, session)
+    },
+  )
+}

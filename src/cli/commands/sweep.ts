@@ -1,0 +1,36 @@
+import type { Command } from 'commander'
+import { apiCommand, type Cli, column, printJson, printRecord, printRows } from '../command.ts'
+import type { Row } from '../terminal.ts'
+
+const planColumns = [
+  column('subject', 'userName', 'subject', 'id'),
+  column('type', 'subjectType', 'type'),
+  column('action', 'action', 'kind', 'decision'),
+  column('rule', 'rule', 'reason'),
+  column('operation'),
+]
+
+export function registerSweep(program: Command, cli: Cli): void {
+  const noun = program.command('sweep').description('what runs by itself, now')
+
+  apiCommand<{ dryRun?: boolean }>(
+    noun
+      .command('run <name>')
+      .description('orphans, expiry, rotation, reconcile or certification')
+      .option('--dry-run', 'only say what would be done'),
+    cli,
+    async ({ api, options, terminal }, name) => {
+      const route = `/api/v1/sweeps/${encodeURIComponent(name)}${options.dryRun ? '?dryRun=true' : ''}`
+      const { body } = await api.send('POST', route, {})
+      if (options.json) return printJson(body, terminal)
+      const { items, ...facts } = (body ?? {}) as Row & { readonly items?: readonly Row[] }
+      if (!items) return printRecord(facts, options, terminal)
+      const none = 'Nothing to do.'
+      printRows(items, { columns: planColumns, none }, options, terminal)
+      if (items.length > 0) {
+        const did = options.dryRun ? 'would be done; nothing was' : 'started'
+        terminal.stderr(`${items.length} ${did}.\n`)
+      }
+    },
+  )
+}

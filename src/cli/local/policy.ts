@@ -1,0 +1,99 @@
+import { readFile } from 'node:fs/promises'
+import path from 'node:path'
+import { errors } from '../../domain/errors.ts'
+import { formatDuration, type Seconds } from '../../domain/time.ts'
+import { loadConfig } from '../../host/config.ts'
+import { compileAuthorisation } from '../../policy/authorise.ts'
+import {
+  compileLifecycle,
+  type LifecyclePolicy,
+  type LifecycleSubject,
+  type LifecycleTerms,
+} from '../../policy/lifecycle.ts'
+import type { PolicyOptions } from '../commands/local.ts'
+import { type ExitCode, exitCodes, record, type Terminal } from '../terminal.ts'
+
+/**
+ * Compiles all rules of a directory exactly as the service does at start.
+ * @throws policyInvalid naming every problem of both kinds of rules
+ */
+export async function check(
+  directory: string | null,
+  options: PolicyOptions,
+  terminal: Terminal,
+): Promise<ExitCode> {
+  const policies = await findPolicies(directory, options, terminal)
+  const [lifecycle, authorisation] = await Promise.allSettled([
+    readLifecycle(policies),
+    compileAuthorisation(path.join(policies, 'authorisation')),
+  ])
+  const failed = [lifecycle, authorisation].filter((r) => r.status === 'rejected')
+  if (failed.length > 0 || lifecycle.status === 'rejected' || authorisation.status === 'rejected') {
+    const problems = failed.map((r) => (r.reason as Error).message).join('\n')
+    throw errors.policyInvalid({ problems })
+  }
+  const facts = {
+    directory: policies,
+    lifecycle: lifecycle.value.version,
+    authorisation: authorisation.value.version,
+    rules: authorisation.value.rules,
+  }
+  if (options.json) terminal.stdout(`${JSON.stringify(facts, null, 2)}\n`)
+  else terminal.stdout(record({ ...facts, rules: facts.rules.join(', ') }, terminal))
+  terminal.stderr('All rules can be read.\n')
+  return exitCodes.ok
+}
+
+/** Shows what `termsFor` answers, by the function the engine itself asks. */
+export async function explain(
+  directory: string | null,
+  subject: LifecycleSubject,
+  options: PolicyOptions,
+  terminal: Terminal,
+): Promise<ExitCode> {
+  const policy = await readLifecycle(await findPolicies(directory, options, terminal))
+  const terms = readable(policy.termsFor(subject))
+  const rules = policy.rulesFor(subject)
+  if (options.json) {
+    terminal.stdout(`${JSON.stringify({ version: policy.version, rules, terms }, null, 2)}\n`)
+    return exitCodes.ok
+  }
+  terminal.stdout(record(terms, terminal))
+  terminal.stderr(
+    rules.length
+      ? `Defaults, then by rule: ${rules.join('; ')}. Policy ${policy.version}.\n`
+      : `Defaults; no rule matches. Policy ${policy.version}.\n`,
+  )
+  return exitCodes.ok
+}
+
+async function findPolicies(
+  directory: string | null,
+  options: PolicyOptions,
+  { env, cwd }: Terminal,
+): Promise<string> {
+  if (directory !== null) return path.resolve(cwd, directory)
+  return (await loadConfig({ file: options.config, env, cwd })).policies
+}
+
+async function readLifecycle(policies: string): Promise<LifecyclePolicy> {
+  const file = path.join(policies, 'lifecycle.yaml')
+  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
+    throw errors.policyInvalid({ problems: `${file}: cannot be read.` }, { cause })
+  })
+  return compileLifecycle(text, file)
+}
+
+/** `rotation.every P30D` …: seconds as the durations an operator wrote. */
+function readable(terms: LifecycleTerms): Readonly<Record<string, string | boolean>> {
+  const lines: Record<string, string | boolean> = {}
+  const add = (name: string, value: Seconds | string | boolean) => {
+    lines[name] = typeof value === 'number' ? formatDuration(value) : value
+  }
+  for (const section of ['expiry', 'rotation', 'leaver'] as const) {
+    for (const [key, value] of Object.entries(terms[section])) add(`${section}.${key}`, value)
+  }
+  add('hold', terms.hold)
+  add('enforcement', terms.enforcement)
+  return lines
+}

@@ -1,0 +1,110 @@
+import { createRequire } from 'node:module'
+import path from 'node:path'
+import { createInterface } from 'node:readline/promises'
+import { Command, CommanderError } from 'commander'
+import { packageRoot } from '../host/home.ts'
+import { registerAccount } from './commands/account.ts'
+import { registerClient } from './commands/client.ts'
+import { registerCredential } from './commands/credential.ts'
+import { registerLocal } from './commands/local.ts'
+import { registerOperation } from './commands/operation.ts'
+import { registerOwner } from './commands/owner.ts'
+import { registerSweep } from './commands/sweep.ts'
+import { registerTransfer } from './commands/transfer.ts'
+import { type ExitCode, exitCodeOf, exitCodes, type Terminal } from './terminal.ts'
+
+/**
+ * Runs one command line.
+ * @param args without node and script
+ * @returns the exit code (contract §7); output has been written by then
+ */
+export async function main(
+  args: readonly string[],
+  terminal: Terminal = processTerminal(),
+): Promise<ExitCode> {
+  let code: ExitCode = exitCodes.ok
+  const program = programFor(terminal, (c) => {
+    code = c
+  })
+  try {
+    await program.parseAsync([...args], { from: 'user' })
+    return code
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
+    }
+    terminal.stderr(`${describe(error, terminal)}\n`)
+    return exitCodeOf(error)
+  }
+}
+
+function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command {
+  const program = new Command('custody')
+    .description('Every service account has an owner and an end date.')
+    .version(version(), '--version')
+    .helpOption('-h, --help')
+    .helpCommand(false)
+    .exitOverride()
+    .configureOutput({
+      writeOut: terminal.stdout,
+      writeErr: terminal.stderr,
+      ...(terminal.columns === null ? {} : { getOutHelpWidth: () => terminal.columns! }),
+    })
+    .showHelpAfterError('Add --help to see how it is used.')
+  const cli = { terminal, exit }
+  registerLocal(program, cli, {
+    serve: () => import('./local/serve.ts'),
+    demo: () => import('./local/demo.ts'),
+    sandbox: () => import('./local/sandbox.ts'),
+    policy: () => import('./local/policy.ts'),
+  })
+  registerAccount(program, cli)
+  registerCredential(program, cli)
+  registerOwner(program, cli)
+  registerTransfer(program, cli)
+  registerOperation(program, cli)
+  registerSweep(program, cli)
+  registerClient(program, cli)
+  return program
+}
+
+/** A sentence for what we expected; the frames too for what we did not. */
+function describe(error: unknown, terminal: Terminal): string {
+  if (!(error instanceof Error)) return String(error)
+  const isExpected = error.name === 'CommandFailure' || error.name === 'AppError'
+  if (isExpected) return error.message
+  return terminal.env['CUSTODY_LOG_LEVEL'] === 'debug'
+    ? (error.stack ?? error.message)
+    : `${error.message} (set CUSTODY_LOG_LEVEL=debug to see where)`
+}
+
+function version(): string {
+  const manifest = createRequire(import.meta.url)(path.join(packageRoot, 'package.json')) as {
+    readonly version: string
+  }
+  return manifest.version
+}
+
+function processTerminal(): Terminal {
+  // A reader that leaves (`| head`) is not an error worth a stack trace.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(exitCodes.ok)
+    throw error
+  })
+  return {
+    env: process.env,
+    cwd: process.cwd(),
+    stdout: (text) => void process.stdout.write(text),
+    stderr: (text) => void process.stderr.write(text),
+    columns: process.stdout.isTTY ? process.stdout.columns : null,
+    isInteractive: process.stdin.isTTY && process.stderr.isTTY,
+    async ask(question) {
+      const reader = createInterface({ input: process.stdin, output: process.stderr })
+      try {
+        return await reader.question(question)
+      } finally {
+        reader.close()
+      }
+    },
+  }
+}

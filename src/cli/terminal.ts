@@ -1,0 +1,166 @@
+import { styleText } from 'node:util'
+import { AppError } from '../domain/errors.ts'
+import { visible } from '../host/visible.ts'
+
+/** What a command sees of the world it runs in; a test passes its own. */
+export interface Terminal {
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly cwd: string
+  /** Data, and nothing else. */
+  readonly stdout: (text: string) => void
+  /** Messages for people. */
+  readonly stderr: (text: string) => void
+  /** Width tables must fit; null when stdout is not a terminal. */
+  readonly columns: number | null
+  /** Someone can answer a question. */
+  readonly isInteractive: boolean
+  readonly ask: (question: string) => Promise<string>
+}
+
+export const exitCodes = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  notFound: 3,
+  notAllowed: 4,
+  conflict: 5,
+  partial: 6,
+  waiting: 7,
+  providerFailed: 8,
+  integrity: 9,
+  interrupted: 130,
+} as const
+export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes]
+
+/** Ends a command with one sentence on stderr and a code. */
+export class CommandFailure extends Error {
+  override readonly name = 'CommandFailure'
+  readonly exitCode: ExitCode
+
+  constructor(exitCode: ExitCode, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.exitCode = exitCode
+  }
+}
+
+export function exitCodeOfStatus(status: number): ExitCode {
+  switch (status) {
+    case 400:
+    case 413:
+    case 415:
+    case 422:
+    case 428:
+      return exitCodes.usage
+    case 401:
+    case 403:
+      return exitCodes.notAllowed
+    case 404:
+      return exitCodes.notFound
+    case 409:
+    case 412:
+      return exitCodes.conflict
+    case 502:
+    case 503:
+    case 504:
+      return exitCodes.providerFailed
+    default:
+      return exitCodes.failed
+  }
+}
+
+/** Local commands meet the same errors as the server, without HTTP in between. */
+export function exitCodeOf(error: unknown): ExitCode {
+  if (error instanceof CommandFailure) return error.exitCode
+  if (!(error instanceof AppError)) return exitCodes.failed
+  switch (error.code) {
+    case 'configInvalid':
+    case 'policyInvalid':
+      return exitCodes.usage
+    case 'masterKeyWrong':
+    case 'databaseNewer':
+    case 'migrationChanged':
+      return exitCodes.integrity
+    default:
+      return exitCodeOfStatus(error.status)
+  }
+}
+
+export interface Column {
+  readonly title: string
+  readonly value: (row: Row) => unknown
+  /** Never shortened: an id that is cut cannot be used. */
+  readonly whole?: boolean
+}
+
+export type Row = Readonly<Record<string, unknown>>
+
+const columnMin = 8
+const gap = 2
+
+/**
+ * Rows as a table no wider than the terminal: the widest columns give way first, ids never.
+ * Columns that no row fills are left out. Values are shown, never obeyed: a userName may hold
+ * control characters.
+ */
+export function table(
+  columns: readonly Column[],
+  rows: readonly Row[],
+  terminal: Terminal,
+): string {
+  const cells = rows.map((row) => columns.map((c) => cellText(c.value(row))))
+  const used = columns.flatMap((_, i) => (cells.some((row) => row[i] !== '') ? [i] : []))
+  const widths = used.map((i) =>
+    Math.max(columns[i]!.title.length, ...cells.map((row) => row[i]!.length)),
+  )
+  if (terminal.columns !== null)
+    shrink(
+      widths,
+      used.map((i) => columns[i]!),
+      terminal.columns,
+    )
+  const line = (texts: readonly string[]) =>
+    texts
+      .map((text, i) => fit(text, widths[i]!, i === texts.length - 1))
+      .join(' '.repeat(gap))
+      .trimEnd()
+  const head = line(used.map((i) => columns[i]!.title.toUpperCase()))
+  const body = cells.map((row) => line(used.map((i) => row[i]!)))
+  return `${[bold(head, terminal), ...body].join('\n')}\n`
+}
+
+function shrink(widths: number[], columns: readonly Column[], available: number): void {
+  const total = () => widths.reduce((sum, w) => sum + w, 0) + gap * (widths.length - 1)
+  while (total() > available) {
+    let widest = -1
+    widths.forEach((w, i) => {
+      if (!columns[i]!.whole && w > columnMin && w > (widths[widest] ?? 0)) widest = i
+    })
+    if (widest < 0) return
+    widths[widest]! -= 1
+  }
+}
+
+function fit(text: string, width: number, isLast: boolean): string {
+  if (text.length > width) return `${text.slice(0, width - 1)}…`
+  return isLast ? text : text.padEnd(width)
+}
+
+/** One thing, a line per attribute; nested values as JSON. */
+export function record(row: Row, terminal: Terminal): string {
+  const entries = Object.entries(row).filter(([, v]) => v !== null && v !== undefined)
+  const width = Math.max(0, ...entries.map(([key]) => key.length))
+  return entries
+    .map(([key, v]) => `${bold(key.padEnd(width), terminal)}  ${cellText(v)}\n`)
+    .join('')
+}
+
+export function cellText(value: unknown): string {
+  if (value === null || value === undefined) return ''
+  if (typeof value === 'string') return visible(value)
+  return visible(JSON.stringify(value))
+}
+
+export function bold(text: string, terminal: Terminal): string {
+  const wantsColour = terminal.columns !== null && !terminal.env['NO_COLOR']
+  return wantsColour ? styleText('bold', text, { validateStream: false }) : text
+}

@@ -1,0 +1,151 @@
+import { checkShape } from '../document/document.ts'
+import { errors, nearest } from '../domain/errors.ts'
+import { isJsonObject } from '../domain/json.ts'
+import type { HostContext, Provider, ProviderModule, SecretSink, SinkModule } from './contract.ts'
+
+/** A provider or sink as configured (contract §2). */
+export interface PluginEntry {
+  readonly name: string
+  readonly type: string
+  readonly config: Readonly<Record<string, unknown>>
+}
+
+export interface OpenPlugins {
+  readonly providers: ReadonlyMap<string, Provider>
+  readonly sinks: ReadonlyMap<string, SecretSink>
+  /** Closes all; one that fails to close does not keep the others open. */
+  close(): Promise<void>
+}
+
+type Role = 'provider' | 'sink'
+type Module = ProviderModule | SinkModule
+
+interface Prepared {
+  readonly role: Role
+  readonly entry: PluginEntry
+  readonly module: Module
+  readonly config: Record<string, unknown>
+}
+
+/**
+ * Opens every configured provider and sink. All configurations are checked before the first one is
+ * opened, so that a mistake in the last leaves no connection of the others behind.
+ * A `type` with a slash or a leading `@` is a package: its default export, or the export named
+ * `provider` or `sink`, is the module.
+ * @throws configInvalid naming every problem at once
+ */
+export async function openProviders(options: {
+  readonly providers: readonly PluginEntry[]
+  readonly sinks: readonly PluginEntry[]
+  readonly modules: {
+    readonly providers: readonly ProviderModule[]
+    readonly sinks: readonly SinkModule[]
+  }
+  readonly hostFor: (name: string) => HostContext
+  /** How a package is found; the application's own resolution unless a test says otherwise. */
+  readonly load?: (specifier: string) => Promise<unknown>
+}): Promise<OpenPlugins> {
+  const load = options.load ?? ((specifier: string) => import(specifier) as Promise<unknown>)
+  const problems: string[] = []
+  const prepared: Prepared[] = []
+  for (const role of ['provider', 'sink'] as const) {
+    const entries = role === 'provider' ? options.providers : options.sinks
+    const known = role === 'provider' ? options.modules.providers : options.modules.sinks
+    for (const entry of entries) {
+      const module = await findModule(role, entry, known, load)
+      if (typeof module === 'string') problems.push(`${role} "${entry.name}": ${module}`)
+      else {
+        // Defaults are filled in here, so the caller's own object stays as it was read.
+        const config = structuredClone(entry.config) as Record<string, unknown>
+        problems.push(...configProblems(role, entry.name, config, module))
+        prepared.push({ role, entry, module, config })
+      }
+    }
+  }
+  if (problems.length > 0) throw errors.configInvalid({ problems: problems.join('\n') })
+
+  const providers = new Map<string, Provider>()
+  const sinks = new Map<string, SecretSink>()
+  const close = async () => {
+    const closing = [...providers.values(), ...sinks.values()].map((p) => p.close())
+    const failed = (await Promise.allSettled(closing)).filter((r) => r.status === 'rejected')
+    if (failed.length > 0) {
+      throw new AggregateError(
+        failed.map((r) => r.reason as unknown),
+        'some providers did not close',
+      )
+    }
+  }
+  for (const { entry, module, config } of prepared) {
+    try {
+      const host = options.hostFor(entry.name)
+      if (module.role === 'provider') providers.set(entry.name, module.create(host, config))
+      else sinks.set(entry.name, module.create(host, config))
+    } catch (cause) {
+      problems.push(
+        `${module.role} "${entry.name}": ${cause instanceof Error ? cause.message : 'cannot be opened'}`,
+      )
+    }
+  }
+  if (problems.length > 0) {
+    await close().catch(() => {}) // the reason we give up is the one to report
+    throw errors.configInvalid({ problems: problems.join('\n') })
+  }
+  return { providers, sinks, close }
+}
+
+function configProblems(
+  role: Role,
+  name: string,
+  config: Record<string, unknown>,
+  module: Module,
+): readonly string[] {
+  return checkShape(config, module.configSchema, null).map(
+    (p) => `${role} "${name}": config${p.path && `.${p.path}`}: ${p.message}`,
+  )
+}
+
+/** @returns the module, or the sentence that says why there is none */
+async function findModule(
+  role: Role,
+  entry: PluginEntry,
+  known: readonly Module[],
+  load: (specifier: string) => Promise<unknown>,
+): Promise<Module | string> {
+  const builtIn = known.find((m) => m.type === entry.type)
+  if (builtIn) return builtIn
+  if (!isPackage(entry.type)) {
+    const types = known.map((m) => m.type)
+    const hint = nearest(entry.type, types)
+    return `unknown type "${entry.type}"${hint ? `; did you mean "${hint}"?` : '.'} Known: ${types.join(', ') || 'none'}; a type from outside is named by its package, e.g. "@acme/custody-${role}-x".`
+  }
+  let loaded: unknown
+  try {
+    loaded = await load(entry.type)
+  } catch (cause) {
+    return `package "${entry.type}" cannot be loaded (${(cause as Error).message.split('\n')[0]}); install it next to Custody, as JavaScript.`
+  }
+  const exported = loaded as Readonly<Record<string, unknown>>
+  const candidate = [exported['default'], exported[role]].find((c) => isModule(c, role))
+  return (
+    candidate ??
+    `package "${entry.type}" exports no ${role}: it needs a default export, or one named "${role}", with type, role "${role}", configSchema and create().`
+  )
+}
+
+/** A file path or URL is not a package: configuration must not run code from just anywhere. */
+function isPackage(type: string): boolean {
+  const isName = /^(@[a-z0-9~-][\w.~-]*\/)?[a-z0-9~-][\w.~-]*(\/[\w.~-]+)*$/.test(type)
+  return isName && type.includes('/') && !type.includes('..')
+}
+
+function isModule(candidate: unknown, role: Role): candidate is Module {
+  if (typeof candidate !== 'object' || candidate === null) return false
+  const module = candidate as Partial<Module>
+  return (
+    typeof module.type === 'string' &&
+    module.role === role &&
+    typeof module.create === 'function' &&
+    isJsonObject(module.configSchema)
+  )
+}

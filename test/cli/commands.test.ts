@@ -1,0 +1,432 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { main } from '../../src/cli/main.ts'
+import type { Terminal } from '../../src/cli/terminal.ts'
+import { type Reply, type Seen, startServer } from './server.ts'
+
+const nhi = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
+const core = 'urn:ietf:params:scim:schemas:core:2.0:User'
+const accountId = '01890000-0000-7000-8000-00000000000a'
+const personId = '01890000-0000-7000-8000-00000000000b'
+const operationId = '01890000-0000-7000-8000-00000000000c'
+
+let cwd = ''
+let server: Awaited<ReturnType<typeof startServer>> | null = null
+beforeEach(async () => {
+  cwd = await mkdtemp(path.join(tmpdir(), 'custody-cli-'))
+})
+afterEach(async () => {
+  await server?.close()
+  server = null
+  await rm(cwd, { recursive: true, force: true })
+})
+
+/** Leaves in `.custody` what a running local server leaves there. */
+async function serve(routes: Readonly<Record<string, (seen: Seen) => Reply>>) {
+  server = await startServer(routes)
+  await mkdir(path.join(cwd, '.custody'))
+  await writeFile(
+    path.join(cwd, '.custody/server.json'),
+    JSON.stringify({ url: server.url, pid: 1 }),
+  )
+  await writeFile(path.join(cwd, '.custody/admin-token'), 'local-admin\n', { mode: 0o600 })
+  return server
+}
+
+async function run(line: string | readonly string[], change: Partial<Terminal> = {}) {
+  let stdout = ''
+  let stderr = ''
+  const code = await main(typeof line === 'string' ? line.split(' ') : line, {
+    env: {},
+    cwd,
+    stdout: (text) => (stdout += text),
+    stderr: (text) => (stderr += text),
+    columns: null,
+    isInteractive: false,
+    ask: () => Promise.reject(new Error('nobody is there to ask')),
+    ...change,
+  })
+  return { code, stdout, stderr }
+}
+
+const accounts = [
+  {
+    id: accountId,
+    userName: 'ci-deployer',
+    status: 'active',
+    owner: { type: 'User', value: personId, display: 'Ada' },
+    environment: null,
+    expiresAt: '2027-01-01T00:00:00.000Z',
+  },
+  {
+    id: operationId,
+    userName: `evil\u001b[2J${'x'.repeat(60)}`,
+    status: 'orphaned',
+    owner: { type: 'User', value: personId },
+    environment: null,
+    expiresAt: '2027-01-01T00:00:00.000Z',
+  },
+]
+
+const users = (): Reply => ({
+  body: {
+    Resources: [
+      { id: personId, schemas: [core], userName: 'ada' },
+      { id: accountId, schemas: [core, nhi], userName: 'ada' },
+    ],
+  },
+})
+
+describe('lists', () => {
+  it('are tables that leave out empty columns', async () => {
+    await serve({ 'GET /api/v1/accounts': () => ({ body: { items: accounts.slice(0, 1) } }) })
+
+    const { code, stdout, stderr } = await run('account list')
+
+    expect(code).toBe(0)
+    expect(stdout.split('\n')).toEqual([
+      'ID                                    USERNAME     STATUS  OWNER  EXPIRES',
+      `${accountId}  ci-deployer  active  Ada    2027-01-01T00:00:00.000Z`,
+      '',
+    ])
+    expect(stderr).toBe('')
+  })
+
+  it.each([80, 96, 120])('fit a terminal of %i columns, with ids whole', async (columns) => {
+    await serve({ 'GET /api/v1/accounts': () => ({ body: { items: accounts } }) })
+
+    const { stdout } = await run('account list', { columns, env: { NO_COLOR: '1' } })
+
+    const lines = stdout.trimEnd().split('\n')
+    expect(Math.max(...lines.map((l) => l.length))).toBeLessThanOrEqual(columns)
+    expect(lines.slice(1).map((l) => l.slice(0, 36))).toEqual([accountId, operationId])
+    expect(stdout).toContain('…')
+  })
+
+  it('never hand control characters to the terminal, and colour only where it is wanted', async () => {
+    await serve({ 'GET /api/v1/accounts': () => ({ body: { items: accounts } }) })
+
+    const plain = await run('account list', { columns: 200, env: { NO_COLOR: '1' } })
+    const coloured = await run('account list', { columns: 200 })
+
+    expect(plain.stdout).not.toContain('\u001b')
+    expect(plain.stdout).toContain('evil\\u001b[2J')
+    expect(coloured.stdout).toContain('\u001b[1mID')
+  })
+
+  it('follow the cursor up to the limit, and print JSON untouched', async () => {
+    const { seen } = await serve({
+      'GET /api/v1/operations': ({ url }) =>
+        url.includes('cursor=next')
+          ? { body: { items: [{ id: '2' }, { id: '3' }], cursor: null } }
+          : { body: { items: [{ id: '1' }], cursor: 'next' } },
+    })
+
+    const { stdout } = await run('operation list --json --limit 3 --status failed')
+
+    expect(JSON.parse(stdout)).toEqual([{ id: '1' }, { id: '2' }, { id: '3' }])
+    expect(seen.map((s) => s.url)).toEqual([
+      '/api/v1/operations?status=failed&limit=3',
+      '/api/v1/operations?status=failed&cursor=next&limit=2',
+    ])
+  })
+
+  it('say on stderr that there is nothing', async () => {
+    await serve({ 'GET /api/v1/transfers': () => ({ body: { items: [] } }) })
+
+    expect(await run('transfer list')).toEqual({
+      code: 0,
+      stdout: '',
+      stderr: 'No open transfers.\n',
+    })
+  })
+})
+
+describe('server and token', () => {
+  it('are the local ones by default', async () => {
+    const { seen } = await serve({ 'GET /api/v1/clients': () => ({ body: { items: [] } }) })
+
+    await run('client list')
+
+    expect(seen[0]?.authorization).toBe('Bearer local-admin')
+  })
+
+  it('come from the environment, and options win', async () => {
+    const { url, seen } = await serve({ 'GET /api/v1/clients': () => ({ body: { items: [] } }) })
+    await writeFile(path.join(cwd, 'token'), 'from-file\n', { mode: 0o644 })
+    const env = { CUSTODY_SERVER: `${url}/`, CUSTODY_TOKEN: 'from-env', CUSTODY_HOME: 'nowhere' }
+
+    await run('client list', { env })
+    await run(`client list --server ${url} --token-file token`, { env })
+
+    expect(seen.map((s) => s.authorization)).toEqual(['Bearer from-env', 'Bearer from-file'])
+  })
+
+  it('never show the local administrator’s token to another machine', async () => {
+    await serve({})
+
+    const { code, stderr } = await run('client list --server https://custody.example')
+
+    expect(code).toBe(2)
+    expect(stderr).toContain('A token for https://custody.example is needed')
+  })
+
+  it.each([
+    ['no server was started', {}, 2, 'No server is running here'],
+    ['the address is none', { CUSTODY_SERVER: 'custody' }, 2, 'is not an http or https address'],
+    ['the token is missing', { CUSTODY_SERVER: 'http://127.0.0.1:1' }, 2, 'The token cannot be'],
+    [
+      'nobody listens',
+      { CUSTODY_SERVER: 'http://127.0.0.1:1', CUSTODY_TOKEN: 'x' },
+      1,
+      'cannot be reached',
+    ],
+  ])('are explained when %s', async (_, env, expected, sentence) => {
+    const { code, stderr } = await run('client list', { env })
+
+    expect(code).toBe(expected)
+    expect(stderr).toContain(sentence)
+  })
+
+  it('are not followed to where a redirect points', async () => {
+    const { seen } = await serve({
+      'GET /api/v1/clients': () => ({ status: 302, headers: { location: '/elsewhere' } }),
+    })
+
+    const { code } = await run('client list')
+
+    expect(code).toBe(1)
+    expect(seen).toHaveLength(1)
+  })
+})
+
+describe('exit codes', () => {
+  it.each([
+    [400, 2],
+    [401, 4],
+    [403, 4],
+    [404, 3],
+    [409, 5],
+    [412, 5],
+    [422, 2],
+    [428, 2],
+    [500, 1],
+    [502, 8],
+    [503, 8],
+  ])('turn status %i into %i, with the server’s own sentence', async (status, expected) => {
+    await serve({
+      [`GET /api/v1/credentials/c1`]: () => ({
+        status,
+        body: { title: 'x', detail: 'Do this next.\u001b[2J' },
+      }),
+    })
+
+    const { code, stdout, stderr } = await run('credential show c1')
+
+    expect({ code, stdout, stderr }).toEqual({
+      code: expected,
+      stdout: '',
+      stderr: 'Do this next.\\u001b[2J\n',
+    })
+  })
+
+  it.each([
+    ['an unknown noun', 'acount list', 'Did you mean account?'],
+    ['an unknown option', 'account list --ower x', 'Did you mean --owner?'],
+    ['a missing argument', 'account show', "missing required argument 'account'"],
+    ['a missing option', 'client create --name x', "required option '--role <role>'"],
+    ['a wrong role', 'client create --name x --role boss', '--role must be one of'],
+    ['a directory client without directory', 'client create --name x --role directory', '--dir'],
+    ['a wrong limit', 'account list --limit many', '--limit must be a whole number'],
+    ['a bad credential', 'account request x --owner o --purpose p --credential provder=x', 'did'],
+  ])('are 2 for %s', async (_, line, sentence) => {
+    await serve({})
+
+    const { code, stdout, stderr } = await run(line)
+
+    expect(code).toBe(2)
+    expect(stdout).toBe('')
+    expect(stderr).toContain(sentence)
+  })
+
+  it('are 0 for help and version, and 2 for a noun alone', async () => {
+    expect(await run('--help')).toMatchObject({ code: 0, stderr: '' })
+    expect((await run('--version')).stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
+    expect((await run('account')).code).toBe(2)
+  })
+})
+
+describe('client create', () => {
+  it('prints id and token once, and says that this is the only time', async () => {
+    const { seen } = await serve({
+      'POST /api/v1/clients': () => ({
+        status: 201,
+        body: { id: 'c1', token: 'cst_x', name: 'n' },
+      }),
+    })
+
+    const { code, stdout, stderr } = await run(
+      'client create --name okta --role directory --directory hr --dialect rfc --json',
+    )
+
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout)).toEqual({ id: 'c1', token: 'cst_x' })
+    expect(stderr).toContain('shown this once')
+    expect(seen[0]).toMatchObject({
+      contentType: 'application/json',
+      body: { name: 'okta', role: 'directory', directory: 'hr', dialect: 'rfc' },
+    })
+  })
+})
+
+describe('account request', () => {
+  it('sends one SCIM user with the nhi extension, and reports the queued operation', async () => {
+    const { seen } = await serve({
+      'GET /scim/v2/Users': users,
+      'POST /scim/v2/Users': () => ({
+        status: 201,
+        headers: { 'custody-operation': operationId },
+        body: { id: accountId, userName: 'ci', [nhi]: { status: 'provisioning' } },
+      }),
+    })
+
+    const words = `account request ci --owner ada --backup ${personId} --environment prod --label team=web --credential provider=aws-prod,kind=access-key,scope=arn:aws:x,scope=b,path=a/b`
+    const { code, stdout } = await run([...words.split(' '), '--purpose', 'Deploys the shop'])
+
+    expect(code).toBe(0)
+    expect(stdout).toContain(`operation  ${operationId}`)
+    expect(seen[0]?.url).toContain(encodeURIComponent('userName eq "ada"'))
+    expect(seen[1]).toMatchObject({
+      contentType: 'application/scim+json',
+      body: {
+        schemas: [core, nhi],
+        userName: 'ci',
+        [nhi]: {
+          kind: 'serviceAccount',
+          owner: { value: personId, type: 'User' },
+          backupOwners: [{ value: personId, type: 'User' }],
+          purpose: 'Deploys the shop',
+          environment: 'prod',
+          labels: ['team=web'],
+          credentials: [
+            {
+              provider: 'aws-prod',
+              kind: 'access-key',
+              scopes: ['arn:aws:x', 'b'],
+              deliverTo: { path: 'a/b' },
+            },
+          ],
+        },
+      },
+    })
+  })
+
+  it('does not know an owner by another’s name', async () => {
+    await serve({ 'GET /scim/v2/Users': () => ({ body: { Resources: [] } }) })
+
+    const { code, stderr } = await run('account request ci --owner ghost --purpose p')
+
+    expect(code).toBe(3)
+    expect(stderr).toContain('No owner "ghost" was found')
+  })
+})
+
+describe('effects', () => {
+  const queued = { id: operationId, kind: 'disable', status: 'queued', subject: accountId }
+
+  it.each([
+    [
+      `account disable ada --reason leak`,
+      `/api/v1/accounts/${accountId}/disable`,
+      { reason: 'leak' },
+    ],
+    [`account enable ${accountId}`, `/api/v1/accounts/${accountId}/enable`, {}],
+    [`account retire ada --yes`, `/api/v1/accounts/${accountId}/retire`, {}],
+    [
+      `account transfer ada --to ada`,
+      `/api/v1/accounts/${accountId}/transfer`,
+      { owner: personId },
+    ],
+    [`credential rotate c1`, '/api/v1/credentials/c1/rotate', {}],
+    [`credential revoke c1 --yes`, '/api/v1/credentials/c1/revoke', {}],
+    [`owner leave ada --yes`, `/api/v1/owners/${personId}/leave`, {}],
+    [`operation retry ${operationId}`, `/api/v1/operations/${operationId}/retry`, {}],
+    [`transfer accept t1`, '/api/v1/transfers/t1/accept', {}],
+    [`transfer decline t1`, '/api/v1/transfers/t1/decline', {}],
+    [`sweep run orphans`, '/api/v1/sweeps/orphans', {}],
+    [`sweep run orphans --dry-run`, '/api/v1/sweeps/orphans?dryRun=true', {}],
+  ])('"%s" posts to %s', async (line, url, body) => {
+    const { seen } = await serve({
+      'GET /scim/v2/Users': users,
+      [`POST ${url.split('?')[0]}`]: () => ({ status: 202, body: queued }),
+    })
+
+    const { code } = await run(line)
+
+    expect(code).toBe(0)
+    expect(seen.at(-1)).toMatchObject({ method: 'POST', url, body })
+  })
+
+  it.each([
+    [`account retire ${accountId}`, `POST /api/v1/accounts/${accountId}/retire`],
+    ['credential revoke c1', 'POST /api/v1/credentials/c1/revoke'],
+    [`owner leave ${personId}`, `POST /api/v1/owners/${personId}/leave`],
+    ['client revoke c1', 'DELETE /api/v1/clients/c1'],
+  ])('"%s" asks first, and does nothing unless the answer is yes', async (line, route) => {
+    const { seen } = await serve({ [route]: () => ({ status: 202, body: queued }) })
+    const answering = (answer: string) => ({
+      isInteractive: true,
+      ask: () => Promise.resolve(answer),
+    })
+
+    const script = await run(line)
+    const no = await run(line, answering('y'))
+    const before = seen.length
+    const yes = await run(line, answering(' YES '))
+
+    expect([script.code, no.code, before]).toEqual([2, 1, 0])
+    expect(script.stderr).toContain('--yes')
+    expect([yes.code, seen.length]).toEqual([0, 1])
+  })
+
+  it('shows the impact of a leaver as a table', async () => {
+    await serve({
+      [`GET /api/v1/owners/${personId}/impact`]: () => ({
+        body: { items: [{ userName: 'ci', decision: 'disable-now', rule: 'no backup' }] },
+      }),
+    })
+
+    const { stdout } = await run(`owner impact ${personId}`)
+
+    expect(stdout).toBe('ACCOUNT  DECISION     RULE\nci       disable-now  no backup\n')
+  })
+})
+
+describe('waiting for an operation', () => {
+  it.each([
+    ['succeeded', null, 0],
+    ['failed', { code: 'foreignKey', message: 'm' }, 1],
+    ['failed', { code: 'throttled', message: 'm' }, 8],
+    ['cancelled', { code: 'preempted', message: 'm' }, 5],
+    ['needsOperator', { code: 'revokeBlocked', message: 'm' }, 7],
+  ])('ends when it is %s (%o) with %i', async (status, failure, expected) => {
+    const states = ['queued', 'running', status]
+    await serve({
+      'POST /api/v1/credentials/c1/rotate': () => ({
+        status: 202,
+        body: { id: operationId, kind: 'rotate', status: 'queued' },
+      }),
+      [`GET /api/v1/operations/${operationId}`]: () => ({
+        body: { id: operationId, kind: 'rotate', status: states.shift(), failure },
+      }),
+    })
+
+    const { code, stdout, stderr } = await run('credential rotate c1 --wait --json')
+
+    expect(code).toBe(expected)
+    expect(JSON.parse(stdout)).toMatchObject({ id: operationId, status })
+    expect(stderr).toBe(`rotate: queued\nrotate: running\nrotate: ${status}\n`)
+  })
+})

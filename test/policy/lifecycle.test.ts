@@ -1,0 +1,257 @@
+import { readFileSync } from 'node:fs'
+import * as fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { AppError } from '../../src/domain/errors.ts'
+import { day, hour } from '../../src/domain/time.ts'
+import {
+  compileLifecycle,
+  type LifecycleSubject,
+  type LifecycleTerms,
+} from '../../src/policy/lifecycle.ts'
+
+const shippedText = readFileSync(new URL('../../policies/lifecycle.yaml', import.meta.url), 'utf8')
+const shipped = compileLifecycle(shippedText, 'lifecycle.yaml')
+const plain: LifecycleSubject = { environment: null, labels: [], imported: false }
+
+/** The shipped defaults with other rules below them. */
+function withRules(rules: string): string {
+  return `${shippedText.slice(0, shippedText.indexOf('\nrules:'))}\nrules:\n${rules}`
+}
+
+function problemsOf(text: string): string[] {
+  try {
+    compileLifecycle(text, 'lifecycle.yaml')
+    return []
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'policyInvalid') {
+      return error.message.split('\n')
+    }
+    throw error
+  }
+}
+
+function lineOf(text: string, part: string): number {
+  return text.slice(0, text.indexOf(part)).split('\n').length
+}
+
+describe('the shipped lifecycle policy', () => {
+  it('gives an ordinary account the published defaults', () => {
+    expect(shipped.termsFor(plain)).toEqual({
+      expiry: { default: 90 * day, cap: 365 * day },
+      rotation: { every: 30 * day, overlap: 7 * day, soak: 7 * day, maxAge: 90 * day },
+      leaver: {
+        overlap: hour,
+        acceptWithin: 3 * day,
+        backupMinAge: 0,
+        contain: false,
+        containFor: 4 * hour,
+        containWhenUsedWithin: 24 * hour,
+      },
+      hold: 90 * day,
+      enforcement: 'enforce',
+    })
+  })
+
+  it('contains production accounts and lets their nominations mature for a week', () => {
+    const { leaver } = shipped.termsFor({ ...plain, environment: 'prod' })
+
+    expect(leaver).toMatchObject({ contain: true, backupMinAge: 7 * day, overlap: hour })
+  })
+
+  it('only observes imported accounts, and says by which rule', () => {
+    const imported = { ...plain, imported: true }
+
+    expect(shipped.termsFor(imported).enforcement).toBe('observe')
+    expect(shipped.rulesFor(imported)).toEqual(['imported accounts are watched first'])
+  })
+
+  it('carries a version that changes with any change of the text', () => {
+    expect(shipped.version).toMatch(/^[0-9a-f]{12}$/)
+    expect(compileLifecycle(`${shippedText}\n# note`, 'x').version).not.toBe(shipped.version)
+  })
+})
+
+describe('selectors', () => {
+  const cases: readonly (readonly [string, Partial<LifecycleSubject>, boolean])[] = [
+    ['{ provider: aws }', { provider: 'aws' }, true],
+    ['{ provider: aws }', { provider: 'github' }, false],
+    ['{ provider: aws }', {}, false],
+    ['{ provider: [aws, github] }', { provider: 'github' }, true],
+    ['{ kind: access-key }', { kind: 'access-key' }, true],
+    ['{ kind: access-key }', { kind: null }, false],
+    ['{ environment: [dev, test] }', { environment: 'test' }, true],
+    ['{ environment: dev }', { environment: null }, false],
+    ['{ label: team=core }', { labels: ['team=core'] }, true],
+    ['{ label: team=core }', { labels: ['team=core2'] }, false],
+    ['{ label: team }', { labels: ['team=web'] }, true],
+    ['{ label: team }', { labels: ['teams=web'] }, false],
+    ['{ label: [a=1, b=2] }', { labels: ['b=2'] }, true],
+    ['{ imported: false }', { imported: false }, true],
+    ['{ imported: false }', { imported: true }, false],
+    ['{ environment: dev, imported: true }', { environment: 'dev', imported: true }, true],
+    ['{ environment: dev, imported: true }', { environment: 'dev' }, false],
+  ]
+  it.each(cases)('%s against %o is %s', (when, subject, expected) => {
+    const policy = compileLifecycle(
+      withRules(`  - { name: r, when: ${when}, set: { hold: P1D } }`),
+      'x',
+    )
+
+    expect(policy.termsFor({ ...plain, ...subject }).hold === day).toBe(expected)
+  })
+})
+
+describe('a policy with mistakes', () => {
+  it.each(['P1Y', 'P1M', 'P1Y2M', '90', 'P', 'soon', 'P-1D'])('refuses the span %s', (span) => {
+    const text = shippedText.replace('hold: P90D', `hold: ${span}`)
+
+    const [problem] = problemsOf(text)
+
+    expect(problem).toMatch(/^lifecycle\.yaml:\d+: defaults\.hold: must be /)
+    expect(problem).toContain(`:${lineOf(text, `hold: ${span}`)}:`)
+  })
+
+  it('names every problem at once, with its line and the nearest key', () => {
+    const text = shippedText
+      .replace('cap: P365D', 'cpa: P365D')
+      .replace('soak: P7D', 'soak: P1M')
+      .replace('enforcement: enforce #', 'enforcement: forced #')
+      .replace('{ imported: true }', '{ importd: true }')
+
+    const problems = problemsOf(text)
+
+    expect(problems).toEqual([
+      expect.stringMatching(/defaults\.expiry\.cap: is required/),
+      expect.stringMatching(/defaults\.expiry\.cpa: unknown key; did you mean "cap"\?/),
+      expect.stringMatching(/defaults\.rotation\.soak: must be a duration/),
+      expect.stringMatching(/defaults\.enforcement: must be one of: observe, enforce/),
+      expect.stringMatching(/rules\[1\]\.when\.importd: unknown key; did you mean "imported"\?/),
+    ])
+    expect(problems[4]).toContain(`lifecycle.yaml:${lineOf(text, '{ importd')}:`)
+  })
+
+  it.each([
+    ['not a map', '- a\n- b', /must be a map/],
+    ['empty', '', /must be a map/],
+    ['broken YAML', 'defaults: {', /lifecycle\.yaml:1: /],
+    ['a key twice', shippedText.replace('cap: P365D', 'default: P365D'), /unique/],
+  ])('refuses a file that is %s', (_, text, expected) => {
+    expect(problemsOf(text).join('\n')).toMatch(expected)
+  })
+
+  it('refuses a rotation that cannot fit into the maximum age', () => {
+    const text = shippedText.replace('every: P30D', 'every: P77D')
+
+    const [problem] = problemsOf(text)
+
+    expect(problem).toContain('every + overlap + soak is P91D, longer than maxAge P90D')
+    expect(problem).toContain(`:${lineOf(text, 'rotation:\n')}:`)
+  })
+
+  it('finds a period and a maximum age that only clash when two rules meet', () => {
+    const text =
+      withRules(`  - { name: slow, when: { environment: prod }, set: { rotation: { every: P70D } } }
+  - { name: strict, when: { kind: access-key }, set: { rotation: { maxAge: P45D } } }`)
+
+    const problems = problemsOf(text)
+
+    expect(problems).toHaveLength(1)
+    expect(problems[0]).toContain(`:${lineOf(text, 'name: strict')}:`)
+  })
+
+  it('accepts rules that would clash but can never meet', () => {
+    const text =
+      withRules(`  - { name: slow, when: { environment: prod }, set: { rotation: { every: P70D } } }
+  - { name: strict, when: { environment: dev }, set: { rotation: { maxAge: P45D } } }`)
+
+    expect(problemsOf(text)).toEqual([])
+  })
+
+  it('refuses a default end date beyond the cap, and two rules of one name', () => {
+    const text =
+      withRules(`  - { name: a, when: { environment: x }, set: { expiry: { cap: P10D } } }
+  - { name: a, when: { environment: y }, set: { hold: P1D } }`)
+
+    expect(problemsOf(text)).toEqual([
+      expect.stringContaining('default P90D lies beyond cap P10D'),
+      expect.stringContaining('names an earlier rule too'),
+    ])
+  })
+
+  it('limits how many labels it has to combine', () => {
+    const rules = Array.from(
+      { length: 9 },
+      (_, i) => `  - { name: r${i}, when: { label: l${i} }, set: { rotation: { every: P1D } } }`,
+    )
+
+    expect(problemsOf(withRules(rules.join('\n')))[0]).toContain('at most 8 different labels')
+  })
+})
+
+describe('the order of rules', () => {
+  const environments = ['dev', 'test', 'prod'] as const
+  const field = fc.constantFrom('hold', 'leaver.overlap', 'leaver.containFor', 'enforcement')
+  const rule = fc.record({
+    environment: fc.option(fc.constantFrom(...environments)),
+    imported: fc.option(fc.boolean()),
+    label: fc.option(fc.constantFrom('a=1', 'b=2')),
+    field,
+    days: fc.integer({ min: 1, max: 900 }),
+  })
+  const subject = fc.record({
+    environment: fc.option(fc.constantFrom(...environments, 'other')),
+    imported: fc.boolean(),
+    labels: fc.subarray(['a=1', 'b=2', 'c=3']),
+  })
+  type Rule = typeof rule extends fc.Arbitrary<infer T> ? T : never
+
+  function valueOf(r: Rule): string | number {
+    if (r.field === 'enforcement') return r.days % 2 ? 'observe' : 'enforce'
+    return r.days * day
+  }
+
+  function yamlOf(r: Rule, index: number): string {
+    const when = [
+      ...(r.environment ? [`environment: ${r.environment}`] : []),
+      ...(r.imported === null ? [] : [`imported: ${r.imported}`]),
+      ...(r.label ? [`label: ${r.label}`] : []),
+    ]
+    const value = r.field === 'enforcement' ? valueOf(r) : `P${r.days}D`
+    const [outer, inner] = r.field.split('.')
+    const set = inner ? `${outer}: { ${inner}: ${value} }` : `${outer}: ${value}`
+    return `  - { name: r${index}, when: { ${when.join(', ')} }, set: { ${set} } }`
+  }
+
+  function get(terms: LifecycleTerms, name: string): unknown {
+    return name.split('.').reduce<unknown>((v, k) => (v as Record<string, unknown>)[k], terms)
+  }
+
+  it('lets the last matching rule decide each field, and leaves the others alone', () => {
+    fc.assert(
+      fc.property(
+        fc.array(
+          rule.filter((r) => r.environment !== null || r.imported !== null || r.label !== null),
+          { minLength: 1, maxLength: 8 },
+        ),
+        subject,
+        (rules, who) => {
+          const policy = compileLifecycle(withRules(rules.map(yamlOf).join('\n')), 'x')
+          const terms = policy.termsFor(who)
+          const base = shipped.termsFor(plain)
+          const hit = (r: Rule) =>
+            (r.environment === null || r.environment === who.environment) &&
+            (r.imported === null || r.imported === who.imported) &&
+            (r.label === null || who.labels.includes(r.label))
+
+          for (const name of ['hold', 'leaver.overlap', 'leaver.containFor', 'enforcement']) {
+            const last = rules.findLast((r) => r.field === name && hit(r))
+            expect(get(terms, name)).toBe(last ? valueOf(last) : get(base, name))
+          }
+          expect(terms.rotation).toEqual(base.rotation)
+          expect(policy.rulesFor(who)).toHaveLength(rules.filter(hit).length)
+        },
+      ),
+      { numRuns: 150 },
+    )
+  })
+})

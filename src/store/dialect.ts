@@ -1,0 +1,125 @@
+import {
+  DummyDriver,
+  Kysely,
+  SqliteAdapter,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+  sql,
+  type Expression,
+  type RawBuilder,
+} from 'kysely'
+import type { Tables } from './tables.ts'
+
+type Text = Expression<unknown>
+type Condition = RawBuilder<boolean>
+
+/** The elements of one array inside a document, to be put after `from`. */
+export interface ElementSource {
+  readonly from: RawBuilder<unknown>
+  /** The element as JSON text when it is an object, else null. */
+  readonly object: RawBuilder<unknown>
+  /** The element as a plain value; of an object its `value` (RFC 7643 §2.4). */
+  readonly plain: RawBuilder<unknown>
+  readonly isPresent: Condition
+}
+
+/** How JSON text is looked into. A `root` is an expression that yields JSON text of an object, or null. */
+export interface JsonDialect {
+  /** The value at `keys` as text or number (true is 1); of an object its `value`; null when absent. */
+  value(root: Text, keys: readonly string[]): RawBuilder<unknown>
+  /** Whether there is something else than null, `{}` and `[]` at `keys`; never null itself. */
+  isPresent(root: Text, keys: readonly string[]): Condition
+  /** The object at `keys` as JSON text, else null. */
+  object(root: Text, keys: readonly string[]): RawBuilder<unknown>
+  /** The elements of the array at `keys`; at the root itself when there are no keys. */
+  elements(root: Text, keys: readonly string[], alias: string): ElementSource
+}
+
+/** All that differs between the databases, named; a query never asks which database it runs on. */
+export interface Dialect {
+  readonly name: 'sqlite'
+  /** Text that compares byte by byte, as ids, instants and normalised names need. */
+  readonly text: string
+  readonly tableSuffix: string
+  /** Rows can be locked with SKIP LOCKED; where there is one writer they need not be. */
+  readonly skipLocked: boolean
+  /** A builder that compiles and never executes. */
+  compiler(): Kysely<Tables>
+  /** `normalise` of src/domain/text.ts, in SQL. */
+  normalise(value: Text): RawBuilder<string>
+  /** Any spelling of a dateTime as a 24-character instant, else null. */
+  instant(value: Text): RawBuilder<string>
+  contains(value: Text, part: Text): Condition
+  startsWith(value: Text, part: Text): Condition
+  /** `part` is not empty. */
+  endsWith(value: Text, part: Text): Condition
+  greater(a: Text, b: Text): RawBuilder<string>
+  /** Aggregates the JSON texts in `element` to the text of one array, in the order of `by`. */
+  jsonArray(element: Text, by: Text): RawBuilder<string>
+  readonly json: JsonDialect
+}
+
+/** Each key is quoted: an extension's URN is one key, dots and all. */
+function jsonPath(keys: readonly string[]): string {
+  return `$${keys
+    .map((key) => {
+      if (key.includes('"')) throw new Error(`not an attribute name: ${key}`)
+      return `."${key}"`
+    })
+    .join('')}`
+}
+
+const sqliteJson: JsonDialect = {
+  value(root, keys) {
+    const path = jsonPath(keys)
+    const inner = jsonPath([...keys, 'value'])
+    return sql`case json_type(${root}, ${path}) when 'object' then json_extract(${root}, ${inner}) else json_extract(${root}, ${path}) end`
+  },
+  isPresent(root, keys) {
+    const path = jsonPath(keys)
+    return sql`(case json_type(${root}, ${path}) when 'object' then json_extract(${root}, ${path}) <> '{}' when 'array' then json_array_length(${root}, ${path}) > 0 else json_extract(${root}, ${path}) is not null end)`
+  },
+  object(root, keys) {
+    const path = jsonPath(keys)
+    return sql`case json_type(${root}, ${path}) when 'object' then json_extract(${root}, ${path}) end`
+  },
+  elements(root, keys, alias) {
+    const value = sql.ref(`${alias}.value`)
+    const type = sql.ref(`${alias}.type`)
+    const inner = jsonPath(['value'])
+    return {
+      from: sql`json_each(${root}, ${jsonPath(keys)}) as ${sql.id(alias)}`,
+      // A bare word is not JSON text: without the case, json_extract would refuse the whole query.
+      object: sql`(case ${type} when 'object' then ${value} end)`,
+      plain: sql`(case ${type} when 'object' then json_extract(${value}, ${inner}) else ${value} end)`,
+      isPresent: sql`(${type} <> 'null' and not (${type} = 'object' and ${value} = '{}'))`,
+    }
+  },
+}
+
+export const sqliteDialect: Dialect = {
+  name: 'sqlite',
+  text: 'text',
+  // STRICT: SQLite otherwise keeps any type in any column and compares text above all numbers.
+  tableSuffix: ' strict',
+  skipLocked: false,
+  compiler: () =>
+    new Kysely<Tables>({
+      dialect: {
+        createAdapter: () => new SqliteAdapter(),
+        createDriver: () => new DummyDriver(),
+        createIntrospector: (db) => new SqliteIntrospector(db),
+        createQueryCompiler: () => new SqliteQueryCompiler(),
+      },
+    }),
+  normalise: (value) => sql`custody_normalise(${value})`,
+  instant: (value) => sql`custody_instant(${value})`,
+  // Not LIKE: it folds ASCII case and needs its wildcards escaped.
+  contains: (value, part) => sql`instr(${value}, ${part}) > 0`,
+  startsWith: (value, part) => sql`substr(${value}, 1, length(${part})) = ${part}`,
+  endsWith: (value, part) => sql`substr(${value}, -length(${part})) = ${part}`,
+  greater: (a, b) => sql`max(${a}, ${b})`,
+  jsonArray: (element, by) =>
+    sql`'[' || coalesce(group_concat(${element}, ',' order by ${by}), '') || ']'`,
+  json: sqliteJson,
+}

@@ -1,0 +1,358 @@
+import { sql, type ExpressionBuilder } from 'kysely'
+import type { AccountId, OperationId, TenantId } from '../domain/ids.ts'
+import { operationRank, openStatuses, type Operation } from '../domain/operation.ts'
+import type { Instant, Seconds } from '../domain/time.ts'
+import { addSeconds } from '../domain/time.ts'
+import { json, mapping } from './mapping.ts'
+import {
+  arg,
+  ConstraintFailed,
+  first,
+  gaps,
+  run,
+  statement,
+  type Query,
+  type Refusal,
+  type Row,
+  type Sql,
+  type Steps,
+} from './sql.ts'
+import type { Change, OperationQuery } from './store.ts'
+import type { Tables } from './tables.ts'
+
+type Advance = Extract<Change, { type: 'advance' }>
+
+const operations = mapping<Operation>({
+  tenant: 'tenant',
+  id: 'id',
+  kind: 'kind',
+  subjectType: 'subject_type',
+  subject: 'subject',
+  account: 'account',
+  provider: 'provider',
+  steps: json('steps'),
+  cursor: 'cursor',
+  attempt: 'attempt',
+  status: 'status',
+  runAt: 'run_at',
+  leaseWorker: 'lease_worker',
+  leaseUntil: 'lease_until',
+  fence: 'fence',
+  memo: json('memo'),
+  actor: json('actor'),
+  cause: 'cause',
+  failure: json('failure'),
+  createdAt: 'created_at',
+  updatedAt: 'updated_at',
+  finishedAt: 'finished_at',
+})
+const columns = [...operations.columns, 'rank', 'due_at']
+
+function toRow(operation: Operation): Row {
+  return {
+    ...operations.toRow(operation),
+    rank: operationRank[operation.kind],
+    due_at: dueAt(operation),
+  }
+}
+
+function dueAt(operation: Operation): Instant | null {
+  switch (operation.status) {
+    case 'queued':
+    case 'waiting':
+      return operation.runAt
+    case 'running':
+      return operation.leaseUntil ?? operation.runAt
+    default:
+      return null
+  }
+}
+
+/** Spelt as in the partial indexes: with parameters in its place no index would be considered. */
+const isOpen = sql<boolean>`status in (${sql.raw(openStatuses.map((s) => `'${s}'`).join(', '))})`
+const isOpenOf = (alias: string) =>
+  sql<boolean>`${sql.ref(`${alias}.status`)} in (${sql.raw(openStatuses.map((s) => `'${s}'`).join(', '))})`
+
+function statements({ db, dialect }: Sql) {
+  const one = db.selectFrom('operation').selectAll()
+  const cancelled = db.updateTable('operation').set({
+    status: 'cancelled',
+    failure: arg('failure'),
+    fence: sql<number>`fence + 1`,
+    due_at: null,
+    updated_at: arg('at'),
+    finished_at: arg('at'),
+  })
+
+  /** Another operation of the same account is at work, or is due before this one. */
+  const blocked = (eb: ExpressionBuilder<Tables & { o: Tables['operation'] }, 'o'>) => {
+    const sibling = eb
+      .selectFrom('operation as r')
+      .select('r.id')
+      .whereRef('r.tenant', '=', 'o.tenant')
+      .whereRef('r.account', '=', 'o.account')
+      .whereRef('r.id', '<>', 'o.id')
+      .where(isOpenOf('r'))
+    return eb.or([
+      eb.exists(sibling.where('r.status', '=', 'running').where('r.due_at', '>', arg('now'))),
+      eb.exists(
+        sibling
+          .where('r.due_at', '<=', arg('now'))
+          .where(sql<boolean>`(r.due_at, r.id) < (o.due_at, o.id)`),
+      ),
+    ])
+  }
+
+  let due = db
+    .selectFrom('operation as o')
+    .select('o.id')
+    .where('o.due_at', '<=', arg('now'))
+    .where((eb) => eb.not(blocked(eb)))
+    .orderBy('o.due_at')
+    .orderBy('o.id')
+    .limit(arg<number>('limit'))
+  if (dialect.skipLocked) due = due.forUpdate().skipLocked()
+
+  const idle = db
+    .selectFrom('operation as o')
+    .select('o.due_at')
+    .where('o.due_at', 'is not', null)
+    .where((eb) =>
+      eb.or([
+        eb('o.status', '=', 'running'),
+        eb.not(
+          eb.exists(
+            eb
+              .selectFrom('operation as r')
+              .select('r.id')
+              .whereRef('r.tenant', '=', 'o.tenant')
+              .whereRef('r.account', '=', 'o.account')
+              .where(isOpenOf('r'))
+              .where('r.status', '=', 'running'),
+          ),
+        ),
+      ]),
+    )
+    .orderBy('o.due_at')
+    .orderBy('o.id')
+    .limit(1)
+
+  return {
+    insert: statement(db.insertInto('operation').values(gaps(columns))),
+    save: statement(
+      db
+        .updateTable('operation')
+        .set(gaps(columns.filter((c) => c !== 'id' && c !== 'fence')))
+        .set({ fence: arg<number>('next_fence') })
+        .where('id', '=', arg('id'))
+        .where('fence', '=', arg<number>('fence')),
+    ),
+    byId: statement(one.where('id', '=', arg('id'))),
+    get: statement(one.where('tenant', '=', arg('tenant')).where('id', '=', arg('id'))),
+    preemptSubject: statement(
+      cancelled
+        .where('tenant', '=', arg('tenant'))
+        .where('subject', '=', arg('subject'))
+        .where(isOpen)
+        .where('rank', '<=', arg<number>('rank')),
+    ),
+    preemptAccount: statement(
+      cancelled
+        .where('tenant', '=', arg('tenant'))
+        .where('account', '=', arg('subject'))
+        .where(isOpen)
+        .where('rank', '<=', arg<number>('rank')),
+    ),
+    openOnSubject: statement(
+      db
+        .selectFrom('operation')
+        .select('id')
+        .where('tenant', '=', arg('tenant'))
+        .where('subject', '=', arg('subject'))
+        .where(isOpen),
+    ),
+    higherOnAccount: statement(
+      db
+        .selectFrom('operation')
+        .select('id')
+        .where('tenant', '=', arg('tenant'))
+        .where('subject', '=', arg('account'))
+        .where('subject_type', '=', 'account')
+        .where(isOpen)
+        .where('rank', '>', arg<number>('rank')),
+    ),
+    claim: statement(
+      db
+        .updateTable('operation')
+        .set({
+          status: 'running',
+          fence: sql<number>`fence + 1`,
+          lease_worker: arg('worker'),
+          lease_until: arg('until'),
+          due_at: arg('until'),
+          updated_at: arg('now'),
+        })
+        .where('id', 'in', due)
+        .returningAll(),
+    ),
+    heartbeat: statement(
+      db
+        .updateTable('operation')
+        .set({ lease_until: arg('until'), due_at: arg('until') })
+        .where('id', '=', arg('id'))
+        .where('fence', '=', arg<number>('fence'))
+        .where('status', '=', 'running'),
+    ),
+    openOfAccount: statement(
+      one
+        .where('tenant', '=', arg('tenant'))
+        .where('account', '=', arg('account'))
+        .where(isOpen)
+        .orderBy('id'),
+    ),
+    inFlight: statement(
+      db
+        .selectFrom('operation')
+        .select((eb) => eb.fn.max('lease_until').as('until'))
+        .where('tenant', '=', arg('tenant'))
+        .where('account', '=', arg('account'))
+        .where(sql<boolean>`status = 'cancelled'`)
+        .where('lease_until', '>', arg('now')),
+    ),
+    idle: statement(idle),
+  }
+}
+
+/** The operations: enqueued, claimed, advanced under their fence, pre-empted; never deleted. */
+export function journalRoom(context: Sql) {
+  const { db } = context
+  const s = statements(context)
+
+  function* busy(operation: Operation): Steps<Refusal | null> {
+    const open = yield* first(s.openOnSubject, toRow(operation))
+    if (open !== null) return { reason: 'busy', with: open['id'] as string }
+    if (operation.subjectType !== 'credential' || operation.account === null) return null
+    const above = yield* first(s.higherOnAccount, toRow(operation))
+    return above === null ? null : { reason: 'busy', with: above['id'] as string }
+  }
+
+  return {
+    enqueue(operation: Operation, preempt: boolean): () => Steps<Refusal | null> {
+      const row = toRow(operation)
+      const cancel: Row = {
+        ...row,
+        at: operation.createdAt,
+        failure: JSON.stringify({
+          code: 'preempted',
+          message: `Operation ${operation.id} (${operation.kind}) took precedence; nothing is to be done.`,
+        }),
+      }
+      return function* enqueue() {
+        if (preempt) {
+          yield* run(s.preemptSubject, cancel)
+          if (operation.subjectType === 'account') yield* run(s.preemptAccount, cancel)
+        }
+        const refusal = yield* busy(operation)
+        if (refusal !== null) return refusal
+        try {
+          yield* run(s.insert, row)
+          return null
+        } catch (error) {
+          if (!(error instanceof ConstraintFailed)) throw error
+          const open = yield* first(s.openOnSubject, row)
+          return open === null
+            ? { reason: 'version', with: operation.id }
+            : { reason: 'busy', with: open['id'] as string }
+        }
+      }
+    },
+
+    advance(change: Advance): () => Steps<Refusal | null> {
+      return function* advance() {
+        const stored = yield* first(s.byId, { id: change.id })
+        if (stored === null) return { reason: 'missing', with: change.id }
+        if (stored['fence'] !== change.fence) return { reason: 'fence', with: change.id }
+        const before = operations.fromRow(stored)
+        const after: Operation = {
+          ...before,
+          ...change.set,
+          ...(change.release ? { leaseWorker: null, leaseUntil: null } : {}),
+          updatedAt: change.at,
+        }
+        // A cancel is an operator's pre-emption: the worker that still runs it must notice.
+        const cancels = after.status === 'cancelled' && before.status !== 'cancelled'
+        try {
+          const saved = yield* run(s.save, {
+            ...toRow(after),
+            next_fence: change.fence + (cancels ? 1 : 0),
+          })
+          return saved.changes === 1 ? null : { reason: 'fence', with: change.id }
+        } catch (error) {
+          // Only an operation that is opened again can meet another open one.
+          if (!(error instanceof ConstraintFailed)) throw error
+          const open = yield* first(s.openOnSubject, stored)
+          return { reason: 'busy', with: (open?.['id'] as string | undefined) ?? null }
+        }
+      }
+    },
+
+    *claim(
+      worker: string,
+      now: Instant,
+      lease: Seconds,
+      limit: number,
+    ): Steps<readonly Operation[]> {
+      const until = addSeconds(now, lease)
+      const claimed = yield* run(s.claim, { worker, now, until, limit })
+      return claimed.rows
+        .map((row) => operations.fromRow(row))
+        .sort((a, b) => (a.runAt === b.runAt ? (a.id < b.id ? -1 : 1) : a.runAt < b.runAt ? -1 : 1))
+    },
+
+    *heartbeat(id: OperationId, fence: number, until: Instant): Steps<boolean> {
+      return (yield* run(s.heartbeat, { id, fence, until })).changes === 1
+    },
+
+    async get(query: Query, tenant: TenantId, id: string): Promise<Operation | null> {
+      const [row] = await query(s.get, { tenant, id })
+      return row === undefined ? null : operations.fromRow(row)
+    },
+
+    async list(query: Query, want: OperationQuery): Promise<readonly Operation[]> {
+      let select = db.selectFrom('operation').selectAll().where('tenant', '=', arg('tenant'))
+      for (const key of ['subject', 'account', 'cause', 'status', 'kind'] as const) {
+        if (want[key] !== undefined) select = select.where(key, '=', arg(key))
+      }
+      if (want.after !== null) select = select.where('id', '<', arg('after'))
+      const found = await query(
+        statement(select.orderBy('id', 'desc').limit(arg<number>('limit'))),
+        {
+          tenant: want.tenant,
+          subject: want.subject ?? null,
+          account: want.account ?? null,
+          cause: want.cause ?? null,
+          status: want.status ?? null,
+          kind: want.kind ?? null,
+          after: want.after,
+          limit: want.limit,
+        },
+      )
+      return found.map((row) => operations.fromRow(row))
+    },
+
+    async openOf(query: Query, tenant: TenantId, account: AccountId) {
+      const found = await query(s.openOfAccount, { tenant, account })
+      return found.map((row) => operations.fromRow(row))
+    },
+
+    async inFlightUntil(query: Query, tenant: TenantId, account: AccountId, now: Instant) {
+      const [row] = await query(s.inFlight, { tenant, account, now })
+      return (row?.['until'] ?? null) as Instant | null
+    },
+
+    async nextRunAt(query: Query): Promise<Instant | null> {
+      const [row] = await query(s.idle)
+      return (row?.['due_at'] ?? null) as Instant | null
+    },
+  }
+}

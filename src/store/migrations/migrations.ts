@@ -1,0 +1,56 @@
+import { createHash } from 'node:crypto'
+import { errors } from '../../domain/errors.ts'
+import type { Dialect } from '../dialect.ts'
+import { initial } from './0001-initial.ts'
+
+/** One numbered step of the schema; once released it is never edited, its checksum is stored. */
+export interface Migration {
+  readonly number: number
+  readonly name: string
+  readonly statements: (types: Pick<Dialect, 'text' | 'tableSuffix'>) => readonly string[]
+}
+
+export interface AppliedMigration {
+  readonly number: number
+  readonly name: string
+  readonly checksum: string
+}
+
+export interface PendingMigration extends AppliedMigration {
+  readonly statements: readonly string[]
+}
+
+export const migrations: readonly Migration[] = [initial]
+
+/** The ledger itself; it exists before the first migration. */
+export function ledgerTable({ text, tableSuffix }: Dialect): string {
+  return `create table if not exists migration (
+    number integer not null primary key,
+    name ${text} not null,
+    checksum ${text} not null
+  )${tableSuffix}`
+}
+
+/**
+ * What is still to be applied, in order.
+ * @throws databaseNewer, migrationChanged
+ */
+export function pendingMigrations(
+  known: readonly Migration[],
+  applied: readonly AppliedMigration[],
+  dialect: Dialect,
+): readonly PendingMigration[] {
+  const newest = known.at(-1)?.number ?? 0
+  const found = Math.max(0, ...applied.map((a) => a.number))
+  if (found > newest) throw errors.databaseNewer({ found, known: newest })
+  return known.flatMap((migration) => {
+    const statements = migration.statements(dialect)
+    const checksum = createHash('sha256').update(statements.join(';\n')).digest('hex')
+    const before = applied.find((a) => a.number === migration.number)
+    if (before === undefined) {
+      return [{ number: migration.number, name: migration.name, checksum, statements }]
+    }
+    if (before.checksum !== checksum) throw errors.migrationChanged({ name: before.name })
+    return []
+  })
+}

@@ -1,0 +1,544 @@
+import { sql } from 'kysely'
+import { isOpen, type ServiceAccount } from '../domain/account.ts'
+import type { Credential, IssuedKey, Principal } from '../domain/credential.ts'
+import type { AccountId, CredentialId, TenantId } from '../domain/ids.ts'
+import type { Person } from '../domain/owner.ts'
+import { normalise } from '../domain/text.ts'
+import type { Instant } from '../domain/time.ts'
+import { flag, json, mapping } from './mapping.ts'
+import {
+  arg,
+  ConstraintFailed,
+  first,
+  gaps,
+  run,
+  statement,
+  type Query,
+  type Refusal,
+  type Row,
+  type Sql,
+  type Statement,
+  type Steps,
+} from './sql.ts'
+import type { DocumentCodec } from './store.ts'
+
+type Work = () => Steps<Refusal | null>
+
+/** What both people and accounts keep in columns under the same name. */
+const shared = {
+  tenant: 'tenant',
+  id: 'id',
+  client: 'client',
+  userName: 'user_name',
+  externalId: 'external_id',
+  deletedAt: 'deleted_at',
+  createdAt: 'created_at',
+  updatedAt: 'updated_at',
+  version: 'version',
+} as const
+
+type PersonFacts = Pick<Person, 'leftAt' | 'leftCause'>
+const people = mapping<Omit<Person, keyof PersonFacts | 'attributes'>>({
+  ...shared,
+  directory: 'directory',
+  active: flag('active'),
+})
+
+type AccountFacts = Pick<
+  ServiceAccount,
+  | 'kind'
+  | 'pendingOwner'
+  | 'backups'
+  | 'purpose'
+  | 'labels'
+  | 'protected'
+  | 'statusReason'
+  | 'orphanedAt'
+  | 'disabledAt'
+  | 'certifiedAt'
+  | 'certifyBy'
+  | 'retiredAt'
+>
+const accounts = mapping<Omit<ServiceAccount, keyof AccountFacts | 'attributes' | 'owner'>>({
+  ...shared,
+  status: 'status',
+  environment: 'environment',
+  expiresAt: 'expires_at',
+  disableAt: 'disable_at',
+  deleteAt: 'delete_at',
+})
+
+type CredentialFields = Omit<Credential, 'deliverTo'>
+const credentials = mapping<CredentialFields>({
+  tenant: 'tenant',
+  id: 'id',
+  account: 'account',
+  provider: 'provider',
+  kind: 'kind',
+  displayName: 'display_name',
+  scopes: json('scopes'),
+  readers: json('readers'),
+  status: 'status',
+  generation: 'generation',
+  keyId: 'key_id',
+  previousKeyId: 'previous_key_id',
+  fingerprint: 'fingerprint',
+  secretRef: 'secret_ref',
+  expiresAt: 'expires_at',
+  rotateEvery: 'rotate_every',
+  overlap: 'overlap',
+  issuedAt: 'issued_at',
+  rotateAfter: 'rotate_after',
+  lastRotatedAt: 'last_rotated_at',
+  lastUsedAt: 'last_used_at',
+  refusedAt: 'refused_at',
+  settledAt: 'settled_at',
+  lastError: 'last_error',
+  createdAt: 'created_at',
+  updatedAt: 'updated_at',
+  version: 'version',
+})
+
+const keys = mapping<IssuedKey>({
+  tenant: 'tenant',
+  credential: 'credential',
+  account: 'account',
+  provider: 'provider',
+  generation: 'generation',
+  keyId: 'key_id',
+  fingerprint: 'fingerprint',
+  sinkVersion: 'sink_version',
+  status: 'status',
+  issuedAt: 'issued_at',
+  activatedAt: 'activated_at',
+  supersededAt: 'superseded_at',
+  disabledAt: 'disabled_at',
+  refusedAt: 'refused_at',
+  settledAt: 'settled_at',
+  outcome: 'outcome',
+  deletedAt: 'deleted_at',
+})
+
+const principals = mapping<Principal>({
+  tenant: 'tenant',
+  account: 'account',
+  provider: 'provider',
+  external: 'external',
+  state: 'state',
+  created: flag('created'),
+  updatedAt: 'updated_at',
+})
+
+export const keyColumns = keys.columns
+export const keyFromRow = keys.fromRow
+
+const resourceColumns = [
+  ...new Set([...people.columns, ...accounts.columns]),
+  'type',
+  'user_name_norm',
+  'owner_type',
+  'owner_id',
+  'modified_at',
+  'doc',
+  'facts',
+  'credentials',
+]
+/** What an account is read back from. */
+export const accountColumns = [
+  ...accounts.columns,
+  'owner_type',
+  'owner_id',
+  'doc',
+  'facts',
+] as const
+const credentialColumns = [
+  ...credentials.columns,
+  'sink',
+  'path',
+  'provider_norm',
+  'doc',
+  'summary',
+]
+export const credentialEntityColumns = [...credentials.columns, 'sink', 'path'] as const
+
+const unset: Row = Object.fromEntries(resourceColumns.map((column) => [column, null]))
+
+function personRow(person: Person, codec: DocumentCodec): Row {
+  const { leftAt, leftCause } = person
+  return {
+    ...unset,
+    ...people.toRow(person),
+    type: 'person',
+    user_name_norm: normalise(person.userName),
+    modified_at: person.updatedAt,
+    doc: codec.person(person),
+    facts: JSON.stringify({ leftAt, leftCause } satisfies PersonFacts),
+  }
+}
+
+function personFromRow(row: Row, codec: DocumentCodec): Person {
+  return {
+    ...people.fromRow(row),
+    ...(JSON.parse(row['facts'] as string) as PersonFacts),
+    attributes: codec.attributes(row['doc'] as string),
+  }
+}
+
+function accountRow(account: ServiceAccount, codec: DocumentCodec): Row {
+  const { kind, pendingOwner, backups, purpose, labels, statusReason } = account
+  const { orphanedAt, disabledAt, certifiedAt, certifyBy, retiredAt } = account
+  const facts: AccountFacts = {
+    ...{ kind, pendingOwner, backups, purpose, labels, statusReason },
+    ...{ orphanedAt, disabledAt, certifiedAt, certifyBy, retiredAt },
+    protected: account.protected,
+  }
+  return {
+    ...unset,
+    ...accounts.toRow(account),
+    type: 'account',
+    active: Number(isOpen(account.status)),
+    user_name_norm: normalise(account.userName),
+    owner_type: account.owner.type,
+    owner_id: account.owner.id,
+    modified_at: account.updatedAt,
+    doc: codec.account(account),
+    facts: JSON.stringify(facts),
+    credentials: '[]',
+  }
+}
+
+export function accountFromRow(row: Row, codec: DocumentCodec, prefix = ''): ServiceAccount {
+  const owner = { type: row[`${prefix}owner_type`], id: row[`${prefix}owner_id`] }
+  return {
+    ...accounts.fromRow(row, prefix),
+    ...(JSON.parse(row[`${prefix}facts`] as string) as AccountFacts),
+    owner: owner as ServiceAccount['owner'],
+    attributes: codec.attributes(row[`${prefix}doc`] as string),
+  }
+}
+
+function credentialRow(credential: Credential, codec: DocumentCodec): Row {
+  return {
+    ...credentials.toRow(credential),
+    sink: credential.deliverTo.sink,
+    path: credential.deliverTo.path,
+    provider_norm: normalise(credential.provider),
+    doc: codec.credential(credential),
+    summary: codec.credentialSummary(credential),
+  }
+}
+
+export function credentialFromRow(row: Row, prefix = ''): Credential {
+  return {
+    ...credentials.fromRow(row, prefix),
+    deliverTo: {
+      sink: row[`${prefix}sink`] as string,
+      path: row[`${prefix}path`] as string,
+    },
+  }
+}
+
+function statements({ db, dialect }: Sql) {
+  const writable = resourceColumns.filter(
+    (c) => !['tenant', 'id', 'type', 'version', 'modified_at', 'credentials'].includes(c),
+  )
+  const resource = db.selectFrom('resource').selectAll().where('tenant', '=', arg('tenant'))
+  const accountRows = resource.where('type', '=', sql.lit('account'))
+  const credential = db.selectFrom('credential').selectAll().where('tenant', '=', arg('tenant'))
+  const key = db.selectFrom('issued_key').selectAll().where('tenant', '=', arg('tenant'))
+  const principal = db.selectFrom('principal').selectAll().where('tenant', '=', arg('tenant'))
+  const after = arg('after')
+  const limit = arg<number>('limit')
+
+  return {
+    insertResource: statement(db.insertInto('resource').values(gaps(resourceColumns))),
+    updateResource: statement(
+      db
+        .updateTable('resource')
+        .set(gaps(writable))
+        .set({
+          version: sql<number>`version + 1`,
+          modified_at: dialect.greater(sql.ref('modified_at'), sql`${arg('updated_at')}`),
+        })
+        .where('tenant', '=', arg('tenant'))
+        .where('id', '=', arg('id'))
+        .where('type', '=', arg('type'))
+        .where('version', '=', arg<number>('expected')),
+    ),
+    resourceExists: statement(
+      db
+        .selectFrom('resource')
+        .select('id')
+        .where('tenant', '=', arg('tenant'))
+        .where('id', '=', arg('id')),
+    ),
+    userNameTaken: statement(
+      db
+        .selectFrom('resource')
+        .select('id')
+        .where('tenant', '=', arg('tenant'))
+        .where('user_name_norm', '=', arg('user_name_norm'))
+        .where('type', '=', arg('type'))
+        .where('deleted_at', 'is', null)
+        .where('id', '<>', arg('id')),
+    ),
+    externalIdTaken: statement(
+      db
+        .selectFrom('resource')
+        .select('id')
+        .where('tenant', '=', arg('tenant'))
+        .where('external_id', '=', arg('external_id'))
+        .where('client', '=', arg('client'))
+        .where('type', '=', arg('type'))
+        .where('deleted_at', 'is', null)
+        .where('id', '<>', arg('id')),
+    ),
+    insertCredential: statement(db.insertInto('credential').values(gaps(credentialColumns))),
+    updateCredential: statement(
+      db
+        .updateTable('credential')
+        .set(gaps(credentialColumns.filter((c) => !['tenant', 'id', 'version'].includes(c))))
+        .set({ version: sql<number>`version + 1` })
+        .where('tenant', '=', arg('tenant'))
+        .where('id', '=', arg('id'))
+        .where('version', '=', arg<number>('expected')),
+    ),
+    credentialExists: statement(
+      db
+        .selectFrom('credential')
+        .select('id')
+        .where('tenant', '=', arg('tenant'))
+        .where('id', '=', arg('id')),
+    ),
+    pathTaken: statement(
+      db
+        .selectFrom('credential')
+        .select('id')
+        .where('tenant', '=', arg('tenant'))
+        .where('sink', '=', arg('sink'))
+        .where('path', '=', arg('path'))
+        .where(sql<boolean>`status not in ('revoked', 'failed')`)
+        .where('id', '<>', arg('id')),
+    ),
+    // One statement over ready-made summaries, and none when the text stays the same: an account's
+    // ETag then moves only when a reader could see a difference.
+    refreshSummaries: statement(
+      db
+        .updateTable('resource')
+        .from((eb) =>
+          eb
+            .selectFrom('credential')
+            .select(dialect.jsonArray(sql.ref('summary'), sql.ref('id')).as('text'))
+            .where('tenant', '=', arg('tenant'))
+            .where('account', '=', arg('account'))
+            .where('status', '<>', sql.lit('revoked'))
+            .as('fresh'),
+        )
+        .set({
+          credentials: sql.ref<string>('fresh.text'),
+          credentials_rev: sql<number>`credentials_rev + 1`,
+          modified_at: dialect.greater(sql.ref('modified_at'), sql`${arg('updated_at')}`),
+        })
+        .where('tenant', '=', arg('tenant'))
+        .where('id', '=', arg('account'))
+        .whereRef('credentials', '<>', 'fresh.text'),
+    ),
+    putKey: statement(
+      db
+        .insertInto('issued_key')
+        .values(gaps(keys.columns))
+        .onConflict((c) =>
+          c.columns(['tenant', 'credential', 'generation']).doUpdateSet(gaps(keys.columns)),
+        ),
+    ),
+    putPrincipal: statement(
+      db
+        .insertInto('principal')
+        .values(gaps(principals.columns))
+        .onConflict((c) =>
+          c.columns(['tenant', 'account', 'provider']).doUpdateSet(gaps(principals.columns)),
+        ),
+    ),
+
+    resource: statement(resource.where('id', '=', arg('id')).where('type', '=', arg('type'))),
+    credential: statement(credential.where('id', '=', arg('id'))),
+    credentialsOf: statement(credential.where('account', '=', arg('account')).orderBy('id')),
+    keysOf: statement(key.where('credential', '=', arg('credential')).orderBy('generation')),
+    keysOfAccount: statement(
+      key.where('account', '=', arg('account')).orderBy('credential').orderBy('generation'),
+    ),
+    principal: statement(
+      principal.where('account', '=', arg('account')).where('provider', '=', arg('provider')),
+    ),
+    principalsOf: statement(principal.where('account', '=', arg('account')).orderBy('provider')),
+    ownedBy: statement(
+      accountRows
+        .where('owner_id', '=', arg('owner'))
+        .where('status', '<>', sql.lit('retired'))
+        .where('id', '>', after)
+        .orderBy('id')
+        .limit(limit),
+    ),
+    resourcesAfter: statement(
+      resource.where('type', '=', arg('type')).where('id', '>', after).orderBy('id').limit(limit),
+    ),
+  }
+}
+
+/** People, accounts and what hangs below an account: credentials, their keys, its principals. */
+export function resourceRoom(context: Sql, codec: DocumentCodec) {
+  const s = statements(context)
+
+  function* resourceClash(row: Row): Steps<Refusal | null> {
+    const named = yield* first(s.userNameTaken, row)
+    if (named !== null) return { reason: 'userName', with: named['id'] as string }
+    if (row['external_id'] === null) return null
+    const external = yield* first(s.externalIdTaken, row)
+    return external === null ? null : { reason: 'externalId', with: external['id'] as string }
+  }
+
+  function* credentialClash(row: Row): Steps<Refusal | null> {
+    const other = yield* first(s.pathTaken, row)
+    return other === null ? null : { reason: 'path', with: other['id'] as string }
+  }
+
+  /** Inserts, or updates under a version; names what stands in the way when it cannot. */
+  function* put(
+    row: Row,
+    expected: number | null,
+    s: {
+      readonly insert: Statement
+      readonly update: Statement
+      readonly exists: Statement
+      readonly clash: (row: Row) => Steps<Refusal | null>
+    },
+  ): Steps<Refusal | null> {
+    const id = row['id'] as string
+    try {
+      if (expected === null) {
+        yield* run(s.insert, row)
+        return null
+      }
+      const updated = yield* run(s.update, { ...row, expected })
+      if (updated.changes === 1) return null
+      const found = yield* first(s.exists, row)
+      return { reason: found === null ? 'missing' : 'version', with: id }
+    } catch (error) {
+      if (!(error instanceof ConstraintFailed)) throw error
+      if (error.constraint === 'foreignKey') return { reason: 'missing', with: null }
+      // An id that exists is an insert repeated, whatever else it also collides with.
+      const found = expected === null ? yield* first(s.exists, row) : null
+      if (found !== null) return { reason: 'version', with: id }
+      const clash = yield* s.clash(row)
+      if (clash === null) throw error
+      return clash
+    }
+  }
+
+  const resourceSteps = {
+    insert: s.insertResource,
+    update: s.updateResource,
+    exists: s.resourceExists,
+    clash: resourceClash,
+  }
+  const credentialSteps = {
+    insert: s.insertCredential,
+    update: s.updateCredential,
+    exists: s.credentialExists,
+    clash: credentialClash,
+  }
+
+  function* orMissing(steps: Steps<unknown>, other: string): Steps<Refusal | null> {
+    try {
+      yield* steps
+      return null
+    } catch (error) {
+      if (error instanceof ConstraintFailed && error.constraint === 'foreignKey') {
+        return { reason: 'missing', with: other }
+      }
+      throw error
+    }
+  }
+
+  const list = async <T>(
+    query: Query,
+    statement: Statement,
+    args: Row,
+    map: (row: Row) => T,
+  ): Promise<readonly T[]> => (await query(statement, args)).map(map)
+  const one = async <T>(query: Query, statement: Statement, args: Row, map: (row: Row) => T) => {
+    const [row] = await query(statement, args)
+    return row === undefined ? null : map(row)
+  }
+  const toPerson = (row: Row) => personFromRow(row, codec)
+  const toAccount = (row: Row) => accountFromRow(row, codec)
+  const toCredential = (row: Row) => credentialFromRow(row)
+  const toKey = (row: Row) => keys.fromRow(row)
+  const toPrincipal = (row: Row) => principals.fromRow(row)
+
+  return {
+    // The documents are rendered here, when the commit is called and not while it holds the lock.
+    putPerson(person: Person, expected: number | null): Work {
+      const row = { ...personRow(person, codec), version: 1 }
+      return () => put(row, expected, resourceSteps)
+    },
+    putAccount(account: ServiceAccount, expected: number | null): Work {
+      const row = { ...accountRow(account, codec), version: 1 }
+      return () => put(row, expected, resourceSteps)
+    },
+    putCredential(credential: Credential, expected: number | null): Work {
+      const row = { ...credentialRow(credential, codec), version: 1 }
+      return function* putCredential() {
+        const refusal = yield* put(row, expected, credentialSteps)
+        if (refusal === null) yield* run(s.refreshSummaries, row)
+        return refusal
+      }
+    },
+    putKey(key: IssuedKey): Work {
+      const row = keys.toRow(key)
+      return () => orMissing(run(s.putKey, row), key.credential)
+    },
+    putPrincipal(principal: Principal): Work {
+      const row = principals.toRow(principal)
+      return () => orMissing(run(s.putPrincipal, row), principal.account)
+    },
+
+    person: (query: Query, tenant: TenantId, id: string) =>
+      one(query, s.resource, { tenant, id, type: 'person' }, toPerson),
+    account: (query: Query, tenant: TenantId, id: string) =>
+      one(query, s.resource, { tenant, id, type: 'account' }, toAccount),
+    credential: (query: Query, tenant: TenantId, id: string) =>
+      one(query, s.credential, { tenant, id }, toCredential),
+    credentialsOf: (query: Query, tenant: TenantId, account: AccountId) =>
+      list(query, s.credentialsOf, { tenant, account }, toCredential),
+    keysOf: (query: Query, tenant: TenantId, credential: CredentialId) =>
+      list(query, s.keysOf, { tenant, credential }, toKey),
+    keysOfAccount: (query: Query, tenant: TenantId, account: AccountId) =>
+      list(query, s.keysOfAccount, { tenant, account }, toKey),
+    principal: (query: Query, tenant: TenantId, account: AccountId, provider: string) =>
+      one(query, s.principal, { tenant, account, provider }, toPrincipal),
+    principalsOf: (query: Query, tenant: TenantId, account: AccountId) =>
+      list(query, s.principalsOf, { tenant, account }, toPrincipal),
+    accountsOwnedBy: (
+      query: Query,
+      tenant: TenantId,
+      owner: string,
+      after: string | null,
+      limit: number,
+    ) => list(query, s.ownedBy, { tenant, owner, after: after ?? '', limit }, toAccount),
+    accountsAfter: (query: Query, tenant: TenantId, after: string | null, limit: number) =>
+      list(
+        query,
+        s.resourcesAfter,
+        { tenant, type: 'account', after: after ?? '', limit },
+        toAccount,
+      ),
+    peopleAfter: (query: Query, tenant: TenantId, after: string | null, limit: number) =>
+      list(
+        query,
+        s.resourcesAfter,
+        { tenant, type: 'person', after: after ?? '', limit },
+        toPerson,
+      ),
+  }
+}

@@ -1,0 +1,94 @@
+import type { Compilable, Kysely } from 'kysely'
+import type { Dialect } from './dialect.ts'
+import type { Conflict } from './store.ts'
+import type { Tables } from './tables.ts'
+
+export type SqlValue = string | number | null
+export type Row = Readonly<Record<string, SqlValue>>
+
+/** What a room needs to compile its statements: the builder and the differences of the database. */
+export interface Sql {
+  readonly db: Kysely<Tables>
+  readonly dialect: Dialect
+}
+
+/** SQL compiled once; `parameters` holds constants and named gaps that each run fills in. */
+export interface Statement {
+  readonly text: string
+  readonly parameters: readonly unknown[]
+}
+
+/** One statement with the values for its gaps. */
+export interface Run {
+  readonly statement: Statement
+  readonly args: Row
+}
+
+export interface Outcome {
+  readonly rows: readonly Row[]
+  readonly changes: number
+}
+
+/**
+ * A piece of a transaction: it yields statements and gets their outcomes. A generator, because the
+ * same steps must run synchronously inside a SQLite group commit (an `await` there would let the
+ * event loop slip a stranger into the transaction) and asynchronously over a PostgreSQL connection.
+ * A statement that a constraint refuses is thrown into the generator as `ConstraintFailed`: it had
+ * no effect and the transaction is still usable.
+ */
+export type Steps<T> = Generator<Run, T, Outcome>
+
+export type Query = (statement: Statement, args?: Row) => Promise<readonly Row[]>
+
+/** Why one change cannot be made; its place in the commit is added by the caller. */
+export type Refusal = Omit<Conflict, 'change'>
+
+export class ConstraintFailed extends Error {
+  override readonly name = 'ConstraintFailed'
+  readonly constraint: 'unique' | 'foreignKey'
+
+  constructor(constraint: 'unique' | 'foreignKey', cause: unknown) {
+    super(`a ${constraint} constraint refused the row`, { cause })
+    this.constraint = constraint
+  }
+}
+
+class Gap {
+  readonly name: string
+
+  constructor(name: string) {
+    this.name = name
+  }
+}
+
+/** A named gap to be filled at each run; typed as the value the query builder expects there. */
+export function arg<T = string>(name: string): T {
+  return new Gap(name) as T
+}
+
+/** A gap for each column, named after it: the `values` of an insert. */
+export function gaps<T = Record<string, never>>(columns: readonly string[]): T {
+  return Object.fromEntries(columns.map((column) => [column, arg(column)])) as T
+}
+
+export function statement(query: Compilable): Statement {
+  const compiled = query.compile()
+  return { text: compiled.sql, parameters: compiled.parameters }
+}
+
+export function bind(statement: Statement, args: Row): SqlValue[] {
+  return statement.parameters.map((parameter) => {
+    if (!(parameter instanceof Gap)) return parameter as SqlValue
+    const value = args[parameter.name]
+    if (value === undefined) throw new Error(`no value for ${parameter.name}`)
+    return value
+  })
+}
+
+export function* run(statement: Statement, args: Row): Steps<Outcome> {
+  return yield { statement, args }
+}
+
+export function* first(statement: Statement, args: Row): Steps<Row | null> {
+  return (yield { statement, args }).rows[0] ?? null
+}

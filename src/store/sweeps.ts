@@ -1,0 +1,92 @@
+import { sql } from 'kysely'
+import type { ServiceAccount } from '../domain/account.ts'
+import type { Credential } from '../domain/credential.ts'
+import { openStatuses } from '../domain/operation.ts'
+import type { Instant } from '../domain/time.ts'
+import { accountFromRow, credentialFromRow } from './resources.ts'
+import { arg, statement, type Query, type Sql } from './sql.ts'
+import type { DocumentCodec } from './store.ts'
+
+const open = sql.raw(openStatuses.map((status) => `'${status}'`).join(', '))
+
+function statements({ db }: Sql) {
+  const after = arg('after')
+  const limit = arg<number>('limit')
+  // Literal, and spelt as in the partial indexes, or they would not be considered.
+  const isOpen = sql<boolean>`a.status in ('provisioning', 'active', 'orphaned')`
+  const accounts = db
+    .selectFrom('resource as a')
+    .selectAll('a')
+    .where('a.id', '>', after)
+    .orderBy('a.id')
+    .limit(limit)
+  const workOpen = sql<boolean>`exists (
+    select 1 from operation as w
+    where w.tenant = a.tenant and w.subject = a.id and w.subject_type = 'account'
+      and w.status in (${open}))`
+  const ownerGone = sql<boolean>`not exists (
+    select 1 from resource as o
+    where o.tenant = a.tenant and o.id = a.owner_id and o.type = 'person'
+      and o.active = 1 and o.deleted_at is null)`
+
+  return {
+    orphans: statement(
+      accounts
+        .where(isOpen)
+        .where(
+          sql<boolean>`(a.disable_at <= ${arg('now')} or (a.status <> 'orphaned' and a.owner_type = 'User' and ${ownerGone} and not ${workOpen}))`,
+        ),
+    ),
+    expired: statement(accounts.where(isOpen).where('a.expires_at', '<=', arg('now'))),
+    deletable: statement(
+      accounts
+        .where(sql<boolean>`a.status in ('disabled', 'expired', 'retired')`)
+        .where('a.delete_at', '<=', arg('now'))
+        .where(sql<boolean>`not ${workOpen}`),
+    ),
+    rotationDue: statement(
+      db
+        .selectFrom('credential as c')
+        .innerJoin('resource as a', (join) =>
+          join.onRef('a.tenant', '=', 'c.tenant').onRef('a.id', '=', 'c.account'),
+        )
+        .selectAll('c')
+        .where(sql<boolean>`c.status = 'active'`)
+        .where('c.rotate_after', '<=', arg('now'))
+        .where(isOpen)
+        .where('c.id', '>', after)
+        .orderBy('c.id')
+        .limit(limit),
+    ),
+  }
+}
+
+/** What the sweeps ask: each reads only what is open, over all tenants, in pages by id. */
+export function sweepRoom(context: Sql, codec: DocumentCodec) {
+  const s = statements(context)
+  const accountsBy =
+    (which: 'orphans' | 'expired' | 'deletable') =>
+    async (
+      query: Query,
+      now: Instant,
+      after: string | null,
+      limit: number,
+    ): Promise<readonly ServiceAccount[]> => {
+      const rows = await query(s[which], { now, after: after ?? '', limit })
+      return rows.map((row) => accountFromRow(row, codec))
+    }
+  return {
+    orphans: accountsBy('orphans'),
+    expired: accountsBy('expired'),
+    deletable: accountsBy('deletable'),
+    async rotationDue(
+      query: Query,
+      now: Instant,
+      after: string | null,
+      limit: number,
+    ): Promise<readonly Credential[]> {
+      const rows = await query(s.rotationDue, { now, after: after ?? '', limit })
+      return rows.map((row) => credentialFromRow(row))
+    },
+  }
+}

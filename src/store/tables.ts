@@ -1,0 +1,208 @@
+/**
+ * The tables as Kysely sees them. Booleans are 0 or 1, instants 24-character text, JSON is text:
+ * the same in every database, so that one mapping serves all.
+ */
+export interface ResourceTable {
+  tenant: string
+  id: string
+  type: string
+  directory: string | null
+  client: string
+  user_name: string
+  user_name_norm: string
+  external_id: string | null
+  active: number
+  owner_type: string | null
+  owner_id: string | null
+  status: string | null
+  environment: string | null
+  expires_at: string | null
+  disable_at: string | null
+  delete_at: string | null
+  deleted_at: string | null
+  version: number
+  created_at: string
+  updated_at: string
+  /** The later of `updated_at` and the last change of the credential summaries. */
+  modified_at: string
+  doc: string
+  /** What neither a column nor `doc` holds in the domain's own form. */
+  facts: string
+  credentials: string | null
+  credentials_rev: number
+}
+
+export interface CredentialTable {
+  tenant: string
+  id: string
+  account: string
+  provider: string
+  provider_norm: string
+  kind: string
+  display_name: string | null
+  scopes: string
+  readers: string
+  sink: string
+  path: string
+  status: string
+  generation: number
+  key_id: string | null
+  previous_key_id: string | null
+  fingerprint: string | null
+  secret_ref: string | null
+  expires_at: string
+  rotate_every: number | null
+  overlap: number | null
+  issued_at: string | null
+  rotate_after: string | null
+  last_rotated_at: string | null
+  last_used_at: string | null
+  refused_at: string | null
+  settled_at: string | null
+  last_error: string | null
+  created_at: string
+  updated_at: string
+  version: number
+  doc: string
+  /** This credential as one element of its account's `credentials`. */
+  summary: string
+}
+
+export interface IssuedKeyTable {
+  tenant: string
+  credential: string
+  account: string
+  provider: string
+  generation: number
+  key_id: string
+  fingerprint: string
+  sink_version: string | null
+  status: string
+  issued_at: string
+  activated_at: string | null
+  superseded_at: string | null
+  disabled_at: string | null
+  refused_at: string | null
+  settled_at: string | null
+  outcome: string | null
+  deleted_at: string | null
+}
+
+export interface PrincipalTable {
+  tenant: string
+  account: string
+  provider: string
+  external: string | null
+  state: string
+  created: number
+  updated_at: string
+}
+
+export interface OperationTable {
+  tenant: string
+  id: string
+  kind: string
+  /** `operationRank` of the kind, so that pre-emption is one comparison in SQL. */
+  rank: number
+  subject_type: string
+  subject: string
+  account: string | null
+  provider: string | null
+  steps: string
+  cursor: number
+  attempt: number
+  status: string
+  run_at: string
+  /** When it may be claimed: `run_at`, or the lease's end while running; null when it may not. */
+  due_at: string | null
+  lease_worker: string | null
+  lease_until: string | null
+  fence: number
+  memo: string
+  actor: string
+  cause: string
+  failure: string | null
+  created_at: string
+  updated_at: string
+  finished_at: string | null
+}
+
+export interface AuditTable {
+  tenant: string
+  id: string
+  /** Place in the tree; null until the sequencer gave it. */
+  seq: number | null
+  at: string
+  actor: string
+  action: string
+  target_type: string
+  target: string
+  decision: string | null
+  operation: string | null
+  facts: string
+  leaf: string
+}
+
+export interface SlotTable {
+  job: string
+  slot: string
+  worker: string
+  at: string
+}
+
+export interface ClientTable {
+  tenant: string
+  id: string
+  name: string
+  role: string
+  dialect: string
+  directory: string | null
+  person: string | null
+  created_at: string
+  revoked_at: string | null
+}
+
+export interface ClientTokenTable {
+  tenant: string
+  id: string
+  client: string
+  hash: string
+  created_at: string
+  expires_at: string | null
+  last_used_at: string | null
+  revoked_at: string | null
+}
+
+export interface IssuedTokenTable {
+  tenant: string
+  id: string
+  provider: string
+  account: string
+  credential: string
+  generation: number
+  hash: string
+  scopes: string
+  active: number
+  created_at: string
+  expires_at: string
+  last_used_at: string | null
+}
+
+export interface MetaTable {
+  key: string
+  value: string
+}
+
+export interface Tables {
+  resource: ResourceTable
+  credential: CredentialTable
+  issued_key: IssuedKeyTable
+  principal: PrincipalTable
+  operation: OperationTable
+  audit: AuditTable
+  slot: SlotTable
+  client: ClientTable
+  client_token: ClientTokenTable
+  issued_token: IssuedTokenTable
+  meta: MetaTable
+}

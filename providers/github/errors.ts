@@ -96,7 +96,7 @@ const table: readonly Row[] = [
   {
     when: (a) => a.status >= 500,
     kind: 'unavailable',
-    sentence: (a) => `GitHub failed with ${a.status}`,
+    sentence: (a) => `GitHub failed with ${a.status} (${a.message})`,
   },
   {
     when: () => true,

@@ -101,7 +101,7 @@ function createProvider(
   const repository = async (at: Place, call: Call) => {
     const attempt = { request: `GET /repos/${at.owner}/${at.repo}`, writes: false }
     const { data } = await client.asInstallation(attempt, call, (octokit, options) =>
-      octokit.rest.repos.get({ ...at, ...options }),
+      octokit.rest.repos.get({ owner: at.owner, repo: at.repo, ...options }),
     )
     return { id: data.id, owner: data.owner.login, repo: data.name }
   }

@@ -140,7 +140,7 @@ export function createRenderer(base: () => string): Renderer {
       has_pages: false,
       created_at: wholeSeconds(r.createdAt),
       updated_at: wholeSeconds(r.createdAt),
-      pushed_at: null,
+      pushed_at: wholeSeconds(r.createdAt),
     }
   }
 

@@ -37,6 +37,7 @@ const everywhere: Readonly<Record<number, string>> = {
   401: 'basic-error',
   403: 'basic-error',
   404: 'basic-error',
+  422: 'validation-error',
   429: 'basic-error',
   500: 'basic-error',
   502: 'basic-error',
@@ -94,7 +95,7 @@ function createContract(): GithubContract {
     }
   }
 
-  // Compiling all schemas takes 1 s; a test run touches a dozen of them.
+  // Compiling all schemas takes 0.6 s; a test run touches a dozen of them.
   const compiled = new Map<string, ValidateFunction>()
   const check = (id: string, schema: Node, body: unknown): string | null => {
     let validate = compiled.get(id)

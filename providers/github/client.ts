@@ -233,15 +233,15 @@ export class GithubClient {
   }
 }
 
+type GithubDetail = string | { readonly message?: string }
+
 /** Reduces Octokit's error to what GitHub answered; null when there was no answer. */
 function answerOf(error: unknown): Answer | null {
   if (typeof error !== 'object' || error === null || !('response' in error)) return null
   const { response } = error as { response?: Reply<unknown> }
   if (!response) return null
-  const data = response.data as { message?: unknown; errors?: readonly unknown[] } | undefined
-  const details = (data?.errors ?? []).map((e) =>
-    typeof e === 'string' ? e : String((e as { message?: unknown })?.message ?? ''),
-  )
-  const message = [String(data?.message ?? 'no message'), ...details].filter(Boolean).join('; ')
+  const data = response.data as { message?: string; errors?: readonly GithubDetail[] } | undefined
+  const details = (data?.errors ?? []).map((e) => (typeof e === 'string' ? e : e.message))
+  const message = [data?.message ?? 'no message', ...details].filter(Boolean).join('; ')
   return { status: response.status, headers: response.headers, message: message.slice(0, 300) }
 }

@@ -42,17 +42,28 @@ export const github: ProviderModule = {
     },
   },
   create(host, config) {
+    const { appId, installationId, ...options } = config as unknown as Config
     const client = new GithubClient({
-      baseUrl: String(config['baseUrl'] ?? 'https://api.github.com'),
-      appId: String(config['appId']),
-      installationId: Number(config['installationId']),
-      privateKey: readKey(host, String(config['privateKeyFile'])),
-      timeout: durationOf(config, 'timeout', seconds(10)),
+      baseUrl: options.baseUrl ?? 'https://api.github.com',
+      appId: String(appId),
+      installationId,
+      privateKey: readKey(host, options.privateKeyFile),
+      timeout: durationOf('timeout', options.timeout, seconds(10)),
       clock: host.clock,
     })
-    const settle = durationOf(config, 'settle', seconds(5))
-    return createProvider(host, client, Number(config['installationId']), settle)
+    const settle = durationOf('settle', options.settle, seconds(5))
+    return createProvider(host, client, installationId, settle)
   },
+}
+
+/** `configSchema` as a type; the registry has checked it. */
+interface Config {
+  readonly baseUrl?: string
+  readonly appId: number | string
+  readonly installationId: number
+  readonly privateKeyFile: string
+  readonly settle?: string
+  readonly timeout?: string
 }
 
 interface Place {
@@ -407,15 +418,10 @@ function readKey(host: HostContext, path: string): KeyObject {
   }
 }
 
-function durationOf(
-  config: Readonly<Record<string, unknown>>,
-  name: string,
-  fallback: Seconds,
-): Seconds {
-  const text = config[name]
+function durationOf(name: string, text: string | undefined, fallback: Seconds): Seconds {
   if (text === undefined) return fallback
-  const parsed = parseDuration(String(text))
-  if (parsed === null) throw invalid(`${name}: "${String(text)}" is not a duration such as PT5S.`)
+  const parsed = parseDuration(text)
+  if (parsed === null) throw invalid(`${name}: "${text}" is not a duration such as PT5S.`)
   return parsed
 }
 
@@ -443,11 +449,6 @@ function incomplete(request: string): ProviderError {
 
 const isKind = (error: unknown, ...kinds: readonly string[]): boolean =>
   error instanceof ProviderError && kinds.includes(error.kind)
-
-function nullIfNotFound(error: unknown): null {
-  if (isKind(error, 'notFound')) return null
-  throw error
-}
 
 function falseIfNotFound(error: unknown): false {
   if (isKind(error, 'notFound')) return false

@@ -6,11 +6,11 @@ import type { Instant } from '../domain/time.ts'
  * there, because the sandbox checks its own answers against it.
  */
 export interface Renderer {
-  repository(repository: Repository): Record<string, unknown>
-  fullRepository(repository: Repository): Record<string, unknown>
-  deployKey(repository: Repository, key: DeployKey): Record<string, unknown>
-  installation(installation: Installation): Record<string, unknown>
-  app(app: AppFacts, installations: number): Record<string, unknown>
+  readonly repository: (repository: Repository) => Record<string, unknown>
+  readonly fullRepository: (repository: Repository) => Record<string, unknown>
+  readonly deployKey: (repository: Repository, key: DeployKey) => Record<string, unknown>
+  readonly installation: (installation: Installation) => Record<string, unknown>
+  readonly app: (app: AppFacts, installations: number) => Record<string, unknown>
 }
 
 export interface AppFacts {
@@ -87,7 +87,7 @@ export function createRenderer(base: () => string): Renderer {
 
   const account = (login: string) => {
     // Stable without a table of accounts: one login, one number.
-    const id = [...login].reduce((n, c) => (n * 31 + c.charCodeAt(0)) % 90_000_000, 7)
+    const id = Buffer.from(login).reduce((n, byte) => (n * 31 + byte) % 90_000_000, 7)
     return {
       login,
       id,

@@ -84,7 +84,7 @@ function createContract(): GithubContract {
   })
 
   const resolve = (node: Node): Node => {
-    const m = /^#\/components\/([^/]+)\/(.+)$/.exec(String(node['$ref'] ?? ''))
+    const m = /^#\/components\/([^/]+)\/(.+)$/.exec((node['$ref'] as string | undefined) ?? '')
     return m ? root.components[m[1]!]![m[2]!]! : node
   }
   const operations = new Map<string, Operation>()

@@ -221,7 +221,7 @@ function page<T>(
   const link = (n: number, rel: string) => {
     const params = new URLSearchParams(query)
     params.set('page', String(n))
-    return `<${base}${path}?${params}>; rel="${rel}"`
+    return `<${base}${path}?${params.toString()}>; rel="${rel}"`
   }
   const links = [
     ...(at > 1 ? [link(at - 1, 'prev'), link(1, 'first')] : []),

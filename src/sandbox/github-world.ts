@@ -68,8 +68,10 @@ export interface GithubWorldOptions {
   readonly tokenFormat?: 'opaque' | 'stateless'
   /** Requests per hour and installation (GitHub: 5 000 at least). */
   readonly rateLimit?: number
-  /** Determines every token; the App's RSA key is random in any case. */
+  /** Determines every token. */
   readonly seed?: string
+  /** The App's RSA key; made anew (~60 ms) when omitted. */
+  readonly privateKeyPem?: string
 }
 
 /** Who a request comes from, as the Authorization header proves. */
@@ -115,14 +117,14 @@ export class GithubWorld {
     this.tokenFormat = options.tokenFormat ?? 'opaque'
     this.rateLimit = options.rateLimit ?? 5_000
     this.#seed = options.seed ?? 'custody'
-    const pair = generateKeyPairSync('rsa', { modulusLength: 2_048 })
-    this.#publicKey = createPublicKey(pair.publicKey.export({ type: 'spki', format: 'pem' }))
+    const privateKeyPem = options.privateKeyPem ?? generateAppKey()
+    this.#publicKey = createPublicKey(privateKeyPem)
     this.app = {
       id: this.#nextId(),
       slug: 'custody',
       clientId: 'Iv23liCustodySandbox',
       installationId: this.#nextId(),
-      privateKeyPem: pair.privateKey.export({ type: 'pkcs1', format: 'pem' }).toString(),
+      privateKeyPem,
       createdAt: this.clock.now(),
     }
     this.installations.set(this.app.installationId, {
@@ -369,6 +371,12 @@ export class GithubWorld {
   #nextId(): number {
     return ++this.#lastId
   }
+}
+
+/** A key as GitHub hands it out for an App: RSA 2048, PKCS #1. */
+export function generateAppKey(): string {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2_048 })
+  return privateKey.export({ type: 'pkcs1', format: 'pem' }).toString()
 }
 
 const keyTypes =

@@ -6,7 +6,7 @@ import { Faults } from './faults.ts'
 import { answer, operationOf, type GithubResponse } from './github-routes.ts'
 import { GithubWorld } from './github-world.ts'
 
-export { GithubWorld, keyFingerprint } from './github-world.ts'
+export { generateAppKey, GithubWorld, keyFingerprint } from './github-world.ts'
 export type {
   DeployKey,
   GithubWorldOptions,

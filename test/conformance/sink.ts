@@ -48,8 +48,14 @@ export function sinkConformance(label: string, make: () => Promise<SinkUnderTest
       version: await sink.deliver(target, Secret.ofText(text), sinkCall(key)),
     })
     const current = async () => (await it_.currentBytes(target))?.toString('utf8') ?? null
-    const read = async (version: string) =>
-      (await sink.read(target, version, sinkCall()))?.use((bytes) => bytes.toString('utf8')) ?? null
+    /** Null for every version of a sink that cannot read. */
+    const read = async (version: string) => {
+      if (!sink.canRead) return null
+      return (
+        (await sink.read(target, version, sinkCall()))?.use((bytes) => bytes.toString('utf8')) ??
+        null
+      )
+    }
 
     beforeEach(async () => {
       it_ = await make()
@@ -148,15 +154,14 @@ export function sinkConformance(label: string, make: () => Promise<SinkUnderTest
       expect(await sink.find(target, randomUUID(), sinkCall())).toBeNull()
     })
 
-    it('reads back every version it keeps, byte for byte', async () => {
-      if (!sink.canRead) return
+    it('reads back every version it keeps, byte for byte, if it reads at all', async () => {
       const one = await deliver('one: ä\n')
       const two = await deliver('two')
       await sink.promote(target, one.version, null, sinkCall())
       await sink.promote(target, two.version, one.version, sinkCall())
 
-      expect(await read(one.version)).toBe('one: ä\n')
-      expect(await read(two.version)).toBe('two')
+      expect(await read(one.version)).toBe(sink.canRead ? 'one: ä\n' : null)
+      expect(await read(two.version)).toBe(sink.canRead ? 'two' : null)
       expect(await read(randomUUID())).toBeNull()
     })
 
@@ -171,10 +176,8 @@ export function sinkConformance(label: string, make: () => Promise<SinkUnderTest
         await sink.discard(target, version, sinkCall())
       }
 
-      if (sink.canRead) {
-        expect(await read(one.version)).toBeNull()
-        expect(await read(staged.version)).toBeNull()
-      }
+      expect(await read(one.version)).toBeNull()
+      expect(await read(staged.version)).toBeNull()
       expect(await sink.find(target, staged.key, sinkCall())).toBeNull()
       expect(await current()).toBe('two')
     })
@@ -199,7 +202,7 @@ export function sinkConformance(label: string, make: () => Promise<SinkUnderTest
       expect(await current()).toBeNull()
       expect(await sink.find(target, one.key, sinkCall())).toBeNull()
       expect(await sink.find(target, staged.key, sinkCall())).toBeNull()
-      if (sink.canRead) expect(await read(one.version)).toBeNull()
+      expect(await read(one.version)).toBeNull()
     })
 
     it('takes discard and remove for a target it never saw as done', async () => {

@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import {
+import fsPromises, {
   chmod,
   mkdir,
   mkdtemp,
@@ -10,6 +10,7 @@ import {
   symlink,
   writeFile,
 } from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -237,6 +238,141 @@ describe('the file sink', () => {
 
     expect(error.kind).toBe('conflict')
     expect(await readFile(path, 'utf8')).toBe('one')
+  })
+
+  describe('killed at any file operation and started again', () => {
+    const mutations = ['link', 'mkdir', 'open', 'rename', 'rm', 'unlink'] as const
+    const real = Object.fromEntries(mutations.map((name) => [name, fsPromises[name]]))
+
+    /** Lets `count` file operations pass; from the next one on the process is dead. */
+    function dieAfter(count: number, lastWord: 'before' | 'after'): () => boolean {
+      let passed = 0
+      for (const name of mutations) {
+        Object.assign(fsPromises, {
+          [name]: async (...args: unknown[]) => {
+            if (passed > count) throw new Error('killed')
+            const isLast = passed++ === count
+            if (isLast && lastWord === 'before') throw new Error('killed')
+            const run = real[name] as (...args: unknown[]) => Promise<unknown>
+            const result = await run(...args)
+            if (!isLast) return result
+            // An open file stays behind empty, as after a kill before its first byte.
+            if (name === 'open') await (result as { close(): Promise<void> }).close()
+            throw new Error('killed')
+          },
+        })
+      }
+      syncBuiltinESMExports()
+      return () => passed > count
+    }
+
+    afterEach(resurrect)
+    function resurrect(): void {
+      Object.assign(fsPromises, real)
+      syncBuiltinESMExports()
+    }
+
+    type Shown = string | null
+    const cases: {
+      readonly what: string
+      readonly prepare: () => Promise<void>
+      readonly act: () => Promise<unknown>
+      readonly before: Shown
+      readonly after: Shown
+    }[] = [
+      {
+        what: 'the first delivery',
+        prepare: async () => {},
+        act: () => deliver('one', 'k1'),
+        before: null,
+        after: null,
+      },
+      {
+        what: 'the first promotion',
+        prepare: async () => void (await deliver('one', 'k1')),
+        act: () => promote('k1', null),
+        before: null,
+        after: 'one',
+      },
+      {
+        what: 'a later delivery',
+        prepare: async () => void (await promote(await deliver('one', 'k1'), null)),
+        act: () => deliver('two', 'k2'),
+        before: 'one',
+        after: 'one',
+      },
+      {
+        what: 'a later promotion',
+        prepare: async () => {
+          await promote(await deliver('one', 'k1'), null)
+          await deliver('two', 'k2')
+        },
+        act: () => promote('k2', 'k1'),
+        before: 'one',
+        after: 'two',
+      },
+      {
+        what: 'a discard',
+        prepare: async () => {
+          await promote(await deliver('one', 'k1'), null)
+          await deliver('two', 'k2')
+        },
+        act: () => sink.discard(target, 'k2', sinkCall()),
+        before: 'one',
+        after: 'one',
+      },
+      {
+        what: 'a removal',
+        prepare: async () => {
+          await promote(await deliver('one', 'k1'), null)
+          await deliver('two', 'k2')
+        },
+        act: () => sink.remove(target, sinkCall()),
+        before: 'one',
+        after: null,
+      },
+    ]
+
+    it.each(cases)('$what is finished by repeating it', async (c) => {
+      const shown = async () => (await bytesOrNull(path))?.toString() ?? null
+      const start = async () => {
+        await rm(secrets, { recursive: true, force: true })
+        sink = openSink(home)
+        await c.prepare()
+      }
+      await start()
+      await c.act()
+      const reference = await tree()
+      let boundaries = 0
+      for (const lastWord of ['before', 'after'] as const) {
+        for (let count = 0; ; count++) {
+          await start()
+          const died = dieAfter(count, lastWord)
+          await c.act().catch(() => null)
+          const hasDied = died()
+          resurrect()
+
+          // A consumer that looks now reads the old bytes or the new ones, whole.
+          expect([c.before, c.after]).toContain(await shown())
+          sink = openSink(home)
+          await c.act()
+          expect(await shown()).toBe(c.after)
+          expect(await tree()).toEqual(reference)
+          if (!hasDied) break
+          boundaries += 1
+        }
+      }
+      expect(boundaries).toBeGreaterThan(4)
+    })
+
+    /** Every file below the sink with its content. */
+    async function tree() {
+      const entries = await readdir(secrets, { recursive: true, withFileTypes: true })
+      const files = entries.filter((e) => e.isFile()).map((e) => join(e.parentPath, e.name))
+      return Promise.all(
+        files.toSorted().map(async (name) => [name, await readFile(name, 'utf8')] as const),
+      )
+    }
   })
 
   describe('after a crash between two file operations', () => {

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
 import { inspect } from 'node:util'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { github } from '../../providers/github/index.ts'
 import { fromAnswer } from '../../providers/github/errors.ts'
@@ -19,6 +19,7 @@ import { addSeconds } from '../../src/domain/time.ts'
 import type { Call, HostContext, Provider, WantedCredential } from '../../src/provider/contract.ts'
 import { ProviderError } from '../../src/provider/contract.ts'
 import {
+  generateAppKey,
   GithubWorld,
   keyFingerprint,
   startGithubSandbox,
@@ -31,6 +32,9 @@ import { ManualClock } from '../support/manual-clock.ts'
 const createKey = 'POST /repos/{owner}/{repo}/keys'
 const mintToken = 'POST /app/installations/{installation_id}/access_tokens'
 const deleteKey = 'DELETE /repos/{owner}/{repo}/keys/{key_id}'
+
+/** One RSA key for all tests: making one takes longer than most of them. */
+const appKey = generateAppKey()
 
 let home: string
 let clock: ManualClock
@@ -66,8 +70,10 @@ async function start(
   options: Partial<GithubWorldOptions> = {},
   throttleStatus: 403 | 429 = 403,
 ): Promise<void> {
+  await provider?.close()
+  await sandbox?.close()
   clock = new ManualClock()
-  world = new GithubWorld({ clock, ...options })
+  world = new GithubWorld({ clock, privateKeyPem: appKey, ...options })
   sandbox = await startGithubSandbox({ clock, world, throttleStatus })
   await writeFile(join(home, 'app.pem'), world.app.privateKeyPem, { mode: 0o600 })
   provider = connect()
@@ -539,8 +545,6 @@ describe('issuing', () => {
 
 describe('a refusal of GitHub', () => {
   it.each([403, 429] as const)('with %i and retry-after is throttling', async (status) => {
-    await provider.close()
-    await sandbox.close()
     await start({}, status)
     sandbox.faults.arm(createKey, { kind: 'throttle', retryAfterSeconds: 37 })
 
@@ -552,8 +556,6 @@ describe('a refusal of GitHub', () => {
   })
 
   it('at the hourly limit waits until the limit is reset', async () => {
-    await provider.close()
-    await sandbox.close()
     await start({ rateLimit: 1 })
     await listed().catch(() => null)
     clock.advance(600)

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { generateSshKeyPair } from '../../providers/github/openssh.ts'
 import { githubContract } from '../../src/sandbox/github-contract.ts'
 import {
+  generateAppKey,
   GithubWorld,
   startGithubSandbox,
   type GithubSandbox,
@@ -11,6 +12,9 @@ import {
 import contractFile from '../../src/sandbox/contract/github.json' with { type: 'json' }
 import { ManualClock } from '../support/manual-clock.ts'
 
+/** One RSA key for all tests: making one takes longer than most of them. */
+const appKey = generateAppKey()
+
 let clock: ManualClock
 let sandbox: GithubSandbox
 let world: GithubWorld
@@ -18,7 +22,7 @@ let world: GithubWorld
 async function start(options: Partial<GithubWorldOptions> = {}): Promise<void> {
   await sandbox?.close()
   clock = new ManualClock()
-  world = new GithubWorld({ clock, ...options })
+  world = new GithubWorld({ clock, privateKeyPem: appKey, ...options })
   sandbox = await startGithubSandbox({ clock, world })
 }
 
@@ -59,11 +63,11 @@ function jwt(
   return `Bearer ${body}.${sign('sha256', Buffer.from(body), createPrivateKey(key)).toString('base64url')}`
 }
 
-async function mint(body: unknown = undefined): Promise<Answer> {
+async function mint(body?: unknown): Promise<Answer> {
   return ask('POST', `/app/installations/${world.app.installationId}/access_tokens`, jwt(), body)
 }
 
-async function installationToken(body: unknown = undefined): Promise<string> {
+async function installationToken(body?: unknown): Promise<string> {
   return `token ${String((await mint(body)).body['token'])}`
 }
 
@@ -81,15 +85,16 @@ describe('the contract file', () => {
     expect(operations).toHaveLength(42)
   })
 
-  it('can be compiled as a whole', () => {
+  it.each(Object.keys(contractFile.paths))('can be compiled at %s', (path) => {
     const contract = githubContract()
-    for (const [path, methods] of Object.entries(contractFile.paths)) {
-      for (const [method, operation] of Object.entries(methods as object)) {
-        const name = `${method.toUpperCase()} ${path}`
-        contract.checkRequest(name, new URLSearchParams(), {})
-        for (const status of Object.keys((operation as { responses: object }).responses)) {
-          contract.checkResponse(name, Number(status), {})
-        }
+    const methods = contractFile.paths[path as keyof typeof contractFile.paths]
+    for (const [method, operation] of Object.entries(methods)) {
+      const name = `${method.toUpperCase()} ${path}`
+      const statuses = Object.keys((operation as { responses: object }).responses)
+
+      expect(() => contract.checkRequest(name, new URLSearchParams(), {})).not.toThrow()
+      for (const status of statuses) {
+        expect(() => contract.checkResponse(name, Number(status), {})).not.toThrow()
       }
     }
   })
@@ -178,14 +183,13 @@ describe('installation tokens', () => {
 
   it.each([
     ['opaque', /^ghs_[0-9a-f]{36}$/],
-    ['stateless', /^ghs_\d+_[\w-]+\.[\w-]+\.[\w-]+$/],
+    ['stateless', /^ghs_\d+_[\w-]+\.[\w-]{350,}\.[\w-]+$/],
   ] as const)('come in the %s format', async (tokenFormat, pattern) => {
     await start({ tokenFormat })
 
     const token = String((await mint()).body['token'])
 
     expect(token).toMatch(pattern)
-    if (tokenFormat === 'stateless') expect(token.length).toBeGreaterThan(450)
     expect((await ask('GET', '/installation/repositories', `token ${token}`)).status).toBe(200)
   })
 
@@ -422,7 +426,7 @@ describe('faults', () => {
     const token = await installationToken()
     sandbox.faults.arm(create, { kind })
 
-    await expect(ask('POST', keysPath, token, { key: publicKey() })).rejects.toThrow()
+    await expect(ask('POST', keysPath, token, { key: publicKey() })).rejects.toThrow('fetch failed')
 
     expect(world.deployKeys('acme', 'website')).toHaveLength(keys)
   })

@@ -1,0 +1,160 @@
+import { ProviderError, type ProviderErrorKind } from '../../src/provider/contract.ts'
+import { seconds, type Clock, type Seconds } from '../../src/domain/time.ts'
+
+/** What was being done when GitHub failed; decides what is known about the effect. */
+export interface Attempt {
+  /** `POST /repos/acme/web/keys`, for messages. */
+  readonly request: string
+  /** A read that failed changed nothing; a write that got no clear answer may have. */
+  readonly writes: boolean
+}
+
+/** An answer of GitHub's, reduced to what is safe to keep: never headers we sent. */
+export interface Answer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | number | undefined>>
+  readonly message: string
+}
+
+interface Row {
+  readonly when: (answer: Answer) => boolean
+  readonly kind: ProviderErrorKind
+  readonly sentence: (answer: Answer) => string
+}
+
+const header = (answer: Answer, name: string): string | null => {
+  const value = answer.headers[name]
+  return value === undefined ? null : String(value)
+}
+
+// A 403 may mean "slow down" or "never": telling them apart by status alone once made a client
+// retry a real denial for ever, and another give up on a burst limit.
+const isThrottle = (a: Answer): boolean =>
+  a.status === 429 ||
+  (a.status === 403 &&
+    (header(a, 'retry-after') !== null ||
+      header(a, 'x-ratelimit-remaining') === '0' ||
+      /rate limit|abuse detection/i.test(a.message)))
+
+const needed = (a: Answer): string => {
+  const permissions = header(a, 'x-accepted-github-permissions')
+  return permissions
+    ? `the App needs ${permissions}; grant it in the App's settings and accept it in the organisation`
+    : "check the App's permissions and the repositories it is installed on"
+}
+
+/** Read from top to bottom; the first row that fits decides. */
+const table: readonly Row[] = [
+  {
+    when: isThrottle,
+    kind: 'throttled',
+    sentence: () => 'GitHub asks to slow down',
+  },
+  {
+    when: (a) => a.status === 401,
+    kind: 'denied',
+    sentence: (a) =>
+      `GitHub refused the App's credentials (${a.message}); check appId, privateKeyFile and the clock`,
+  },
+  {
+    when: (a) => a.status === 403 && /suspended/i.test(a.message),
+    kind: 'denied',
+    sentence: () => 'the installation is suspended; unsuspend it in the organisation settings',
+  },
+  {
+    when: (a) => a.status === 403 && /archived/i.test(a.message),
+    kind: 'denied',
+    sentence: () => 'the repository is archived and read-only; unarchive it first',
+  },
+  {
+    when: (a) => a.status === 403,
+    kind: 'denied',
+    sentence: (a) => `GitHub refused it (${a.message}): ${needed(a)}`,
+  },
+  // A private resource out of the App's reach is 404 as well, so it proves no absence.
+  {
+    when: (a) => a.status === 404 || a.status === 410 || a.status === 451,
+    kind: 'notFound',
+    sentence: (a) => `GitHub does not show it to this App: it does not exist, or ${needed(a)}`,
+  },
+  {
+    when: (a) => a.status === 422 && /already in use/i.test(a.message),
+    kind: 'conflict',
+    sentence: () => 'this public key is already registered somewhere on GitHub',
+  },
+  // The wording of this refusal was never seen by us on a real account.
+  {
+    when: (a) => a.status === 422 && /deploy keys? .*(disabled|not allowed)/i.test(a.message),
+    kind: 'denied',
+    sentence: () => 'deploy keys are switched off by the organisation; allow them in its settings',
+  },
+  {
+    when: (a) => a.status === 409,
+    kind: 'conflict',
+    sentence: (a) => `GitHub reports a conflict (${a.message})`,
+  },
+  {
+    when: (a) => a.status >= 500,
+    kind: 'unavailable',
+    sentence: (a) => `GitHub failed with ${a.status} (${a.message})`,
+  },
+  {
+    when: () => true,
+    kind: 'invalid',
+    sentence: (a) => `GitHub answered ${a.status} (${a.message})`,
+  },
+]
+
+/** Translates an answer with a status of 400 or more, or an unexpected one. */
+export function fromAnswer(answer: Answer, attempt: Attempt, clock: Clock): ProviderError {
+  const row = table.find((r) => r.when(answer))!
+  return new ProviderError(row.kind, `${attempt.request}: ${row.sentence(answer)}.`, {
+    // Behind a 5xx the request may have been carried out.
+    outcome: row.kind === 'unavailable' && attempt.writes ? 'unknown' : 'notApplied',
+    retryAfter: row.kind === 'throttled' ? retryAfter(answer, clock) : null,
+  })
+}
+
+/** Never reached GitHub: nothing can have happened. */
+const unsent = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'CERT_HAS_EXPIRED',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+])
+
+/** Translates a request without an answer: refused, cut, timed out, given up. */
+export function fromSilence(error: unknown, attempt: Attempt): ProviderError {
+  const code = networkCode(error)
+  return new ProviderError('unavailable', `${attempt.request}: no answer from GitHub (${code}).`, {
+    outcome: attempt.writes && !unsent.has(code) ? 'unknown' : 'notApplied',
+  })
+}
+
+/** The innermost error code along the chain of causes; `fetch` buries it two levels deep. */
+function networkCode(error: unknown): string {
+  let code = 'connection lost'
+  for (let e: unknown = error, depth = 0; e instanceof Error && depth < 5; e = e.cause, depth++) {
+    if (e.name === 'TimeoutError') code = 'timeout'
+    if (e.name === 'AbortError') code = 'given up'
+    if ('code' in e && typeof e.code === 'string') code = e.code
+  }
+  return code
+}
+
+/** GitHub: `retry-after`, else wait for `x-ratelimit-reset`, else at least a minute. */
+function retryAfter(answer: Answer, clock: Clock): Seconds {
+  const after = Number(header(answer, 'retry-after') ?? Number.NaN)
+  if (Number.isFinite(after)) return seconds(Math.max(1, after))
+  const reset = Number(header(answer, 'x-ratelimit-reset') ?? Number.NaN)
+  if (header(answer, 'x-ratelimit-remaining') === '0' && Number.isFinite(reset)) {
+    return seconds(Math.max(1, Math.ceil(reset - Date.parse(clock.now()) / 1_000)))
+  }
+  return seconds(60)
+}

@@ -1,0 +1,167 @@
+import { hashToken, mintToken } from '../../src/domain/token.ts'
+import { seconds } from '../../src/domain/time.ts'
+import type { AccountId } from '../../src/domain/ids.ts'
+import {
+  ProviderError,
+  type Capabilities,
+  type HostContext,
+  type Provider,
+  type ProviderModule,
+} from '../../src/provider/contract.ts'
+
+/** What `prepare` leaves for `issue`: enough to register the token, useless to rebuild it. */
+interface PublicPart {
+  readonly id: string
+  readonly hash: string
+  readonly fingerprint: string
+}
+
+const capabilities: Capabilities = {
+  'api-token': {
+    maxLive: null,
+    canDisable: true,
+    canRescope: false,
+    canProbe: true,
+    reportsLastUsed: true,
+    mint: 'client',
+    settle: seconds(0),
+    probe: { count: 1, every: seconds(0) },
+  },
+}
+
+const scopesMax = 50
+// RFC 6749 §3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
+const scopeToken = /^[\x21\x23-\x5B\x5D-\x7E]+$/
+
+/**
+ * Custody's own bearer tokens `csk_…`, which services check by introspection (RFC 7662). Only a
+ * keyed hash is kept; the book joins owner and account state into every answer, so a leaver's
+ * tokens are refused as soon as the owner's row is written.
+ */
+export const token: ProviderModule = {
+  type: 'token',
+  role: 'provider',
+  configSchema: { type: 'object', additionalProperties: false, properties: {} },
+  create: (host) => createProvider(host),
+}
+
+function createProvider(host: HostContext): Provider {
+  const { clock, name, pepper, tokens } = host
+  return {
+    name,
+    type: token.type,
+    capabilities,
+    checkScopes(kind, scopes) {
+      if (kind !== 'api-token') return { scope: '', reason: `kind "${kind}" is not issued here.` }
+      if (scopes.length > scopesMax) {
+        return { scope: scopes[scopesMax]!, reason: `at most ${scopesMax} scopes are possible.` }
+      }
+      const bad = scopes.find((scope) => !scopeToken.test(scope))
+      if (bad === undefined) return null
+      return { scope: bad, reason: 'use printable ASCII without spaces, quotes and backslashes.' }
+    },
+    // Tokens hang on the account itself; there is nothing to create first.
+    ensurePrincipal: (want) => Promise.resolve({ external: want.account, created: true }),
+    prepare() {
+      const { id, token: secret } = mintToken('csk', host.random)
+      const hash = pepper.use((key) => secret.use((bytes) => hashToken(key, bytes)))
+      const part: PublicPart = { id, hash, fingerprint: secret.fingerprint() }
+      return { secret, publicPart: JSON.stringify(part), fingerprint: part.fingerprint }
+    },
+    async issue(_principal, want, call) {
+      const part = readPublicPart(want.publicPart)
+      if (!(await call.fence())) {
+        throw new ProviderError('fenced', 'Registering the token: overtaken before writing.', {
+          outcome: 'notApplied',
+        })
+      }
+      await write('registering the token', () =>
+        tokens.register({
+          tenant: want.tenant,
+          id: part.id,
+          provider: name,
+          account: want.account,
+          credential: want.credential,
+          generation: want.generation,
+          hash: part.hash,
+          scopes: want.scopes,
+          active: true,
+          createdAt: clock.now(),
+          expiresAt: want.expiresAt,
+          lastUsedAt: null,
+        }),
+      )
+      return {
+        keyId: part.id,
+        secret: null,
+        fingerprint: part.fingerprint,
+        expiresAt: want.expiresAt,
+      }
+    },
+    disable: (_principal, keyId) =>
+      write('switching the token off', () => tokens.setActive(keyId, false)),
+    enable: (_principal, keyId) =>
+      write('switching the token on', () => tokens.setActive(keyId, true)),
+    revoke: (_principal, keyId) => write('removing the token', () => tokens.remove(keyId)),
+    // The account's row is the switch: `isAccepted` joins it in, so it took effect in the commit
+    // that asked for this call. Touching each token here would lose which ones were off before.
+    shutOff: () => Promise.resolve(),
+    turnOn: () => Promise.resolve(),
+    async probe(secret) {
+      const accepted = await read('introspecting the token', () => tokens.isAccepted(secret))
+      return accepted ? 'accepted' : 'refused'
+    },
+    async list(principal) {
+      const rows = await read('listing the tokens', () => tokens.list(principal as AccountId, name))
+      const items = rows.map((row) => ({
+        keyId: row.id,
+        // Of the token only a keyed hash is kept, so its fingerprint cannot be told.
+        fingerprint: null,
+        kind: 'api-token' as const,
+        active: row.active,
+        createdAt: row.createdAt,
+        lastUsedAt: row.lastUsedAt,
+      }))
+      return { items, complete: true }
+    },
+    async deletePrincipal(principal) {
+      const rows = await read('listing the tokens', () => tokens.list(principal as AccountId, name))
+      for (const row of rows) await write('removing the token', () => tokens.remove(row.id))
+    },
+    close: () => Promise.resolve(),
+  }
+}
+
+function readPublicPart(text: string | null): PublicPart {
+  try {
+    const part = JSON.parse(text ?? '') as Partial<PublicPart>
+    if (part.id && part.hash && part.fingerprint) return part as PublicPart
+  } catch {
+    // Falls through to the same refusal.
+  }
+  throw new ProviderError('invalid', 'A token is issued from a hash that was prepared before.', {
+    outcome: 'notApplied',
+  })
+}
+
+const read = <T>(what: string, run: () => Promise<T>): Promise<T> =>
+  guarded(what, 'notApplied', run)
+
+// A commit whose answer was lost may have been written.
+const write = (what: string, run: () => Promise<void>): Promise<void> =>
+  guarded(what, 'unknown', run)
+
+async function guarded<T>(
+  what: string,
+  outcome: 'notApplied' | 'unknown',
+  run: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await run()
+  } catch (cause) {
+    throw new ProviderError('unavailable', `The token book failed while ${what}.`, {
+      outcome,
+      cause,
+    })
+  }
+}

@@ -82,7 +82,7 @@ function parseStatement(raw: unknown): Statement {
     effect,
     actions: parsePatterns(statement, 'Action'),
     resources: parsePatterns(statement, 'Resource'),
-    conditions: Object.entries((statement['Condition'] ?? {}) as object).flatMap(parseConditions),
+    conditions: Object.entries(statement['Condition'] ?? {}).flatMap(parseConditions),
   }
 }
 

@@ -207,16 +207,14 @@ export class AwsWorld {
 
   #resourceOf({ service, input, region }: AwsCall): string {
     if (service === 'secretsmanager') {
-      const id = String(input['SecretId'] ?? input['Name'] ?? '')
+      const id = textOf(input, 'SecretId') ?? textOf(input, 'Name') ?? ''
       const prefix = `arn:aws:secretsmanager:${region}:${this.accountId}:secret:`
       return this.#secrets.find(region, id)?.arn ?? `${prefix}${id}`
     }
-    const name = input['UserName']
-    if (typeof name === 'string') {
-      const path = this.#iam.users.get(name)?.path ?? String(input['Path'] ?? '/')
-      return this.#iam.arnOf('user', path, name)
-    }
-    return typeof input['PolicyArn'] === 'string' ? input['PolicyArn'] : '*'
+    const name = textOf(input, 'UserName')
+    if (name === null) return textOf(input, 'PolicyArn') ?? '*'
+    const path = this.#iam.users.get(name)?.path ?? textOf(input, 'Path') ?? '/'
+    return this.#iam.arnOf('user', path, name)
   }
 
   #may(user: IamUser, context: RequestContext): boolean {
@@ -290,4 +288,9 @@ export class AwsWorld {
   secretNames(): readonly string[] {
     return this.#secrets.all().map((secret) => secret.name)
   }
+}
+
+function textOf(input: Readonly<Record<string, unknown>>, member: string): string | null {
+  const value = input[member]
+  return typeof value === 'string' ? value : null
 }

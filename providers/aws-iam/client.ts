@@ -1,0 +1,102 @@
+import { readFileSync } from 'node:fs'
+import { parseDuration } from '../../src/domain/time.ts'
+import type { Seconds } from '../../src/domain/time.ts'
+import type { HostContext } from '../../src/provider/contract.ts'
+import { ProviderError } from '../../src/provider/contract.ts'
+
+/** The part of the configuration that every AWS module shares. */
+export interface AwsConnection {
+  readonly region: string
+  /** One endpoint for all services: the sandbox, a proxy. Absent: AWS's own by region. */
+  readonly endpoint?: string
+  /** Absent: the SDK's default chain (environment, profile, container or instance role). */
+  readonly credentials?: {
+    readonly accessKeyId: string
+    readonly secretAccessKey?: string
+    readonly secretAccessKeyFile?: string
+  }
+}
+
+/** JSON Schema of `AwsConnection`'s members. */
+export const connectionProperties = {
+  region: { type: 'string', pattern: '^[a-z]{2}(-[a-z]+)+-\\d$' },
+  endpoint: { type: 'string', pattern: '^https?://' },
+  credentials: {
+    type: 'object',
+    additionalProperties: false,
+    required: ['accessKeyId'],
+    properties: {
+      accessKeyId: { type: 'string', minLength: 16 },
+      secretAccessKey: { type: 'string', minLength: 1 },
+      secretAccessKeyFile: { type: 'string', minLength: 1 },
+    },
+    // The id and exactly one of the two.
+    minProperties: 2,
+    maxProperties: 2,
+  },
+} as const
+
+export interface ClientSettings {
+  readonly region: string
+  readonly endpoint?: string
+  readonly maxAttempts: number
+  readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string }
+  readonly requestHandler: {
+    readonly connectionTimeout: number
+    readonly requestTimeout: number
+    readonly throwOnRequestTimeout: true
+  }
+}
+
+const connectMilliseconds = 5_000
+/** Below the lease of a claim (60 s): a call that hangs must end while we still own the step. */
+const requestMilliseconds = 20_000
+
+/**
+ * Settings for SDK clients. One attempt only: CreateAccessKey has no idempotency token, so a
+ * resend mints a second key, and the SDK's sleeps for Retry-After would outlast the step's lease.
+ * Retrying belongs to the journal.
+ */
+export function clientSettings(host: HostContext, connection: AwsConnection): ClientSettings {
+  const { region, endpoint, credentials } = connection
+  return {
+    region,
+    maxAttempts: 1,
+    requestHandler: {
+      connectionTimeout: connectMilliseconds,
+      requestTimeout: requestMilliseconds,
+      throwOnRequestTimeout: true,
+    },
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(credentials === undefined ? {} : { credentials: keyPair(host, credentials) }),
+  }
+}
+
+function keyPair(
+  host: HostContext,
+  configured: NonNullable<AwsConnection['credentials']>,
+): { readonly accessKeyId: string; readonly secretAccessKey: string } {
+  const { accessKeyId, secretAccessKey, secretAccessKeyFile } = configured
+  if (secretAccessKey !== undefined) return { accessKeyId, secretAccessKey }
+  const path = host.resolvePath(secretAccessKeyFile ?? '')
+  try {
+    return { accessKeyId, secretAccessKey: readFileSync(path, 'utf8').trim() }
+  } catch {
+    throw new ProviderError(
+      'invalid',
+      `Provider "${host.name}" cannot read secretAccessKeyFile ${path}; check path and rights.`,
+      { outcome: 'notApplied' },
+    )
+  }
+}
+
+/** A pattern for JSON Schema that admits what `parseDuration` reads. */
+export const durationPattern =
+  '^P(?=\\d|T\\d)(\\d+W)?(\\d+D)?(T(?=\\d)(\\d+H)?(\\d+M)?(\\d+(\\.\\d{1,3})?S)?)?$'
+
+/** Reads a duration the schema has already admitted. */
+export function durationOf(text: string): Seconds {
+  const duration = parseDuration(text)
+  if (duration === null) throw new Error(`the schema admitted the duration "${text}"`)
+  return duration
+}

@@ -1,0 +1,168 @@
+import type { Clock } from '../../domain/time.ts'
+import { AwsError } from './error.ts'
+import type { Statement } from './policy.ts'
+import { MalformedPolicy, parsePolicy } from './policy.ts'
+
+export type KeyStatus = 'Active' | 'Inactive'
+
+export interface AccessKey {
+  readonly id: string
+  readonly secret: string
+  readonly userId: string
+  readonly createdAt: number
+  /** In order of time; the first entry is the creation. */
+  readonly history: { readonly at: number; readonly status: KeyStatus }[]
+  deletedAt: number | null
+  lastUsed: { readonly at: number; readonly service: string; readonly region: string } | null
+}
+
+/** Whatever hangs on a user and must be removed by hand before the user can be. */
+export interface Attachment {
+  readonly id: string
+  readonly createdAt: number
+  readonly detail: string
+}
+
+export interface IamUser {
+  name: string
+  path: string
+  readonly userId: string
+  readonly createdAt: number
+  readonly tags: Map<string, string>
+  readonly inline: Map<string, string>
+  readonly attached: Set<string>
+  boundary: string | null
+  readonly groups: Set<string>
+  loginProfile: Attachment | null
+  readonly mfaDevices: Map<string, Attachment>
+  readonly certificates: Map<string, Attachment>
+  readonly sshKeys: Map<string, Attachment>
+  readonly serviceCredentials: Map<string, Attachment>
+}
+
+export interface ManagedPolicy {
+  readonly arn: string
+  readonly name: string
+  readonly path: string
+  readonly id: string
+  readonly document: string
+  readonly createdAt: number
+}
+
+const namePattern = /^[\w+=,.@-]+$/
+const pathPattern = /^\/(?:[\u0021-\u007E]+\/)?$/
+const base32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'
+const awsManaged: Readonly<Record<string, readonly string[]>> = {
+  AdministratorAccess: ['*'],
+  ReadOnlyAccess: ['*:Get*', '*:List*', '*:Describe*'],
+  SecurityAudit: ['iam:Get*', 'iam:List*'],
+  AmazonS3ReadOnlyAccess: ['s3:Get*', 's3:List*'],
+}
+
+/** The tables of one account's IAM and the look-ups all actions share. */
+export class IamState {
+  readonly clock: Clock
+  readonly accountId: string
+  readonly users = new Map<string, IamUser>()
+  readonly keys = new Map<string, AccessKey>()
+  readonly policies = new Map<string, ManagedPolicy>()
+  readonly groups = new Map<string, Attachment>()
+  readonly virtualMfaDevices = new Map<string, Attachment>()
+  /** A page never holds more, whatever MaxItems says. */
+  pageSizeMax = 1_000
+  /** How far ListAccessKeys lags behind writes. */
+  lagSeconds = 0
+  readonly #random: (length: number) => Uint8Array
+
+  constructor(clock: Clock, accountId: string, random: (length: number) => Uint8Array) {
+    this.clock = clock
+    this.accountId = accountId
+    this.#random = random
+    for (const [name, actions] of Object.entries(awsManaged)) {
+      const arn = `arn:aws:iam::aws:policy/${name}`
+      const document = JSON.stringify({
+        Version: '2012-10-17',
+        Statement: [{ Effect: 'Allow', Action: actions, Resource: '*' }],
+      })
+      const id = this.newId('ANPA')
+      this.policies.set(arn, { arn, name, path: '/', id, document, createdAt: 0 })
+    }
+  }
+
+  now(): number {
+    return Date.parse(this.clock.now())
+  }
+
+  /** `AKIA`, `AIDA`, `ANPA` … and 16 or 17 letters, as IAM's unique identifiers read. */
+  newId(prefix: string): string {
+    const bytes = this.#random(16)
+    return prefix + [...bytes].map((b) => base32[b & 31]).join('')
+  }
+
+  /** 40 characters, as AWS's secret access keys have. */
+  newSecret(): string {
+    return Buffer.from(this.#random(30)).toString('base64')
+  }
+
+  arnOf(kind: 'user' | 'group' | 'policy' | 'mfa', path: string, name: string): string {
+    return `arn:aws:iam::${this.accountId}:${kind}${path}${name}`
+  }
+
+  user(name: string): IamUser {
+    const user = this.users.get(name)
+    if (!user) {
+      throw new AwsError('NoSuchEntity', `The user with name ${name} cannot be found.`)
+    }
+    return user
+  }
+
+  userById(userId: string): IamUser | null {
+    for (const user of this.users.values()) if (user.userId === userId) return user
+    return null
+  }
+
+  policy(arn: string): ManagedPolicy {
+    const policy = this.policies.get(arn)
+    if (!policy) {
+      throw new AwsError('NoSuchEntity', `Policy ${arn} does not exist or is not attachable.`)
+    }
+    return policy
+  }
+
+  keysOf(user: IamUser): readonly AccessKey[] {
+    return [...this.keys.values()].filter((k) => k.userId === user.userId && k.deletedAt === null)
+  }
+
+  checkName(name: string, longest: number): void {
+    if (name.length < 1 || name.length > longest || !namePattern.test(name)) {
+      throw new AwsError(
+        'ValidationError',
+        `The specified value for a name is invalid: at most ${longest} of [\\w+=,.@-].`,
+      )
+    }
+  }
+
+  checkPath(path: string): void {
+    if (path.length > 512 || !pathPattern.test(path)) {
+      throw new AwsError('ValidationError', 'The specified value for path is invalid.')
+    }
+  }
+
+  /** @throws AwsError MalformedPolicyDocument */
+  parse(document: string): readonly Statement[] {
+    try {
+      return parsePolicy(document)
+    } catch (error) {
+      if (error instanceof MalformedPolicy) {
+        throw new AwsError('MalformedPolicyDocument', error.message)
+      }
+      throw error
+    }
+  }
+}
+
+/** What a reader who lags behind sees of a key; null when it is not there (yet, or any more). */
+export function statusAt(key: AccessKey, at: number): KeyStatus | null {
+  if (key.deletedAt !== null && key.deletedAt <= at) return null
+  return key.history.findLast((entry) => entry.at <= at)?.status ?? null
+}

@@ -48,7 +48,9 @@ describe('the house', () => {
     const known = new Map(files.map((f) => [f.name, f]))
     const roots = files
       .map((f) => f.name)
-      .filter((name) => /^src\/(main|cli\/main|jobs\/threads\/[^/]+|cli\/local\/[^/]+)\.ts$/.test(name))
+      .filter((name) =>
+        /^src\/(main|cli\/main|jobs\/threads\/[^/]+|cli\/local\/[^/]+)\.ts$/.test(name),
+      )
     const reached = new Set<string>()
     const queue = [...roots]
     for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
@@ -65,7 +67,10 @@ describe('the house', () => {
   it('has no file that outgrew its room', () => {
     const long = ['src', 'providers']
       .flatMap(sourceFiles)
-      .map((name) => ({ name, lines: readFileSync(path.join(root, name), 'utf8').split('\n').length }))
+      .map((name) => ({
+        name,
+        lines: readFileSync(path.join(root, name), 'utf8').split('\n').length,
+      }))
       .filter(({ lines }) => lines > 600)
 
     expect(long).toEqual([])

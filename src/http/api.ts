@@ -26,7 +26,7 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
     query: unknown,
     read: (after: string | null, limit: number) => Promise<readonly T[]>,
     show: (row: T) => Promise<V | null>,
-  ): Promise<{ items: V[]; nextCursor: string | null }> => {
+  ): Promise<{ items: V[]; cursor: string | null }> => {
     const { after, limit } = pageOf(query)
     const items: V[] = []
     let cursor = after
@@ -36,9 +36,9 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
         cursor = row.id
         const view = await show(row)
         if (view !== null) items.push(view)
-        if (items.length === limit) return { items, nextCursor: cursor }
+        if (items.length === limit) return { items, cursor }
       }
-      if (rows.length < limit) return { items, nextCursor: null }
+      if (rows.length < limit) return { items, cursor: null }
     }
   }
 
@@ -68,13 +68,17 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
   return async (app) => {
     app.get('/accounts', async (request) => {
       const caller = await authenticate(request)
+      const { owner, status } = request.query as Readonly<Record<string, string | undefined>>
       return visiblePage(
         request.query,
         (after, limit) => store.read.accountsAfter(caller.tenant, after, limit),
-        async (row) =>
-          (await orNull(engine.account(caller, row.id, { retiredToo: true })))
+        async (row) => {
+          if (owner !== undefined && row.owner.id !== owner) return null
+          if (status !== undefined && row.status !== status) return null
+          return (await orNull(engine.account(caller, row.id, { retiredToo: true })))
             ? accountRow(row)
-            : null,
+            : null
+        },
       )
     })
     app.get<ById>('/accounts/:id', async (request) => {
@@ -124,11 +128,16 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
 
     app.get('/credentials', async (request) => {
       const caller = await authenticate(request)
+      const { account } = request.query as Readonly<Record<string, string | undefined>>
       return visiblePage(
         request.query,
         (after, limit) => store.read.credentialsAfter(caller.tenant, after, limit),
-        async (row) =>
-          (await orNull(engine.credential(caller, row.id))) ? credentialView(row, null) : null,
+        async (row) => {
+          if (account !== undefined && row.account !== account) return null
+          return (await orNull(engine.credential(caller, row.id)))
+            ? credentialView(row, null)
+            : null
+        },
       )
     })
     app.get<ById>('/credentials/:id', async (request) => {
@@ -241,7 +250,7 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
         after,
         limit,
       })
-      return { items, nextCursor: items.length === limit ? (items.at(-1)?.id ?? null) : null }
+      return { items, cursor: items.length === limit ? (items.at(-1)?.id ?? null) : null }
     })
   }
 

@@ -17,7 +17,7 @@ export function clientRoutes(host: HttpHost, authenticate: Authenticate): Fastif
       const caller = await authenticate(request)
       engine.authorise(caller, 'client.read', { type: 'client', id: 'any' })
       const clients = await store.read.clients(caller.tenant)
-      return { items: await Promise.all(clients.map(withTokens)), nextCursor: null }
+      return { items: await Promise.all(clients.map(withTokens)), cursor: null }
     })
 
     app.post('/clients', async (request, reply) => {

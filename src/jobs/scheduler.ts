@@ -80,16 +80,10 @@ export async function startScheduler(host: {
         message: error instanceof Error ? error.message : 'the thread failed',
       })
     },
-    workerMessageHandler: ({
-      name,
-      message,
-      worker,
-    }: {
-      name: string
-      message: unknown
-      worker: Thread
-    }) => {
-      if (message !== 'done') void answer(name as SweepName, message as SweepMessage, worker)
+    workerMessageHandler: ({ name, message }: { name: string; message: unknown }) => {
+      const thread = bree.workers.get(name)
+      if (message !== 'done' && thread)
+        void answer(name as SweepName, message as SweepMessage, thread)
     },
     jobs: (Object.keys(slotSeconds) as SweepName[]).map((sweep) => ({
       name: sweep,

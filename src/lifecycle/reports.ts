@@ -147,7 +147,7 @@ export async function offboardingReport(
   caller: Caller,
   id: string,
 ): Promise<OffboardingReport> {
-  authorise(life, caller, 'report.read', { type: 'person', id })
+  authorise(life, caller, 'report.read', { type: 'tenant', id: caller.tenant })
   // A deleted person is exactly who an auditor asks about, so SCIM's 404 does not apply here.
   const person = await life.store.read.person(caller.tenant, id)
   if (!person) throw errors.notFound({ what: 'Owner', id })

@@ -3,7 +3,7 @@ import type { Clock, Instant } from '../domain/time.ts'
 import { earlier, secondsBetween } from '../domain/time.ts'
 import { hashToken, parseToken, sameHash } from '../domain/token.ts'
 import type { LifecyclePolicy } from '../policy/lifecycle.ts'
-import type { IssuedToken, TokenBook } from '../provider/contract.ts'
+import type { TokenBook } from '../provider/contract.ts'
 import type { Change, Store, TokenState } from '../store/store.ts'
 import { lastUseOf, termsOf } from './credentials.ts'
 import { rejectionOf } from './leaver.ts'
@@ -81,9 +81,17 @@ export function createTokens(host: {
     return rejection === null
   }
 
-  const noteUse = async (token: IssuedToken, now: Instant): Promise<void> => {
+  /** The token's own row, and its credential's, which leaver decisions look at. */
+  const noteUse = async ({ token, credential }: TokenState, now: Instant): Promise<void> => {
     if (token.lastUsedAt !== null && secondsBetween(token.lastUsedAt, now) < useGrainSeconds) return
-    await write({ type: 'issuedTokenUsed', id: token.id, at: now })
+    const used: Change = { type: 'issuedTokenUsed', id: token.id, at: now }
+    const seen: Change = {
+      type: 'credential',
+      credential: { ...credential, lastUsedAt: now },
+      expectedVersion: credential.version,
+    }
+    // Somebody is writing the credential right now: the next use, a minute on, will tell it again.
+    if ((await store.commit([used, seen])) !== 'saved') await write(used)
   }
 
   return {
@@ -102,7 +110,7 @@ export function createTokens(host: {
       const state = await stateOf(token)
       if (!state || state.account.tenant !== tenant || !(await accepted(state)))
         return { active: false }
-      await noteUse(state.token, clock.now())
+      await noteUse(state, clock.now())
       const exp = earlier(
         earlier(state.token.expiresAt, state.credential.expiresAt),
         state.account.expiresAt,

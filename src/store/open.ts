@@ -137,6 +137,8 @@ function buildStore(database: SqliteDatabase, codec: DocumentCodec): Store {
     accountsOwnedBy: (tenant, owner, after, limit) =>
       resources.accountsOwnedBy(query, tenant, owner, after, limit),
     accountsAfter: (tenant, after, limit) => resources.accountsAfter(query, tenant, after, limit),
+    credentialsAfter: (tenant, after, limit) =>
+      resources.credentialsAfter(query, tenant, after, limit),
     peopleAfter: (tenant, after, limit) => resources.peopleAfter(query, tenant, after, limit),
 
     userDocument: (tenant, id) => documents.userDocument(query, tenant, id),

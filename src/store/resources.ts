@@ -363,6 +363,7 @@ function statements({ db, dialect }: Sql) {
     resource: statement(resource.where('id', '=', arg('id')).where('type', '=', arg('type'))),
     credential: statement(credential.where('id', '=', arg('id'))),
     credentialsOf: statement(credential.where('account', '=', arg('account')).orderBy('id')),
+    credentialsAfter: statement(credential.where('id', '>', after).orderBy('id').limit(limit)),
     keysOf: statement(key.where('credential', '=', arg('credential')).orderBy('generation')),
     keysOfAccount: statement(
       key.where('account', '=', arg('account')).orderBy('credential').orderBy('generation'),
@@ -533,6 +534,8 @@ export function resourceRoom(context: Sql, codec: DocumentCodec) {
         { tenant, type: 'account', after: after ?? '', limit },
         toAccount,
       ),
+    credentialsAfter: (query: Query, tenant: TenantId, after: string | null, limit: number) =>
+      list(query, s.credentialsAfter, { tenant, after: after ?? '', limit }, toCredential),
     peopleAfter: (query: Query, tenant: TenantId, after: string | null, limit: number) =>
       list(
         query,

@@ -53,7 +53,11 @@ export interface CallOptions {
 
 /** A whole Custody on a free port with a home of its own, with the sandboxes when asked. */
 export async function startTestCustody(
-  options: { readonly sandboxes?: boolean; readonly roles?: readonly Role[]; readonly home?: string } = {},
+  options: {
+    readonly sandboxes?: boolean
+    readonly roles?: readonly Role[]
+    readonly home?: string
+  } = {},
 ): Promise<TestCustody> {
   const home = options.home ?? (await mkdtemp(path.join(tmpdir(), 'custody-test-')))
   const aws = options.sandboxes ? await startAwsSandbox({ clock: systemClock }) : null
@@ -62,7 +66,11 @@ export async function startTestCustody(
     await writeFile(path.join(home, 'app.pem'), github.world.app.privateKeyPem, { mode: 0o600 })
     await writeFile(path.join(home, 'custody.yaml'), sandboxConfig(aws, github, 'app.pem'))
   }
-  const env = { CUSTODY_HOME: home, CUSTODY_LISTEN: '127.0.0.1:0', CUSTODY_STORE_URL: `sqlite:${path.join(home, 'custody.db')}` }
+  const env = {
+    CUSTODY_HOME: home,
+    CUSTODY_LISTEN: '127.0.0.1:0',
+    CUSTODY_STORE_URL: `sqlite:${path.join(home, 'custody.db')}`,
+  }
   const file = aws ? path.join(home, 'custody.yaml') : null
   const config = await loadConfig({ file, env, cwd: home })
   const log: string[] = []
@@ -73,7 +81,12 @@ export async function startTestCustody(
   })
   const adminToken = (await readFile(path.join(home, 'admin-token'), 'utf8')).trim()
 
-  const call: TestCustody['call'] = async (method, route, body, { token = adminToken, headers = {} } = {}) => {
+  const call: TestCustody['call'] = async (
+    method,
+    route,
+    body,
+    { token = adminToken, headers = {} } = {},
+  ) => {
     const response = await fetch(`${running.url}${route}`, {
       method,
       headers: {
@@ -81,10 +94,17 @@ export async function startTestCustody(
         ...(body === undefined ? {} : { 'content-type': 'application/scim+json' }),
         ...headers,
       },
-      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+      ...(body === undefined
+        ? {}
+        : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     })
     const text = await response.text()
-    return { status: response.status, headers: response.headers, body: text === '' ? null : (JSON.parse(text) as Json), text }
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: text === '' ? null : (JSON.parse(text) as Json),
+      text,
+    }
   }
 
   return {
@@ -97,7 +117,13 @@ export async function startTestCustody(
     log,
     call,
     async createPerson(userName, more = {}) {
-      const reply = await call('POST', '/scim/v2/Users', { schemas: [userUrn], userName, displayName: userName, active: true, ...more })
+      const reply = await call('POST', '/scim/v2/Users', {
+        schemas: [userUrn],
+        userName,
+        displayName: userName,
+        active: true,
+        ...more,
+      })
       if (reply.status !== 201) throw new Error(`person refused: ${reply.text}`)
       return reply.body.id as string
     },
@@ -109,7 +135,14 @@ export async function startTestCustody(
           kind: 'serviceAccount',
           owner: { value: owner },
           purpose: 'testing',
-          credentials: [{ provider: 'tokens', kind: 'api-token', scopes: ['read'], deliverTo: `files:${userName}/token` }],
+          credentials: [
+            {
+              provider: 'tokens',
+              kind: 'api-token',
+              scopes: ['read'],
+              deliverTo: `files:${userName}/token`,
+            },
+          ],
           ...nhi,
         },
       }),
@@ -147,7 +180,8 @@ export async function eventually<T>(
   for (;;) {
     const value = await ask()
     if (satisfies(value)) return value
-    if (performance.now() > deadline) throw new Error(`not within ${withinMs} ms; last: ${JSON.stringify(value)}`)
+    if (performance.now() > deadline)
+      throw new Error(`not within ${withinMs} ms; last: ${JSON.stringify(value)}`)
     await new Promise((resolve) => setTimeout(resolve, 15))
   }
 }

@@ -15,7 +15,8 @@ export interface Violation {
 /** Every specifier a file imports or re-exports, type-only and dynamic ones included. */
 export function readImports(source: string): readonly string[] {
   const found: string[] = []
-  for (const m of source.matchAll(/^\s*(?:import|export)\s[^'"`;]*?from\s*['"]([^'"]+)['"]/gm)) found.push(m[1]!)
+  for (const m of source.matchAll(/^\s*(?:import|export)\s[^'"`;]*?from\s*['"]([^'"]+)['"]/gm))
+    found.push(m[1]!)
   for (const m of source.matchAll(/^\s*import\s*['"]([^'"]+)['"]/gm)) found.push(m[1]!)
   for (const m of source.matchAll(/\bimport\(\s*['"]([^'"]+)['"]/g)) found.push(m[1]!)
   for (const m of source.matchAll(/new URL\(\s*['"](\.[^'"]+\.ts)['"]/g)) found.push(m[1]!)
@@ -88,7 +89,9 @@ function brokenRule(file: string, specifier: string): string | null {
   // Local commands are processes of their own: the command tree names them and loads them lazily.
   if (room === 'src/cli' && target.startsWith('src/cli/local/')) return null
   const allowed = floors[room] ?? []
-  return allowed.some((a) => target === a || target.startsWith(`${a}/`)) ? null : `${room} may not import ${roomOf(target)}`
+  return allowed.some((a) => target === a || target.startsWith(`${a}/`))
+    ? null
+    : `${room} may not import ${roomOf(target)}`
 }
 
 function providerRule(file: string, target: string): string | null {
@@ -98,15 +101,24 @@ function providerRule(file: string, target: string): string | null {
 }
 
 function fenceRule(file: string, specifier: string): string | null {
-  const name = specifier.split('/').slice(0, specifier.startsWith('@') ? 2 : 1).join('/')
+  const name = specifier
+    .split('/')
+    .slice(0, specifier.startsWith('@') ? 2 : 1)
+    .join('/')
   const rooms = fences[name]
   if (!rooms) return `${name} has no room of its own; give it one in the table of fences`
-  return rooms.some((room) => file.startsWith(`${room}/`)) ? null : `${name} lives in ${rooms.join(', ')} only`
+  return rooms.some((room) => file.startsWith(`${room}/`))
+    ? null
+    : `${name} lives in ${rooms.join(', ')} only`
 }
 
 /** Composition roots put the house together: they may import every room, and no room imports them. */
 function isRoot(file: string): boolean {
-  return file === 'src/main.ts' || file.startsWith('src/cli/local/') || file.startsWith('src/jobs/threads/')
+  return (
+    file === 'src/main.ts' ||
+    file.startsWith('src/cli/local/') ||
+    file.startsWith('src/jobs/threads/')
+  )
 }
 
 function roomOf(file: string): string {

@@ -11,7 +11,10 @@ import { exitCodes } from '../terminal.ts'
  * Serves a stateful AWS and GitHub on loopback until it is interrupted, with the configuration
  * that points Custody at them written beside the home.
  */
-export async function run(options: { readonly json: boolean }, terminal: Terminal): Promise<ExitCode> {
+export async function run(
+  options: { readonly json: boolean },
+  terminal: Terminal,
+): Promise<ExitCode> {
   const aws = await startAwsSandbox({ clock: systemClock })
   const github = await startGithubSandbox({ clock: systemClock })
   const directory = path.join(homeDirectory(terminal), 'sandbox')
@@ -22,7 +25,10 @@ export async function run(options: { readonly json: boolean }, terminal: Termina
   await writeFile(configFile, sandboxConfig(aws, github, 'github-app.pem'), { mode: 0o600 })
   const facts = { aws: aws.url, github: github.url, config: configFile }
   if (options.json) terminal.stdout(`${JSON.stringify(facts)}\n`)
-  else terminal.stdout(`AWS     ${facts.aws}\nGitHub  ${facts.github}\nTry     custody serve --config ${facts.config}\n`)
+  else
+    terminal.stdout(
+      `AWS     ${facts.aws}\nGitHub  ${facts.github}\nTry     custody serve --config ${facts.config}\n`,
+    )
   await new Promise<void>((resolve) => {
     process.once('SIGINT', resolve)
     process.once('SIGTERM', resolve)
@@ -33,8 +39,16 @@ export async function run(options: { readonly json: boolean }, terminal: Termina
 
 /** A configuration with every provider and sink of this version, pointed at the sandboxes. */
 export function sandboxConfig(
-  aws: { readonly url: string; readonly world: { readonly admin: { readonly accessKeyId: string; readonly secretAccessKey: string } } },
-  github: { readonly url: string; readonly world: { readonly app: { readonly id: number; readonly installationId: number } } },
+  aws: {
+    readonly url: string
+    readonly world: {
+      readonly admin: { readonly accessKeyId: string; readonly secretAccessKey: string }
+    }
+  },
+  github: {
+    readonly url: string
+    readonly world: { readonly app: { readonly id: number; readonly installationId: number } }
+  },
   privateKeyFile: string,
 ): string {
   const { accessKeyId, secretAccessKey } = aws.world.admin

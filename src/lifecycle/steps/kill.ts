@@ -68,7 +68,12 @@ export const proveDead: Step = async (ctx) => {
     const refusals = ((ctx.operation.memo[counter] as number | undefined) ?? 0) + 1
     const enough = answer.outcome !== 'refused' || refusals >= at.capabilities.probe.count
     const refusedAt = answer.outcome === 'refused' ? (key.refusedAt ?? answer.at) : key.refusedAt
-    const proven: IssuedKey = { ...key, refusedAt, outcome: enough ? answer.outcome : null }
+    const proven: IssuedKey = {
+      ...key,
+      refusedAt,
+      settledAt: answer.outcome === 'absent' ? answer.at : key.settledAt,
+      outcome: enough ? answer.outcome : null,
+    }
     await ctx.checkpoint({ [counter]: enough ? null : refusals }, [
       { type: 'key', key: proven },
       ...(enough ? [proofAudit(ctx, proven, refusals)] : []),

@@ -74,6 +74,7 @@ async function proveOld(ctx: StepContext, place: KeyPlace, key: IssuedKey): Prom
   const proven: IssuedKey = {
     ...key,
     refusedAt: answer.outcome === 'refused' ? (key.refusedAt ?? answer.at) : key.refusedAt,
+    settledAt: answer.outcome === 'absent' ? answer.at : key.settledAt,
     outcome: answer.outcome,
   }
   const enough = answer.outcome !== 'refused' || refusals >= place.capabilities.probe.count

@@ -7,9 +7,9 @@ import type { FilterNode, PathExpression } from './filter.ts'
 import { bindElement, matchNode, parsePath } from './filter.ts'
 import { assertSameClass, checkImmutable } from './resource.ts'
 import type { ResourceSchema, Schema, SchemaAttribute } from './schema.ts'
-import { findSub, isClosed, isExtension, qualify, resolvePath } from './schema.ts'
+import { findSub, isClosed, isExtension, nearestSub, qualify, resolvePath } from './schema.ts'
 import type { ReadRules } from './value.ts'
-import { inOrder, isUnassigned, readValue, sameJson } from './value.ts'
+import { checkElements, inOrder, isUnassigned, readValue, sameJson } from './value.ts'
 
 export const patchOperationsMax = 1_000
 export const patchUrn = 'urn:ietf:params:scim:api:messages:2.0:PatchOp'
@@ -98,6 +98,16 @@ function checkCount(count: number): void {
   }
 }
 
+/** A path-less operation counts as one per member: each is applied like an operation of its own. */
+function weightOf({ path, value }: PatchOperation): number {
+  if (path !== null || !isJsonObject(value)) return isJsonObject(value) ? sizeOf(value) : 1
+  return Object.values(value).reduce<number>((sum, member) => sum + sizeOf(member), 0)
+}
+
+function sizeOf(value: Json): number {
+  return isJsonObject(value) ? Math.max(1, Object.keys(value).length) : 1
+}
+
 interface Context {
   readonly schema: ResourceSchema
   readonly dialect: Dialect
@@ -126,7 +136,7 @@ export function applyPatch(
   schema: ResourceSchema,
   { dialect }: { readonly dialect: Dialect },
 ): PatchResult {
-  checkCount(operations.length)
+  checkCount(operations.reduce((sum, operation) => sum + weightOf(operation), 0))
   const context: Context = { schema, dialect }
   let patched = resource
   for (const operation of operations) patched = applyOne(patched, operation, context)
@@ -190,7 +200,10 @@ function locate(expression: PathExpression, path: string, context: Context): Tar
   let { sub } = resolved
   if (expression.sub !== null && attribute) {
     sub = findSub(attribute, expression.sub)
-    if (!sub) return unknownPath(path, resolved.schema, null, dialect)
+    if (!sub) {
+      const hint = (): string | null => nearestSub(attribute, resolved.path, expression.sub ?? '')
+      return unknownPath(path, resolved.schema, hint, dialect)
+    }
   }
   if (dialect === 'interop' && expression.filter && !sub) {
     throw errors.invalidPath({ path, reason: 'a path with a filter must end in a sub-attribute.' })
@@ -201,12 +214,13 @@ function locate(expression: PathExpression, path: string, context: Context): Tar
 function unknownPath(
   path: string,
   part: Schema | null,
-  nearest: string | null,
+  nearest: () => string | null,
   dialect: Dialect,
 ): null {
-  if (part && isClosed(part)) throw errors.unknownAttribute({ path, nearest })
+  if (part && isClosed(part)) throw errors.unknownAttribute({ path, nearest: nearest() })
   if (dialect === 'lenient') return null
-  const hint = nearest ? `; did you mean "${nearest}"?` : '.'
+  const close = nearest()
+  const hint = close ? `; did you mean "${close}"?` : '.'
   throw errors.invalidPath({ path, reason: `it is not an attribute of this resource${hint}` })
 }
 
@@ -226,6 +240,7 @@ function applyTo(
   const current = isJsonObject(holder) ? holder[attribute.name] : undefined
   const aim: AttributeTarget = { ...target, attribute }
   const next = update(current, op, aim, value, context)
+  if (Array.isArray(next)) checkElements(next.length, target.path)
   const patched = put(resource, part, attribute.name, next, context.schema)
   return attribute.name === 'schemas' ? dropUnlisted(patched, context.schema) : patched
 }
@@ -514,19 +529,23 @@ function addAll(
 ): readonly Json[] {
   const items = read(target.attribute, value, target, context)
   if (!Array.isArray(items)) return list
+  const { attribute } = target
   const next: Json[] = [...list]
+  const places = new Map<string, number[]>()
+  const note = (item: Json, at: number): void => {
+    const key = identityOf(item, attribute)
+    places.set(key, [...(places.get(key) ?? []), at])
+  }
+  next.forEach(note)
   const touched = new Set<Json | undefined>()
   for (const item of items as readonly Json[]) {
-    const at = next.findIndex((element) => isRepeat(element, item, target.attribute))
+    const at = places.get(identityOf(item, attribute))?.find((i) => sameType(next[i], item)) ?? -1
     const known = next[at]
     const merged =
       isJsonObject(known) && isJsonObject(item)
-        ? inOrder(
-            target.attribute.subAttributes ?? [],
-            new Map(Object.entries({ ...known, ...item })),
-          )
+        ? inOrder(attribute.subAttributes ?? [], new Map(Object.entries({ ...known, ...item })))
         : item
-    if (at < 0) next.push(merged)
+    if (at < 0) note(merged, next.push(merged) - 1)
     else next[at] = merged
     touched.add(merged)
   }
@@ -534,35 +553,27 @@ function addAll(
 }
 
 /**
- * Whether adding `item` would store `element` twice: directories repeat their adds. Without a
- * `value` only an element that is equal in all a client can write is a repeat; less would take a
- * second credential of the same kind for the first one.
+ * What makes two elements the same (beside `type`): their value, compared as its schema says.
+ * An element sent without one asks for something new, so there everything a client can write
+ * counts; less would take a second credential of the same kind for the first one.
  */
-function isRepeat(element: Json, item: Json, attribute: SchemaAttribute): boolean {
-  if (!isJsonObject(element) || !isJsonObject(item)) return sameText(element, item, attribute)
+function identityOf(item: Json, attribute: SchemaAttribute): string {
+  if (!isJsonObject(item)) return textKey(item, attribute)
   const value = findSub(attribute, 'value')
-  if (value && item['value'] !== undefined) return selects(item, element, attribute)
-  return sameJson(without(writable(element, attribute), 'value'), item)
+  if (value && item['value'] !== undefined) return `value ${textKey(item['value'], value)}`
+  return `whole ${JSON.stringify(writable(item, attribute))}`
 }
 
-/** Whether `item`, as a client names it to remove or add it, means `element`. */
-function selects(item: Json, element: Json, attribute: SchemaAttribute): boolean {
-  if (!isJsonObject(element) || !isJsonObject(item)) return sameText(element, item, attribute)
-  const value = findSub(attribute, 'value')
-  if (!value || item['value'] === undefined) {
-    return Object.keys(item).every((key) => sameJson(item[key], element[key]))
-  }
-  const sameType =
-    item['type'] === undefined ||
-    element['type'] === undefined ||
-    sameJson(item['type'], element['type'])
-  return sameType && sameText(item['value'], element['value'], value)
+function textKey(value: Json, attribute: SchemaAttribute): string {
+  const ignoresCase = attribute.type === 'string' && !attribute.caseExact
+  return typeof value === 'string' && ignoresCase ? normalise(value) : JSON.stringify(value)
 }
 
-function sameText(a: Json | undefined, b: Json | undefined, attribute: SchemaAttribute): boolean {
-  if (typeof a !== 'string' || typeof b !== 'string') return sameJson(a, b)
-  const exact = attribute.caseExact || attribute.type !== 'string'
-  return exact ? a === b : normalise(a) === normalise(b)
+/** An element or request without a type means any. */
+function sameType(a: Json | undefined, b: Json): boolean {
+  if (!isJsonObject(a) || !isJsonObject(b)) return true
+  const [one, other] = [a['type'], b['type']]
+  return one === undefined || other === undefined || sameJson(one, other)
 }
 
 function writable(element: JsonObject, attribute: SchemaAttribute): JsonObject {
@@ -582,14 +593,42 @@ function removeListed(
 ): readonly Json[] {
   if (value === undefined || value === null) return []
   const items = read(target.attribute, value, target, context) ?? []
-  const next = list.filter(
-    (element) =>
-      !(items as readonly Json[]).some((item) => selects(item, element, target.attribute)),
-  )
+  const isNamed = selector(items as readonly Json[], target.attribute)
+  const next = list.filter((element) => !isNamed(element))
   if (next.length === list.length && context.dialect !== 'lenient') {
     throw errors.noTarget({ path: target.path })
   }
   return next
+}
+
+/**
+ * Which elements a list of values names: by value and type, or, without a value, by all that is
+ * given. One pass over each list; comparing each with each took 12 s for 15 000 values.
+ */
+function selector(items: readonly Json[], attribute: SchemaAttribute): (element: Json) => boolean {
+  const byIdentity = new Map<string, Json[]>()
+  const byShape = new Map<
+    string,
+    { readonly names: readonly string[]; readonly found: Set<string> }
+  >()
+  for (const item of items) {
+    if (isJsonObject(item) && item['value'] === undefined) {
+      const names = Object.keys(item)
+      const shape = byShape.get(names.join()) ?? { names, found: new Set() }
+      byShape.set(names.join(), shape)
+      shape.found.add(JSON.stringify(names.map((name) => item[name])))
+    } else {
+      const key = identityOf(item, attribute)
+      byIdentity.set(key, [...(byIdentity.get(key) ?? []), item])
+    }
+  }
+  return (element) =>
+    byIdentity.get(identityOf(element, attribute))?.some((item) => sameType(element, item)) ===
+      true ||
+    (isJsonObject(element) &&
+      [...byShape.values()].some(({ names, found }) =>
+        found.has(JSON.stringify(names.map((name) => element[name] ?? null))),
+      ))
 }
 
 /** A new primary element demotes the one before (RFC 7644 §3.5.2); of several new ones the last wins. */

@@ -531,10 +531,12 @@ function addAll(
   if (!Array.isArray(items)) return list
   const { attribute } = target
   const next: Json[] = [...list]
-  const places = new Map<string, number[]>()
+  // Only what the request names is indexed: most requests add one value to a long list.
+  const places = new Map<string, number[]>(
+    (items as readonly Json[]).map((item) => [identityOf(item, attribute), []]),
+  )
   const note = (item: Json, at: number): void => {
-    const key = identityOf(item, attribute)
-    places.set(key, [...(places.get(key) ?? []), at])
+    places.get(identityOf(item, attribute))?.push(at)
   }
   next.forEach(note)
   const touched = new Set<Json | undefined>()

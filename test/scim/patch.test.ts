@@ -333,6 +333,12 @@ describe('applyPatch', () => {
     expect(primaries(byAdd)).toEqual(['a@b'])
   })
 
+  it('lets the last of several new primary elements win', () => {
+    const result = patch(person, [{ op: 'replace', path: 'emails[value pr].primary', value: true }])
+
+    expect((emails(result) as JsonObject[]).map((e) => e['primary'])).toEqual([false, true])
+  })
+
   it('drops what is left of an element that lost its value', () => {
     const result = patch(person, [{ op: 'remove', path: 'emails[type eq "home"].value' }])
 

@@ -6,7 +6,7 @@ import { assertNever, isJsonObject } from '../domain/json.ts'
 import { compareText, normalise } from '../domain/text.ts'
 import { parseInstant } from '../domain/time.ts'
 import type { ResourceSchema, SchemaAttribute } from './schema.ts'
-import { findAttribute, findSub, isExtension, resolvePath } from './schema.ts'
+import { findAttribute, findSub, isExtension, nearestSub, resolvePath } from './schema.ts'
 import { isUnassigned } from './value.ts'
 
 export {
@@ -122,7 +122,7 @@ function rootFind(schema: ResourceSchema, dialect: Dialect): Find {
     if (!resolved.found) return unknown(path, at, resolved.nearest, dialect)
     const extension = isExtension(schema, resolved.schema) ? [resolved.schema.id] : []
     const steps = [resolved.attribute, resolved.sub].filter((step) => step !== null)
-    if (extension.length + steps.length === 0) return unknown(path, at, null, dialect)
+    if (extension.length + steps.length === 0) return unknown(path, at, () => null, dialect)
     return {
       path: resolved.path,
       keys: [...extension, ...steps.map((step) => step.name)],
@@ -136,7 +136,10 @@ function elementFind(attribute: SchemaAttribute, path: string, dialect: Dialect)
   const subs = attribute.subAttributes ?? [{ ...attribute, name: 'value', multiValued: false }]
   return (name, at) => {
     const leaf = findAttribute(subs, name)
-    if (!leaf) return unknown(`${path}.${name}`, at, null, dialect)
+    if (!leaf) {
+      const hint = (): string | null => nearestSub(attribute, path, name)
+      return unknown(`${path}.${name}`, at, hint, dialect)
+    }
     return {
       path: `${path}.${leaf.name}`,
       keys: [leaf.name],
@@ -146,9 +149,10 @@ function elementFind(attribute: SchemaAttribute, path: string, dialect: Dialect)
   }
 }
 
-function unknown(path: string, at: number, nearest: string | null, dialect: Dialect): null {
+function unknown(path: string, at: number, nearest: () => string | null, dialect: Dialect): null {
   if (dialect === 'lenient') return null
-  const hint = nearest ? `; did you mean "${nearest}"?` : '.'
+  const close = nearest()
+  const hint = close ? `; did you mean "${close}"?` : '.'
   throw invalid(`"${path}" is not an attribute of this resource${hint}`, at)
 }
 

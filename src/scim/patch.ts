@@ -1,25 +1,20 @@
 import type { Dialect } from '../domain/client.ts'
 import { errors } from '../domain/errors.ts'
 import type { Json, JsonObject } from '../domain/json.ts'
-import { assertNever, isJsonObject } from '../domain/json.ts'
-import { normalise } from '../domain/text.ts'
-import type { FilterNode, PathExpression } from './filter.ts'
-import { bindElement, matchNode, parsePath } from './filter.ts'
+import { isJsonObject } from '../domain/json.ts'
+import type { PathExpression } from './filter.ts'
+import { parsePath } from './filter.ts'
+import type { PatchOperation } from './patch-parser.ts'
+import { checkCount, weightOf } from './patch-parser.ts'
+import type { AttributeTarget, Context, Target } from './patch-update.ts'
+import { asElement, update, writable } from './patch-update.ts'
 import { assertSameClass, checkImmutable } from './resource.ts'
 import type { ResourceSchema, Schema, SchemaAttribute } from './schema.ts'
-import { findSub, isClosed, isExtension, qualify, resolvePath } from './schema.ts'
-import type { ReadRules } from './value.ts'
-import { inOrder, isUnassigned, readValue, sameJson } from './value.ts'
+import { findSub, isClosed, isExtension, nearestSub, qualify, resolvePath } from './schema.ts'
+import { checkElements, inOrder, isUnassigned, sameJson } from './value.ts'
 
-export const patchOperationsMax = 1_000
-export const patchUrn = 'urn:ietf:params:scim:api:messages:2.0:PatchOp'
-
-export interface PatchOperation {
-  readonly op: 'add' | 'remove' | 'replace'
-  readonly path: string | null
-  /** Undefined when the operation has none; null is a value. */
-  readonly value: Json | undefined
-}
+export { parsePatch, patchOperationsMax, patchUrn } from './patch-parser.ts'
+export type { PatchOperation } from './patch-parser.ts'
 
 export interface PatchResult {
   /** Attributes a patch emptied stay as `[]`, so that a reader can tell "emptied" from "not there". */
@@ -27,91 +22,6 @@ export interface PatchResult {
   /** Canonical paths of the attributes that changed, sorted; none when nothing did. */
   readonly changed: readonly string[]
 }
-
-/**
- * Reads the body of a PATCH request (RFC 7644 §3.5.2). Keys and `op` are read in any case, members
- * that no operation has are ignored.
- * @throws invalidSyntax, invalidPath, invalidValue, noTarget, tooMany
- */
-export function parsePatch(body: unknown, dialect: Dialect): readonly PatchOperation[] {
-  if (!isJsonObject(body)) throw syntax('The body must be one JSON object.')
-  const members = lowerKeys(body)
-  const schemas = members.get('schemas')
-  const isPatch = (urn: unknown): boolean =>
-    typeof urn === 'string' && urn.toLowerCase() === patchUrn.toLowerCase()
-  if (dialect !== 'lenient' && !(Array.isArray(schemas) && schemas.some(isPatch))) {
-    throw syntax(`schemas must be a list with "${patchUrn}".`)
-  }
-  const operations = members.get('operations')
-  if (!Array.isArray(operations) || operations.length === 0) {
-    throw syntax('Operations must be a list with at least one operation.')
-  }
-  checkCount(operations.length)
-  return (operations as readonly Json[]).map((item, i) => parseOperation(item, i, dialect))
-}
-
-function parseOperation(item: Json, index: number, dialect: Dialect): PatchOperation {
-  const at = `Operations[${index}]`
-  if (!isJsonObject(item)) throw syntax(`${at} must be an object.`)
-  const members = lowerKeys(item)
-  const sent = members.get('op')
-  const op = typeof sent === 'string' ? sent.toLowerCase() : sent
-  if (op !== 'add' && op !== 'remove' && op !== 'replace') {
-    throw syntax(`${at}.op must be add, remove or replace.`)
-  }
-  const path = members.get('path') ?? null
-  if (path !== null && typeof path !== 'string') {
-    throw errors.invalidPath({ path: JSON.stringify(path), reason: `${at}.path must be text.` })
-  }
-  // An empty path is how some template-driven clients leave it out.
-  const target = path === '' && dialect === 'lenient' ? null : path
-  const value = members.get('value')
-  if (target === null && op === 'remove') throw errors.pathRequired({ operation: at })
-  if (target === null && dialect === 'interop') {
-    throw syntax(`${at}.path is required for this client.`)
-  }
-  if (op !== 'remove' && value === undefined) {
-    throw errors.invalidValue({ path: `${at}.value`, reason: `is required to ${op}.` })
-  }
-  if (target === null && !isJsonObject(value)) {
-    throw errors.invalidValue({
-      path: `${at}.value`,
-      reason: 'must be an object of attributes when there is no path.',
-    })
-  }
-  return { op, path: target, value }
-}
-
-function lowerKeys(value: JsonObject): ReadonlyMap<string, Json> {
-  return new Map(Object.entries(value).map(([key, member]) => [key.toLowerCase(), member]))
-}
-
-function syntax(reason: string): Error {
-  return errors.invalidSyntax({ reason })
-}
-
-function checkCount(count: number): void {
-  if (count > patchOperationsMax) {
-    throw errors.tooMany({
-      reason: `The request has ${count} operations, at most ${patchOperationsMax} are allowed; split it.`,
-    })
-  }
-}
-
-interface Context {
-  readonly schema: ResourceSchema
-  readonly dialect: Dialect
-}
-
-/** Where an operation acts. Without `attribute` it is a schema as a whole. */
-interface Target {
-  readonly part: Schema
-  readonly attribute: SchemaAttribute | null
-  readonly sub: SchemaAttribute | null
-  readonly filter: FilterNode | null
-  readonly path: string
-}
-type AttributeTarget = Target & { readonly attribute: SchemaAttribute }
 
 /**
  * Applies a PATCH request to a resource, in order, all operations or none: each yields a new
@@ -126,7 +36,7 @@ export function applyPatch(
   schema: ResourceSchema,
   { dialect }: { readonly dialect: Dialect },
 ): PatchResult {
-  checkCount(operations.length)
+  checkCount(operations.reduce((sum, operation) => sum + weightOf(operation), 0))
   const context: Context = { schema, dialect }
   let patched = resource
   for (const operation of operations) patched = applyOne(patched, operation, context)
@@ -190,7 +100,10 @@ function locate(expression: PathExpression, path: string, context: Context): Tar
   let { sub } = resolved
   if (expression.sub !== null && attribute) {
     sub = findSub(attribute, expression.sub)
-    if (!sub) return unknownPath(path, resolved.schema, null, dialect)
+    if (!sub) {
+      const hint = (): string | null => nearestSub(attribute, resolved.path, expression.sub ?? '')
+      return unknownPath(path, resolved.schema, hint, dialect)
+    }
   }
   if (dialect === 'interop' && expression.filter && !sub) {
     throw errors.invalidPath({ path, reason: 'a path with a filter must end in a sub-attribute.' })
@@ -201,12 +114,13 @@ function locate(expression: PathExpression, path: string, context: Context): Tar
 function unknownPath(
   path: string,
   part: Schema | null,
-  nearest: string | null,
+  nearest: () => string | null,
   dialect: Dialect,
 ): null {
-  if (part && isClosed(part)) throw errors.unknownAttribute({ path, nearest })
+  if (part && isClosed(part)) throw errors.unknownAttribute({ path, nearest: nearest() })
   if (dialect === 'lenient') return null
-  const hint = nearest ? `; did you mean "${nearest}"?` : '.'
+  const close = nearest()
+  const hint = close ? `; did you mean "${close}"?` : '.'
   throw errors.invalidPath({ path, reason: `it is not an attribute of this resource${hint}` })
 }
 
@@ -226,6 +140,7 @@ function applyTo(
   const current = isJsonObject(holder) ? holder[attribute.name] : undefined
   const aim: AttributeTarget = { ...target, attribute }
   const next = update(current, op, aim, value, context)
+  if (Array.isArray(next)) checkElements(next.length, target.path)
   const patched = put(resource, part, attribute.name, next, context.schema)
   return attribute.name === 'schemas' ? dropUnlisted(patched, context.schema) : patched
 }
@@ -275,335 +190,6 @@ function assign(holder: JsonObject, name: string, value: Json | undefined): Json
 function without(holder: JsonObject, name: string): JsonObject {
   const { [name]: _, ...rest } = holder
   return rest
-}
-
-/** The new value of an attribute; undefined and `[]` unassign it. */
-function update(
-  current: Json | undefined,
-  op: PatchOperation['op'],
-  target: AttributeTarget,
-  value: Json | undefined,
-  context: Context,
-): Json | undefined {
-  const { attribute, filter, sub } = target
-  if (!attribute.multiValued) {
-    if (sub) return setSub(asElement(current), op, target, sub, value, context)
-    return setWhole(current, op, target, value, context)
-  }
-  const list = Array.isArray(current) ? (current as readonly Json[]) : []
-  if (filter) return updateSelected(list, op, target, filter, value, context)
-  if (sub) return updateEach(list, op, target, sub, value, context)
-  switch (op) {
-    case 'add':
-      return addAll(list, target, value, context)
-    case 'replace':
-      return read(attribute, value, target, context) ?? []
-    case 'remove':
-      return removeListed(list, target, value, context)
-    default:
-      return assertNever(op)
-  }
-}
-
-function read(
-  attribute: SchemaAttribute,
-  value: Json | undefined,
-  target: Target,
-  context: Context,
-): Json | undefined {
-  const rules: ReadRules = {
-    dialect: context.dialect,
-    closed: isClosed(target.part),
-    partial: true,
-  }
-  return readValue(attribute, value ?? null, target.path, rules)
-}
-
-function asElement(value: Json | undefined): JsonObject {
-  return isJsonObject(value) ? value : {}
-}
-
-/** Null added to something changes nothing; any other empty value unassigns (Entra adds `""`). */
-function emptied(
-  current: Json | undefined,
-  op: PatchOperation['op'],
-  value: Json | undefined,
-): Json | undefined {
-  return op === 'add' && isUnassigned(value) ? current : undefined
-}
-
-function setWhole(
-  current: Json | undefined,
-  op: PatchOperation['op'],
-  target: AttributeTarget,
-  value: Json | undefined,
-  context: Context,
-): Json | undefined {
-  if (op === 'remove') return undefined
-  const { attribute } = target
-  const next = read(attribute, value, target, context)
-  if (attribute.type !== 'complex' || !isJsonObject(current)) {
-    return next === undefined ? emptied(current, op, value) : next
-  }
-  if (next === undefined && !isJsonObject(value)) return emptied(current, op, value)
-  // The interop profile wants a complex value replaced as a whole, the RFC merged (§3.5.2.3).
-  if (op === 'replace' && context.dialect === 'interop') return next
-  return mergeElement(current, asElement(next), value, attribute)
-}
-
-/** Lays the given sub-attributes over an element; those given as null or empty are cleared. */
-function mergeElement(
-  current: JsonObject,
-  given: JsonObject,
-  sent: Json | undefined,
-  attribute: SchemaAttribute,
-): JsonObject | undefined {
-  const cleared = new Set<string>()
-  for (const key of isJsonObject(sent) ? Object.keys(sent) : []) {
-    const sub = findSub(attribute, key)
-    if (sub && sub.mutability !== 'readOnly' && given[sub.name] === undefined) cleared.add(sub.name)
-  }
-  // Without its value a reference is nothing: `manager {value: ""}` unassigns the manager.
-  if (cleared.has('value')) return undefined
-  const repointed = given['value'] !== undefined && !sameJson(given['value'], current['value'])
-  const base = repointed && !attribute.multiValued ? {} : current
-  const merged = new Map(Object.entries({ ...base, ...given }))
-  for (const name of cleared) merged.delete(name)
-  const result = inOrder(attribute.subAttributes ?? [], merged)
-  return Object.keys(result).length === 0 ? undefined : result
-}
-
-/** @returns undefined when nothing worth keeping is left of the element */
-function setSub(
-  element: JsonObject,
-  op: PatchOperation['op'],
-  target: AttributeTarget,
-  sub: SchemaAttribute,
-  value: Json | undefined,
-  context: Context,
-): JsonObject | undefined {
-  const path = target.path.endsWith(`.${sub.name}`) ? target.path : `${target.path}.${sub.name}`
-  const was = element[sub.name]
-  const next = op === 'remove' ? undefined : read(sub, value, { ...target, path }, context)
-  if (op === 'add' && next === undefined && isUnassigned(value)) return element
-  if (sub.mutability === 'immutable' && was !== undefined && !sameJson(was, next)) {
-    throw errors.mutability({ path, reason: `cannot be changed from ${JSON.stringify(was)}.` })
-  }
-  const isSum = op === 'add' && sub.multiValued && Array.isArray(was) && Array.isArray(next)
-  const sum = isSum ? ([...new Set([...was, ...next])] as readonly Json[]) : next
-  const isValue = sub.name === 'value'
-  // What is left of an e-mail without its address, or of an owner without an id, says nothing.
-  if (isValue && sum === undefined) return undefined
-  const values = new Map(Object.entries(element))
-  if (isValue && !sameJson(was, sum)) forgetDerived(values, target.attribute)
-  if (sum === undefined) values.delete(sub.name)
-  else values.set(sub.name, sum)
-  const result = inOrder(target.attribute.subAttributes ?? [], values)
-  return Object.keys(result).length === 0 ? undefined : result
-}
-
-/** `$ref` and names that we derive belong to the old value and must not outlive it. */
-function forgetDerived(values: Map<string, Json>, attribute: SchemaAttribute): void {
-  for (const sub of attribute.subAttributes ?? []) {
-    if (sub.name === '$ref' || sub.mutability === 'readOnly') values.delete(sub.name)
-  }
-}
-
-function updateEach(
-  list: readonly Json[],
-  op: PatchOperation['op'],
-  target: AttributeTarget,
-  sub: SchemaAttribute,
-  value: Json | undefined,
-  context: Context,
-): readonly Json[] {
-  if (list.length === 0 && op === 'remove') return list
-  const elements = list.length === 0 ? [{}] : list
-  const next = elements.map((item) => setSub(asElement(item), op, target, sub, value, context))
-  return demote(next, new Set(next))
-}
-
-function updateSelected(
-  list: readonly Json[],
-  op: PatchOperation['op'],
-  target: AttributeTarget,
-  filter: FilterNode,
-  value: Json | undefined,
-  context: Context,
-): readonly Json[] {
-  const { attribute, sub } = target
-  const node = bindElement(filter, attribute, target.path, context)
-  const isSelected = (item: Json): boolean =>
-    matchNode(node, isJsonObject(item) ? item : { value: item })
-  const count = list.filter(isSelected).length
-  if (count === 0) {
-    if (op === 'remove' && context.dialect === 'lenient') return list
-    const created = op === 'add' ? createSelected(filter, target, value, context) : undefined
-    if (created === undefined) throw errors.noTarget({ path: target.path })
-    return demote([...list, created], new Set([created]))
-  }
-  if (count > 1 && context.dialect === 'interop') {
-    throw errors.invalidFilter({
-      reason: `${count} elements of "${target.path}" match; for this client one must.`,
-      position: null,
-    })
-  }
-  const touched = new Set<Json | undefined>()
-  const next = list.map((item) => {
-    if (!isSelected(item)) return item
-    const changed = sub
-      ? setSub(asElement(item), op, target, sub, value, context)
-      : setElement(item, op, target, value, context)
-    touched.add(changed)
-    return changed
-  })
-  return demote(next, touched)
-}
-
-function setElement(
-  item: Json,
-  op: PatchOperation['op'],
-  target: AttributeTarget,
-  value: Json | undefined,
-  context: Context,
-): Json | undefined {
-  if (op === 'remove') return undefined
-  const next = readElement(target, value, context)
-  if (next === undefined) return emptied(item, op, value)
-  // The RFC replaces a selected element whole; deployed clients name only what they change.
-  if (!isJsonObject(item) || (op === 'replace' && context.dialect !== 'lenient')) return next
-  return mergeElement(item, asElement(next), value, target.attribute)
-}
-
-function readElement(
-  target: AttributeTarget,
-  value: Json | undefined,
-  context: Context,
-): Json | undefined {
-  return read({ ...target.attribute, multiValued: false }, value, target, context)
-}
-
-/** Entra adds `emails[type eq "work"].value` and expects the element to come into being. */
-function createSelected(
-  filter: FilterNode,
-  target: AttributeTarget,
-  value: Json | undefined,
-  context: Context,
-): Json | undefined {
-  const known = equalities(filter)
-  if (!known) return undefined
-  const { sub } = target
-  if (!target.attribute.subAttributes) return readElement(target, value, context)
-  const given = sub ? { [sub.name]: value ?? null } : asElement(value)
-  return readElement(target, { ...Object.fromEntries(known), ...given }, context)
-}
-
-/** The pairs a filter of nothing but `eq` and `and` fixes; null when it leaves anything open. */
-function equalities(filter: FilterNode): readonly (readonly [string, Json])[] | null {
-  if (filter.op === 'compare' && filter.operator === 'eq') return [[filter.path, filter.value]]
-  if (filter.op !== 'and') return null
-  const parts = filter.nodes.map(equalities)
-  return parts.includes(null) ? null : parts.flatMap((part) => part ?? [])
-}
-
-function addAll(
-  list: readonly Json[],
-  target: AttributeTarget,
-  value: Json | undefined,
-  context: Context,
-): readonly Json[] {
-  const items = read(target.attribute, value, target, context)
-  if (!Array.isArray(items)) return list
-  const next: Json[] = [...list]
-  const touched = new Set<Json | undefined>()
-  for (const item of items as readonly Json[]) {
-    const at = next.findIndex((element) => isRepeat(element, item, target.attribute))
-    const known = next[at]
-    const merged =
-      isJsonObject(known) && isJsonObject(item)
-        ? inOrder(
-            target.attribute.subAttributes ?? [],
-            new Map(Object.entries({ ...known, ...item })),
-          )
-        : item
-    if (at < 0) next.push(merged)
-    else next[at] = merged
-    touched.add(merged)
-  }
-  return demote(next, touched)
-}
-
-/**
- * Whether adding `item` would store `element` twice: directories repeat their adds. Without a
- * `value` only an element that is equal in all a client can write is a repeat; less would take a
- * second credential of the same kind for the first one.
- */
-function isRepeat(element: Json, item: Json, attribute: SchemaAttribute): boolean {
-  if (!isJsonObject(element) || !isJsonObject(item)) return sameText(element, item, attribute)
-  const value = findSub(attribute, 'value')
-  if (value && item['value'] !== undefined) return selects(item, element, attribute)
-  return sameJson(without(writable(element, attribute), 'value'), item)
-}
-
-/** Whether `item`, as a client names it to remove or add it, means `element`. */
-function selects(item: Json, element: Json, attribute: SchemaAttribute): boolean {
-  if (!isJsonObject(element) || !isJsonObject(item)) return sameText(element, item, attribute)
-  const value = findSub(attribute, 'value')
-  if (!value || item['value'] === undefined) {
-    return Object.keys(item).every((key) => sameJson(item[key], element[key]))
-  }
-  const sameType =
-    item['type'] === undefined ||
-    element['type'] === undefined ||
-    sameJson(item['type'], element['type'])
-  return sameType && sameText(item['value'], element['value'], value)
-}
-
-function sameText(a: Json | undefined, b: Json | undefined, attribute: SchemaAttribute): boolean {
-  if (typeof a !== 'string' || typeof b !== 'string') return sameJson(a, b)
-  const exact = attribute.caseExact || attribute.type !== 'string'
-  return exact ? a === b : normalise(a) === normalise(b)
-}
-
-function writable(element: JsonObject, attribute: SchemaAttribute): JsonObject {
-  const kept = (attribute.subAttributes ?? []).filter((sub) => sub.mutability !== 'readOnly')
-  return inOrder(kept, new Map(Object.entries(element)))
-}
-
-/**
- * `remove` with a list of values is no RFC form, but what Entra, authentik and JumpCloud send; a
- * server that ignores the value empties the whole attribute.
- */
-function removeListed(
-  list: readonly Json[],
-  target: AttributeTarget,
-  value: Json | undefined,
-  context: Context,
-): readonly Json[] {
-  if (value === undefined || value === null) return []
-  const items = read(target.attribute, value, target, context) ?? []
-  const next = list.filter(
-    (element) =>
-      !(items as readonly Json[]).some((item) => selects(item, element, target.attribute)),
-  )
-  if (next.length === list.length && context.dialect !== 'lenient') {
-    throw errors.noTarget({ path: target.path })
-  }
-  return next
-}
-
-/** A new primary element demotes the one before (RFC 7644 §3.5.2); of several new ones the last wins. */
-function demote(
-  list: readonly (Json | undefined)[],
-  touched: ReadonlySet<Json | undefined>,
-): readonly Json[] {
-  const kept = list.filter((item) => item !== undefined)
-  const isPrimary = (item: Json): boolean => isJsonObject(item) && item['primary'] === true
-  const winner = kept.findLast((item) => touched.has(item) && isPrimary(item))
-  if (winner === undefined) return kept
-  return kept.map((item) =>
-    isJsonObject(item) && item !== winner && isPrimary(item) ? { ...item, primary: false } : item,
-  )
 }
 
 /** PATCH of `schemas` may remove an extension (RFC 7643 §3.3). */

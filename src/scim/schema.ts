@@ -133,7 +133,8 @@ export interface UnknownPath {
   readonly found: false
   /** The schema the path was looked up in; null when its URN is not one of this resource's. */
   readonly schema: Schema | null
-  readonly nearest: string | null
+  /** Asked only for an error: a body full of unknown names would pay an edit distance for each. */
+  readonly nearest: () => string | null
 }
 
 /**
@@ -156,8 +157,9 @@ export function resolvePath(
     unqualified && findAttribute(resource.common.attributes, name) ? resource.common : schema
   const attribute = findAttribute(owner.attributes, name)
   if (!attribute) {
-    if (path.includes(':') && unqualified) return { found: false, schema: null, nearest: null }
-    return { found: false, schema, nearest: nearestName(resource, schema, name) }
+    if (path.includes(':') && unqualified)
+      return { found: false, schema: null, nearest: () => null }
+    return { found: false, schema, nearest: () => nearestName(resource, schema, name) }
   }
   const canonical = qualify(resource, owner, attribute.name)
   if (subName === null) {
@@ -165,11 +167,7 @@ export function resolvePath(
   }
   const sub = findSub(attribute, subName)
   if (!sub) {
-    const close = nearest(
-      subName,
-      (attribute.subAttributes ?? []).map((s) => s.name),
-    )
-    return { found: false, schema: owner, nearest: close && `${canonical}.${close}` }
+    return { found: false, schema: owner, nearest: () => nearestSub(attribute, canonical, subName) }
   }
   return { found: true, schema: owner, attribute, sub, path: `${canonical}.${sub.name}` }
 }
@@ -203,4 +201,13 @@ export function nearestName(resource: ResourceSchema, schema: Schema, name: stri
     schema.attributes.map((attribute) => attribute.name),
   )
   return close && qualify(resource, schema, close)
+}
+
+/** The closest sub-attribute of the attribute at `path`, with its path. */
+export function nearestSub(attribute: SchemaAttribute, path: string, name: string): string | null {
+  const close = nearest(
+    name,
+    (attribute.subAttributes ?? []).map((sub) => sub.name),
+  )
+  return close && `${path}.${close}`
 }

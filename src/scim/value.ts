@@ -7,7 +7,18 @@ import { normalise } from '../domain/text.ts'
 import { parseInstant } from '../domain/time.ts'
 import { deliveryAsObject, deliveryAsText } from './deliver-to.ts'
 import type { SchemaAttribute } from './schema.ts'
-import { findSub } from './schema.ts'
+import { findSub, nearestSub } from './schema.ts'
+
+/** Elements of one multi-valued attribute; what a PATCH costs grows with operations × elements. */
+export const elementsMax = 1_000
+
+/** @throws tooMany */
+export function checkElements(count: number, path: string): void {
+  if (count <= elementsMax) return
+  throw errors.tooMany({
+    reason: `${path} would have ${count} values; at most ${elementsMax} fit.`,
+  })
+}
 
 export interface ReadRules {
   readonly dialect: Dialect
@@ -49,8 +60,10 @@ function readList(
   if (!Array.isArray(value) && rules.dialect !== 'lenient') {
     throw errors.invalidValue({ path, reason: 'must be a list.' })
   }
+  const items = (Array.isArray(value) ? value : [value]) as readonly Json[]
+  checkElements(items.length, path)
   const elements: Json[] = []
-  for (const item of (Array.isArray(value) ? value : [value]) as readonly Json[]) {
+  for (const item of items) {
     const element = item === null ? undefined : readOne(attribute, item, path, rules)
     if (element !== undefined) elements.push(element)
   }
@@ -237,13 +250,8 @@ function refuseUnknown(
   path: string,
   rules: ReadRules,
 ): void {
-  const close = nearest(
-    key,
-    (attribute.subAttributes ?? []).map((sub) => sub.name),
-  )
-  if (rules.closed || rules.dialect !== 'lenient') {
-    throw unknownAttribute(`${path}.${key}`, close && `${path}.${close}`, rules.dialect)
-  }
+  if (!rules.closed && rules.dialect === 'lenient') return
+  throw unknownAttribute(`${path}.${key}`, nearestSub(attribute, path, key), rules.dialect)
 }
 
 /** The interop profile wants `invalidSyntax` for a name no schema knows, the RFC `invalidValue`. */

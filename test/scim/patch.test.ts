@@ -7,6 +7,7 @@ import type { PatchResult } from '../../src/scim/patch.ts'
 import { applyPatch, parsePatch, patchOperationsMax, patchUrn } from '../../src/scim/patch.ts'
 import { readDocument, readUser } from '../../src/scim/resource.ts'
 import { enterpriseUrn, nhiUrn, userSchema, userUrn } from '../../src/scim/schema.ts'
+import { elementsMax } from '../../src/scim/value.ts'
 import { attempt, failure } from './outcome.ts'
 
 const person: JsonObject = {
@@ -332,6 +333,12 @@ describe('applyPatch', () => {
     expect(primaries(byAdd)).toEqual(['a@b'])
   })
 
+  it('lets the last of several new primary elements win', () => {
+    const result = patch(person, [{ op: 'replace', path: 'emails[value pr].primary', value: true }])
+
+    expect((emails(result) as JsonObject[]).map((e) => e['primary'])).toEqual([false, true])
+  })
+
   it('drops what is left of an element that lost its value', () => {
     const result = patch(person, [{ op: 'remove', path: 'emails[type eq "home"].value' }])
 
@@ -404,6 +411,53 @@ describe('applyPatch', () => {
     expect(
       failure(() => patch(person, [{ op: 'replace', path: '__proto__.x', value: 1 }])).scimType,
     ).toBe('invalidPath')
+  })
+
+  it('bounds the work of one request: values per attribute, and members as operations', () => {
+    const some = (count: number): Json =>
+      Array.from({ length: count }, (_, i) => ({ value: `${i}@x.test` }))
+    const keys = Object.fromEntries(
+      Array.from({ length: patchOperationsMax + 1 }, (_, i) => [
+        `emails[type eq "${i}"].value`,
+        'x',
+      ]),
+    )
+    const add = (count: number) => (): PatchResult =>
+      patch(person, [{ op: 'add', path: 'emails', value: some(count) }])
+
+    expect(emails(add(elementsMax - 2)())).toHaveLength(elementsMax)
+    expect(failure(add(elementsMax - 1)).scimType).toBe('tooMany')
+    expect(failure(add(elementsMax + 1)).scimType).toBe('tooMany')
+    expect(failure(() => patch(person, [{ op: 'add', value: keys }])).scimType).toBe('tooMany')
+    expect(
+      failure(() => patch(person, [{ op: 'add', value: { [enterpriseUrn]: keys } }])).code,
+    ).toBe('tooMany')
+  })
+
+  it('removes elements without a value by what is given of them', () => {
+    const addresses = [
+      { locality: 'Lund', type: 'home' },
+      { locality: 'Malmö', type: 'work' },
+    ]
+    const result = patch({ ...person, addresses }, [
+      { op: 'remove', path: 'addresses', value: [{ locality: 'Lund' }, { type: 'other' }] },
+    ])
+
+    expect(result.resource['addresses']).toEqual([{ locality: 'Malmö', type: 'work' }])
+  })
+
+  it('tells elements of one value apart by type, and takes a missing type as any', () => {
+    const home = patch(person, [
+      { op: 'add', path: 'emails', value: [{ value: 'N@X.test', type: 'home' }] },
+    ])
+    const gone = patch(home.resource, [
+      { op: 'remove', path: 'emails', value: [{ value: 'n@x.test', type: 'home' }] },
+    ])
+    const none = patch(home.resource, [{ op: 'remove', path: 'emails', value: ['n@x.test'] }])
+
+    expect(emails(home)).toHaveLength(3)
+    expect(gone.resource).toEqual(person)
+    expect(emails(none)).toEqual([{ value: 'n@home.test', type: 'home' }])
   })
 
   it('tells noTarget from a harmless repeat by dialect', () => {

@@ -57,6 +57,8 @@ export interface Dialect {
   normalise(value: Text): RawBuilder<string>
   /** Any spelling of a dateTime as a 24-character instant, else null. */
   instant(value: Text): RawBuilder<string>
+  /** A column whose order or range the planner shall not serve from an index. */
+  unindexed(column: Text): RawBuilder<string>
   contains(value: Text, part: Text): Condition
   startsWith(value: Text, part: Text): Condition
   /** `part` is not empty. */
@@ -136,6 +138,7 @@ export const sqliteDialect: Dialect = {
     }),
   normalise: (value) => sql`custody_normalise(${value})`,
   instant: (value) => sql`custody_instant(${value})`,
+  unindexed: (column) => sql`+${column}`,
   // Not LIKE: it folds ASCII case and needs its wildcards escaped.
   contains: (value, part) => sql`instr(${value}, ${part}) > 0`,
   startsWith: (value, part) => sql`substr(${value}, 1, length(${part})) = ${part}`,

@@ -9,7 +9,7 @@ import type { DocumentCodec } from './store.ts'
 
 const open = sql.raw(openStatuses.map((status) => `'${status}'`).join(', '))
 
-function statements({ db }: Sql) {
+function statements({ db, dialect }: Sql) {
   const after = arg('after')
   const limit = arg<number>('limit')
   // Literal, and spelt as in the partial indexes, or they would not be considered.
@@ -17,8 +17,10 @@ function statements({ db }: Sql) {
   const accounts = db.selectFrom('resource as a').selectAll('a').limit(limit)
   // The orphans are looked for among all open accounts, in order of id.
   const walked = accounts.where('a.id', '>', after).orderBy('a.id')
-  // The others are found by their date; the sign keeps SQLite from walking by id instead.
-  const dated = accounts.where(sql<boolean>`+a.id > ${after}`).orderBy(sql`+a.id`)
+  // The others are found by their date, which the planner would gladly forgo to spare a sort.
+  const hidden = dialect.unindexed(sql.ref('a.id'))
+  const dated = accounts.where(sql<boolean>`${hidden} > ${after}`).orderBy(hidden)
+  const hiddenCredential = dialect.unindexed(sql.ref('c.id'))
   const workOpen = sql<boolean>`exists (
     select 1 from operation as w
     where w.tenant = a.tenant and w.subject = a.id and w.subject_type = 'account'
@@ -53,8 +55,8 @@ function statements({ db }: Sql) {
         .where(sql<boolean>`c.status = 'active'`)
         .where('c.rotate_after', '<=', arg('now'))
         .where(isOpen)
-        .where(sql<boolean>`+c.id > ${after}`)
-        .orderBy(sql`+c.id`)
+        .where(sql<boolean>`${hiddenCredential} > ${after}`)
+        .orderBy(hiddenCredential)
         .limit(limit),
     ),
   }

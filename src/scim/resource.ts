@@ -8,6 +8,7 @@ import { normalise } from '../domain/text.ts'
 import type { OwnerRef } from '../domain/owner.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
 import { parseDuration } from '../domain/time.ts'
+import type { AccountWrite, CredentialEntry, CredentialWrite, PersonWrite } from '../domain/want.ts'
 import type { WantedDelivery } from './deliver-to.ts'
 import { deliveryOf, parseDelivery } from './deliver-to.ts'
 import type { ResourceSchema, Schema, SchemaAttribute } from './schema.ts'
@@ -27,69 +28,6 @@ import { inOrder, isUnassigned, readValue, sameJson, unknownAttribute } from './
 
 export interface ReadOptions {
   readonly dialect: Dialect
-}
-
-/** A request for a person, checked. What was omitted is undefined. */
-export interface PersonWrite {
-  readonly type: 'person'
-  readonly userName: string
-  readonly externalId: string | null
-  readonly active: boolean | undefined
-  /** All other attributes, `schemas` included. */
-  readonly attributes: JsonObject
-}
-
-/** One element of the extension's `credentials`; without `value` it asks for a new credential. */
-export interface CredentialEntry {
-  readonly value?: string
-  readonly display?: string
-  readonly provider: string
-  readonly kind: CredentialKind
-  readonly scopes: readonly string[]
-  readonly deliverTo: WantedDelivery | undefined
-  readonly expiresAt?: Instant
-}
-
-export interface Consumer {
-  readonly name: string
-  readonly kind?: string
-  /** ISO 8601 duration of weeks to seconds. */
-  readonly cacheTtl?: string
-  readonly reloadHook?: string
-}
-
-/** A request for a service account, checked. What was omitted is undefined; null or `[]` empties. */
-export interface AccountWrite {
-  readonly type: 'account'
-  readonly userName: string
-  readonly externalId: string | null
-  readonly active: boolean | undefined
-  readonly kind: AccountKind
-  readonly owner: OwnerRef
-  readonly backupOwners: readonly OwnerRef[] | undefined
-  readonly purpose: string
-  readonly environment: string | null | undefined
-  readonly labels: readonly string[] | undefined
-  readonly consumers: readonly Consumer[]
-  readonly expiresAt: Instant | undefined
-  readonly protected: boolean | undefined
-  /** Undefined when omitted or null: then all credentials stay as they are. */
-  readonly credentials: readonly CredentialEntry[] | undefined
-  /** All other attributes, `schemas` included, `consumers` inside the extension's object. */
-  readonly attributes: JsonObject
-}
-
-export interface CredentialWrite {
-  readonly serviceAccount: string
-  readonly provider: string
-  readonly kind: CredentialKind
-  readonly displayName: string | null
-  readonly scopes: readonly string[]
-  readonly readers: readonly string[]
-  readonly deliverTo: WantedDelivery | undefined
-  readonly expiresAt: Instant | undefined
-  readonly rotateEvery: Seconds | undefined
-  readonly overlap: Seconds | undefined
 }
 
 /**
@@ -121,7 +59,6 @@ export function readUser(body: unknown, options: ReadOptions): PersonWrite | Acc
     purpose: nhi.purpose,
     environment: given('environment') === undefined ? undefined : (nhi.environment ?? null),
     labels: given('labels') === undefined ? undefined : (nhi.labels ?? []),
-    consumers: nhi.consumers ?? [],
     expiresAt: nhi.expiresAt,
     protected: nhi.protected,
     credentials:

@@ -23,6 +23,11 @@ export interface ColumnSource {
   readonly spelling: 'exact' | 'lower'
   /** The same attribute normalised, for comparisons that ignore case. */
   readonly normalised?: string
+  /**
+   * A column that is null in every row looked at, on which the index is partial. The condition is
+   * repeated beside the comparison: SQLite looks only there when that stands below an OR.
+   */
+  readonly partialOn?: string
 }
 
 /** Where the attributes of one table's documents are found. */
@@ -132,7 +137,12 @@ export function filterToSql(
     if (scope.element === null) {
       const name = attribute.keys.join(' ')
       const column = source.columns.get(name)
-      if (column !== undefined) return compareColumn(column, attribute, operator, value, negated)
+      if (column !== undefined) {
+        const found = compareColumn(column, attribute, operator, value, negated)
+        return column.partialOn === undefined || negated
+          ? found
+          : join([sql`${sql.ref(column.partialOn)} is null`, found], 'and')
+      }
       const constant = source.constants.get(name)
       if (constant !== undefined) {
         const known = sql`${attribute.caseExact ? constant : normalise(constant)}`
@@ -340,7 +350,7 @@ export function filterToSql(
 
 /** The smallest text above all that start with `prefix`, bytewise in UTF-8; null when there is none. */
 export function prefixEnd(prefix: string): string | null {
-  const points = [...prefix].map((c) => c.codePointAt(0)!)
+  const points = Array.from(prefix, (c) => c.codePointAt(0)!)
   while (points.length > 0) {
     const last = points.pop()!
     if (last >= 0x10ffff) continue

@@ -4,7 +4,6 @@ import type { Credential, IssuedKey, Principal } from '../domain/credential.ts'
 import type { AccountId, CredentialId, TenantId } from '../domain/ids.ts'
 import type { Person } from '../domain/owner.ts'
 import { normalise } from '../domain/text.ts'
-import type { Instant } from '../domain/time.ts'
 import { flag, json, mapping } from './mapping.ts'
 import {
   arg,
@@ -130,7 +129,7 @@ const principals = mapping<Principal>({
 })
 
 export const keyColumns = keys.columns
-export const keyFromRow = keys.fromRow
+export const keyFromRow = (row: Row, prefix: string) => keys.fromRow(row, prefix)
 
 const resourceColumns = [
   ...new Set([...people.columns, ...accounts.columns]),
@@ -185,12 +184,19 @@ function personFromRow(row: Row, codec: DocumentCodec): Person {
 }
 
 function accountRow(account: ServiceAccount, codec: DocumentCodec): Row {
-  const { kind, pendingOwner, backups, purpose, labels, statusReason } = account
-  const { orphanedAt, disabledAt, certifiedAt, certifyBy, retiredAt } = account
   const facts: AccountFacts = {
-    ...{ kind, pendingOwner, backups, purpose, labels, statusReason },
-    ...{ orphanedAt, disabledAt, certifiedAt, certifyBy, retiredAt },
+    kind: account.kind,
+    pendingOwner: account.pendingOwner,
+    backups: account.backups,
+    purpose: account.purpose,
+    labels: account.labels,
     protected: account.protected,
+    statusReason: account.statusReason,
+    orphanedAt: account.orphanedAt,
+    disabledAt: account.disabledAt,
+    certifiedAt: account.certifiedAt,
+    certifyBy: account.certifyBy,
+    retiredAt: account.retiredAt,
   }
   return {
     ...unset,

@@ -62,11 +62,13 @@ class Gap {
 }
 
 /** A named gap to be filled at each run; typed as the value the query builder expects there. */
+// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the caller says what the builder expects
 export function arg<T = string>(name: string): T {
   return new Gap(name) as T
 }
 
 /** A gap for each column, named after it: the `values` of an insert. */
+// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- as above
 export function gaps<T = Record<string, never>>(columns: readonly string[]): T {
   return Object.fromEntries(columns.map((column) => [column, arg(column)])) as T
 }

@@ -45,7 +45,12 @@ export type Change =
    * account-level one of higher rank is open above a credential-level newcomer.
    */
   | { readonly type: 'enqueue'; readonly operation: Operation; readonly preempt: boolean }
-  /** Writes an operation's progress; conflict `fence` unless the stored fence equals `fence`. */
+  /**
+   * Writes an operation's progress; conflict `fence` unless the stored fence equals `fence`.
+   * Setting `cancelled` is a pre-emption: the fence moves on, so that the worker holding the
+   * operation cannot write over it. Conflict `busy` when it would open an operation again beside
+   * another open one of its subject.
+   */
   | {
       readonly type: 'advance'
       readonly id: OperationId
@@ -69,9 +74,11 @@ export type Change =
       readonly worker: string
       readonly at: Instant
     }
+  /** Clients and tokens are written whole, by id; conflict `missing` without their client or credential. */
   | { readonly type: 'client'; readonly client: Client }
   | { readonly type: 'clientToken'; readonly token: ClientToken }
   | { readonly type: 'issuedToken'; readonly token: IssuedToken }
+  /** Conflict `missing` for an unknown token; removing and noting a use are silent about one. */
   | { readonly type: 'issuedTokenActive'; readonly id: string; readonly active: boolean }
   | { readonly type: 'issuedTokenRemoved'; readonly id: string }
   | { readonly type: 'issuedTokenUsed'; readonly id: string; readonly at: Instant }
@@ -175,6 +182,7 @@ export interface Reads {
     after: string | null,
     limit: number,
   ): Promise<readonly Credential[]>
+  /** Every account, retired and deleted ones included, ordered by id; likewise `peopleAfter`. */
   accountsAfter(
     tenant: TenantId,
     after: string | null,
@@ -182,6 +190,7 @@ export interface Reads {
   ): Promise<readonly ServiceAccount[]>
   peopleAfter(tenant: TenantId, after: string | null, limit: number): Promise<readonly Person[]>
 
+  /** Null once the resource was deleted; credentials are never deleted, they end as `revoked`. */
   userDocument(tenant: TenantId, id: string): Promise<StoredDocument | null>
   credentialDocument(tenant: TenantId, id: string): Promise<StoredDocument | null>
   listUsers(query: ListQuery): Promise<Page<StoredDocument>>
@@ -193,14 +202,21 @@ export interface Reads {
   openOperations(tenant: TenantId, account: AccountId): Promise<readonly Operation[]>
   /** The latest lease still running on cancelled work below the account; null = nothing in flight. */
   inFlightUntil(tenant: TenantId, account: AccountId, now: Instant): Promise<Instant | null>
-  /** The earliest `runAt` of anything claimable later; the worker sleeps until then. */
+  /**
+   * When anything becomes claimable, by its `runAt` or by the end of a lease; the worker sleeps until
+   * then. What a running operation of the same account blocks is left out.
+   */
   nextRunAt(): Promise<Instant | null>
 
-  /** Accounts in an open status whose owner is missing, inactive or deleted, or whose `disableAt` has come. */
+  /**
+   * Accounts in an open status whose `disableAt` has come, or whose owner (a person) is missing,
+   * inactive or deleted; the latter not while `orphaned` (they wait for `disableAt`) nor while an
+   * operation on the account itself is open. These four look at all tenants.
+   */
   orphans(now: Instant, after: string | null, limit: number): Promise<readonly ServiceAccount[]>
   /** Accounts past `expiresAt` in an open status. */
   expired(now: Instant, after: string | null, limit: number): Promise<readonly ServiceAccount[]>
-  /** Accounts switched off whose `deleteAt` has come. */
+  /** Accounts switched off (disabled, expired, retired) whose `deleteAt` has come, with no open operation on the account itself. */
   deletable(now: Instant, after: string | null, limit: number): Promise<readonly ServiceAccount[]>
   /** Active credentials of open accounts past `rotateAfter`. */
   rotationDue(now: Instant, after: string | null, limit: number): Promise<readonly Credential[]>

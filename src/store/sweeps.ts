@@ -9,17 +9,18 @@ import type { DocumentCodec } from './store.ts'
 
 const open = sql.raw(openStatuses.map((status) => `'${status}'`).join(', '))
 
-function statements({ db }: Sql) {
+function statements({ db, dialect }: Sql) {
   const after = arg('after')
   const limit = arg<number>('limit')
   // Literal, and spelt as in the partial indexes, or they would not be considered.
   const isOpen = sql<boolean>`a.status in ('provisioning', 'active', 'orphaned')`
-  const accounts = db
-    .selectFrom('resource as a')
-    .selectAll('a')
-    .where('a.id', '>', after)
-    .orderBy('a.id')
-    .limit(limit)
+  const accounts = db.selectFrom('resource as a').selectAll('a').limit(limit)
+  // The orphans are looked for among all open accounts, in order of id.
+  const walked = accounts.where('a.id', '>', after).orderBy('a.id')
+  // The others are found by their date, which the planner would gladly forgo to spare a sort.
+  const hidden = dialect.unindexed(sql.ref('a.id'))
+  const dated = accounts.where(sql<boolean>`${hidden} > ${after}`).orderBy(hidden)
+  const hiddenCredential = dialect.unindexed(sql.ref('c.id'))
   const workOpen = sql<boolean>`exists (
     select 1 from operation as w
     where w.tenant = a.tenant and w.subject = a.id and w.subject_type = 'account'
@@ -31,15 +32,15 @@ function statements({ db }: Sql) {
 
   return {
     orphans: statement(
-      accounts
+      walked
         .where(isOpen)
         .where(
           sql<boolean>`(a.disable_at <= ${arg('now')} or (a.status <> 'orphaned' and a.owner_type = 'User' and ${ownerGone} and not ${workOpen}))`,
         ),
     ),
-    expired: statement(accounts.where(isOpen).where('a.expires_at', '<=', arg('now'))),
+    expired: statement(dated.where(isOpen).where('a.expires_at', '<=', arg('now'))),
     deletable: statement(
-      accounts
+      dated
         .where(sql<boolean>`a.status in ('disabled', 'expired', 'retired')`)
         .where('a.delete_at', '<=', arg('now'))
         .where(sql<boolean>`not ${workOpen}`),
@@ -54,8 +55,8 @@ function statements({ db }: Sql) {
         .where(sql<boolean>`c.status = 'active'`)
         .where('c.rotate_after', '<=', arg('now'))
         .where(isOpen)
-        .where('c.id', '>', after)
-        .orderBy('c.id')
+        .where(sql<boolean>`${hiddenCredential} > ${after}`)
+        .orderBy(hiddenCredential)
         .limit(limit),
     ),
   }

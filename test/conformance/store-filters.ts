@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { defaultTenant as tenant } from '../../src/domain/ids.ts'
 import type { Json, JsonObject } from '../../src/domain/json.ts'
@@ -437,7 +437,8 @@ export function filterConformance(store: () => Store): void {
       const name = (id: string) => users.find((u) => u.id === id)?.userName
 
       for (const [label, root, expected] of cases) {
-        expect((await list(root)).map(name), label).toEqual(expected.map((e) => name(e.id)))
+        const found = (await list(root)).map(name)
+        expect({ label, found }).toEqual({ label, found: expected.map((e) => name(e.id)) })
       }
       for (const [label, root, expected] of credentialCases) {
         const page = await store().read.listCredentials({
@@ -448,8 +449,11 @@ export function filterConformance(store: () => Store): void {
           count: 200,
         })
         const found = page.rows.map((r) => credentials.findIndex((c) => c.id === r.id))
-        expect(found, label).toEqual(expected)
-        expect(page.total, label).toBe(expected.length)
+        expect({ label, found, total: page.total }).toEqual({
+          label,
+          found: expected,
+          total: expected.length,
+        })
       }
     })
 

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { expect, it } from 'vitest'
 import type { AccountId, OperationId, PersonId } from '../../src/domain/ids.ts'
 import { defaultTenant as tenant } from '../../src/domain/ids.ts'
@@ -42,6 +42,12 @@ class Model {
         const stored = this.operations.get(change.id)
         if (stored === undefined) return { reason: 'missing', with: change.id }
         if (stored.fence !== change.fence) return { reason: 'fence', with: change.id }
+        const reopens = openStatuses.includes(change.set.status ?? stored.status)
+        const other = [...this.operations.values()].find(
+          (o) =>
+            o.id !== stored.id && o.subject === stored.subject && openStatuses.includes(o.status),
+        )
+        if (reopens && other !== undefined) return { reason: 'busy', with: other.id }
         this.operations.set(change.id, {
           ...stored,
           ...change.set,

@@ -1,5 +1,8 @@
 import type { Migration } from './migrations.ts'
 
+/** Plans are made for a database of this size with one tenant; a small one is fast with any. */
+const large = 1_000_000
+
 /**
  * Everything an owner, an account and a credential need. Partial indexes keep the sweeps and the
  * journal small: they hold what is open, not what has ever been.
@@ -7,7 +10,7 @@ import type { Migration } from './migrations.ts'
 export const initial: Migration = {
   number: 1,
   name: '0001-initial',
-  statements: ({ text, tableSuffix }) => [
+  statements: ({ text, tableSuffix, statistics }) => [
     `create table resource (
       tenant ${text} not null,
       id ${text} not null,
@@ -41,9 +44,10 @@ export const initial: Migration = {
     `create unique index resource_external_id on resource (tenant, external_id, client, type)
       where deleted_at is null and external_id is not null`,
     // Pages and totals walk this narrow index: OFFSET over the wide rows costs five times as much.
-    `create index resource_list on resource (tenant, id, type, directory, client, owner_id)
+    `create index resource_list on resource (tenant, id, type, directory, client, owner_id, deleted_at)
       where deleted_at is null`,
-    `create index resource_active on resource (tenant, active, id) where deleted_at is null`,
+    `create index resource_active on resource (tenant, active, id, deleted_at)
+      where deleted_at is null`,
     `create index resource_status on resource (tenant, status, id) where status is not null`,
     `create index resource_owner on resource (tenant, owner_id, id) where owner_id is not null`,
     `create index resource_expires on resource (tenant, expires_at) where expires_at is not null`,
@@ -247,5 +251,25 @@ export const initial: Migration = {
       key ${text} not null primary key,
       value ${text} not null
     )${tableSuffix}`,
+
+    ...statistics(large, {
+      resource: {
+        sqlite_autoindex_resource_1: [large, 1],
+        resource_user_name: [large, 2, 1],
+        resource_external_id: [large, 2, 1, 1],
+        resource_list: [large, 1, 1, 1, 1, 1, 1],
+        resource_active: [large, large / 2, 1, 1],
+        resource_status: [large, large / 5, 1],
+        resource_owner: [large, 10, 1],
+        resource_expires: [large, 2],
+      },
+      credential: {
+        sqlite_autoindex_credential_1: [large, 1],
+        credential_account: [large, 3, 1],
+        credential_provider: [large, large / 5, 1],
+        credential_kind: [large, large / 5, 1],
+        credential_status: [large, large / 5, 1],
+      },
+    }),
   ],
 }

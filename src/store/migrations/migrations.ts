@@ -7,7 +7,9 @@ import { initial } from './0001-initial.ts'
 export interface Migration {
   readonly number: number
   readonly name: string
-  readonly statements: (types: Pick<Dialect, 'text' | 'tableSuffix'>) => readonly string[]
+  readonly statements: (
+    dialect: Pick<Dialect, 'text' | 'tableSuffix' | 'statistics'>,
+  ) => readonly string[]
 }
 
 export interface AppliedMigration {

@@ -1,0 +1,156 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { defaultTenant as tenant } from '../../src/domain/ids.ts'
+import { seconds } from '../../src/domain/time.ts'
+import type { BoundNode } from '../../src/scim/filter.ts'
+import { sqliteDialect } from '../../src/store/dialect.ts'
+import { documentRoom } from '../../src/store/documents.ts'
+import { journalRoom } from '../../src/store/journal.ts'
+import { openStore } from '../../src/store/open.ts'
+import type { Query, Sql, Statement } from '../../src/store/sql.ts'
+import { SqliteDatabase } from '../../src/store/sqlite.ts'
+import type { ListQuery } from '../../src/store/store.ts'
+import { sweepRoom } from '../../src/store/sweeps.ts'
+import { attribute, bound, compare } from '../conformance/store-filters.ts'
+import { makeAccount, makeId, t0 } from '../support/entities.ts'
+import { jsonCodec, nhi } from '../support/json-codec.ts'
+
+const sql: Sql = { db: sqliteDialect.compiler(), dialect: sqliteDialect }
+let directory: string
+let database: SqliteDatabase
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'custody-plans-'))
+  const path = join(directory, 'custody.db')
+  const store = await openStore({ url: `sqlite:${path}`, codec: jsonCodec })
+  await store.commit([{ type: 'account', account: makeAccount(), expectedVersion: null }])
+  await store.close()
+  database = await SqliteDatabase.open(path, { readonly: true })
+})
+afterAll(async () => {
+  await database.close()
+  rmSync(directory, { recursive: true, force: true })
+})
+
+/** What SQLite says it would do; gaps of prepared statements may stay empty, plans ignore values. */
+async function explain({ text, parameters }: Statement): Promise<string> {
+  const values = parameters.map((p) => (typeof p === 'object' ? null : p))
+  const rows = await database.query({ text: `explain query plan ${text}`, parameters: values })
+  return rows.map((row) => row['detail']).join('\n')
+}
+
+/** Plans of all statements that a read would run; each is answered with a count of 1. */
+async function plansOf(read: (query: Query) => Promise<unknown>): Promise<string> {
+  const plans: string[] = []
+  await read(async (statement) => {
+    plans.push(await explain(statement))
+    return statement.text.includes('count(*)') ? [{ total: 1 }] : []
+  })
+  return plans.join('\n--\n')
+}
+
+function list(root: BoundNode): ListQuery {
+  const everything = { people: 'all', accounts: 'all' } as const
+  return { tenant, visibility: everything, filter: bound(root), startIndex: 1, count: 10 }
+}
+
+const exact = { caseExact: true } as const
+const date = { type: 'dateTime' } as const
+const id = makeId()
+
+describe('query plans', () => {
+  it.each([
+    ['userName eq', compare('userName', 'eq', 'a'), 'resource_user_name'],
+    ['userName sw', compare('userName', 'sw', 'a'), 'resource_user_name'],
+    [
+      'userName eq in exact case',
+      compare(attribute('userName', exact), 'eq', 'a'),
+      'resource_user_name',
+    ],
+    ['externalId eq', compare(attribute('externalId', exact), 'eq', 'a'), 'resource_external_id'],
+    ['id eq', compare('id', 'eq', id), '(tenant=? AND id=?)'],
+    [
+      'active eq',
+      compare(attribute('active', { type: 'boolean' }), 'eq', false),
+      'resource_active',
+    ],
+    ['owner eq', compare(attribute(`${nhi} owner value`, exact), 'eq', id), 'resource_owner'],
+    ['expiresAt lt', compare(attribute(`${nhi} expiresAt`, date), 'lt', t0), 'resource_expires'],
+    ['status eq', compare(`${nhi} status`, 'eq', 'orphaned'), 'resource_status'],
+  ])('finds users by %s through an index', async (_, root, index) => {
+    const plan = await plansOf((query) => documentRoom(sql).listUsers(query, list(root)))
+
+    for (const part of plan.split('\n--\n')) expect(part).toContain(index)
+    expect(plan).not.toContain('SCAN resource')
+  })
+
+  it('finds users by a disjunction through the index of each part', async () => {
+    const either: BoundNode = {
+      op: 'or',
+      nodes: [compare('userName', 'eq', 'a'), compare(attribute('externalId', exact), 'eq', 'b')],
+    }
+    const plan = await plansOf((query) => documentRoom(sql).listUsers(query, list(either)))
+
+    expect(plan).toContain('resource_user_name')
+    expect(plan).toContain('resource_external_id')
+  })
+
+  it('pages and counts users through the narrow index, whatever the role', async () => {
+    const visibilities = [
+      { people: 'all', accounts: 'all' },
+      { people: { directory: 'default' }, accounts: 'none' },
+      { people: 'none', accounts: { client: 'c', owners: ['p'] } },
+    ] as unknown as ListQuery['visibility'][]
+    for (const visibility of visibilities) {
+      const plan = await plansOf((query) =>
+        documentRoom(sql).listUsers(query, {
+          tenant,
+          visibility,
+          filter: null,
+          startIndex: 1,
+          count: 10,
+        }),
+      )
+      const [total, page] = plan.split('\n--\n')
+      expect(total).toContain('USING COVERING INDEX')
+      expect(page).toContain('USING COVERING INDEX resource_list')
+      expect(page).not.toContain('TEMP B-TREE FOR ORDER BY')
+    }
+  })
+
+  it.each([
+    ['serviceAccount', compare('serviceAccount value', 'eq', id), 'credential_account'],
+    ['provider', compare('provider', 'eq', 'a'), 'credential_provider'],
+    [
+      'provider in exact case',
+      compare(attribute('provider', exact), 'eq', 'a'),
+      'credential_provider',
+    ],
+    ['kind', compare('kind', 'eq', 'api-token'), 'credential_kind'],
+    ['status', compare('status', 'eq', 'active'), 'credential_status'],
+  ])('finds credentials by %s through an index', async (_, root, index) => {
+    const plan = await plansOf((query) => documentRoom(sql).listCredentials(query, list(root)))
+
+    for (const part of plan.split('\n--\n')) expect(part).toContain(index)
+    expect(plan).not.toContain('SCAN credential')
+  })
+
+  it('sweeps and claims over what is open only', async () => {
+    const sweeps = sweepRoom(sql, jsonCodec)
+    const journal = journalRoom(sql)
+    const claim = journal.claim('w', t0, seconds(60), 10).next().value
+
+    expect(await plansOf((q) => sweeps.orphans(q, t0, null, 10))).toContain('resource_open ')
+    expect(await plansOf((q) => sweeps.expired(q, t0, null, 10))).toContain('resource_open_expires')
+    expect(await plansOf((q) => sweeps.deletable(q, t0, null, 10))).toContain('resource_deletable')
+    expect(await plansOf((q) => sweeps.rotationDue(q, t0, null, 10))).toContain(
+      'credential_rotation',
+    )
+    const plan = await explain((claim as { statement: Statement }).statement)
+    expect(plan).toContain('operation_due')
+    expect(plan).toContain('operation_open_account')
+    expect(plan).not.toContain('SCAN')
+    expect(await plansOf((q) => journal.nextRunAt(q))).toContain('operation_due')
+  })
+})

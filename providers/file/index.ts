@@ -110,7 +110,8 @@ function createSink(name: string, directory: string): SecretSink {
     deliver: (target, secret, call) =>
       perform('delivering to', target, call, true, async (place) => {
         const version = checkName('call key', call.key)
-        const index = (await claimable(place)) ?? emptyIndex(place)
+        const claimed = await claimable(place)
+        const index = claimed ?? emptyIndex(place)
         const vault = await vaultDirectory(place)
         const stored = index.versions.includes(version)
           ? await readRegular(join(vault, version))
@@ -122,7 +123,7 @@ function createSink(name: string, directory: string): SecretSink {
           throw refuse('conflict', `version ${version} was delivered before with other bytes.`)
         }
         // The claim comes first, so that the target is known as ours before it exists.
-        await writeIndex(vault, index)
+        if (!claimed) await writeIndex(vault, index)
         await storeSecret(join(vault, version), secret)
         await writeIndex(vault, { ...index, versions: union(index.versions, version) })
         return version

@@ -1,21 +1,38 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import type { AccountId, CredentialId } from '../../src/domain/ids.ts'
+import type { CredentialKind } from '../../src/domain/credential.ts'
+import type { Secret } from '../../src/domain/secret.ts'
 import { parseDuration, parseInstant, seconds, type Seconds } from '../../src/domain/time.ts'
 import {
   ProviderError,
   type Call,
   type Capabilities,
+  type EnsuredPrincipal,
   type ExternalCredential,
   type HostContext,
   type Issued,
   type Listing,
   type Prepared,
+  type ProbeAnswer,
   type Provider,
+  type ProviderErrorKind,
   type ProviderModule,
   type WantedCredential,
+  type WantedPrincipal,
 } from '../../src/provider/contract.ts'
 import { GithubClient, pageSize } from './client.ts'
+import {
+  accountPrefix,
+  parseScopes,
+  readKeyId,
+  readPrincipal,
+  titlePrefix,
+  writeKeyId,
+  writePrincipal,
+  type DeployKeyScope,
+  type Place,
+  type ScopeRefusal,
+} from './names.ts'
 import { fingerprintOfLine, generateSshKeyPair } from './openssh.ts'
 
 const duration = { type: 'string', pattern: '^P' }
@@ -33,7 +50,11 @@ export const github: ProviderModule = {
     additionalProperties: false,
     required: ['appId', 'installationId', 'privateKeyFile'],
     properties: {
-      baseUrl: { type: 'string', pattern: '^https?://' },
+      // Tokens travel in a header: in clear only on the loopback, where the sandbox is.
+      baseUrl: {
+        type: 'string',
+        pattern: '^(https://|http://(127\\.0\\.0\\.1|localhost|\\[::1\\])(:|/|$))',
+      },
       appId: { type: ['integer', 'string'] },
       installationId: { type: 'integer', minimum: 1 },
       privateKeyFile: { type: 'string', minLength: 1 },
@@ -52,7 +73,7 @@ export const github: ProviderModule = {
       clock: host.clock,
     })
     const settle = durationOf('settle', options.settle, seconds(5))
-    return createProvider(host, client, installationId, settle)
+    return new DeployKeys(host, client, installationId, settle)
   },
 }
 
@@ -66,14 +87,7 @@ interface Config {
   readonly timeout?: string
 }
 
-interface Place {
-  readonly owner: string
-  readonly repo: string
-}
-
-/** `<repository id>#<key id>`: stays the same when the repository is renamed or moved. */
-interface KeyId {
-  readonly repositoryId: number
+interface FoundRepository extends Place {
   readonly id: number
 }
 
@@ -90,122 +104,160 @@ interface DeployKey {
 /** Repositories whose keys are read at the same time; GitHub allows 100 concurrent requests. */
 const listConcurrency = 4
 
-function createProvider(
-  host: HostContext,
-  client: GithubClient,
-  installationId: number,
-  settle: Seconds,
-): Provider {
-  const capabilities: Capabilities = {
-    'deploy-key': {
-      maxLive: null,
-      canDisable: false,
-      canRescope: false,
-      canProbe: false,
-      reportsLastUsed: true,
-      mint: 'client',
-      settle,
-      probe: { count: 1, every: seconds(0) },
-    },
+class DeployKeys implements Provider {
+  readonly name: string
+  readonly type = github.type
+  readonly capabilities: Capabilities
+  readonly #host: HostContext
+  readonly #client: GithubClient
+  readonly #installationId: number
+  /** Where repositories were last seen, so that a revocation usually needs one request. */
+  readonly #places = new Map<number, Place>()
+
+  constructor(host: HostContext, client: GithubClient, installationId: number, settle: Seconds) {
+    this.name = host.name
+    this.#host = host
+    this.#client = client
+    this.#installationId = installationId
+    this.capabilities = {
+      'deploy-key': {
+        maxLive: null,
+        canDisable: false,
+        canRescope: false,
+        canProbe: false,
+        reportsLastUsed: true,
+        mint: 'client',
+        settle,
+        probe: { count: 1, every: seconds(0) },
+      },
+    }
   }
 
-  const repository = async (at: Place, call: Call) => {
-    const attempt = { request: `GET /repos/${at.owner}/${at.repo}`, writes: false }
-    const { data } = await client.asInstallation(attempt, call, (octokit, options) =>
-      octokit.rest.repos.get({ owner: at.owner, repo: at.repo, ...options }),
-    )
-    return { id: data.id, owner: data.owner.login, repo: data.name }
+  checkScopes(kind: CredentialKind, scopes: readonly string[]): ScopeRefusal | null {
+    if (kind !== 'deploy-key') return { scope: '', reason: `kind "${kind}" is not issued here.` }
+    const parsed = parseScopes(scopes)
+    return 'reason' in parsed ? parsed : null
   }
 
-  const repositories = (call: Call) =>
-    client.pages(
-      { request: 'GET /installation/repositories', writes: false },
-      call,
-      (octokit, page, options) =>
-        octokit.rest.apps
-          .listReposAccessibleToInstallation({ per_page: pageSize, page, ...options })
-          .then((reply) => ({
-            ...reply,
-            data: reply.data.repositories.map((r) => ({
-              id: r.id,
-              owner: r.owner.login,
-              repo: r.name,
-            })),
-          })),
+  /** Creates nothing: the principal is the account at this installation, if that can be used. */
+  async ensurePrincipal(want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
+    const id = this.#installationId
+    const attempt = { request: `GET /app/installations/${id}`, writes: false }
+    const { data } = await this.#client.asApp(attempt, call, (octokit, options) =>
+      octokit.rest.apps.getInstallation({ installation_id: id, ...options }),
     )
+    // A suspended installation still lists fine and fails only at the first write.
+    if (data.suspended_at) {
+      throw refusal('denied', `Installation ${id} is suspended; unsuspend it first.`)
+    }
+    const { administration = 'none' } = data.permissions
+    if (administration !== 'write') {
+      throw refusal(
+        'denied',
+        `Installation ${id} grants administration=${administration}; deploy keys need administration=write.`,
+      )
+    }
+    // True because all that is ever listed for it carries the account's id.
+    return { external: writePrincipal(id, want.account), created: true }
+  }
 
-  const keysAt = (at: Place, call: Call): Promise<Listing<DeployKey>> =>
-    client.pages(
-      { request: `GET /repos/${at.owner}/${at.repo}/keys`, writes: false },
-      call,
-      (octokit, page, options) =>
-        octokit.rest.repos.listDeployKeys({
-          owner: at.owner,
-          repo: at.repo,
-          per_page: pageSize,
-          page,
-          ...options,
-        }),
-    )
+  prepare(want: WantedCredential): Prepared {
+    const comment = `custody/${want.credential}/g${want.generation}`
+    const pair = generateSshKeyPair(comment, this.#host.random)
+    return { secret: pair.privateKey, publicPart: pair.publicKey, fingerprint: pair.fingerprint }
+  }
 
-  const remove = async (at: Place, id: number, call: Call): Promise<void> => {
-    const attempt = { request: `DELETE /repos/${at.owner}/${at.repo}/keys/${id}`, writes: true }
-    await client.asInstallation(attempt, call, (octokit, options) =>
-      octokit.rest.repos.deleteDeployKey({
+  async issue(_principal: string, credential: WantedCredential, call: Call): Promise<Issued> {
+    const want = readWanted(credential)
+    const at = await this.#repository(want, call).catch(deniedIfNotFound)
+    this.#places.set(at.id, at)
+    const attempt = { request: `POST /repos/${at.owner}/${at.repo}/keys`, writes: true }
+    if (!(await call.fence())) {
+      throw refusal('fenced', `${attempt.request}: overtaken before sending.`)
+    }
+    const created = this.#client.asInstallation(attempt, call, (octokit, options) =>
+      octokit.rest.repos.createDeployKey({
         owner: at.owner,
         repo: at.repo,
-        key_id: id,
+        title: `${want.titlePrefix}${credential.operation}`,
+        key: want.publicKey,
+        read_only: want.readOnly,
         ...options,
       }),
     )
+    const { id } = await created.then(
+      (reply): DeployKey => reply.data,
+      (error: unknown) =>
+        isKind(error, 'conflict')
+          ? this.#adopt(at, want, error as ProviderError, call)
+          : deniedIfNotFound(error),
+    )
+    return {
+      keyId: writeKeyId({ repositoryId: at.id, id }),
+      secret: null,
+      fingerprint: want.fingerprint,
+      expiresAt: null,
+    }
   }
 
-  /** Where repositories were last seen, so that a revocation usually needs one request. */
-  const places = new Map<number, Place>()
-
-  /** Where the repository is now; null when this App does not see it any more. */
-  const locate = async (repositoryId: number, call: Call): Promise<Place | null> => {
-    const { items, complete } = await repositories(call)
-    for (const { id, owner, repo } of items) places.set(id, { owner, repo })
-    const found = items.find((r) => r.id === repositoryId)
-    if (!found && !complete) throw incomplete('GET /installation/repositories')
-    return found ?? null
+  disable(): Promise<void> {
+    return Promise.reject(unsupported('switched off'))
   }
 
-  const revoke = async (keyId: string, call: Call): Promise<void> => {
-    const { repositoryId, id } = readKeyId(keyId)
-    const seen = places.get(repositoryId)
+  enable(): Promise<void> {
+    return Promise.reject(unsupported('switched on again'))
+  }
+
+  async revoke(_principal: string, keyId: string, call: Call): Promise<void> {
+    const key = readKeyId(keyId)
+    if (!key) throw refusal('invalid', `"${keyId}" is not the id of a deploy key.`)
+    const { repositoryId, id } = key
+    const seen = this.#places.get(repositoryId)
     // Key ids are unique on all of GitHub: a repository that took over the name has no such key.
-    if (seen && (await remove(seen, id, call).then(() => true, falseIfNotFound))) return
+    if (seen && (await this.#remove(seen, id, call))) return
     // 404 also means "moved" and "not yours to see": absence counts only after a full listing.
-    const at = await locate(repositoryId, call)
+    const at = await this.#locate(repositoryId, call)
     if (!at) {
       throw refusal(
+        'denied',
         `Repository ${repositoryId} is out of the App's reach, so nobody can tell whether deploy key ${id} still works; give the App access, or confirm that the repository was deleted.`,
       )
     }
-    if (await remove(at, id, call).then(() => true, falseIfNotFound)) return
-    const { items, complete } = await keysAt(at, call)
+    if (await this.#remove(at, id, call)) return
+    const { items, complete } = await this.#keysAt(at, call)
     if (!complete) throw incomplete(`GET /repos/${at.owner}/${at.repo}/keys`)
     if (items.some((k) => k.id === id)) {
       throw refusal(
+        'denied',
         `Deploy key ${id} of ${at.owner}/${at.repo} is listed but cannot be deleted: the App needs administration=write.`,
       )
     }
   }
 
-  const list = async (principal: string, call: Call): Promise<Listing<ExternalCredential>> => {
-    const prefix = `custody/${readPrincipal(principal).account}/`
-    const reachable = await repositories(call)
-    let complete = reachable.complete
+  // Nothing at GitHub stands above a deploy key that could deny it reversibly: suspending the
+  // installation would stop Custody itself and leave every deploy key working.
+  async shutOff(): Promise<void> {}
+
+  async turnOn(): Promise<void> {}
+
+  probe(_secret: Secret): Promise<ProbeAnswer> {
+    return Promise.resolve('untestable')
+  }
+
+  async list(principal: string, call: Call): Promise<Listing<ExternalCredential>> {
+    const account = readPrincipal(principal)
+    if (!account) throw refusal('invalid', `"${principal}" is not a principal of this provider.`)
+    const prefix = accountPrefix(account)
+    const reachable = await this.#repositories(call)
+    let { complete } = reachable
     const items: ExternalCredential[] = []
     const queue = [...reachable.items]
     const drain = async (): Promise<void> => {
       for (let at = queue.shift(); at; at = queue.shift()) {
-        const found = await keysAt(at, call).catch(nullIfDenied)
+        const found = await this.#keysAt(at, call).catch(nullIfOutOfReach)
         complete &&= found?.complete ?? false
         for (const key of found?.items ?? []) {
-          if (key.title.startsWith(prefix)) items.push(external(at.id, key))
+          if (key.title.startsWith(prefix)) items.push(externalOf(at.id, key))
         }
       }
     }
@@ -213,169 +265,104 @@ function createProvider(
     return { items: items.sort((a, b) => (a.keyId < b.keyId ? -1 : 1)), complete }
   }
 
-  const adopt = async (
-    at: Place & { readonly id: number },
-    want: Wanted,
-    conflict: ProviderError,
-    call: Call,
-  ): Promise<DeployKey> => {
-    const { items } = await keysAt(at, call)
+  async deletePrincipal(principal: string, call: Call): Promise<void> {
+    const { items, complete } = await this.list(principal, call)
+    for (const item of items) await this.revoke(principal, item.keyId, call)
+    if (!complete) throw incomplete('listing the deploy keys')
+  }
+
+  close(): Promise<void> {
+    return this.#client.close()
+  }
+
+  /** The key that a lost answer left behind, if GitHub's "already in use" means ours. */
+  async #adopt(at: Place, want: Wanted, conflict: ProviderError, call: Call): Promise<DeployKey> {
+    const { items } = await this.#keysAt(at, call)
     const same = items.find((k) => fingerprintOfLine(k.key) === want.fingerprint)
+    // Under another title no listing would ever count the key as ours.
     const isOurs = same?.title.startsWith(want.titlePrefix) && same.read_only === want.readOnly
     if (same && isOurs) return same
-    throw new ProviderError(
+    throw refusal(
       'conflict',
       same
         ? `The public key is registered at ${at.owner}/${at.repo} as "${same.title}", which this credential did not create; delete it there.`
         : `${conflict.message} It is not among the keys of ${at.owner}/${at.repo}; issue a new generation.`,
-      { outcome: 'notApplied' },
     )
   }
 
-  return {
-    name: host.name,
-    type: github.type,
-    capabilities,
-    checkScopes: (kind, scopes) => {
-      if (kind !== 'deploy-key') return { scope: '', reason: `kind "${kind}" is not issued here.` }
-      const parsed = parseScopes(scopes)
-      return 'reason' in parsed ? parsed : null
-    },
-    async ensurePrincipal(want, call) {
-      const attempt = { request: `GET /app/installations/${installationId}`, writes: false }
-      const { data } = await client.asApp(attempt, call, (octokit, options) =>
-        octokit.rest.apps.getInstallation({ installation_id: installationId, ...options }),
-      )
-      // A suspended installation still lists fine and fails only at the first write.
-      if (data.suspended_at) {
-        throw refusal(`Installation ${installationId} is suspended; unsuspend it first.`)
-      }
-      if (data.permissions.administration !== 'write') {
-        throw refusal(
-          `Installation ${installationId} grants administration=${data.permissions.administration ?? 'none'}; deploy keys need administration=write.`,
-        )
-      }
-      const external = JSON.stringify({ installation: installationId, account: want.account })
-      // Nothing is created, yet all that is ever listed for it carries the account's id.
-      return { external, created: true }
-    },
-    prepare(want): Prepared {
-      const comment = `custody/${want.credential}/g${want.generation}`
-      const pair = generateSshKeyPair(comment, host.random)
-      return {
-        secret: pair.privateKey,
-        publicPart: pair.publicKey,
-        fingerprint: pair.fingerprint,
-      }
-    },
-    async issue(_principal, credential, call): Promise<Issued> {
-      const want = readWanted(credential)
-      const at = await repository(want, call).catch(deniedIfNotFound)
-      const attempt = { request: `POST /repos/${at.owner}/${at.repo}/keys`, writes: true }
-      places.set(at.id, { owner: at.owner, repo: at.repo })
-      if (!(await call.fence())) {
-        throw new ProviderError('fenced', `${attempt.request}: overtaken before sending.`, {
-          outcome: 'notApplied',
-        })
-      }
-      const key: DeployKey = await client
-        .asInstallation(attempt, call, (octokit, options) =>
-          octokit.rest.repos.createDeployKey({
-            owner: at.owner,
-            repo: at.repo,
-            title: `${want.titlePrefix}${credential.operation}`,
-            key: want.publicKey,
-            read_only: want.readOnly,
-            ...options,
-          }),
-        )
-        .then(
-          (reply) => reply.data,
-          (error: unknown) => {
-            const isTaken = error instanceof ProviderError && error.kind === 'conflict'
-            if (isTaken) return adopt(at, want, error, call)
-            return deniedIfNotFound(error)
-          },
-        )
-      return {
-        keyId: writeKeyId({ repositoryId: at.id, id: key.id }),
-        secret: null,
-        fingerprint: want.fingerprint,
-        expiresAt: null,
-      }
-    },
-    disable: () => Promise.reject(unsupported('switched off')),
-    enable: () => Promise.reject(unsupported('switched on again')),
-    revoke: (_principal, keyId, call) => revoke(keyId, call),
-    // Nothing at GitHub stands above a deploy key that could deny it reversibly: suspending the
-    // installation would stop Custody itself and leave every deploy key working.
-    shutOff: () => Promise.resolve(),
-    turnOn: () => Promise.resolve(),
-    probe: () => Promise.resolve('untestable'),
-    list,
-    async deletePrincipal(principal, call) {
-      const { items, complete } = await list(principal, call)
-      for (const item of items) await revoke(item.keyId, call)
-      if (!complete) throw incomplete('listing the deploy keys')
-    },
-    close: () => client.close(),
+  /** Where the repository is now; null when this App does not see it any more. */
+  async #locate(repositoryId: number, call: Call): Promise<Place | null> {
+    const { items, complete } = await this.#repositories(call)
+    for (const found of items) this.#places.set(found.id, found)
+    const found = items.find((r) => r.id === repositoryId)
+    if (!found && !complete) throw incomplete('GET /installation/repositories')
+    return found ?? null
+  }
+
+  async #repository(at: Place, call: Call): Promise<FoundRepository> {
+    const attempt = { request: `GET /repos/${at.owner}/${at.repo}`, writes: false }
+    const { data } = await this.#client.asInstallation(attempt, call, (octokit, options) =>
+      octokit.rest.repos.get({ owner: at.owner, repo: at.repo, ...options }),
+    )
+    return { id: data.id, owner: data.owner.login, repo: data.name }
+  }
+
+  #repositories(call: Call): Promise<Listing<FoundRepository>> {
+    const attempt = { request: 'GET /installation/repositories', writes: false }
+    return this.#client.pages(attempt, call, async (octokit, page, options) => {
+      const query = { per_page: pageSize, page }
+      const reply = await octokit.rest.apps.listReposAccessibleToInstallation({
+        ...query,
+        ...options,
+      })
+      const found = reply.data.repositories.map((r) => ({
+        id: r.id,
+        owner: r.owner.login,
+        repo: r.name,
+      }))
+      return { status: reply.status, headers: reply.headers, data: found }
+    })
+  }
+
+  #keysAt(at: Place, call: Call): Promise<Listing<DeployKey>> {
+    const attempt = { request: `GET /repos/${at.owner}/${at.repo}/keys`, writes: false }
+    return this.#client.pages(attempt, call, (octokit, page, options) => {
+      const query = { owner: at.owner, repo: at.repo, per_page: pageSize, page }
+      return octokit.rest.repos.listDeployKeys({ ...query, ...options })
+    })
+  }
+
+  /** False when GitHub answers 404. */
+  async #remove(at: Place, id: number, call: Call): Promise<boolean> {
+    const attempt = { request: `DELETE /repos/${at.owner}/${at.repo}/keys/${id}`, writes: true }
+    const sent = this.#client.asInstallation(attempt, call, (octokit, options) => {
+      const key = { owner: at.owner, repo: at.repo, key_id: id }
+      return octokit.rest.repos.deleteDeployKey({ ...key, ...options })
+    })
+    return sent.then(() => true, falseIfNotFound)
   }
 }
 
-interface Wanted extends Place {
-  readonly readOnly: boolean
+interface Wanted extends DeployKeyScope {
   readonly publicKey: string
   readonly fingerprint: string
   readonly titlePrefix: string
 }
 
 function readWanted(want: WantedCredential): Wanted {
-  const scopes = parseScopes(want.scopes)
-  if ('reason' in scopes) throw invalid(`Scope "${scopes.scope}" is refused: ${scopes.reason}`)
-  const fingerprint = want.publicPart === null ? null : fingerprintOfLine(want.publicPart)
-  if (want.publicPart === null || fingerprint === null) {
-    throw invalid('A deploy key is issued from a public key that was prepared before.')
+  const scope = parseScopes(want.scopes)
+  if ('reason' in scope) {
+    throw refusal('invalid', `Scope "${scope.scope}" is refused: ${scope.reason}`)
   }
-  return {
-    ...scopes,
-    publicKey: want.publicPart,
-    fingerprint,
-    titlePrefix: titlePrefix(want.account, want.credential, want.generation),
+  const publicKey = want.publicPart ?? ''
+  const fingerprint = fingerprintOfLine(publicKey)
+  if (fingerprint === null) {
+    throw refusal('invalid', 'A deploy key is issued from a public key that was prepared before.')
   }
+  return { ...scope, publicKey, fingerprint, titlePrefix: titlePrefix(want) }
 }
 
-function titlePrefix(account: AccountId, credential: CredentialId, generation: number): string {
-  return `custody/${account}/${credential}/g${generation}/`
-}
-
-// GitHub: logins have letters, digits and single inner hyphens; names add `.` and `_`.
-const repositoryScope = /^repo:([A-Za-z0-9](?:-?[A-Za-z0-9]){0,38})\/([A-Za-z0-9._-]{1,100})$/
-
-function parseScopes(
-  scopes: readonly string[],
-): (Place & { readonly readOnly: boolean }) | { readonly scope: string; readonly reason: string } {
-  const repos = scopes.filter((scope) => scope.startsWith('repo:'))
-  const other = scopes.find((scope) => !scope.startsWith('repo:') && scope !== 'write')
-  if (other !== undefined) {
-    return { scope: other, reason: 'a deploy key knows "repo:<owner>/<name>" and "write" only.' }
-  }
-  if (repos.length !== 1) {
-    return {
-      scope: repos[1] ?? scopes[0] ?? '',
-      reason: 'a deploy key opens exactly one repository; name it as "repo:<owner>/<name>".',
-    }
-  }
-  const m = repositoryScope.exec(repos[0]!)
-  if (!m || m[2] === '.' || m[2] === '..') {
-    return { scope: repos[0]!, reason: 'this is no repository; write "repo:<owner>/<name>".' }
-  }
-  if (scopes.length !== new Set(scopes).size) {
-    return { scope: 'write', reason: 'it is given twice.' }
-  }
-  return { owner: m[1]!, repo: m[2]!, readOnly: !scopes.includes('write') }
-}
-
-function external(repositoryId: number, key: DeployKey): ExternalCredential {
+function externalOf(repositoryId: number, key: DeployKey): ExternalCredential {
   return {
     keyId: writeKeyId({ repositoryId, id: key.id }),
     fingerprint: fingerprintOfLine(key.key),
@@ -387,26 +374,6 @@ function external(repositoryId: number, key: DeployKey): ExternalCredential {
   }
 }
 
-function writeKeyId(key: KeyId): string {
-  return `${key.repositoryId}#${key.id}`
-}
-
-function readKeyId(text: string): KeyId {
-  const m = /^(\d+)#(\d+)$/.exec(text)
-  if (!m) throw invalid(`"${text}" is not the id of a deploy key.`)
-  return { repositoryId: Number(m[1]), id: Number(m[2]) }
-}
-
-function readPrincipal(external: string): { readonly account: string } {
-  try {
-    const { account } = JSON.parse(external) as { account?: unknown }
-    if (typeof account === 'string' && account !== '') return { account }
-  } catch {
-    // Falls through to the same refusal.
-  }
-  throw invalid(`"${external}" is not a principal of this provider.`)
-}
-
 function readKey(host: HostContext, path: string): KeyObject {
   const file = host.resolvePath(path)
   try {
@@ -414,54 +381,54 @@ function readKey(host: HostContext, path: string): KeyObject {
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? 'not a private key'
     // The cause is left out: a parse error may quote the key.
-    throw invalid(`Provider "${host.name}": privateKeyFile ${file} cannot be used (${code}).`)
+    throw refusal(
+      'invalid',
+      `Provider "${host.name}": privateKeyFile ${file} cannot be used (${code}).`,
+    )
   }
 }
 
 function durationOf(name: string, text: string | undefined, fallback: Seconds): Seconds {
   if (text === undefined) return fallback
   const parsed = parseDuration(text)
-  if (parsed === null) throw invalid(`${name}: "${text}" is not a duration such as PT5S.`)
+  if (parsed === null) {
+    throw refusal('invalid', `${name}: "${text}" is not a duration such as PT5S.`)
+  }
   return parsed
 }
 
-function invalid(message: string): ProviderError {
-  return new ProviderError('invalid', message, { outcome: 'notApplied' })
-}
-
-function refusal(message: string): ProviderError {
-  return new ProviderError('denied', message, { outcome: 'notApplied' })
+function refusal(kind: ProviderErrorKind, message: string): ProviderError {
+  return new ProviderError(kind, message, { outcome: 'notApplied' })
 }
 
 function unsupported(what: string): ProviderError {
-  return invalid(`A deploy key cannot be ${what}: GitHub only knows present and deleted.`)
-}
-
-function incomplete(request: string): ProviderError {
-  return new ProviderError(
-    'unavailable',
-    `${request}: the listing is cut, absence proves nothing.`,
-    {
-      outcome: 'notApplied',
-    },
+  return refusal(
+    'invalid',
+    `A deploy key cannot be ${what}: GitHub only knows present and deleted.`,
   )
 }
 
-const isKind = (error: unknown, ...kinds: readonly string[]): boolean =>
-  error instanceof ProviderError && kinds.includes(error.kind)
+function incomplete(request: string): ProviderError {
+  return refusal('unavailable', `${request}: the listing is cut, absence proves nothing.`)
+}
+
+function isKind(error: unknown, ...kinds: readonly ProviderErrorKind[]): boolean {
+  return error instanceof ProviderError && kinds.includes(error.kind)
+}
 
 function falseIfNotFound(error: unknown): false {
   if (isKind(error, 'notFound')) return false
   throw error
 }
 
-function nullIfDenied(error: unknown): null {
+/** One repository out of reach makes a listing incomplete; it does not hide the others. */
+function nullIfOutOfReach(error: unknown): null {
   if (isKind(error, 'notFound', 'denied')) return null
   throw error
 }
 
 /** Before a key exists, 404 means that the App may not, or that the scope names nothing. */
 function deniedIfNotFound(error: unknown): never {
-  if (isKind(error, 'notFound')) throw refusal((error as ProviderError).message)
+  if (isKind(error, 'notFound')) throw refusal('denied', (error as ProviderError).message)
   throw error
 }

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
 import { inspect } from 'node:util'
+import { Ajv } from 'ajv'
 import * as fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { github } from '../../providers/github/index.ts'
@@ -771,6 +772,22 @@ describe('configuration', () => {
 
   it('with a duration that is none is refused', () => {
     expect(() => connect({ settle: 'PT' })).toThrow('settle')
+  })
+
+  it.each([
+    ['https://api.github.com', true],
+    ['https://github.acme.example/api/v3', true],
+    ['http://127.0.0.1:4010', true],
+    ['http://localhost', true],
+    ['http://[::1]:80/', true],
+    ['http://api.github.com', false],
+    ['http://127.0.0.1.evil.example', false],
+    ['http://localhost.evil.example', false],
+    ['ftp://127.0.0.1', false],
+  ])('takes %s as base URL: %s', (baseUrl, isFine) => {
+    const config = { baseUrl, appId: 1, installationId: 2, privateKeyFile: 'app.pem' }
+
+    expect(new Ajv().validate(github.configSchema, config)).toBe(isFine)
   })
 
   it('settles after five seconds unless told otherwise', () => {

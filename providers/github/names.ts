@@ -1,0 +1,82 @@
+import type { WantedCredential } from '../../src/provider/contract.ts'
+
+/** A repository by its present name. */
+export interface Place {
+  readonly owner: string
+  readonly repo: string
+}
+
+/** `<repository id>#<key id>`: stays the same when the repository is renamed or moved. */
+export interface KeyId {
+  readonly repositoryId: number
+  readonly id: number
+}
+
+export interface DeployKeyScope extends Place {
+  readonly readOnly: boolean
+}
+
+export interface ScopeRefusal {
+  readonly scope: string
+  readonly reason: string
+}
+
+// GitHub: logins have letters, digits and single inner hyphens; names add `.` and `_`.
+const repositoryScope = /^repo:([A-Za-z0-9](?:-?[A-Za-z0-9]){0,38})\/([A-Za-z0-9._-]{1,100})$/
+
+/** Reads `repo:<owner>/<name>` and the optional `write`; a refusal names the scope and why. */
+export function parseScopes(scopes: readonly string[]): DeployKeyScope | ScopeRefusal {
+  const repos = scopes.filter((scope) => scope.startsWith('repo:'))
+  const other = scopes.find((scope) => !scope.startsWith('repo:') && scope !== 'write')
+  if (other !== undefined) {
+    return { scope: other, reason: 'a deploy key knows "repo:<owner>/<name>" and "write" only.' }
+  }
+  if (repos.length !== 1) {
+    return {
+      scope: repos[1] ?? scopes[0] ?? '',
+      reason: 'a deploy key opens exactly one repository; name it as "repo:<owner>/<name>".',
+    }
+  }
+  const m = repositoryScope.exec(repos[0]!)
+  if (!m || m[2] === '.' || m[2] === '..') {
+    return { scope: repos[0]!, reason: 'this is no repository; write "repo:<owner>/<name>".' }
+  }
+  if (scopes.length !== new Set(scopes).size) {
+    return { scope: 'write', reason: 'it is given twice.' }
+  }
+  return { owner: m[1]!, repo: m[2]!, readOnly: !scopes.includes('write') }
+}
+
+/** What every key of an account is titled with: how `list` tells ours from all others. */
+export function accountPrefix(account: string): string {
+  return `custody/${account}/`
+}
+
+/** The title up to the operation, which may differ between attempts. */
+export function titlePrefix(want: WantedCredential): string {
+  return `${accountPrefix(want.account)}${want.credential}/g${want.generation}/`
+}
+
+export function writeKeyId(key: KeyId): string {
+  return `${key.repositoryId}#${key.id}`
+}
+
+/** @returns null for a text that is no deploy key's id */
+export function readKeyId(text: string): KeyId | null {
+  const m = /^(\d+)#(\d+)$/.exec(text)
+  return m && { repositoryId: Number(m[1]), id: Number(m[2]) }
+}
+
+export function writePrincipal(installation: number, account: string): string {
+  return JSON.stringify({ installation, account })
+}
+
+/** @returns the account id; null for a text that is no principal of this provider */
+export function readPrincipal(external: string): string | null {
+  try {
+    const { account } = JSON.parse(external) as { account?: unknown }
+    return typeof account === 'string' && account !== '' ? account : null
+  } catch {
+    return null
+  }
+}

@@ -333,13 +333,30 @@ describe('aws-iam', () => {
     })
 
     it('says that nothing happened when the provider cannot be reached', async () => {
-      const want = wantPrincipal(clock)
-      const { external } = await provider.ensurePrincipal(want, callWith())
-      await sandbox.close()
+      const nowhere = { ...configOf(sandbox), endpoint: 'http://127.0.0.1:9' }
+      const unreachable = awsIam.create(hostWith(clock), nowhere)
 
-      const error = await providerErrorFrom(provider.disable(external, 'AKIA', callWith()))
+      const ensured = unreachable.ensurePrincipal(wantPrincipal(clock), callWith())
+      const error = await providerErrorFrom(ensured)
+      await unreachable.close()
 
-      expect(error.kind).toBe('unavailable')
+      expect([error.kind, error.outcome]).toEqual(['unavailable', 'notApplied'])
+      expect(error.message).toBe('AWS GetUser: ECONNREFUSED')
+    })
+
+    it('says which right its own credentials lack', async () => {
+      const { key } = await issued()
+      const credentials = key.secret!.use(
+        (bytes) => JSON.parse(bytes.toString()) as Record<string, string>,
+      )
+      const powerless = awsIam.create(hostWith(clock), configOf(sandbox, { credentials }))
+
+      const ensured = powerless.ensurePrincipal(wantPrincipal(clock), callWith())
+      const error = await providerErrorFrom(ensured)
+      await powerless.close()
+
+      expect([error.kind, error.outcome]).toEqual(['denied', 'notApplied'])
+      expect(error.message).toContain('not authorized to perform: iam:GetUser')
     })
 
     it('shows no part of the secret in an error, however deeply it is printed', async () => {

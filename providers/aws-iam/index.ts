@@ -88,6 +88,7 @@ const tagAccount = 'custody:id'
 const tagTenant = 'custody:tenant'
 const tagOperation = 'custody:operation'
 const tagGeneration = 'custody:generation'
+const tagAdopted = 'custody:adopted'
 const userNameMax = 64
 
 /** What later calls need: the name to address the user, the id to be sure it is still that user. */
@@ -187,21 +188,35 @@ class AwsIam implements Provider {
   /** Takes an existing user: ours by its tags, or one the operator listed; anyone else's is refused. */
   async #take(user: User, want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
     const account = tagOf(user, tagAccount)
-    const ours = account === want.account && tagOf(user, tagTenant) === want.tenant
-    if (!ours && (account !== null || !this.#adopt.includes(user.UserName!))) {
-      const reason = account === null ? 'was not made by Custody' : `belongs to account ${account}`
-      throw refuse('conflict', `IAM user "${user.UserName}" ${reason}; it is left alone.`)
+    if (account === want.account && tagOf(user, tagTenant) === want.tenant) {
+      await this.#keepBoundary(user, call)
+      return { external: externalOf(user), created: true }
     }
-    if (ours) {
-      const boundary = await this.#ensureBoundary(call)
-      if (user.PermissionsBoundary?.PermissionsBoundaryArn !== boundary) {
-        await this.#iam.putUserPermissionsBoundary(
-          { UserName: user.UserName, PermissionsBoundary: boundary },
-          within(call),
-        )
-      }
-    }
-    return { external: externalOf(user), created: ours }
+    if (account !== null) throw notOurs(user, `belongs to account ${account}`)
+    if (!this.#adopt.includes(user.UserName!)) throw notOurs(user, 'was not made by Custody')
+    await this.#adoptFor(user, want, call)
+    return { external: externalOf(user), created: false }
+  }
+
+  async #keepBoundary({ UserName, PermissionsBoundary }: User, call: Call): Promise<void> {
+    const boundary = await this.#ensureBoundary(call)
+    if (PermissionsBoundary?.PermissionsBoundaryArn === boundary) return
+    await this.#iam.putUserPermissionsBoundary(
+      { UserName, PermissionsBoundary: boundary },
+      within(call),
+    )
+  }
+
+  /** One adopted user serves one account: the same name asked for by another tenant is refused. */
+  async #adoptFor(user: User, want: WantedPrincipal, call: Call): Promise<void> {
+    const mine = `${want.tenant}/${want.account}`
+    const holder = tagOf(user, tagAdopted)
+    if (holder === mine) return
+    if (holder !== null) throw notOurs(user, `is adopted for ${holder}`)
+    await this.#iam.tagUser(
+      { UserName: user.UserName, Tags: [{ Key: tagAdopted, Value: mine }] },
+      within(call),
+    )
   }
 
   async issue(principal: string, want: WantedCredential, call: Call): Promise<Issued> {
@@ -479,6 +494,10 @@ function within(call: Call): { readonly abortSignal: AbortSignal } {
 
 function refuse(kind: ProviderErrorKind, message: string): ProviderError {
   return new ProviderError(kind, message, { outcome: 'notApplied' })
+}
+
+function notOurs(user: User, reason: string): ProviderError {
+  return refuse('conflict', `IAM user "${user.UserName}" ${reason}; it is left alone.`)
 }
 
 /** Readable, and unique by the random end of the account's id, so that it never depends on luck. */

@@ -250,6 +250,29 @@ export function providerConformance(label: string, make: () => Promise<ProviderU
       expect(issued.secret === null).toBe(abilities.mint === 'client')
     })
 
+    it('does not let a key live longer than asked, as far as the provider ends keys itself', async () => {
+      const principal = person()
+      const { external } = await provider.ensurePrincipal(principal, callWith())
+      const base = credentialFor(principal)
+      const want = { ...base, publicPart: prepare(base)?.publicPart ?? null }
+
+      const { expiresAt } = await provider.issue(external, want, callWith())
+
+      expect((expiresAt ?? want.expiresAt) <= want.expiresAt).toBe(true)
+    })
+
+    it('keeps the old key working while there is room for a new one beside it', async () => {
+      const principal = person()
+      const { external } = await provider.ensurePrincipal(principal, callWith())
+      const old = await mintOn(external, credentialFor(principal))
+
+      const next = credentialFor(principal, { generation: 2 })
+      const outcome = await attemptIssue(external, next)
+
+      expect(outcome).toBe(abilities.maxLive === 1 ? 'limit/notApplied' : 'issued')
+      expect(await probe(old.secret)).toBe(working())
+    })
+
     it('lists what it issued, completely and as active', async () => {
       const { principal, keyId } = await mint()
 
@@ -473,20 +496,25 @@ export function providerConformance(label: string, make: () => Promise<ProviderU
       expect(await listed(external)).toHaveLength(under.armThrottledIssue ? 0 : 1)
     })
 
-    it('throws ProviderErrors that do not carry a secret', async () => {
-      const { secret } = await mint()
+    it('fails, when aborted, with ProviderErrors that do not carry a secret', async () => {
+      const { principal, secret, want, keyId } = await mint()
       const text = secret.use((bytes) => bytes.toString('utf8'))
       const stop = new AbortController()
       stop.abort()
+      const call = callWith({ signal: stop.signal })
 
-      const error = await providerErrorFrom(
-        provider.ensurePrincipal(person(), callWith({ signal: stop.signal })).then(() => {
-          // A provider without calls to abort may succeed; then the refusal below stands in.
-          throw new ProviderError('unavailable', 'nothing to abort', { outcome: 'notApplied' })
-        }),
+      const outcomes = await Promise.allSettled([
+        provider.probe(secret, under.kind, call),
+        provider.issue(principal, want, call),
+        provider.list(principal, call),
+        provider.revoke(principal, keyId, call),
+      ])
+
+      const failures = outcomes.flatMap((o) =>
+        o.status === 'rejected' ? [o.reason as unknown] : [],
       )
-
-      expect(inspect(error, { depth: 10, showHidden: true })).not.toContain(text)
+      expect(failures.filter((error) => !(error instanceof ProviderError))).toEqual([])
+      expect(inspect(failures, { depth: 10, showHidden: true })).not.toContain(text)
     })
   })
 }

@@ -167,13 +167,47 @@ describe('aws-iam', () => {
 
     it('is taken as it is when the operator lists it under adopt', async () => {
       await admin.createUser({ UserName: 'legacy' })
+      await admin.attachUserPolicy({ UserName: 'legacy', PolicyArn: managed })
       const adopting = awsIam.create(hostWith(clock), configOf(sandbox, { adopt: ['legacy'] }))
+      const want = wantPrincipal(clock, 'legacy')
 
-      const ensured = await adopting.ensurePrincipal(wantPrincipal(clock, 'legacy'), callWith())
+      const ensured = await adopting.ensurePrincipal(want, callWith())
+      const credential = wantCredential(want, 'access-key', clock)
+      await adopting.issue(ensured.external, credential, callWith())
       await adopting.close()
 
       expect(ensured.created).toBe(false)
-      expect(seen('legacy')).toMatchObject({ tags: {}, boundary: null })
+      expect(seen('legacy')).toMatchObject({
+        tags: { 'custody:adopted': `default/${want.account}` },
+        boundary: null,
+        attachedPolicies: [managed],
+      })
+    })
+
+    it('is adopted for one account only', async () => {
+      await admin.createUser({ UserName: 'legacy' })
+      const adopting = awsIam.create(hostWith(clock), configOf(sandbox, { adopt: ['legacy'] }))
+      const first = wantPrincipal(clock, 'legacy')
+      await adopting.ensurePrincipal(first, callWith())
+      await adopting.ensurePrincipal(first, callWith())
+
+      const second = adopting.ensurePrincipal(wantPrincipal(clock, 'legacy'), callWith())
+      const error = await providerErrorFrom(second)
+      await adopting.close()
+
+      expect(error.kind).toBe('conflict')
+      expect(error.message).toContain(`is adopted for default/${first.account}`)
+    })
+
+    it('must exist to be adopted', async () => {
+      const adopting = awsIam.create(hostWith(clock), configOf(sandbox, { adopt: ['legacy'] }))
+
+      const ensured = adopting.ensurePrincipal(wantPrincipal(clock, 'legacy'), callWith())
+      const error = await providerErrorFrom(ensured)
+      await adopting.close()
+
+      expect(error.kind).toBe('notFound')
+      expect(sandbox.world.users()).toEqual([])
     })
 
     it('cannot re-arm itself, whatever its policies allow', async () => {
@@ -333,13 +367,30 @@ describe('aws-iam', () => {
     })
 
     it('says that nothing happened when the provider cannot be reached', async () => {
-      const want = wantPrincipal(clock)
-      const { external } = await provider.ensurePrincipal(want, callWith())
-      await sandbox.close()
+      const nowhere = { ...configOf(sandbox), endpoint: 'http://127.0.0.1:9' }
+      const unreachable = awsIam.create(hostWith(clock), nowhere)
 
-      const error = await providerErrorFrom(provider.disable(external, 'AKIA', callWith()))
+      const ensured = unreachable.ensurePrincipal(wantPrincipal(clock), callWith())
+      const error = await providerErrorFrom(ensured)
+      await unreachable.close()
 
-      expect(error.kind).toBe('unavailable')
+      expect([error.kind, error.outcome]).toEqual(['unavailable', 'notApplied'])
+      expect(error.message).toBe('AWS GetUser: ECONNREFUSED')
+    })
+
+    it('says which right its own credentials lack', async () => {
+      const { key } = await issued()
+      const credentials = key.secret!.use(
+        (bytes) => JSON.parse(bytes.toString()) as Record<string, string>,
+      )
+      const powerless = awsIam.create(hostWith(clock), configOf(sandbox, { credentials }))
+
+      const ensured = powerless.ensurePrincipal(wantPrincipal(clock), callWith())
+      const error = await providerErrorFrom(ensured)
+      await powerless.close()
+
+      expect([error.kind, error.outcome]).toEqual(['denied', 'notApplied'])
+      expect(error.message).toContain('not authorized to perform: iam:GetUser')
     })
 
     it('shows no part of the secret in an error, however deeply it is printed', async () => {
@@ -395,6 +446,48 @@ describe('aws-iam', () => {
 
     it('refuses kinds it does not issue', () => {
       expect(provider.checkScopes('deploy-key', [])?.reason).toContain('deploy-key')
+    })
+  })
+
+  describe('revoking', () => {
+    it('leaves a dead key behind when the deletion fails', async () => {
+      const { external, key, userName } = await issued()
+      sandbox.faults.arm('DeleteAccessKey', { kind: 'reset' })
+
+      await providerErrorFrom(provider.revoke(external, key.keyId, callWith()))
+
+      expect(sandbox.world.wouldAccept(key.keyId)).toBe(false)
+      expect(sandbox.world.keysOf(userName)).toHaveLength(1)
+    })
+
+    it('leaves dead keys behind when deleting the user fails', async () => {
+      const { external, key } = await issued()
+      sandbox.faults.arm('DeleteAccessKey', { kind: 'reset' })
+
+      await providerErrorFrom(provider.deletePrincipal(external, callWith()))
+
+      expect(sandbox.world.wouldAccept(key.keyId)).toBe(false)
+    })
+
+    it('cannot bring back a key that is gone', async () => {
+      const { external, key } = await issued()
+      await provider.revoke(external, key.keyId, callWith())
+
+      const error = await providerErrorFrom(provider.enable(external, key.keyId, callWith()))
+
+      expect([error.kind, error.outcome]).toEqual(['notFound', 'notApplied'])
+    })
+
+    it("never touches a key of another user, even under our user's name", async () => {
+      const ours = await issued()
+      await admin.createUser({ UserName: 'stranger' })
+      const theirs = await admin.createAccessKey({ UserName: 'stranger' })
+      const keyId = theirs.AccessKey!.AccessKeyId!
+
+      await provider.disable(ours.external, keyId, callWith())
+      await provider.revoke(ours.external, keyId, callWith())
+
+      expect(sandbox.world.wouldAccept(keyId)).toBe(true)
     })
   })
 

@@ -1,0 +1,358 @@
+import * as sm from '@aws-sdk/client-secrets-manager'
+import { Ajv } from 'ajv'
+import { randomUUID } from 'node:crypto'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { awsSecrets } from '../../providers/aws-secrets/index.ts'
+import type { CredentialId } from '../../src/domain/ids.ts'
+import { defaultTenant } from '../../src/domain/ids.ts'
+import { Secret } from '../../src/domain/secret.ts'
+import type { HostContext, SecretSink, SinkTarget, TokenBook } from '../../src/provider/contract.ts'
+import type { AwsSandbox, SecretView } from '../../src/sandbox/aws.ts'
+import { startAwsSandbox } from '../../src/sandbox/aws.ts'
+import { callWith, providerErrorFrom } from '../conformance/provider.ts'
+import { ManualClock } from '../support/manual-clock.ts'
+
+const day = 86_400
+
+describe('aws-secrets', () => {
+  let clock: ManualClock
+  let sandbox: AwsSandbox
+  let sink: SecretSink
+  let admin: sm.SecretsManager
+  let target: SinkTarget
+
+  beforeEach(async () => {
+    clock = new ManualClock()
+    sandbox = await startAwsSandbox({ clock })
+    const host: HostContext = {
+      name: 'aws-secrets',
+      clock,
+      random: (length) => new Uint8Array(length),
+      resolvePath: (path) => path,
+      tokens: {} as TokenBook,
+      pepper: Secret.ofText('unused'),
+    }
+    const connection = {
+      region: 'eu-central-1',
+      endpoint: sandbox.url,
+      credentials: sandbox.world.admin,
+    }
+    sink = awsSecrets.create(host, { ...connection, kmsKeyId: 'alias/custody' })
+    admin = new sm.SecretsManager(connection)
+    target = {
+      tenant: defaultTenant,
+      credential: randomUUID() as CredentialId,
+      path: 'payments/db',
+    }
+  })
+  afterEach(async () => {
+    await sink.close()
+    admin.destroy()
+    await sandbox.close()
+  })
+
+  const name = 'custody/default/payments/db'
+  const stored = (): SecretView => sandbox.world.secret(name)!
+  const stagesOf = (version: string) => [...(stored().stages[version] ?? [])].sort()
+  const textOf = (secret: Secret | null) => secret?.use((bytes) => bytes.toString('utf8')) ?? null
+  const deliver = (text: string, call = callWith()) =>
+    sink.deliver(target, Secret.ofText(text), call)
+  const promote = (version: string, from: string | null) =>
+    sink.promote(target, version, from, callWith())
+
+  /** A target on which `one` is current. */
+  async function promoted(): Promise<string> {
+    const version = await deliver('one')
+    await promote(version, null)
+    return version
+  }
+
+  describe('checking', () => {
+    it('makes the secret with its tags and key before anything is minted', async () => {
+      await sink.check(target, callWith())
+
+      expect(stored()).toMatchObject({
+        kmsKeyId: 'alias/custody',
+        tags: { 'custody:credential': target.credential, 'custody:tenant': 'default' },
+      })
+    })
+
+    it('may be repeated, even when the first answer was lost', async () => {
+      sandbox.faults.arm('CreateSecret', { kind: 'lostResponse' })
+
+      const lost = await providerErrorFrom(sink.check(target, callWith()))
+      await sink.check(target, callWith())
+
+      expect(lost.outcome).toBe('unknown')
+      expect(sandbox.world.secretNames()).toEqual([name])
+    })
+
+    it('refuses a secret that Custody did not make for this credential', async () => {
+      await admin.createSecret({ Name: name, SecretString: 'theirs' })
+
+      const check = await providerErrorFrom(sink.check(target, callWith()))
+      const write = await providerErrorFrom(deliver('ours'))
+
+      expect([check.kind, check.outcome]).toEqual(['conflict', 'notApplied'])
+      expect([write.kind, write.outcome]).toEqual(['conflict', 'notApplied'])
+      expect(stored().current).toBe('theirs')
+    })
+
+    it("refuses another credential's secret", async () => {
+      await promoted()
+
+      const other = { ...target, credential: randomUUID() as CredentialId }
+
+      expect((await providerErrorFrom(sink.check(other, callWith()))).kind).toBe('conflict')
+    })
+  })
+
+  describe('delivering', () => {
+    it('never serves a key that was not promoted, not even the first', async () => {
+      const version = await deliver('one')
+
+      expect(stagesOf(version)).toEqual(['AWSPENDING'])
+      expect(stored().current).not.toContain('one')
+    })
+
+    it('leaves the current version alone', async () => {
+      const first = await promoted()
+
+      const second = await deliver('two')
+
+      expect(stored().current).toBe('one')
+      expect([stagesOf(first), stagesOf(second)]).toEqual([['AWSCURRENT'], ['AWSPENDING']])
+    })
+
+    it('is harmless to repeat with the same key and bytes', async () => {
+      const call = callWith()
+      const first = await deliver('one', call)
+
+      const again = await deliver('one', call)
+
+      expect(again).toBe(first)
+      expect(first).toBe(call.key)
+    })
+
+    it('refuses other bytes under the same key', async () => {
+      const call = callWith()
+      await deliver('one', call)
+
+      const error = await providerErrorFrom(deliver('two', call))
+
+      expect([error.kind, error.outcome]).toEqual(['conflict', 'notApplied'])
+      expect(error.message).not.toContain('two')
+    })
+
+    it('can be found by its key after the answer was lost, and only then', async () => {
+      const call = callWith()
+      await sink.check(target, callWith())
+      const before = await sink.find(target, call.key, callWith())
+      sandbox.faults.arm('PutSecretValue', { kind: 'lostResponse' })
+
+      const lost = await providerErrorFrom(deliver('one', call))
+      const after = await sink.find(target, call.key, callWith())
+
+      expect(lost.outcome).toBe('unknown')
+      expect([before, after]).toEqual([null, call.key])
+    })
+
+    it('finds nothing where there is no secret', async () => {
+      expect(await sink.find(target, randomUUID(), callWith())).toBeNull()
+    })
+
+    it('keeps bytes that are no text', async () => {
+      const bytes = Uint8Array.from([0xff, 0xfe, 0])
+
+      const version = await sink.deliver(target, Secret.of(Uint8Array.from(bytes)), callWith())
+      const read = await sink.read(target, version, callWith())
+
+      expect(read!.use((b) => [...b])).toEqual([...bytes])
+    })
+
+    it('restores its own secret when that was scheduled for deletion', async () => {
+      await promoted()
+      await sink.remove(target, callWith())
+
+      const version = await deliver('two')
+
+      expect(stored().deleteAt).toBeNull()
+      expect(stagesOf(version)).toEqual(['AWSPENDING'])
+    })
+  })
+
+  describe('promoting', () => {
+    it('makes the version current and takes AWSPENDING off', async () => {
+      const first = await promoted()
+      const second = await deliver('two')
+
+      const ref = await promote(second, first)
+
+      expect(stored().current).toBe('two')
+      expect([stagesOf(first), stagesOf(second)]).toEqual([['AWSPREVIOUS'], ['AWSCURRENT']])
+      expect(ref).toBe(`aws-secrets:${stored().arn}?version=${second}`)
+    })
+
+    it('is harmless to repeat', async () => {
+      const first = await promoted()
+      const second = await deliver('two')
+      await promote(second, first)
+
+      const again = await promote(second, first)
+
+      expect(again).toContain(second)
+      expect(stored().current).toBe('two')
+    })
+
+    it('finishes what a lost answer left half done', async () => {
+      const first = await promoted()
+      const second = await deliver('two')
+      sandbox.faults.arm('UpdateSecretVersionStage', { kind: 'lostResponse' })
+
+      const lost = await providerErrorFrom(promote(second, first))
+      const between = stagesOf(second)
+      await promote(second, first)
+
+      expect(lost.outcome).toBe('unknown')
+      expect(between).toEqual(['AWSCURRENT', 'AWSPENDING'])
+      expect(stagesOf(second)).toEqual(['AWSCURRENT'])
+    })
+
+    it.each([
+      ['a version that is not current', randomUUID()],
+      ['nothing, though something is', null],
+    ])('refuses to take over from %s', async (_what, from) => {
+      await promoted()
+      const second = await deliver('two')
+
+      const error = await providerErrorFrom(promote(second, from))
+
+      expect([error.kind, error.outcome]).toEqual(['conflict', 'notApplied'])
+      expect(stored().current).toBe('one')
+    })
+
+    it('refuses when someone moves the label at the same moment', async () => {
+      const first = await promoted()
+      const second = await deliver('two')
+      sandbox.faults.arm('UpdateSecretVersionStage', { kind: 'delay', milliseconds: 100 })
+
+      const pending = providerErrorFrom(promote(second, first))
+      const theirs = randomUUID()
+      await new Promise((resolve) => setTimeout(resolve, 30))
+      await admin.putSecretValue({
+        SecretId: name,
+        SecretString: 'theirs',
+        ClientRequestToken: theirs,
+      })
+
+      expect((await pending).kind).toBe('conflict')
+      expect(stored().current).toBe('theirs')
+    })
+
+    it('fails when the secret is gone', async () => {
+      expect((await providerErrorFrom(promote(randomUUID(), null))).kind).toBe('notFound')
+    })
+
+    it('starts over after a first delivery that was discarded', async () => {
+      const failed = await deliver('one')
+      await sink.discard(target, failed, callWith())
+      const second = await deliver('two')
+
+      await promote(second, null)
+
+      expect(stored().current).toBe('two')
+    })
+  })
+
+  describe('reading', () => {
+    it('gives the bytes of any version that is still there', async () => {
+      const first = await promoted()
+      const second = await deliver('two')
+      await promote(second, first)
+
+      const texts = await Promise.all(
+        [first, second].map(async (v) => textOf(await sink.read(target, v, callWith()))),
+      )
+
+      expect(texts).toEqual(['one', 'two'])
+    })
+
+    it('gives null for what is not there', async () => {
+      const nowhere = await sink.read(target, randomUUID(), callWith())
+      const version = await promoted()
+      const unknown = await sink.read(target, randomUUID(), callWith())
+      await sink.remove(target, callWith())
+      const removed = await sink.read(target, version, callWith())
+
+      expect([nowhere, unknown, removed]).toEqual([null, null, null])
+    })
+  })
+
+  describe('forgetting', () => {
+    it('takes every label off a staged version and keeps the current one', async () => {
+      const first = await promoted()
+      const second = await deliver('two')
+
+      await sink.discard(target, second, callWith())
+      await sink.discard(target, second, callWith())
+      await sink.discard(target, first, callWith())
+
+      expect([stagesOf(first), stagesOf(second)]).toEqual([['AWSCURRENT'], []])
+      expect(await sink.find(target, second, callWith())).toBeNull()
+    })
+
+    it('takes the superseded version out of AWSPREVIOUS', async () => {
+      const first = await promoted()
+      const second = await deliver('two')
+      await promote(second, first)
+
+      await sink.discard(target, first, callWith())
+
+      expect(stagesOf(first)).toEqual([])
+      expect(stored().current).toBe('two')
+    })
+
+    it('removes the secret with a recovery window of 7 days, and again without complaint', async () => {
+      await promoted()
+
+      await sink.remove(target, callWith())
+      const deleteAt = stored().deleteAt
+      clock.advance(day)
+      await sink.remove(target, callWith())
+
+      expect(Date.parse(deleteAt!) - Date.parse(clock.now())).toBe(6 * day * 1_000)
+      expect(stored().deleteAt).toBe(deleteAt)
+    })
+
+    it('treats removing and discarding what was never there as done', async () => {
+      await sink.remove(target, callWith())
+      await sink.discard(target, randomUUID(), callWith())
+
+      expect(sandbox.world.secretNames()).toEqual([])
+    })
+
+    it("never removes someone else's secret", async () => {
+      await admin.createSecret({ Name: name, SecretString: 'theirs' })
+
+      const error = await providerErrorFrom(sink.remove(target, callWith()))
+
+      expect(error.kind).toBe('conflict')
+      expect(stored().deleteAt).toBeNull()
+    })
+  })
+
+  describe('configuration', () => {
+    const validate = new Ajv({ strict: true }).compile(awsSecrets.configSchema)
+
+    it.each([
+      [{ region: 'us-east-1' }, true],
+      [{ region: 'us-east-1', namePrefix: 'custody/', kmsKeyId: 'k', recoveryDays: 30 }, true],
+      [{}, false],
+      [{ region: 'us-east-1', recoveryDays: 1 }, false],
+      [{ region: 'us-east-1', prefix: 'x' }, false],
+      [{ region: 'us-east-1', namePrefix: 'a b' }, false],
+    ])('of %j is %j', (config, valid) => {
+      expect(validate(config)).toBe(valid)
+    })
+  })
+})

@@ -40,19 +40,23 @@ async function explain({ text, parameters }: Statement): Promise<string> {
   return rows.map((row) => row['detail']).join('\n')
 }
 
-/** Plans of all statements that a read would run; each is answered with a count of 1. */
+/** Plans of all statements that a read would run; a page of one comes back full, so it is counted. */
 async function plansOf(read: (query: Query) => Promise<unknown>): Promise<string> {
   const plans: string[] = []
   await read(async (statement) => {
     plans.push(await explain(statement))
-    return statement.text.includes('count(*)') ? [{ total: 1 }] : []
+    return statement.text.includes('count(*)')
+      ? [{ total: 1 }]
+      : statement.text.includes('offset')
+        ? [{}]
+        : []
   })
   return plans.join('\n--\n')
 }
 
 function list(root: BoundNode): ListQuery {
   const everything = { people: 'all', accounts: 'all' } as const
-  return { tenant, visibility: everything, filter: bound(root), startIndex: 1, count: 10 }
+  return { tenant, visibility: everything, filter: bound(root), startIndex: 1, count: 1 }
 }
 
 const exact = { caseExact: true } as const
@@ -109,10 +113,10 @@ describe('query plans', () => {
           visibility,
           filter: null,
           startIndex: 1,
-          count: 10,
+          count: 1,
         }),
       )
-      const [total, page] = plan.split('\n--\n')
+      const [page, total] = plan.split('\n--\n')
       expect(total).toContain('USING COVERING INDEX')
       expect(page).toContain('USING COVERING INDEX resource_list')
       expect(page).not.toContain('TEMP B-TREE FOR ORDER BY')

@@ -1,5 +1,6 @@
 import { createHmac, hkdfSync, randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import path from 'node:path'
 import { awsIam } from '../providers/aws-iam/index.ts'
 import { awsSecrets } from '../providers/aws-secrets/index.ts'
@@ -99,8 +100,9 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       sinks: plugins.sinks,
       wake: () => worker?.wake(),
     }
+    await releaseDeadWorkers(store, clock)
     worker = createWorker(life, {
-      name: `${process.pid}-${ids.next()}`,
+      name: workerName(ids),
       concurrency: workerConcurrency,
       log: (event) => {
         const { error, ...facts } = event
@@ -172,6 +174,33 @@ export async function startCustody(options: StartOptions): Promise<Running> {
 
 async function closeAll(closers: (() => Promise<void>)[]): Promise<void> {
   for (const close of closers.splice(0)) await close()
+}
+
+function workerName(ids: IdSource): string {
+  return `${hostname()}/${process.pid}/${ids.next()}`
+}
+
+/**
+ * After a kill, the work of the dead process would wait for its leases to lapse, a minute in which a
+ * leaver's keys stay alive. A worker of this host whose process is gone is surely dead; one whose
+ * process id is in use again is left to its lease.
+ */
+async function releaseDeadWorkers(store: Store, clock: Clock): Promise<void> {
+  for (const worker of await store.read.leaseHolders()) {
+    const [host, pid] = worker.split('/')
+    if (host === hostname() && pid !== undefined && !isRunning(Number(pid))) {
+      await store.releaseLeases(worker, clock.now())
+    }
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
 }
 
 interface Policies {

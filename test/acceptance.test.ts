@@ -17,9 +17,20 @@ describe('a token, from request to proven dead, over HTTP', () => {
     expect(requested.headers.get('custody-operation')).toMatch(/^[0-9a-f-]{36}$/)
     const account = requested.body.id as string
 
-    const token = (await eventually(() => custody.secretAt('ci-build/token'), (s) => s !== null))!
-    const active = await eventually(() => custody.introspect(token), (r) => r.active)
-    expect(active).toMatchObject({ active: true, sub: account, scope: 'read', client_id: 'ci-build' })
+    const token = (await eventually(
+      () => custody.secretAt('ci-build/token'),
+      (s) => s !== null,
+    ))!
+    const active = await eventually(
+      () => custody.introspect(token),
+      (r) => r.active,
+    )
+    expect(active).toMatchObject({
+      active: true,
+      sub: account,
+      scope: 'read',
+      client_id: 'ci-build',
+    })
 
     const left = await custody.call('PATCH', `/scim/v2/Users/${owner}`, {
       schemas: [patchUrn],

@@ -208,12 +208,14 @@ async function runOperation(
 class Context implements StepContext {
   readonly life: Lifecycle
   readonly #signal: AbortSignal
+  #lastBeat: number
   operation: Operation
 
   constructor(life: Lifecycle, operation: Operation, signal: AbortSignal) {
     this.life = life
     this.operation = operation
     this.#signal = signal
+    this.#lastBeat = life.clock.monotonic()
   }
 
   async checkpoint(memo: JsonObject, changes: readonly Change[]): Promise<void> {
@@ -241,13 +243,24 @@ class Context implements StepContext {
     return {
       key: key ?? this.life.ids.next(),
       signal: AbortSignal.any([this.#signal, AbortSignal.timeout(callSeconds * 1_000)]),
-      fence: () => this.#beat(),
+      fence: () => this.#holds(),
     }
   }
 
-  #beat(): Promise<boolean> {
-    const until = addSeconds(this.life.clock.now(), leaseSeconds)
-    return this.life.store.heartbeat(this.operation.id, this.operation.fence, until)
+  async #holds(): Promise<boolean> {
+    const { tenant, id, fence } = this.operation
+    const now = await this.life.store.read.operation(tenant, id)
+    return now?.fence === fence && now.status === 'running'
+  }
+
+  /** Prolongs the lease when a third of it has gone: a write per call would double the commits. */
+  async #beat(): Promise<void> {
+    const { clock, store } = this.life
+    if (clock.monotonic() - this.#lastBeat < (leaseSeconds * 1_000) / 3) return
+    this.#lastBeat = clock.monotonic()
+    const until = addSeconds(clock.now(), leaseSeconds)
+    const held = await store.heartbeat(this.operation.id, this.operation.fence, until)
+    if (!held) throw new Preempted('a newer claim owns this operation')
   }
 }
 

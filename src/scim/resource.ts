@@ -98,10 +98,18 @@ interface NhiDocument {
   readonly purpose: string
   readonly environment?: string
   readonly labels?: readonly string[]
-  readonly consumers?: readonly Consumer[]
+  readonly consumers?: readonly ConsumerDocument[]
   readonly expiresAt?: Instant
   readonly protected?: boolean
   readonly credentials?: readonly EntryDocument[]
+}
+
+interface ConsumerDocument {
+  readonly name: string
+  readonly kind?: string
+  /** ISO 8601 duration of weeks to seconds. */
+  readonly cacheTtl?: string
+  readonly reloadHook?: string
 }
 
 interface OwnerDocument {
@@ -160,7 +168,7 @@ function checkLabels(labels: readonly string[] | undefined): void {
   }
 }
 
-function checkConsumers(consumers: readonly Consumer[] | undefined): void {
+function checkConsumers(consumers: readonly ConsumerDocument[] | undefined): void {
   for (const consumer of consumers ?? []) {
     durationOf(`${nhiUrn}:consumers.cacheTtl`, consumer.cacheTtl)
   }

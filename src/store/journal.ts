@@ -203,6 +203,21 @@ function statements({ db, dialect }: Sql) {
         .where('fence', '=', arg<number>('fence'))
         .where('status', '=', 'running'),
     ),
+    leaseHolders: statement(
+      db
+        .selectFrom('operation')
+        .select('lease_worker')
+        .distinct()
+        .where('status', '=', 'running')
+        .where('lease_worker', 'is not', null),
+    ),
+    releaseLeases: statement(
+      db
+        .updateTable('operation')
+        .set({ lease_until: arg('at'), due_at: arg('at') })
+        .where('lease_worker', '=', arg('worker'))
+        .where('status', '=', 'running'),
+    ),
     openOfAccount: statement(
       one
         .where('tenant', '=', arg('tenant'))
@@ -311,6 +326,15 @@ export function journalRoom(context: Sql) {
 
     *heartbeat(id: OperationId, fence: number, until: Instant): Steps<boolean> {
       return (yield* run(s.heartbeat, { id, fence, until })).changes === 1
+    },
+
+    *releaseLeases(worker: string, at: Instant): Steps<number> {
+      return (yield* run(s.releaseLeases, { worker, at })).changes
+    },
+
+    async leaseHolders(query: Query): Promise<readonly string[]> {
+      const rows = await query(s.leaseHolders, {})
+      return rows.map((row) => row['lease_worker'] as string)
     },
 
     async get(query: Query, tenant: TenantId, id: string): Promise<Operation | null> {

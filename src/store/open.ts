@@ -150,6 +150,7 @@ function buildStore(database: SqliteDatabase, codec: DocumentCodec): Store {
     operations: (want) => journal.list(query, want),
     openOperations: (tenant, account) => journal.openOf(query, tenant, account),
     inFlightUntil: (tenant, account, now) => journal.inFlightUntil(query, tenant, account, now),
+    leaseHolders: () => journal.leaseHolders(query),
     nextRunAt: () => journal.nextRunAt(query),
 
     orphans: (now, after, limit) => sweeps.orphans(query, now, after, limit),
@@ -186,6 +187,11 @@ function buildStore(database: SqliteDatabase, codec: DocumentCodec): Store {
     heartbeat: (id, fence, until) =>
       database.write(
         () => journal.heartbeat(id, fence, until),
+        () => true,
+      ),
+    releaseLeases: (worker, at) =>
+      database.write(
+        () => journal.releaseLeases(worker, at),
         () => true,
       ),
     close: () => database.close(),

@@ -202,6 +202,8 @@ export interface Reads {
   openOperations(tenant: TenantId, account: AccountId): Promise<readonly Operation[]>
   /** The latest lease still running on cancelled work below the account; null = nothing in flight. */
   inFlightUntil(tenant: TenantId, account: AccountId, now: Instant): Promise<Instant | null>
+  /** Workers that hold a lease on running work, dead ones included. */
+  leaseHolders(): Promise<readonly string[]>
   /**
    * When anything becomes claimable, by its `runAt` or by the end of a lease; the worker sleeps until
    * then. What a running operation of the same account blocks is left out.
@@ -254,6 +256,8 @@ export interface Store {
   claim(worker: string, now: Instant, lease: Seconds, limit: number): Promise<readonly Operation[]>
   /** Prolongs a lease; false when the fence moved on. */
   heartbeat(id: OperationId, fence: number, until: Instant): Promise<boolean>
+  /** Ends the leases of a worker that is known to be dead, so that its work need not wait for them. */
+  releaseLeases(worker: string, at: Instant): Promise<number>
   close(): Promise<void>
 }
 

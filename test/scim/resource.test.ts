@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Dialect } from '../../src/domain/client.ts'
 import type { Json, JsonObject } from '../../src/domain/json.ts'
-import type { AccountWrite, PersonWrite } from '../../src/scim/resource.ts'
+import type { AccountWrite, PersonWrite } from '../../src/domain/want.ts'
 import {
   assertSameClass,
   checkImmutable,
@@ -301,7 +301,6 @@ describe('service accounts', () => {
       purpose: 'deploys',
       environment: 'prod',
       labels: ['team=ops'],
-      consumers: [{ name: 'ci', kind: 'job', cacheTtl: 'PT5M', reloadHook: 'https://x.test/r' }],
       expiresAt: '2027-01-01T00:00:00.000Z',
       protected: true,
       credentials: [

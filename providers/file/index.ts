@@ -168,12 +168,11 @@ function createSink(name: string, directory: string): SecretSink {
         }
         // Bytes that no index names yet are a delivery that was cut off: they go as well.
         if (!(await findDirectory(place.root, place.vaultSegments))) return
-        for (const path of [
-          join(place.vault, checkName('version', version)),
-          temporaryOf(place, version),
-        ]) {
-          await removeFile(path)
-          await removeFile(`${path}.tmp`)
+        const bytes = join(place.vault, checkName('version', version))
+        await removeFile(bytes)
+        await removeFile(`${bytes}.tmp`)
+        if (await findDirectory(place.root, place.parents)) {
+          await removeFile(temporaryOf(place, version))
         }
         const versions = index?.versions.filter((v) => v !== version)
         if (index && versions && versions.length < index.versions.length) {

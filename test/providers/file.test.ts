@@ -489,6 +489,27 @@ describe('the file sink', () => {
       expect(await sink.read(target, two, sinkCall())).toBeNull()
     })
 
+    it('takes a half-done first promotion back when its version is discarded', async () => {
+      const one = await deliver('one')
+      await mkdir(dirname(path), { recursive: true })
+      await writeFile(path, 'one')
+
+      await sink.discard(target, one, sinkCall())
+
+      expect(await bytesOrNull(path)).toBeNull()
+    })
+
+    it('discards half-written temporary files with their version', async () => {
+      const one = await deliver('one')
+      await mkdir(dirname(path), { recursive: true })
+      await writeFile(join(vault, `${one}.tmp`), 'on')
+      await writeFile(join(dirname(path), `.custody-${one}.tmp`), 'on')
+
+      await sink.discard(target, one, sinkCall())
+
+      expect(await leftovers()).toEqual([])
+    })
+
     it('finishes a discard that had removed the bytes only', async () => {
       const one = await deliver('one')
       await rm(join(vault, one))

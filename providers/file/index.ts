@@ -38,7 +38,7 @@ export const file: SinkModule = {
   create: (host, config) => createSink(host.name, host.resolvePath(String(config['directory']))),
 }
 
-/** What Custody knows about one target; written before the first file appears there. */
+/** What Custody knows about one target; there before anything appears at the target. */
 interface Index {
   readonly credential: string
   readonly path: string
@@ -110,8 +110,7 @@ function createSink(name: string, directory: string): SecretSink {
     deliver: (target, secret, call) =>
       perform('delivering to', target, call, true, async (place) => {
         const version = checkName('call key', call.key)
-        const claimed = await claimable(place)
-        const index = claimed ?? emptyIndex(place)
+        const index = (await claimable(place)) ?? emptyIndex(place)
         const vault = await vaultDirectory(place)
         const stored = index.versions.includes(version)
           ? await readRegular(join(vault, version))
@@ -122,8 +121,7 @@ function createSink(name: string, directory: string): SecretSink {
           if (isSame) return version
           throw refuse('conflict', `version ${version} was delivered before with other bytes.`)
         }
-        // The claim comes first, so that the target is known as ours before it exists.
-        if (!claimed) await writeIndex(vault, index)
+        // Bytes first, name second: what the index names is there as a whole.
         await storeSecret(join(vault, version), secret)
         await writeIndex(vault, { ...index, versions: union(index.versions, version) })
         return version
@@ -162,17 +160,22 @@ function createSink(name: string, directory: string): SecretSink {
     discard: (target, version, call) =>
       perform('discarding at', target, call, true, async (place) => {
         const index = await readIndex(place)
-        if (!index || index.current === version) return
+        if (index?.current === version) return
         // A promotion that was cut off before it reached the index did not happen: take it back.
-        if ((await shownVersion(place, index)) === version) {
+        if (index && (await shownVersion(place, index)) === version) {
           if (index.current === null) await removeFile(place.file)
           else await show(place, index.current, version)
         }
-        // The secret goes before its name: a crash in between leaves a name without bytes.
-        await removeFile(join(place.vault, checkName('version', version)))
-        await removeFile(temporaryOf(place, version))
-        const versions = index.versions.filter((v) => v !== version)
-        if (versions.length < index.versions.length) {
+        // Bytes that no index names yet are a delivery that was cut off: they go as well.
+        if (!(await findDirectory(place.root, place.vaultSegments))) return
+        const bytes = join(place.vault, checkName('version', version))
+        await removeFile(bytes)
+        await removeFile(`${bytes}.tmp`)
+        if (await findDirectory(place.root, place.parents)) {
+          await removeFile(temporaryOf(place, version))
+        }
+        const versions = index?.versions.filter((v) => v !== version)
+        if (index && versions && versions.length < index.versions.length) {
           await writeIndex(place.vault, { ...index, versions })
         }
       }),

@@ -55,7 +55,7 @@ export const github: ProviderModule = {
         type: 'string',
         pattern: '^(https://|http://(127\\.0\\.0\\.1|localhost|\\[::1\\])(:|/|$))',
       },
-      appId: { type: ['integer', 'string'] },
+      appId: { anyOf: [{ type: 'integer' }, { type: 'string' }] },
       installationId: { type: 'integer', minimum: 1 },
       privateKeyFile: { type: 'string', minLength: 1 },
       settle: duration,

@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { createFile } from '../../providers/file/files.ts'
 import { file } from '../../providers/file/index.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import type { HostContext, SecretSink, SinkTarget } from '../../src/provider/contract.ts'
@@ -73,7 +74,6 @@ describe('the file sink', () => {
       current: string | null
       versions: string[]
     }
-  const putIndex = (value: unknown) => writeFile(join(vault, 'index.json'), JSON.stringify(value))
   const leftovers = async () =>
     (await readdir(secrets, { recursive: true })).filter((name) => name.endsWith('.tmp'))
 
@@ -116,6 +116,27 @@ describe('the file sink', () => {
     }
     expect(await readFile(path, 'utf8')).toBe('a file of someone else')
     expect(await leftovers()).toEqual([])
+  })
+
+  it('does not touch the file when a promotion is repeated', async () => {
+    const version = await deliver('one')
+    await promote(version, null)
+    const { ino } = await stat(path)
+
+    await promote(version, null)
+
+    expect((await stat(path)).ino).toBe(ino)
+  })
+
+  it('creates a target only where nothing is, even when it appears at the last moment', async () => {
+    const taken = join(home, 'taken')
+    await writeFile(taken, 'somebody was faster')
+
+    const created = await createFile(taken, join(home, 'taken.tmp'), Buffer.from('ours'))
+
+    expect(created).toBe(false)
+    expect(await readFile(taken, 'utf8')).toBe('somebody was faster')
+    expect(await bytesOrNull(join(home, 'taken.tmp'))).toBeNull()
   })
 
   it('treats a file that was edited by hand as foreign', async () => {
@@ -376,6 +397,26 @@ describe('the file sink', () => {
       expect(boundaries).toBeGreaterThan(4)
     })
 
+    it.each(['discard', 'remove'] as const)(
+      'a delivery leaves no secret behind after %s',
+      async (verb) => {
+        for (let count = 0, hasDied = true; hasDied; count++) {
+          await rm(secrets, { recursive: true, force: true })
+          sink = openSink(home)
+          const died = dieAfter(count, 'after')
+          await deliver('left behind?', 'k1').catch(() => null)
+          hasDied = died()
+          resurrect()
+
+          sink = openSink(home)
+          if (verb === 'discard') await sink.discard(target, 'k1', sinkCall())
+          else await sink.remove(target, sinkCall())
+
+          expect(JSON.stringify(await tree())).not.toContain('left behind?')
+        }
+      },
+    )
+
     /** Every file below the sink with its content. */
     async function tree() {
       const entries = await readdir(secrets, { recursive: true, withFileTypes: true })
@@ -387,30 +428,9 @@ describe('the file sink', () => {
   })
 
   describe('after a crash between two file operations', () => {
-    it('finishes a delivery that had claimed the target only', async () => {
-      const key = randomUUID()
-      await mkdir(vault, { recursive: true })
-      await putIndex({
-        credential: target.credential,
-        path: target.path,
-        current: null,
-        versions: [],
-      })
-
-      await deliver('late', key)
-
-      expect(await sink.find(target, key, sinkCall())).toBe(key)
-    })
-
     it('finishes a delivery whose bytes were stored and not yet named', async () => {
       const key = randomUUID()
       await mkdir(vault, { recursive: true })
-      await putIndex({
-        credential: target.credential,
-        path: target.path,
-        current: null,
-        versions: [],
-      })
       await writeFile(join(vault, key), 'late')
 
       expect(await sink.find(target, key, sinkCall())).toBeNull()
@@ -467,6 +487,27 @@ describe('the file sink', () => {
 
       expect(await readFile(path, 'utf8')).toBe('one')
       expect(await sink.read(target, two, sinkCall())).toBeNull()
+    })
+
+    it('takes a half-done first promotion back when its version is discarded', async () => {
+      const one = await deliver('one')
+      await mkdir(dirname(path), { recursive: true })
+      await writeFile(path, 'one')
+
+      await sink.discard(target, one, sinkCall())
+
+      expect(await bytesOrNull(path)).toBeNull()
+    })
+
+    it('discards half-written temporary files with their version', async () => {
+      const one = await deliver('one')
+      await mkdir(dirname(path), { recursive: true })
+      await writeFile(join(vault, `${one}.tmp`), 'on')
+      await writeFile(join(dirname(path), `.custody-${one}.tmp`), 'on')
+
+      await sink.discard(target, one, sinkCall())
+
+      expect(await leftovers()).toEqual([])
     })
 
     it('finishes a discard that had removed the bytes only', async () => {

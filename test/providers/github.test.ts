@@ -374,6 +374,17 @@ describe('a deploy key', () => {
     expect(keys('site')).toEqual([])
   })
 
+  it('is not called revoked while it is still listed', async () => {
+    const { keyId } = await issue()
+    // GitHub says 404, not 403, where an App may read a resource and not change it.
+    world.findRepository('acme', 'website')!.keys.delete = () => false
+
+    const error = await refusalOf(provider.revoke(principal, keyId, callOf()))
+
+    expect(error).toMatchObject({ kind: 'denied', outcome: 'notApplied' })
+    expect(error.message).toContain('administration=write')
+  })
+
   it('is not called revoked when the repository went out of reach', async () => {
     const { keyId } = await issue()
     world.selectRepositories(['deploy'])

@@ -87,6 +87,13 @@ describe('aws-secrets', () => {
       expect(sandbox.world.secretNames()).toEqual([name])
     })
 
+    it('makes one secret when two workers check at the same moment', async () => {
+      await Promise.all([sink.check(target, callWith()), sink.check(target, callWith())])
+
+      expect(sandbox.world.secretNames()).toEqual([name])
+      expect(Object.keys(stored().stages)).toEqual([target.credential])
+    })
+
     it('refuses a secret that Custody did not make for this credential', async () => {
       await admin.createSecret({ Name: name, SecretString: 'theirs' })
 
@@ -299,6 +306,15 @@ describe('aws-secrets', () => {
 
       expect([stagesOf(first), stagesOf(second)]).toEqual([['AWSCURRENT'], []])
       expect(await sink.find(target, second, callWith())).toBeNull()
+    })
+
+    it('asks nothing of AWS for the current version', async () => {
+      const version = await promoted()
+      sandbox.faults.arm('UpdateSecretVersionStage', { kind: 'reset' })
+
+      await sink.discard(target, version, callWith())
+
+      expect(stored().current).toBe('one')
     })
 
     it('takes the superseded version out of AWSPREVIOUS', async () => {

@@ -309,13 +309,21 @@ class AwsIam implements Provider {
     call: Call,
   ): Promise<string | null> {
     const set = (UserName: string) =>
-      unlessGone(this.#iam.updateAccessKey({ UserName, AccessKeyId, Status }, within(call)))
+      this.#iam.updateAccessKey({ UserName, AccessKeyId, Status }, within(call))
     const { userName } = principalOf(principal)
-    // The key id must belong to the named user, so the common case needs no look-up before it.
-    if (await set(userName)) return userName
-    const user = await this.#locate(principal, call)
-    if (!user || user.UserName === userName) return null
-    return (await set(user.UserName!)) ? user.UserName! : null
+    try {
+      // The key id must belong to the named user, so the common case needs no look-up before it.
+      await set(userName)
+      return userName
+    } catch (error) {
+      // For a name that no user has, rights limited to a path answer "denied", not "not found".
+      const isAbsence = error instanceof ProviderError && /^(notFound|denied)$/.test(error.kind)
+      if (!isAbsence) throw error
+      const user = await this.#locate(principal, call)
+      if (user?.UserName === userName && error.kind === 'denied') throw error
+      if (!user || user.UserName === userName) return null
+      return (await unlessGone(set(user.UserName!))) ? user.UserName! : null
+    }
   }
 
   async shutOff(principal: string, call: Call): Promise<void> {

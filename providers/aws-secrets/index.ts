@@ -188,28 +188,20 @@ class AwsSecrets implements SecretSink {
     return existing
   }
 
-  async #create(target: SinkTarget, call: Call): Promise<DescribeSecretResponse> {
-    try {
-      return await this.#client.createSecret(
-        {
-          Name: this.#nameOf(target),
-          ClientRequestToken: placeholderVersion(target),
-          SecretString: placeholder,
-          Tags: [
-            { Key: tagCredential, Value: target.credential },
-            { Key: tagTenant, Value: target.tenant },
-          ],
-          ...(this.#kmsKeyId === null ? {} : { KmsKeyId: this.#kmsKeyId }),
-        },
-        within(call),
-      )
-    } catch (error) {
-      // Someone was faster, perhaps our own call whose answer was lost.
-      const conflict = error instanceof ProviderError && error.kind === 'conflict'
-      const other = conflict ? await this.#own(target, call) : null
-      if (!other) throw error
-      return other
-    }
+  #create(target: SinkTarget, call: Call): Promise<DescribeSecretResponse> {
+    return this.#client.createSecret(
+      {
+        Name: this.#nameOf(target),
+        ClientRequestToken: placeholderVersion(target),
+        SecretString: placeholder,
+        Tags: [
+          { Key: tagCredential, Value: target.credential },
+          { Key: tagTenant, Value: target.tenant },
+        ],
+        ...(this.#kmsKeyId === null ? {} : { KmsKeyId: this.#kmsKeyId }),
+      },
+      within(call),
+    )
   }
 
   /** @throws ProviderError conflict when the secret exists and is not of this credential */

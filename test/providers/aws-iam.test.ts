@@ -1,6 +1,6 @@
 import * as iam from '@aws-sdk/client-iam'
 import { Ajv } from 'ajv'
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
@@ -42,12 +42,36 @@ const configOf = (sandbox: AwsSandbox, more: Record<string, unknown> = {}) => ({
   ...more,
 })
 
-async function connect(world: { lag?: number } = {}) {
+/** The policy that providers/aws-iam/README.md tells operators to give Custody. */
+function policyOfReadme(): string {
+  const readme = readFileSync(new URL('../../providers/aws-iam/README.md', import.meta.url), 'utf8')
+  return /```json\n(.+?)```/s.exec(readme)![1]!
+}
+
+/** A key of a user that may do what the README lists and nothing else. */
+async function leastPrivileged(sandbox: AwsSandbox) {
+  const admin = new iam.IAM({
+    region: 'eu-central-1',
+    endpoint: sandbox.url,
+    credentials: sandbox.world.admin,
+  })
+  const UserName = 'custody'
+  const PolicyDocument = policyOfReadme()
+  await admin.createUser({ UserName })
+  const { Policy } = await admin.createPolicy({ PolicyName: 'custody', PolicyDocument })
+  await admin.attachUserPolicy({ UserName, PolicyArn: Policy!.Arn })
+  const { AccessKey } = await admin.createAccessKey({ UserName })
+  admin.destroy()
+  return { accessKeyId: AccessKey!.AccessKeyId!, secretAccessKey: AccessKey!.SecretAccessKey! }
+}
+
+async function connect(world: { lag?: number; leastPrivilege?: boolean } = {}) {
   const clock = new ManualClock()
   const sandbox = await startAwsSandbox({ clock })
+  const credentials = world.leastPrivilege ? await leastPrivileged(sandbox) : sandbox.world.admin
   sandbox.world.lagSeconds = world.lag ?? 0
   sandbox.world.propagationSeconds = world.lag ?? 0
-  const provider = awsIam.create(hostWith(clock), configOf(sandbox))
+  const provider = awsIam.create(hostWith(clock), configOf(sandbox, { credentials }))
   const idOf = (secret: Secret) =>
     secret.use((bytes) => JSON.parse(bytes.toString('utf8')) as { accessKeyId: string }).accessKeyId
   return {
@@ -68,6 +92,9 @@ async function connect(world: { lag?: number } = {}) {
 }
 
 providerConformance('aws-iam', () => connect())
+providerConformance('aws-iam with only the rights its README lists', () =>
+  connect({ leastPrivilege: true }),
+)
 providerConformance('aws-iam with writes that take 10 s to spread', () => connect({ lag: 10 }))
 
 describe('aws-iam', () => {
@@ -478,6 +505,28 @@ describe('aws-iam', () => {
       expect([error.kind, error.outcome]).toEqual(['notFound', 'notApplied'])
     })
 
+    it('does not take a missing right for an absent key', async () => {
+      const { external, key } = await issued()
+      const reads = JSON.stringify({
+        Version: '2012-10-17',
+        Statement: { Effect: 'Allow', Action: 'iam:GetUser', Resource: '*' },
+      })
+      await admin.createUser({ UserName: 'reader' })
+      await admin.putUserPolicy({ UserName: 'reader', PolicyName: 'p', PolicyDocument: reads })
+      const made = await admin.createAccessKey({ UserName: 'reader' })
+      const credentials = {
+        accessKeyId: made.AccessKey!.AccessKeyId,
+        secretAccessKey: made.AccessKey!.SecretAccessKey,
+      }
+      const powerless = awsIam.create(hostWith(clock), configOf(sandbox, { credentials }))
+
+      const error = await providerErrorFrom(powerless.disable(external, key.keyId, callWith()))
+      await powerless.close()
+
+      expect(error.kind).toBe('denied')
+      expect(sandbox.world.wouldAccept(key.keyId)).toBe(true)
+    })
+
     it("never touches a key of another user, even under our user's name", async () => {
       const ours = await issued()
       await admin.createUser({ UserName: 'stranger' })
@@ -620,6 +669,17 @@ describe('aws-iam', () => {
 
       expect(sandbox.world.users()).toEqual([])
       expect(sandbox.world.wouldAccept(key.keyId)).toBe(false)
+    })
+
+    it('needs no more rights than the README lists', async () => {
+      const { external } = await laden()
+      const credentials = await leastPrivileged(sandbox)
+      const modest = awsIam.create(hostWith(clock), configOf(sandbox, { credentials }))
+
+      await modest.deletePrincipal(external, callWith())
+      await modest.close()
+
+      expect(sandbox.world.users().map((user) => user.userName)).toEqual(['custody'])
     })
 
     it('goes on where it was interrupted', async () => {

@@ -1,6 +1,7 @@
 import * as sm from '@aws-sdk/client-secrets-manager'
 import { Ajv } from 'ajv'
 import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { awsSecrets } from '../../providers/aws-secrets/index.ts'
 import type { CredentialId } from '../../src/domain/ids.ts'
@@ -13,6 +14,24 @@ import { callWith, providerErrorFrom } from '../conformance/provider.ts'
 import { ManualClock } from '../support/manual-clock.ts'
 
 const day = 86_400
+
+function leastPrivileged({ world }: AwsSandbox) {
+  const readme = readFileSync(
+    new URL('../../providers/aws-secrets/README.md', import.meta.url),
+    'utf8',
+  )
+  const PolicyDocument = /```json\n(.+?)```/s.exec(readme)![1]!
+  const { accessKeyId } = world.admin
+  const iam = (operation: string, input: Record<string, unknown>) =>
+    world.call({ service: 'iam', operation, input, accessKeyId, region: 'us-east-1' })
+  const UserName = 'custody'
+  iam('CreateUser', { UserName })
+  iam('PutUserPolicy', { UserName, PolicyName: 'sink', PolicyDocument })
+  const { AccessKey } = iam('CreateAccessKey', { UserName }) as {
+    AccessKey: { AccessKeyId: string; SecretAccessKey: string }
+  }
+  return { accessKeyId: AccessKey.AccessKeyId, secretAccessKey: AccessKey.SecretAccessKey }
+}
 
 describe('aws-secrets', () => {
   let clock: ManualClock
@@ -32,13 +51,11 @@ describe('aws-secrets', () => {
       tokens: {} as TokenBook,
       pepper: Secret.ofText('unused'),
     }
-    const connection = {
-      region: 'eu-central-1',
-      endpoint: sandbox.url,
-      credentials: sandbox.world.admin,
-    }
-    sink = awsSecrets.create(host, { ...connection, kmsKeyId: 'alias/custody' })
-    admin = new sm.SecretsManager(connection)
+    const connection = { region: 'eu-central-1', endpoint: sandbox.url }
+    admin = new sm.SecretsManager({ ...connection, credentials: sandbox.world.admin })
+    // The sink under test always works with exactly the rights its README lists.
+    const credentials = leastPrivileged(sandbox)
+    sink = awsSecrets.create(host, { ...connection, credentials, kmsKeyId: 'alias/custody' })
     target = {
       tenant: defaultTenant,
       credential: randomUUID() as CredentialId,
@@ -85,6 +102,13 @@ describe('aws-secrets', () => {
 
       expect(lost.outcome).toBe('unknown')
       expect(sandbox.world.secretNames()).toEqual([name])
+    })
+
+    it('makes one secret when two workers check at the same moment', async () => {
+      await Promise.all([sink.check(target, callWith()), sink.check(target, callWith())])
+
+      expect(sandbox.world.secretNames()).toEqual([name])
+      expect(Object.keys(stored().stages)).toEqual([target.credential])
     })
 
     it('refuses a secret that Custody did not make for this credential', async () => {
@@ -299,6 +323,15 @@ describe('aws-secrets', () => {
 
       expect([stagesOf(first), stagesOf(second)]).toEqual([['AWSCURRENT'], []])
       expect(await sink.find(target, second, callWith())).toBeNull()
+    })
+
+    it('asks nothing of AWS for the current version', async () => {
+      const version = await promoted()
+      sandbox.faults.arm('UpdateSecretVersionStage', { kind: 'reset' })
+
+      await sink.discard(target, version, callWith())
+
+      expect(stored().current).toBe('one')
     })
 
     it('takes the superseded version out of AWSPREVIOUS', async () => {

@@ -212,7 +212,13 @@ export class AwsWorld {
       return this.#secrets.find(region, id)?.arn ?? `${prefix}${id}`
     }
     const name = textOf(input, 'UserName')
-    if (name === null) return textOf(input, 'PolicyArn') ?? '*'
+    if (name === null) {
+      const policyName = textOf(input, 'PolicyName')
+      if (policyName !== null) {
+        return this.#iam.arnOf('policy', textOf(input, 'Path') ?? '/', policyName)
+      }
+      return textOf(input, 'PolicyArn') ?? textOf(input, 'SerialNumber') ?? '*'
+    }
     const path = this.#iam.users.get(name)?.path ?? textOf(input, 'Path') ?? '/'
     return this.#iam.arnOf('user', path, name)
   }

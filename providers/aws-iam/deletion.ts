@@ -1,6 +1,6 @@
 import type { IAM } from '@aws-sdk/client-iam'
 import type { Call } from '../../src/provider/contract.ts'
-import { unlessGone } from './errors.ts'
+import { unlessGone } from '../aws/errors.ts'
 
 interface Asked {
   readonly UserName: string

@@ -22,10 +22,10 @@ import type {
   WantedPrincipal,
 } from '../../src/provider/contract.ts'
 import { ProviderError } from '../../src/provider/contract.ts'
-import type { AwsConnection, ClientSettings } from './client.ts'
-import { clientSettings, connectionProperties, durationOf, durationPattern } from './client.ts'
+import type { AwsConnection, ClientSettings } from '../aws/client.ts'
+import { clientSettings, connectionProperties, durationOf, durationPattern } from '../aws/client.ts'
 import { deleteUser } from './deletion.ts'
-import { mapErrors, providerErrorOf, unlessGone } from './errors.ts'
+import { mapErrors, providerErrorOf, unlessGone } from '../aws/errors.ts'
 import type { Scope } from './policies.ts'
 import {
   boundaryDocument,

@@ -11,9 +11,9 @@ import type {
   SinkTarget,
 } from '../../src/provider/contract.ts'
 import { ProviderError } from '../../src/provider/contract.ts'
-import type { AwsConnection } from '../aws-iam/client.ts'
-import { clientSettings, connectionProperties } from '../aws-iam/client.ts'
-import { mapErrors, unlessGone } from '../aws-iam/errors.ts'
+import type { AwsConnection } from '../aws/client.ts'
+import { clientSettings, connectionProperties } from '../aws/client.ts'
+import { mapErrors, unlessGone } from '../aws/errors.ts'
 
 interface Config extends AwsConnection {
   readonly namePrefix?: string

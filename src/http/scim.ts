@@ -306,7 +306,7 @@ export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyP
 /** Public (RFC 7644 §4): a client has to be able to learn how to authenticate. */
 function discovery(app: Parameters<FastifyPluginAsync>[0], base: () => string): void {
   const byId = (items: readonly JsonObject[], id: string, what: string): JsonObject => {
-    const found = items.find((item) => String(item['id']).toLowerCase() === id.toLowerCase())
+    const found = items.find((item) => (item['id'] as string).toLowerCase() === id.toLowerCase())
     if (!found) throw errors.notFound({ what, id })
     return found
   }

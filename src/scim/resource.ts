@@ -9,7 +9,6 @@ import type { OwnerRef } from '../domain/owner.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
 import { parseDuration } from '../domain/time.ts'
 import type { AccountWrite, CredentialEntry, CredentialWrite, PersonWrite } from '../domain/want.ts'
-import type { WantedDelivery } from './deliver-to.ts'
 import { deliveryOf, parseDelivery } from './deliver-to.ts'
 import type { ResourceSchema, Schema, SchemaAttribute } from './schema.ts'
 import {

@@ -102,7 +102,7 @@ export async function startTestCustody(
     return {
       status: response.status,
       headers: response.headers,
-      body: text === '' ? null : (JSON.parse(text) as Json),
+      body: text === '' ? null : JSON.parse(text),
       text,
     }
   }
@@ -125,7 +125,7 @@ export async function startTestCustody(
         ...more,
       })
       if (reply.status !== 201) throw new Error(`person refused: ${reply.text}`)
-      return reply.body.id as string
+      return reply.body.id
     },
     requestAccount: (userName, owner, nhi = {}) =>
       call('POST', '/scim/v2/Users', {

@@ -53,7 +53,8 @@ export class Preempted extends Error {
 
 export type Step = (ctx: StepContext) => Promise<StepResult>
 
-/** A field of the memo with the type its writer gave it. */
+/** A field of the memo with the type its writer, another step of the same operation, gave it. */
+// oxlint-disable-next-line no-unnecessary-type-parameters -- the memo is JSON; the reader names the type
 export function memoOf<T>(ctx: StepContext, key: string): T | null {
   return (ctx.operation.memo[key] ?? null) as T | null
 }

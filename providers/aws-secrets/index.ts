@@ -136,7 +136,7 @@ class AwsSecrets implements SecretSink {
 
   async find(target: SinkTarget, key: string, call: Call): Promise<string | null> {
     const secret = await this.#describe(target, call)
-    if (!secret || !this.#isOwn(secret, target)) return null
+    if (!secret || secret.DeletedDate || !this.#isOwn(secret, target)) return null
     return stagesOf(secret, key).length > 0 ? key : null
   }
 

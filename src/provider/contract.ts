@@ -157,7 +157,10 @@ export interface SecretSink {
   find(target: SinkTarget, key: string, call: Call): Promise<string | null>
   /** For the death probe: read just before disabling. null = that version is not there any more. */
   read(target: SinkTarget, version: string, call: Call): Promise<Secret | null>
-  /** Forgets a staged or superseded version; the current one stays. Already gone is success. */
+  /**
+   * Forgets a staged or superseded version; the current one stays. Already gone is success. A
+   * store that cannot delete one version takes its labels off and prunes it in its own time.
+   */
   discard(target: SinkTarget, version: string, call: Call): Promise<void>
   /** Removes everything at the target, only after the proof of death. Already gone is success. */
   remove(target: SinkTarget, call: Call): Promise<void>

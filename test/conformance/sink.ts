@@ -15,6 +15,8 @@ export interface SinkUnderTest {
   readonly sink: SecretSink
   /** What a consumer reads at the target now, without the sink's help; null when nothing is there. */
   currentBytes(target: SinkTarget): Promise<Buffer | null>
+  /** The store keeps an unlabelled version readable by its id until it prunes it in its own time. */
+  readonly prunesLater?: boolean
   dispose(): Promise<void>
 }
 
@@ -176,8 +178,8 @@ export function sinkConformance(label: string, make: () => Promise<SinkUnderTest
         await sink.discard(target, version, sinkCall())
       }
 
-      expect(await read(one.version)).toBeNull()
-      expect(await read(staged.version)).toBeNull()
+      const left = it_.prunesLater ? ['one', 'staged'] : [null, null]
+      expect([await read(one.version), await read(staged.version)]).toEqual(left)
       expect(await sink.find(target, staged.key, sinkCall())).toBeNull()
       expect(await current()).toBe('two')
     })

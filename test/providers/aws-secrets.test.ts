@@ -11,6 +11,7 @@ import type { HostContext, SecretSink, SinkTarget, TokenBook } from '../../src/p
 import type { AwsSandbox, SecretView } from '../../src/sandbox/aws.ts'
 import { startAwsSandbox } from '../../src/sandbox/aws.ts'
 import { callWith, providerErrorFrom } from '../conformance/provider.ts'
+import { sinkConformance } from '../conformance/sink.ts'
 import { ManualClock } from '../support/manual-clock.ts'
 
 const day = 86_400
@@ -388,4 +389,37 @@ describe('aws-secrets', () => {
       expect(validate(config)).toBe(valid)
     })
   })
+})
+
+sinkConformance('the aws-secrets sink', async () => {
+  const sandbox = await startAwsSandbox({ clock: new ManualClock() })
+  const connection = { region: 'eu-central-1', endpoint: sandbox.url }
+  const host: HostContext = {
+    name: 'aws-secrets',
+    clock: new ManualClock(),
+    random: (length) => new Uint8Array(length),
+    resolvePath: (path) => path,
+    tokens: {} as TokenBook,
+    pepper: Secret.ofText('unused'),
+  }
+  const consumer = new sm.SecretsManager({ ...connection, credentials: sandbox.world.admin })
+  return {
+    sink: awsSecrets.create(host, { ...connection, credentials: leastPrivileged(sandbox) }),
+    async currentBytes(target) {
+      const SecretId = `custody/${target.tenant}/${target.path}`
+      const found = await consumer.getSecretValue({ SecretId }).catch((error: Error) => {
+        if (error.name === 'ResourceNotFoundException' || error.name === 'InvalidRequestException')
+          return null
+        throw error
+      })
+      // Before the first promotion a consumer reads the placeholder, which says so and is no secret.
+      if (found === null || found.VersionId === target.credential) return null
+      return Buffer.from(found.SecretString ?? Buffer.from(found.SecretBinary!))
+    },
+    prunesLater: true,
+    async dispose() {
+      consumer.destroy()
+      await sandbox.close()
+    },
+  }
 })

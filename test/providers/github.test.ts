@@ -27,6 +27,7 @@ import {
   type GithubSandbox,
   type GithubWorldOptions,
 } from '../../src/sandbox/github.ts'
+import { providerConformance } from '../conformance/provider.ts'
 import { refusalOf } from '../conformance/sink.ts'
 import { ManualClock } from '../support/manual-clock.ts'
 
@@ -847,4 +848,19 @@ describe('secrets', () => {
     expect(error.message).toContain('ECONNREFUSED')
     expect(url).toContain('127.0.0.1')
   })
+})
+
+providerConformance('github deploy keys', async () => {
+  await start()
+  return {
+    provider,
+    kind: 'deploy-key',
+    clock,
+    scopes: ['repo:acme/website'],
+    refusedScope: 'everything',
+    armLostIssue: () => sandbox.faults.arm(createKey, { kind: 'lostResponse' }),
+    armThrottledIssue: () =>
+      sandbox.faults.arm(createKey, { kind: 'throttle', retryAfterSeconds: 3 }),
+    dispose: () => Promise.resolve(),
+  }
 })

@@ -14,6 +14,7 @@ import type {
   TokenBook,
   WantedCredential,
 } from '../../src/provider/contract.ts'
+import { providerConformance } from '../conformance/provider.ts'
 import { refusalOf } from '../conformance/sink.ts'
 import { ManualClock } from '../support/manual-clock.ts'
 
@@ -293,3 +294,13 @@ describe('scopes of a token', () => {
     expect(provider.checkScopes('deploy-key', [])).not.toBeNull()
   })
 })
+
+providerConformance('tokens', () =>
+  Promise.resolve({
+    provider,
+    kind: 'api-token' as const,
+    clock,
+    refusedScope: 'a"b',
+    dispose: () => Promise.resolve(),
+  }),
+)

@@ -73,12 +73,19 @@ export async function startScheduler(host: {
 
   const bree = new Bree({
     root: false,
-    logger: false,
+    logger: {
+      info: () => undefined,
+      error: () => undefined,
+      // Bree tells of an overlap by a warning and by nothing else.
+      warn: (warning: unknown, job: unknown) => overlapped(warning, job),
+    },
     acceptedExtensions: ['.ts', '.js'],
     errorHandler: (error: unknown, { name }: { name: string }) => {
-      finish(name as SweepName, 'failed', {
-        message: error instanceof Error ? error.message : 'the thread failed',
-      })
+      conclude(
+        name as SweepName,
+        'failed',
+        error instanceof Error ? error.message : 'the thread failed',
+      )
     },
     workerMessageHandler: ({ name, message }: { name: string; message: unknown }) => {
       const thread = bree.workers.get(name)
@@ -100,30 +107,67 @@ export async function startScheduler(host: {
     const ended = new Promise<SweepEvent>((done) => {
       resolve = done
     })
-    const run: Run = { slot: slotOf(sweep, clock.now()), started: 0, failed: 0, ended, resolve }
+    const run: Run = {
+      slot: slotOf(sweep, clock.now()),
+      started: 0,
+      failed: 0,
+      conclusion: null,
+      ended,
+      resolve,
+    }
     runs.set(sweep, run)
     return run
   }
 
-  function finish(
+  /** Notes how the run went; it is over only when its thread is, for only then can the next one start. */
+  function conclude(
     sweep: SweepName,
     outcome: SweepEvent['outcome'],
-    result: { found?: number; message?: string },
+    message: string | null,
+    found = 0,
   ): void {
+    const run = runs.get(sweep)
+    if (run) run.conclusion ??= { outcome, message, found }
+  }
+
+  function over(sweep: SweepName): void {
     const run = runs.get(sweep)
     if (!run) return
     runs.delete(sweep)
+    const conclusion = run.conclusion ?? {
+      outcome: 'failed' as const,
+      message: 'the thread ended early',
+      found: 0,
+    }
     const event: SweepEvent = {
       sweep,
       slot: run.slot,
-      outcome,
-      found: result.found ?? 0,
       started: run.started,
       failed: run.failed,
-      message: result.message ?? null,
+      ...conclusion,
     }
     host.log(event)
     run.resolve(event)
+  }
+
+  function overlapped(warning: unknown, job: unknown): void {
+    const sweep = (job as { name?: SweepName } | undefined)?.name
+    if (
+      sweep === undefined ||
+      !(warning instanceof Error) ||
+      !/already running/.test(warning.message)
+    )
+      return
+    const slot = slotOf(sweep, clock.now())
+    host.log({
+      sweep,
+      slot,
+      outcome: 'overlap',
+      found: 0,
+      started: 0,
+      failed: 0,
+      message: 'the run before it is not over',
+    })
   }
 
   async function answer(sweep: SweepName, message: SweepMessage, thread: Thread): Promise<void> {
@@ -136,7 +180,7 @@ export async function startScheduler(host: {
         ])
         const reply: SweepReply = { type: 'slot', now: taken === 'saved' ? now : null }
         thread.postMessage(reply)
-        if (taken !== 'saved') finish(sweep, 'skipped', { message: 'the slot was taken before' })
+        if (taken !== 'saved') conclude(sweep, 'skipped', 'the slot was taken before')
         return
       }
       case 'batch': {
@@ -147,23 +191,26 @@ export async function startScheduler(host: {
         return
       }
       case 'finished':
-        finish(sweep, 'finished', { found: message.found })
+        conclude(sweep, 'finished', null, message.found)
         return
       case 'failed':
-        finish(sweep, 'failed', { message: message.message })
+        conclude(sweep, 'failed', message.message)
     }
   }
 
+  bree.on('worker deleted', (name: string) => over(name as SweepName))
   await bree.start()
   return {
     async run(sweep) {
+      const earlier = runs.get(sweep)
+      if (earlier) await earlier.ended
       const run = open(sweep)
       await bree.run(sweep)
       return run.ended
     },
     async stop() {
       await bree.stop()
-      for (const sweep of runs.keys()) finish(sweep, 'failed', { message: 'the service stopped' })
+      for (const sweep of runs.keys()) over(sweep)
     },
   }
 }
@@ -172,6 +219,7 @@ interface Run {
   readonly slot: Instant
   started: number
   failed: number
+  conclusion: Pick<SweepEvent, 'outcome' | 'message' | 'found'> | null
   readonly ended: Promise<SweepEvent>
   readonly resolve: (event: SweepEvent) => void
 }

@@ -14,9 +14,15 @@ export type LeaverRule =
   | 'usedInProduction'
   | 'noHeir'
   | 'protected'
+  | 'observed'
 
 export type LeaverDecision =
   | { readonly action: 'none'; readonly rule: 'ownerActive' | 'accountClosed' }
+  /** The policy only watches (`enforcement: observe`): nothing is done, `would` is what enforcing does. */
+  | { readonly action: 'none'; readonly rule: 'observed'; readonly would: EnforcedDecision }
+  | EnforcedDecision
+
+export type EnforcedDecision =
   /** Stays up without the leaver's keys: rotate at once, offer to an heir, disable at `disableAt`. */
   | {
       readonly action: 'offer'
@@ -44,10 +50,17 @@ export interface LeaverInput {
  * preview, the orphan sweep and introspection all ask this function, so they cannot disagree.
  */
 export function decideLeaver(input: LeaverInput): LeaverDecision {
-  const { owner, account, terms, now } = input
+  const { owner, account, terms } = input
   if (owner?.active) return { action: 'none', rule: 'ownerActive' }
   if (!isOpen(account.status)) return { action: 'none', rule: 'accountClosed' }
+  const decision = enforced(input)
+  return terms.enforcement === 'observe'
+    ? { action: 'none', rule: 'observed', would: decision }
+    : decision
+}
 
+function enforced(input: LeaverInput): EnforcedDecision {
+  const { owner, account, terms, now } = input
   // Deadlines count from the leaving, not from when a sweep happens to look.
   const leftAt = owner?.leftAt ?? account.orphanedAt ?? now
   const oldKeysUntil = addSeconds(leftAt, terms.leaver.overlap)

@@ -79,9 +79,10 @@ export async function actOnLeaver(
 
 function planFor(
   life: Lifecycle,
-  { account, credentials, owner, decision }: Verdict,
+  verdict: Verdict,
   why: { readonly actor: Actor; readonly cause: string },
 ): { readonly changes: readonly Change[]; readonly operations: readonly Operation[] } | null {
+  const { account, credentials, owner, decision } = verdict
   const now = life.clock.now()
   const facts: JsonObject = {
     decision: decision.action,
@@ -91,7 +92,7 @@ function planFor(
   }
   switch (decision.action) {
     case 'none':
-      return null
+      return decision.rule === 'observed' ? observed(life, verdict, why) : null
     case 'disable':
       return closing(life, account, why, facts)
     case 'offer': {
@@ -132,6 +133,23 @@ function planFor(
       }
     }
   }
+}
+
+/** What enforcing would have done, once per leave; a sweep that sees it every minute stays silent. */
+function observed(
+  life: Lifecycle,
+  { account, decision }: Verdict,
+  why: { readonly actor: Actor; readonly cause: string },
+): { readonly changes: readonly Change[]; readonly operations: readonly Operation[] } | null {
+  if (decision.rule !== 'observed' || why.actor.type === 'sweep') return null
+  const row = auditRow(life, {
+    tenant: account.tenant,
+    actor: why.actor,
+    action: 'account.wouldHaveDecided',
+    target: { type: 'account', id: account.id },
+    facts: { decision: decision.would.action, rule: decision.would.rule, cause: why.cause },
+  })
+  return { changes: [row], operations: [] }
 }
 
 function closing(

@@ -6,7 +6,7 @@ import type { Reads } from '../store/store.ts'
 import { planClose } from './accounts.ts'
 import type { Lifecycle } from './context.ts'
 import { auditRow, planOperation } from './context.ts'
-import { rotation } from './credentials.ts'
+import { rotation, termsOf } from './credentials.ts'
 import { actOnLeaver, verdictOn } from './offboard.ts'
 
 export type SweepName = 'orphans' | 'expiry' | 'rotation'
@@ -113,7 +113,7 @@ async function expire(
   account: ServiceAccount,
   actor: Actor,
 ): Promise<readonly Operation[]> {
-  if (account.expiresAt > life.clock.now() || account.protected) return []
+  if (account.expiresAt > life.clock.now() || account.protected || watched(life, account)) return []
   const planned = planClose(life, account, { kind: 'disable', reason: 'expired', actor })
   return commitOne(
     life,
@@ -125,12 +125,18 @@ async function expire(
   )
 }
 
+/** Under `enforcement: observe` no sweep acts; its plan still shows what is due. */
+function watched(life: Lifecycle, account: ServiceAccount): boolean {
+  return termsOf(life, account).enforcement === 'observe'
+}
+
 async function deleteHeld(
   life: Lifecycle,
   account: ServiceAccount,
   actor: Actor,
 ): Promise<readonly Operation[]> {
-  if (account.deleteAt === null || account.deleteAt > life.clock.now()) return []
+  if (account.deleteAt === null || account.deleteAt > life.clock.now() || watched(life, account))
+    return []
   const operation = planOperation(life, {
     tenant: account.tenant,
     kind: 'delete',
@@ -192,6 +198,7 @@ async function rotateDue(
   if (!credential || !account) return []
   const due = credential.rotateAfter !== null && credential.rotateAfter <= life.clock.now()
   if (!due || credential.status !== 'active' || account.status !== 'active') return []
+  if (watched(life, account)) return []
   // A rotation gives a working key: never to an account whose owner is gone (R60).
   if ((await verdictOn(life, account)).decision.action !== 'none') return []
   const operation = rotation(life, account, credential, actor, { reason: 'scheduled' })

@@ -57,7 +57,7 @@ describe('custody policy', () => {
     expect(stdout).toMatch(/^leaver\.contain +true$/m)
     expect(stdout).toMatch(/^rotation\.every +P30D$/m)
     expect(stdout).toMatch(/^enforcement +observe$/m)
-    expect(stderr).toContain('production keeps running while someone is paged; imported accounts')
+    expect(stderr).toContain('production in use keeps running for some hours; imported accounts')
   })
 
   it('ends with 2 when the configuration that names the rules is wrong', async () => {

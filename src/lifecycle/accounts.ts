@@ -316,6 +316,12 @@ function matches(entry: CredentialEntry, credential: Credential): boolean {
   )
 }
 
+const closedStatuses: ReadonlySet<ServiceAccount['status']> = new Set([
+  'disabling',
+  'disabled',
+  'expired',
+])
+
 interface Switch {
   readonly account: ServiceAccount
   readonly operation: Operation
@@ -352,7 +358,11 @@ export function planClose(
   },
 ): Switch {
   const status = close.kind === 'disable' ? 'disabling' : 'retiring'
-  if (!mayBecome(account.status, status)) {
+  // What is closed stays closed for the reason it was: a later, weaker "operator" would stop the
+  // clock to deletion and let `enable` give back keys that a leaver knows.
+  const closed =
+    close.kind === 'disable' ? closedStatuses.has(account.status) : account.status === 'retiring'
+  if (closed || !mayBecome(account.status, status)) {
     throw errors.wrongState({
       what: 'Account',
       id: account.id,

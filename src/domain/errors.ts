@@ -229,7 +229,7 @@ const definitions = {
     409,
     null,
     (f) =>
-      `Account ${f.account} has no active owner, so it cannot be enabled; transfer it to an active person first.`,
+      `Account ${f.account} has no active owner, so it gets nothing that works; transfer it to an active person first.`,
   ),
   expiryTooFar: def<{ path: string; cap: string }>(
     400,

@@ -77,7 +77,7 @@ export async function startScheduler(host: {
       info: () => undefined,
       error: () => undefined,
       // Bree tells of an overlap by a warning and by nothing else.
-      warn: (warning: unknown, job: unknown) => overlapped(warning, job),
+      warn: (warning: unknown) => overlapped(warning),
     },
     acceptedExtensions: ['.ts', '.js'],
     errorHandler: (error: unknown, { name }: { name: string }) => {
@@ -150,14 +150,11 @@ export async function startScheduler(host: {
     run.resolve(event)
   }
 
-  function overlapped(warning: unknown, job: unknown): void {
-    const sweep = (job as { name?: SweepName } | undefined)?.name
-    if (
-      sweep === undefined ||
-      !(warning instanceof Error) ||
-      !/already running/.test(warning.message)
-    )
-      return
+  function overlapped(warning: unknown): void {
+    const text = warning instanceof Error ? warning.message : ''
+    const name = /^Job "(\w+)" is already running$/.exec(text)?.[1]
+    const sweep = (Object.keys(slotSeconds) as SweepName[]).find((s) => s === name)
+    if (sweep === undefined) return
     const slot = slotOf(sweep, clock.now())
     host.log({
       sweep,

@@ -15,7 +15,7 @@ import type { Action } from '../policy/authorise.ts'
 import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, planOperation, sameJson, save } from './context.ts'
-import { planCredential, planRevoke, termsOf } from './credentials.ts'
+import { planCredential, planRevoke, requireLivingOwner, termsOf } from './credentials.ts'
 import { ownerState } from './people.ts'
 import { visibleAccount } from './visible.ts'
 
@@ -213,6 +213,7 @@ export async function updateAccount(
     write.mayRemove,
     caller.actor,
   )
+  if (credentials.added > 0) await requireLivingOwner(life, current)
   const switching = await planSwitch(life, caller, merged, want.active)
 
   const next =
@@ -315,6 +316,12 @@ function matches(entry: CredentialEntry, credential: Credential): boolean {
   )
 }
 
+const closedStatuses: ReadonlySet<ServiceAccount['status']> = new Set([
+  'disabling',
+  'disabled',
+  'expired',
+])
+
 interface Switch {
   readonly account: ServiceAccount
   readonly operation: Operation
@@ -351,7 +358,11 @@ export function planClose(
   },
 ): Switch {
   const status = close.kind === 'disable' ? 'disabling' : 'retiring'
-  if (!mayBecome(account.status, status)) {
+  // What is closed stays closed for the reason it was: a later, weaker "operator" would stop the
+  // clock to deletion and let `enable` give back keys that a leaver knows.
+  const closed =
+    close.kind === 'disable' ? closedStatuses.has(account.status) : account.status === 'retiring'
+  if (closed || !mayBecome(account.status, status)) {
     throw errors.wrongState({
       what: 'Account',
       id: account.id,
@@ -397,8 +408,7 @@ async function planEnable(life: Lifecycle, account: ServiceAccount, actor: Actor
       action: 'enabled',
     })
   }
-  const owner = await ownerState(life, account.tenant, account.owner.id)
-  if (!owner?.active) throw errors.noActiveOwner({ account: account.id })
+  await requireLivingOwner(life, account)
   if (account.expiresAt <= life.clock.now()) throw errors.expiryPast({ path: 'expiresAt' })
   // After an operator's pause the same secret works again; after a leaver or a leak somebody may
   // know it, so a new generation is issued (contract §4).

@@ -14,6 +14,7 @@ import type { KindCapabilities, Provider } from '../provider/contract.ts'
 import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, planOperation, save } from './context.ts'
+import { ownerState } from './people.ts'
 import { visibleAccount, visibleCredential } from './visible.ts'
 
 const credentialsPerAccountMax = 100
@@ -213,6 +214,7 @@ export async function requestCredential(
       action: 'given a credential',
     })
   }
+  await requireLivingOwner(life, account)
   const live = await life.store.read.credentialsOf(caller.tenant, account.id)
   const planned = planCredential(
     life,
@@ -243,6 +245,16 @@ export async function requestCredential(
     { what: 'Credential', id: planned.credential.id },
   )
   return { credential: planned.credential, operation: planned.operation }
+}
+
+/**
+ * Granting fails closed: the owner's row decides at this moment, whatever the account's status says
+ * while the fan-out has not run yet (R60).
+ * @throws noActiveOwner
+ */
+export async function requireLivingOwner(life: Lifecycle, account: ServiceAccount): Promise<void> {
+  const owner = await ownerState(life, account.tenant, account.owner.id)
+  if (!owner?.active) throw errors.noActiveOwner({ account: account.id })
 }
 
 /** PATCH/PUT: what may change without a new key; the next rotation follows the new plan. */
@@ -314,7 +326,7 @@ export function rotateAfterOf(issuedAt: Instant | null, every: Seconds): Instant
     : (new Date(Date.parse(issuedAt) + every * 1_000).toISOString() as Instant)
 }
 
-/** @throws wrongState unless the credential is active, busy when something else runs on it */
+/** @throws wrongState unless the credential is active, noActiveOwner, busy when something else runs on it */
 export async function rotateCredential(
   life: Lifecycle,
   caller: Caller,
@@ -327,6 +339,7 @@ export async function rotateCredential(
       credential.status === 'active' ? `on an account that is ${account.status}` : credential.status
     throw errors.wrongState({ what: 'Credential', id, status, action: 'rotated' })
   }
+  await requireLivingOwner(life, account)
   const operation = rotation(life, account, credential, caller.actor, { reason: 'requested' })
   await save(
     life,

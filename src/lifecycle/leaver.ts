@@ -143,8 +143,16 @@ export function rejectionOf(
   if (decision.action === 'none') return null
   if (decision.action === 'disable') return 'ownerLeft'
   const leftAt = input.owner?.leftAt ?? account.orphanedAt
-  const knownToLeaver = leftAt === null || input.issuedAt <= leftAt
-  if (knownToLeaver && now >= decision.oldKeysUntil) return 'ownerLeft'
+  const known = leftAt === null || servedBefore(leftAt, key, input.issuedAt)
+  if (known && now >= decision.oldKeysUntil) return 'ownerLeft'
   if (decision.disableAt !== null && now >= decision.disableAt) return 'ownerLeft'
   return null
+}
+
+/**
+ * Whether somebody who left then may know the key. What counts is when it was first served: a key
+ * that was still staged is kept by the leaver decision, so it must not be refused as an old one.
+ */
+export function servedBefore(leftAt: Instant, key: IssuedKey | null, issuedAt: Instant): boolean {
+  return key === null ? issuedAt < leftAt : key.activatedAt !== null && key.activatedAt < leftAt
 }

@@ -92,7 +92,9 @@ function planFor(
   }
   switch (decision.action) {
     case 'none':
-      return decision.rule === 'observed' ? observed(life, verdict, why) : null
+      return decision.rule === 'observed'
+        ? observed(life, verdict, why)
+        : markPaused(life, account, owner, why, facts)
     case 'disable':
       return closing(life, account, why, facts)
     case 'offer': {
@@ -150,6 +152,35 @@ function observed(
     facts: { decision: decision.would.action, rule: decision.would.rule, cause: why.cause },
   })
   return { changes: [row], operations: [] }
+}
+
+/**
+ * An account that an operator had paused stays as it is, except for its reason: whoever enables it
+ * later must not get back the keys of somebody who left.
+ */
+function markPaused(
+  life: Lifecycle,
+  account: ServiceAccount,
+  owner: OwnerState | null,
+  why: { readonly actor: Actor; readonly cause: string },
+  facts: JsonObject,
+): { readonly changes: readonly Change[]; readonly operations: readonly Operation[] } | null {
+  const paused = account.status === 'disabled' || account.status === 'disabling'
+  if (owner?.active || !paused || account.statusReason !== 'operator') return null
+  const now = life.clock.now()
+  const marked: ServiceAccount = {
+    ...account,
+    statusReason: 'ownerLeft',
+    orphanedAt: owner?.leftAt ?? now,
+    updatedAt: now,
+  }
+  return {
+    operations: [],
+    changes: [
+      { type: 'account', account: marked, expectedVersion: account.version },
+      decided(life, account, why, facts),
+    ],
+  }
 }
 
 function closing(

@@ -76,7 +76,9 @@ export async function cancelOperation(
     operation.status === 'needsOperator' ||
     operation.status === 'waiting' ||
     operation.status === 'queued'
-  if (!open || !cancellable.has(operation.kind)) {
+  // A rotation whose new key is served has only its old key's end left, which is revoking.
+  const revoking = operation.kind === 'rotate' && operation.memo['activatedAt'] !== undefined
+  if (!open || !cancellable.has(operation.kind) || revoking) {
     throw errors.wrongState({
       what: 'Operation',
       id,

@@ -8,6 +8,7 @@ import { errors } from '../domain/errors.ts'
 import type { Operation } from '../domain/operation.ts'
 import type { Person } from '../domain/owner.ts'
 import { lastUseOf } from './credentials.ts'
+import { servedBefore } from './leaver.ts'
 import { verdictOn } from './offboard.ts'
 import { visiblePerson } from './visible.ts'
 
@@ -177,11 +178,11 @@ export async function offboardingReport(
   }
 }
 
-/** Alive at the moment of leaving: issued before, and not dead by then. */
+/** Alive at the moment of leaving: there before, and not dead by then. */
 function knownToLeaver(key: IssuedKey, leftAt: Instant): boolean {
   return (
     key.status !== 'failed' &&
-    key.issuedAt <= leftAt &&
+    (key.issuedAt < leftAt || servedBefore(leftAt, key, key.issuedAt)) &&
     (key.disabledAt === null || key.disabledAt >= leftAt)
   )
 }

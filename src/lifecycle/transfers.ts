@@ -4,6 +4,7 @@ import type { OwnerRef } from '../domain/owner.ts'
 import { accountResource } from './accounts.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, save } from './context.ts'
+import { actOnLeaver, verdictOn } from './offboard.ts'
 import { ownerState } from './people.ts'
 import { visibleAccount } from './visible.ts'
 
@@ -28,7 +29,7 @@ export async function transferAccount(
     throw errors.ownerUnknown({ owner: want.owner.id, path: 'owner' })
   if (!state.active) throw errors.ownerGone({ owner: want.owner.id })
   const next = want.atOnce
-    ? owned(life, account, want.owner)
+    ? await owned(life, account, want.owner)
     : { ...account, pendingOwner: want.owner }
   return write(life, caller, account, next, {
     action: want.atOnce ? 'account.transferred' : 'account.transferOpened',
@@ -50,14 +51,14 @@ export async function acceptTransfer(
     throw errors.wrongState({ what: 'Account', id, status: 'not on offer', action: 'accepted' })
   const state = await ownerState(life, caller.tenant, heir.id)
   if (!state?.active) throw errors.ownerGone({ owner: heir.id })
-  return write(life, caller, account, owned(life, account, heir), {
+  return write(life, caller, account, await owned(life, account, heir), {
     action: 'account.transferred',
     decision,
     facts: { from: account.owner.id, to: heir.id },
   })
 }
 
-/** Declined: the account keeps its owner, or stays orphaned until its deadline. */
+/** Declined: the account keeps its owner; an orphaned one is offered to the next heir or switched off. */
 export async function declineTransfer(
   life: Lifecycle,
   caller: Caller,
@@ -68,27 +69,46 @@ export async function declineTransfer(
   const heir = account.pendingOwner
   if (!heir)
     throw errors.wrongState({ what: 'Account', id, status: 'not on offer', action: 'declined' })
-  const next = {
+  const declined = {
     ...account,
     pendingOwner: null,
     backups: account.backups.filter((b) => b.id !== heir.id),
   }
-  return write(life, caller, account, next, {
-    action: 'account.transferDeclined',
-    decision,
-    facts: { by: heir.id },
-  })
+  const verdict = account.status === 'orphaned' ? (await verdictOn(life, declined)).decision : null
+  // The backups have their time together: the offer goes on to the next one (contract §8).
+  const nextHeir = verdict?.action === 'offer' && verdict.to?.id !== heir.id ? verdict.to : null
+  const after = await write(
+    life,
+    caller,
+    account,
+    { ...declined, pendingOwner: nextHeir },
+    {
+      action: 'account.transferDeclined',
+      decision,
+      facts: { by: heir.id, offeredTo: nextHeir?.id ?? null },
+    },
+  )
+  if (verdict?.action !== 'disable') return after
+  await actOnLeaver(life, after, { actor: caller.actor, cause: life.ids.next() })
+  return (await life.store.read.account(account.tenant, account.id)) ?? after
 }
 
-function owned(life: Lifecycle, account: ServiceAccount, owner: OwnerRef): ServiceAccount {
+async function owned(
+  life: Lifecycle,
+  account: ServiceAccount,
+  owner: OwnerRef,
+): Promise<ServiceAccount> {
   const orphaned = account.status === 'orphaned'
+  const before = await ownerState(life, account.tenant, account.owner.id)
+  // A paused account whose owner is gone: its keys are known to somebody who left.
+  const tainted = account.statusReason === 'operator' && !before?.active
   return {
     ...account,
     owner,
     pendingOwner: null,
     backups: account.backups.filter((b) => b.id !== owner.id),
     status: orphaned ? 'active' : account.status,
-    statusReason: orphaned ? null : account.statusReason,
+    statusReason: orphaned ? null : tainted ? 'ownerLeft' : account.statusReason,
     orphanedAt: orphaned ? null : account.orphanedAt,
     disableAt: orphaned ? null : account.disableAt,
     updatedAt: life.clock.now(),

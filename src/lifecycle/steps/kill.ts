@@ -244,7 +244,8 @@ async function finishAccount(
       {
         ...account,
         status,
-        statusReason: reason,
+        // Its owner left while an operator's disable was still at work: the stronger reason stays.
+        statusReason: account.statusReason === 'ownerLeft' && !retiring ? 'ownerLeft' : reason,
         disabledAt: account.disabledAt ?? now,
         retiredAt: retiring ? now : account.retiredAt,
         deleteAt: dies ? addSeconds(now, termsOf(life, account).hold) : null,

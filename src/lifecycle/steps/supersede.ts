@@ -1,6 +1,6 @@
 import type { IssuedKey } from '../../domain/credential.ts'
 import type { Instant } from '../../domain/time.ts'
-import { addSeconds, earlier, secondsBetween } from '../../domain/time.ts'
+import { addSeconds, earlier, later, secondsBetween } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
 import type { KeyPlace } from './proof.ts'
 import { switchOff, tryKey } from './proof.ts'
@@ -42,10 +42,10 @@ async function newKeyInUse(ctx: StepContext, since: Instant): Promise<boolean> {
   return current?.lastUsedAt != null && current.lastUsedAt > since
 }
 
-/** Switches the previous key off and proves it by trying it. */
+/** Switches the old keys off, one after the other, and proves each by trying it. */
 export const disableOld: Step = async (ctx) => {
   const subject = await loadSubject(ctx, ctx.operation.subject)
-  const old = previousKey(ctx, subject)
+  const [old, ...more] = oldKeys(subject).filter((k) => k.outcome === null)
   if (!old) return { go: 'next' }
   const place = placeOf(subject)
   let key = old
@@ -54,7 +54,10 @@ export const disableOld: Step = async (ctx) => {
     await ctx.checkpoint({}, off.changes)
     key = off.key
   }
-  return proveOld(ctx, place, key)
+  const proof = await proveOld(ctx, place, key)
+  return proof.go === 'next' && more.length > 0
+    ? { ...proof, go: 'wait', until: ctx.life.clock.now() }
+    : proof
 }
 
 async function proveOld(ctx: StepContext, place: KeyPlace, key: IssuedKey): Promise<StepResult> {
@@ -71,13 +74,13 @@ async function proveOld(ctx: StepContext, place: KeyPlace, key: IssuedKey): Prom
     }
   }
   const refusals = (memoOf<number>(ctx, 'refusals') ?? 0) + 1
+  const enough = answer.outcome !== 'refused' || refusals >= place.capabilities.probe.count
   const proven: IssuedKey = {
     ...key,
     refusedAt: answer.outcome === 'refused' ? (key.refusedAt ?? answer.at) : key.refusedAt,
     settledAt: answer.outcome === 'absent' ? answer.at : key.settledAt,
-    outcome: answer.outcome,
+    outcome: enough ? answer.outcome : null,
   }
-  const enough = answer.outcome !== 'refused' || refusals >= place.capabilities.probe.count
   const changes: readonly Change[] = [
     { type: 'key', key: proven },
     ...(enough
@@ -101,20 +104,24 @@ async function proveOld(ctx: StepContext, place: KeyPlace, key: IssuedKey): Prom
       }
 }
 
-/** The old key stays restorable by one call until the soak is over. */
+/** The old keys stay restorable by one call each until the soak is over. */
 export const soak: Step = async (ctx) => {
   const subject = await loadSubject(ctx, ctx.operation.subject)
-  const old = previousKey(ctx, subject)
-  if (!old?.disabledAt) return { go: 'next' }
-  const until = addSeconds(old.disabledAt, memoOf<number>(ctx, 'soakSeconds') ?? 0)
-  return ctx.life.clock.now() >= until ? { go: 'next' } : { go: 'wait', until }
+  const soakSeconds = memoOf<number>(ctx, 'soakSeconds') ?? 0
+  const now = ctx.life.clock.now()
+  const until = oldKeys(subject).reduce(
+    (last, { disabledAt }) =>
+      disabledAt === null ? last : later(last, addSeconds(disabledAt, soakSeconds)),
+    now,
+  )
+  return now >= until ? { go: 'next' } : { go: 'wait', until }
 }
 
 export const revokeOld: Step = async (ctx) => {
   const subject = await loadSubject(ctx, ctx.operation.subject)
-  const old = previousKey(ctx, subject)
-  if (!old) return { go: 'next' }
-  const changes = await deleteKey(ctx, subject, old)
+  const changes: Change[] = []
+  for (const old of oldKeys(subject)) changes.push(...(await deleteKey(ctx, subject, old)))
+  if (changes.length === 0) return { go: 'next' }
   const now = ctx.life.clock.now()
   return {
     go: 'next',
@@ -174,9 +181,16 @@ export async function retireSuperseded(
   return { go: 'wait', until: now, changes: await deleteKey(ctx, subject, off.key) }
 }
 
-function previousKey(ctx: StepContext, subject: Subject): IssuedKey | null {
-  const generation = memoOf<number>(ctx, 'previousGeneration')
-  return subject.keys.find((k) => k.generation === generation && k.status !== 'revoked') ?? null
+/**
+ * Every key the current one replaced, not only the last: a rotation that was pre-empted during its
+ * overlap leaves one behind that no other operation would ever end.
+ */
+function oldKeys(subject: Subject): readonly IssuedKey[] {
+  return subject.keys.filter(
+    (k) =>
+      k.generation < subject.credential.generation &&
+      (k.status === 'superseded' || k.status === 'disabled'),
+  )
 }
 
 function placeOf(subject: Subject): KeyPlace {

@@ -1,5 +1,8 @@
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { DemoOptions } from '../commands/local.ts'
+import type { Config } from '../../host/config.ts'
 import type { ExitCode, Terminal } from '../terminal.ts'
 import { exitCodes } from '../terminal.ts'
 import { pushPeople, requestAccounts } from './demo/company.ts'
@@ -12,11 +15,6 @@ import { createShow, seconds } from './demo/show.ts'
 import type { Props, Stage } from './demo/stage.ts'
 import { prepareEvidence, setStage } from './demo/stage.ts'
 
-export interface DemoOptions {
-  readonly keep: boolean
-  readonly json: boolean
-}
-
 interface Chapter {
   readonly number: number
   readonly title: string
@@ -24,6 +22,7 @@ interface Chapter {
   readonly facts: object
 }
 
+const graceMilliseconds = 3_000
 const notShown = ['real AWS or GitHub', 'groups', 'the brake and the undo']
 const nextCommands = ['npm start', 'npm test']
 
@@ -53,7 +52,12 @@ export async function run(options: DemoOptions, terminal: Terminal): Promise<Exi
       tell,
     })
     const stage = await Promise.race([telling, interrupt.happened])
-    if (stage === null) return exitCodes.interrupted
+    if (stage === null) {
+      show.clear()
+      // Lets a step that was starting something see the interruption, so that nothing is left over.
+      await Promise.race([telling.catch(() => undefined), sleep(graceMilliseconds)])
+      return exitCodes.interrupted
+    }
     const total = (performance.now() - began) / 1_000
     const kept = options.keep
       ? { url: stage.service.url, tokenFile: path.join(stage.home, 'admin-token') }
@@ -116,20 +120,31 @@ async function story(the: {
       'GitHub',
       `${github.url}  sandbox: ${github.world.organization}, ${github.world.repositories.size} repositories`,
     )
-    const facts = { service: service.url, pid: service.pid, aws: aws.url, github: github.url }
+    const { providers, sinks, policies } = set.config
+    const list = (plugins: Config['providers']) =>
+      plugins.map((p) => `${p.name} (${p.type})`).join(', ')
+    show.fact('loaded', `providers ${list(providers)}`)
+    show.fact('', `sinks ${list(sinks)}`)
+    show.fact('', `policies ${set.nameOf(policies)}`)
+    const facts = {
+      service: service.url,
+      pid: service.pid,
+      aws: aws.url,
+      github: github.url,
+      providers: list(providers),
+      sinks: list(sinks),
+    }
     return { stage: set, foreign: furnish(set), facts }
   })
   const { people } = await tell('A directory pushes the company', () => pushPeople(stage))
-  const { accounts } = await tell('One SCIM call, then 119 more', () =>
+  const { accounts } = await tell('One SCIM call, then everybody', () =>
     requestAccounts(stage, people),
   )
   await tell('Rotation under load', () => rotateUnderLoad(stage, accounts[1]!))
   const killed = await tell('kill -9 in the middle of a rotation', () =>
     killMidRotation(stage, accounts[2]!, accounts[3]!),
   )
-  const { leaving, deaths } = await tell('Three owners leave', () =>
-    ownersLeave(stage, people, accounts),
-  )
+  const { leaving, deaths } = await tell('Owners leave', () => ownersLeave(stage, people, accounts))
   await tell('Evidence', () =>
     showEvidence(stage, { people, accounts }, leaving, deaths, [...foreign, killed.foreign]),
   )
@@ -172,7 +187,7 @@ function fail(
   const { terminal, tell, logFile } = at
   const request = error instanceof DemoFailure ? error.request : null
   const message = error instanceof Error ? error.message : String(error)
-  at.show.progress('')
+  at.show.clear()
   terminal.stderr(`\nFAILED at ${tell.number}: ${message}\n`)
   if (request !== null) terminal.stderr(`  request   ${request}\n`)
   terminal.stderr(`  log       ${logFile}\n`)
@@ -184,7 +199,7 @@ function fail(
 
 interface Interruption {
   readonly signal: AbortSignal
-  /** Resolves to null on SIGINT or SIGTERM. */
+  /** Resolves to null on SIGINT, SIGTERM or SIGHUP. */
   readonly happened: Promise<null>
   putAway(): Promise<void>
 }
@@ -203,8 +218,9 @@ function interruption(props: Props): Interruption {
   const onExit = (): void => {
     for (const act of props.atExit) act()
   }
-  process.on('SIGINT', onSignal)
-  process.on('SIGTERM', onSignal)
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+  for (const signal of signals) process.on(signal, onSignal)
+  // Stays to the very end: what could not be closed in order goes with the process.
   process.on('exit', onExit)
   return {
     signal: abort.signal,
@@ -212,9 +228,7 @@ function interruption(props: Props): Interruption {
     async putAway() {
       abort.abort()
       for (const close of props.closers.splice(0)) await close().catch(() => undefined)
-      process.off('SIGINT', onSignal)
-      process.off('SIGTERM', onSignal)
-      process.off('exit', onExit)
+      for (const signal of signals) process.off(signal, onSignal)
     },
   }
 }

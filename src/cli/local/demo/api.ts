@@ -43,7 +43,7 @@ export function createApi(
     const text = await response.text()
     return {
       status: response.status,
-      body: text === '' ? null : (JSON.parse(text) as Body),
+      body: text === '' ? null : JSON.parse(text),
       request: response.headers.get('x-request-id'),
     }
   }

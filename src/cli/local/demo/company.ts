@@ -1,7 +1,6 @@
 import type { Body } from './api.ts'
 import { must } from './failure.ts'
-import type { Held } from './judge.ts'
-import { awsCurrent, hold, iamUserOf, secretName } from './judge.ts'
+import { hold, iamUserOf, secretName } from './judge.ts'
 import { after, seconds } from './show.ts'
 import type { Stage } from './stage.ts'
 import { eachOf } from './stage.ts'
@@ -24,7 +23,7 @@ export interface Account {
   readonly credential: string
   /** In its sink. */
   readonly path: string
-  /** Of the deploy key; of the organisation's repositories otherwise unused. */
+  /** Where a deploy key is registered. */
   readonly repository: string
 }
 
@@ -38,6 +37,8 @@ const services =
   )
 const repositories = ['website', 'deploy', 'billing']
 const atOnce = 8
+/** Between two looks at the whole list, which costs the service more than one account does. */
+const listMilliseconds = 100
 
 /** Who leaves later; their places in the list of names. */
 export const leavers = { alone: [4, 15], withBackup: 9, backup: 10 } as const
@@ -131,7 +132,7 @@ async function requestAccount(
   stage: Stage,
   people: readonly Person[],
   i: number,
-): Promise<{ readonly account: Account; readonly body: Body; readonly operation: string }> {
+): Promise<{ readonly account: Account; readonly body: Body }> {
   const place = i % people.length
   const owner = people[place]!
   const kind = (['access-key', 'deploy-key', 'api-token'] as const)[Math.floor(i / people.length)]!
@@ -149,7 +150,7 @@ async function requestAccount(
     path: `${userName}/${kind}`,
     repository: repositories[i % repositories.length]!,
   }
-  return { account, body, operation: created.id as string }
+  return { account, body }
 }
 
 /** One request shown from body to living key, then the other accounts of the company. */
@@ -171,7 +172,6 @@ export async function requestAccounts(stage: Stage, people: readonly Person[]) {
   const held = await hold(stage, first)
   must((await held.verdict()) === 'alive', `the delivered key ${held.keyId} is refused`)
   const elapsed = (performance.now() - since) / 1_000
-  awsCurrent(stage, first).dispose()
   show.fact('delivered', `AWSCURRENT of ${secretName(first)}`)
   show.fact('tried', `${held.keyId} at STS: accepted, ${after(elapsed)} after the request`)
   held.close()
@@ -226,35 +226,34 @@ export async function requestAccounts(stage: Stage, people: readonly Person[]) {
 }
 
 async function untilActive(stage: Stage, total: number): Promise<void> {
-  const count = async (status: string): Promise<number> => {
-    const page = await stage.requester.call(
-      200,
-      'GET',
-      `/api/v1/accounts?status=${status}&limit=200`,
-    )
-    return (page.items as readonly Body[]).length
+  const count = async (): Promise<number> => {
+    const page = await stage.requester.call(200, 'GET', '/api/v1/accounts?limit=200')
+    const statuses = (page.items as readonly Body[]).map((item) => String(item.status))
+    must(!statuses.includes('failed'), 'an account could not be provisioned')
+    const active = statuses.filter((status) => status === 'active').length
+    stage.show.progress(`minting, delivering and verifying: ${active} of ${total}`)
+    return active
   }
   await stage.until(
     `${total} accounts active`,
-    async () => {
-      const active = await count('active')
-      stage.show.progress(`minting, delivering and verifying: ${active} of ${total}`)
-      must((await count('failed')) === 0, 'an account failed to be provisioned')
-      return active
-    },
+    count,
     (active) => active >= total,
+    listMilliseconds,
   )
 }
 
 /** Tries what is in the sinks now, each credential once. */
 export async function judge(stage: Stage, accounts: readonly Account[]) {
   let tried = 0
-  const verdicts = await eachOf(accounts, atOnce, async (account) => {
+  const judged = await eachOf(accounts, atOnce, async (account) => {
     stage.show.progress(`trying credentials: ${++tried} of ${accounts.length}`)
-    const held: Held = await hold(stage, account)
+    const held = await hold(stage, account)
     const verdict = await held.verdict()
     held.close()
-    return verdict
+    return { verdict, keyId: held.keyId }
   })
-  return { alive: verdicts.filter((v) => v === 'alive').length }
+  return {
+    alive: judged.filter(({ verdict }) => verdict === 'alive').length,
+    keyIds: judged.map(({ keyId }) => keyId),
+  }
 }

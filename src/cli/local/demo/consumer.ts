@@ -1,4 +1,4 @@
-import { setImmediate as breathe } from 'node:timers/promises'
+import { setImmediate as breathe, setTimeout as sleep } from 'node:timers/promises'
 import type { KeyPair } from '../../../sandbox/caller.ts'
 import { awsCaller, keyPairOf } from '../../../sandbox/caller.ts'
 import { Secret } from '../../../domain/secret.ts'
@@ -17,31 +17,36 @@ export interface Consumer {
   readonly firstFailure: string | null
   /** The key in use. */
   readonly keyId: string
-  /** Seconds from the start until it first worked with the present key. */
-  readonly movedAfter: number
   stop(): Promise<void>
 }
 
 /** How long the consumer holds a key before it reads AWSCURRENT again. */
-const rereadMilliseconds = 100
+export const rereadMilliseconds = 100
 
-/** Starts calling, one call after the other, as fast as they are answered. */
-export async function startConsumer(stage: Stage, account: Account): Promise<Consumer> {
+/**
+ * Starts calling, one call after the other.
+ * @param pauseMilliseconds between calls; 0 = as fast as they are answered
+ */
+export async function startConsumer(
+  stage: Stage,
+  account: Account,
+  pauseMilliseconds: number,
+): Promise<Consumer> {
   // Reads the secret as what it runs on may (an instance role, say), not with the key inside it.
   const platform = awsCaller(stage.aws.url, stage.aws.world.admin)
   const read = async (): Promise<KeyPair> => {
     using secret = Secret.ofText(await platform.readSecret(secretName(account)))
     return keyPairOf(secret)
   }
-  const since = performance.now()
   let caller = awsCaller(stage.aws.url, await read())
   let calls = 0
   let failed = 0
   let firstFailure: string | null = null
-  let movedAfter = 0
-  let isStopped = false
+  const stopping = new AbortController()
+  const stopped = AbortSignal.any([stopping.signal, stage.signal])
 
   const once = async (readAt: number): Promise<number> => {
+    calls += 1
     try {
       if (performance.now() - readAt > rereadMilliseconds) {
         const pair = await read()
@@ -49,10 +54,8 @@ export async function startConsumer(stage: Stage, account: Account): Promise<Con
         if (pair.accessKeyId !== caller.accessKeyId) {
           caller.close()
           caller = awsCaller(stage.aws.url, pair)
-          movedAfter = (performance.now() - since) / 1_000
         }
       }
-      calls += 1
       await caller.readSecret(applicationSecret)
     } catch (error) {
       failed += 1
@@ -62,9 +65,9 @@ export async function startConsumer(stage: Stage, account: Account): Promise<Con
   }
   const running = (async () => {
     let readAt = performance.now()
-    while (!isStopped && !stage.signal.aborted) {
+    while (!stopped.aborted) {
       readAt = await once(readAt)
-      await breathe()
+      await (pauseMilliseconds > 0 ? sleep(pauseMilliseconds) : breathe())
     }
     caller.close()
     platform.close()
@@ -83,11 +86,8 @@ export async function startConsumer(stage: Stage, account: Account): Promise<Con
     get keyId() {
       return caller.accessKeyId
     },
-    get movedAfter() {
-      return movedAfter
-    },
     async stop() {
-      isStopped = true
+      stopping.abort()
       await running
     },
   }

@@ -43,7 +43,7 @@ export function iamUserOf(stage: Stage, account: Account) {
 }
 
 /** The text of AWSCURRENT, as Secrets Manager would serve it. */
-export function awsCurrent(stage: Stage, account: Account): Secret {
+function awsCurrent(stage: Stage, account: Account): Secret {
   const text = stage.aws.world.secret(secretName(account))?.current
   if (!text) throw new DemoFailure(`AWSCURRENT of ${secretName(account)} is empty`)
   return Secret.ofText(text)

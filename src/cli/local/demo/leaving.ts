@@ -9,7 +9,7 @@ import { DemoFailure, must } from './failure.ts'
 import type { ForeignKey } from './foreign.ts'
 import type { Held, Verdict } from './judge.ts'
 import { hold } from './judge.ts'
-import { mustNotFail, shortenOverlap } from './rotation.ts'
+import { consumerPause, mustNotFail, shortenOverlap } from './rotation.ts'
 import { after } from './show.ts'
 import type { Stage } from './stage.ts'
 
@@ -51,11 +51,13 @@ export async function ownersLeave(
   show.line('  What would be decided, asked before anything is done:')
   show.rows(impactColumns, impact)
 
-  const consumer = await startConsumer(
-    stage,
-    kept.find((a) => a.kind === 'access-key')!,
-  )
+  const keptKey = kept.find((a) => a.kind === 'access-key')
+  must(keptKey !== undefined, `${withBackup.name} owns no access key`)
+  const consumer = await startConsumer(stage, keptKey, consumerPause)
   show.line('')
+  for (const leaver of leaving) {
+    show.fact('leaving', `${leaver.name}${leaver === withBackup ? `; backup ${heir.name}` : ''}`)
+  }
   const deaths = await Promise.all(
     leaving.map(async (leaver, i) => {
       const receivedAt = new Date()
@@ -67,21 +69,12 @@ export async function ownersLeave(
       return Promise.all(
         copies[i]!.map(async (held): Promise<Death> => {
           const death = await watchDying(stage, held, since)
+          show.line(`  ${dying(leaver, held, death)}`)
           return { leaver, held, receivedAt, ...death }
         }),
       )
     }),
   ).then((perLeaver) => perLeaver.flat())
-  for (const leaver of leaving) {
-    show.fact('left', `${leaver.name}${leaver === withBackup ? `; backup ${heir.name}` : ''}`)
-    for (const { held, offSeconds, deadSeconds, verdict } of deaths) {
-      if (held.account.owner !== leaver) continue
-      show.line(
-        `    ${held.account.userName.padEnd(16)}${kindNames[held.account.kind].padEnd(12)}` +
-          `switched off ${after(offSeconds)}  ${ending(verdict, deadSeconds)}`,
-      )
-    }
-  }
   await stage.until(
     'the consumer on a new key',
     () => consumer.keyId,
@@ -89,11 +82,14 @@ export async function ownersLeave(
   )
   await consumer.stop()
   mustNotFail(consumer)
+  await Promise.all(kept.map((account) => mustBeOffered(stage, account, heir)))
   const stillUp = await judge(stage, kept)
+  const renewed = stillUp.keyIds.filter((id) => copies.flat().every((held) => held.keyId !== id))
+  must(renewed.length === kept.length, 'an account that stays up still has the leaver’s credential')
   must(stillUp.alive === kept.length, `only ${stillUp.alive} of ${kept.length} kept accounts work`)
   show.fact(
     'kept up',
-    `${kept.length} accounts for ${heir.name}, each with a new credential: ${stillUp.alive} of ${kept.length} alive`,
+    `${kept.length} accounts, offered to ${heir.name}; their new credentials: ${stillUp.alive} of ${kept.length} alive`,
   )
   show.fact('', `${consumer.calls} calls of a consumer meanwhile, ${consumer.failed} failed`)
   return {
@@ -108,6 +104,16 @@ export async function ownersLeave(
       consumer: { calls: consumer.calls, failed: consumer.failed },
     },
   }
+}
+
+function dying(
+  leaver: Person,
+  held: Held,
+  { offSeconds, deadSeconds, verdict }: Pick<Death, 'offSeconds' | 'deadSeconds' | 'verdict'>,
+): string {
+  const { userName, kind } = held.account
+  const who = `${leaver.name.padEnd(14)}${userName.padEnd(14)}${kindNames[kind].padEnd(12)}`
+  return `${who}off ${after(offSeconds)}  ${ending(verdict, deadSeconds)}`
 }
 
 function ending(verdict: Verdict, at: number): string {
@@ -136,6 +142,18 @@ async function impactOf(stage: Stage, leaving: readonly Person[]) {
         rule: String(item.rule),
       })),
     ),
+  )
+}
+
+async function mustBeOffered(stage: Stage, account: Account, heir: Person): Promise<void> {
+  const { status, pendingOwner } = await stage.admin.call(
+    200,
+    'GET',
+    `/api/v1/accounts/${account.id}`,
+  )
+  must(
+    status === 'orphaned' && pendingOwner?.id === heir.id,
+    `${account.userName} is ${status} and not offered to ${heir.name}`,
   )
 }
 
@@ -188,9 +206,11 @@ export async function showEvidence(
   show.fact('audit', `${rows} rows`)
   show.fact('reports', `${reports.length} written, each agrees with what AWS, GitHub and`)
   show.fact('', 'introspection answered here:')
-  for (const { file } of reports) show.fact('', file)
+  for (const { file } of reports) show.fact('', stage.nameOf(file))
 
-  const finals = await Promise.all(deaths.map(({ held }) => held.verdict()))
+  const finals = await Promise.all(
+    deaths.map(async ({ held }) => ({ off: await held.isOff(), verdict: await held.verdict() })),
+  )
   const others = company.accounts.filter(
     (a) => !leavers.alone.some((i) => company.people[i]!.id === a.owner.id),
   )
@@ -204,14 +224,14 @@ export async function showEvidence(
 
   show.line('')
   show.rows(
-    ['leaver', 'credential', 'received', 'switched off', 'proven dead', 'outcome'].map(column),
+    ['leaver', 'credential', 'received UTC', 'switched off', 'proven dead', 'outcome'].map(column),
     deaths.map((d, i) => ({
       leaver: d.leaver.name,
       credential: `${d.held.account.userName} ${kindNames[d.held.account.kind]}`,
-      received: d.receivedAt.toISOString().slice(11, 23),
+      'received UTC': d.receivedAt.toISOString().slice(11, 23),
       'switched off': after(d.offSeconds),
       'proven dead': after(d.deadSeconds),
-      outcome: finals[i],
+      outcome: finals[i]!.verdict,
     })),
   )
   show.line('')
@@ -227,12 +247,12 @@ export async function showEvidence(
       'still alive': c.stillAlive,
     })),
   )
-  const alive = finals.filter((v) => v === 'alive').length
+  const alive = finals.filter(({ verdict }) => verdict === 'alive').length
   must(alive === 0, `${alive} credentials of leavers still work`)
 
   const tried = deaths.filter((d) => d.held.account.kind !== 'deploy-key').length
-  const refused = finals.filter((v) => v === 'refused').length
-  const absent = finals.filter((v) => v === 'absent').length
+  const refused = finals.filter(({ verdict }) => verdict === 'refused').length
+  const absent = finals.filter(({ verdict }) => verdict === 'absent').length
   must(tried === refused, `${tried} credentials of leavers tried, only ${refused} refused`)
   show.line('')
   show.line(
@@ -261,17 +281,21 @@ const column = (title: string) => ({
   value: (row: Readonly<Record<string, unknown>>) => row[title],
 })
 
-function summary(leaver: Person, deaths: readonly Death[], finals: readonly Verdict[]) {
+function summary(
+  leaver: Person,
+  deaths: readonly Death[],
+  finals: readonly { readonly off: boolean; readonly verdict: Verdict }[],
+) {
   const own = deaths.flatMap((death, i) =>
     death.leaver === leaver ? [{ death, final: finals[i]! }] : [],
   )
   return {
     leaver: leaver.name,
     credentials: own.length,
-    switchedOff: own.filter(({ death }) => death.offSeconds > 0).length,
-    provenDead: own.filter(({ final }) => final !== 'alive').length,
+    switchedOff: own.filter(({ final }) => final.off).length,
+    provenDead: own.filter(({ final }) => final.verdict !== 'alive').length,
     slowestSeconds: Math.max(...own.map(({ death }) => death.deadSeconds)),
-    stillAlive: own.filter(({ final }) => final === 'alive').length,
+    stillAlive: own.filter(({ final }) => final.verdict === 'alive').length,
   }
 }
 

@@ -2,7 +2,7 @@ import type { Body } from './api.ts'
 import type { Account } from './company.ts'
 import { patchUrn } from './company.ts'
 import type { Consumer } from './consumer.ts'
-import { startConsumer } from './consumer.ts'
+import { rereadMilliseconds, startConsumer } from './consumer.ts'
 import { must } from './failure.ts'
 import type { ForeignKey } from './foreign.ts'
 import { makeForeignKey } from './foreign.ts'
@@ -12,6 +12,8 @@ import type { Stage } from './stage.ts'
 
 const overlapSeconds = 2
 const callsMin = 2_000
+/** Leaves the processors to the service, which is what these chapters watch. */
+export const consumerPause = 3
 
 /** Shorter than the policy's seven days, so that nobody has to watch for a week. */
 export async function shortenOverlap(stage: Stage, account: Account): Promise<void> {
@@ -34,7 +36,7 @@ export async function rotateUnderLoad(stage: Stage, account: Account) {
   const { show } = stage
   await shortenOverlap(stage, account)
   const old = await hold(stage, account)
-  const consumer = await startConsumer(stage, account)
+  const consumer = await startConsumer(stage, account, 0)
   const since = performance.now()
   const elapsed = () => (performance.now() - since) / 1_000
   await rotate(stage, account)
@@ -46,7 +48,7 @@ export async function rotateUnderLoad(stage: Stage, account: Account) {
     watchFor(watch, () => consumer.keyId),
     (id) => id !== old.keyId,
   )
-  const movedAfter = consumer.movedAfter
+  const movedAfter = elapsed()
   must((await old.verdict()) === 'alive', 'the old key was refused before its overlap was over')
   await stage.until(
     'the old key refused',
@@ -77,7 +79,7 @@ export async function rotateUnderLoad(stage: Stage, account: Account) {
   show.fact('account', `${account.userName}; the overlap of its key is set to ${overlapSeconds} s`)
   show.fact(
     'consumer',
-    `${facts.calls} calls in ${seconds(duration)}, ${facts.failed} failed; reads its key again every 0.1 s`,
+    `${facts.calls} calls in ${seconds(duration)}, ${facts.failed} failed; it reads its key again every ${rereadMilliseconds} ms`,
   )
   show.fact('new key', `${facts.newKey} in use by the consumer ${after(movedAfter)}`)
   show.fact(
@@ -101,11 +103,11 @@ export async function killMidRotation(stage: Stage, account: Account, elsewhere:
   const { userName } = iamUserOf(stage, account)
   const keys = () => aws.world.keysOf(userName).map((k) => k.accessKeyId)
   const working = await hold(stage, account)
-  const consumer = await startConsumer(stage, account)
+  const consumer = await startConsumer(stage, account, consumerPause)
   aws.faults.arm('CreateAccessKey', { kind: 'hold' })
   await rotate(stage, account)
   show.progress('a rotation is under way')
-  await aws.faults.whenHolding()
+  await stage.unlessAborted(aws.faults.whenHolding())
   const stray = keys().find((id) => id !== working.keyId)
   must(stray !== undefined, 'the held rotation made no key at AWS')
   const killed = service.pid

@@ -21,17 +21,22 @@ export interface Service {
   killNow(): void
 }
 
+interface ServiceOptions {
+  readonly home: string
+  readonly configFile: string
+  /** `host:port`; port 0 takes a free one. */
+  readonly listen: string
+  readonly logFile: string
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Ends a start that nobody waits for any more. */
+  readonly signal: AbortSignal
+}
+
 const readyMilliseconds = 20_000
 const stopMilliseconds = 5_000
 
 /** @throws DemoFailure with the service's own last words when it does not come up */
-export async function startService(options: {
-  readonly home: string
-  readonly configFile: string
-  readonly listen: string
-  readonly logFile: string
-  readonly env: Readonly<Record<string, string | undefined>>
-}): Promise<Service> {
+export async function startService(options: ServiceOptions): Promise<Service> {
   let { child, url } = await launch(options)
   const gone = async (signal: NodeJS.Signals): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return
@@ -63,13 +68,9 @@ export async function startService(options: {
   }
 }
 
-async function launch(options: {
-  readonly home: string
-  readonly configFile: string
-  readonly listen: string
-  readonly logFile: string
-  readonly env: Readonly<Record<string, string | undefined>>
-}): Promise<{ readonly child: ChildProcess; readonly url: string }> {
+async function launch(
+  options: ServiceOptions,
+): Promise<{ readonly child: ChildProcess; readonly url: string }> {
   const entry = path.join(packageRoot, 'bin', 'custody.js')
   const child = spawn(process.execPath, [entry, 'serve', '--config', options.configFile], {
     cwd: options.home,
@@ -85,16 +86,19 @@ async function launch(options: {
     stdio: ['ignore', 'ignore', 'pipe'],
   })
   const log = createWriteStream(options.logFile, { flags: 'a', mode: 0o600 })
-  child.stderr!.pipe(log)
+  child.stderr.pipe(log)
   let last = ''
+  const cancel = (): boolean => child.kill('SIGKILL')
+  options.signal.addEventListener('abort', cancel, { once: true })
   try {
+    if (options.signal.aborted) throw new DemoFailure('interrupted')
     const url = await new Promise<string>((resolve, reject) => {
       const give = (reason: string) => reject(new DemoFailure(reason))
       const timer = setTimeout(
         () => give(`the service did not listen within ${readyMilliseconds / 1_000} s`),
         readyMilliseconds,
       )
-      createInterface({ input: child.stderr! }).on('line', (line) => {
+      createInterface({ input: child.stderr }).on('line', (line) => {
         const listening = /^listening (\S+)$/.exec(line)?.[1]
         if (line.trim() !== '') last = line.trim()
         if (listening === undefined) return
@@ -112,5 +116,7 @@ async function launch(options: {
   } catch (error) {
     child.kill('SIGKILL')
     throw error
+  } finally {
+    options.signal.removeEventListener('abort', cancel)
   }
 }

@@ -4,6 +4,7 @@ import type { Column, Row, Terminal } from '../../terminal.ts'
 export const widthMax = 96
 const indent = '  '
 const labelWidth = 12
+const drawMilliseconds = 100
 
 /** How the story is told; the same words with and without colour, nothing at all for `--json`. */
 export interface Show {
@@ -14,6 +15,8 @@ export interface Show {
   rows(columns: readonly Column[], rows: readonly Row[]): void
   /** One line that is overwritten; on a terminal only. */
   progress(text: string): void
+  /** Removes it. */
+  clear(): void
 }
 
 export function createShow(terminal: Terminal, isSilent: boolean): Show {
@@ -21,10 +24,18 @@ export function createShow(terminal: Terminal, isSilent: boolean): Show {
   const plain = terminal.columns === null ? { ...terminal.env, NO_COLOR: '1' } : terminal.env
   const available = Math.min(widthMax, terminal.columns ?? widthMax)
   const page: Terminal = { ...terminal, env: plain, columns: available - indent.length }
-  let isBusy = false
+  let busy: { readonly text: string; readonly since: number } | null = null
+  const draw = (): void => {
+    if (!busy) return
+    const elapsed = seconds((performance.now() - busy.since) / 1_000)
+    const text = `${indent}${busy.text} ${elapsed}`.slice(0, available - 1)
+    terminal.stderr(`\r\u001B[K${text}`)
+  }
+  // Redrawn by itself as well: a step that only waits shows that it is alive.
+  if (isAnimated) setInterval(draw, drawMilliseconds).unref()
   const clear = (): void => {
-    if (isBusy) terminal.stderr('\r\u001B[K')
-    isBusy = false
+    if (busy) terminal.stderr('\r\u001B[K')
+    busy = null
   }
   const write = (text: string): void => {
     clear()
@@ -38,11 +49,13 @@ export function createShow(terminal: Terminal, isSilent: boolean): Show {
       write(lines.map((l, i) => `${i === 0 ? head : ' '.repeat(head.length)}${l}\n`).join(''))
     },
     line: (text) => write(text === '' ? '\n' : `${wrap(text, available).join('\n')}\n`),
+    clear,
     rows: (columns, rows) => write(table(columns, rows, page).replaceAll(/^(?=.)/gm, indent)),
     progress(text) {
       if (!isAnimated) return
-      terminal.stderr(`\r\u001B[K${indent}${text.slice(0, available - indent.length - 1)}`)
-      isBusy = true
+      const isFirst = busy === null
+      busy = { text, since: busy?.since ?? performance.now() }
+      if (isFirst) draw()
     },
   }
 }

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { systemClock } from '../../../host/clock.ts'
+import type { Config } from '../../../host/config.ts'
+import { loadConfig } from '../../../host/config.ts'
 import { homeDirectory } from '../../../host/home.ts'
 import type { AwsSandbox } from '../../../sandbox/aws.ts'
 import { startAwsSandbox } from '../../../sandbox/aws.ts'
@@ -22,6 +24,7 @@ import type { Show } from './show.ts'
 export interface Stage {
   /** The service's `.custody`, in a temporary folder. */
   readonly home: string
+  readonly config: Config
   readonly aws: AwsSandbox
   readonly github: GithubSandbox
   readonly service: Service
@@ -33,8 +36,17 @@ export interface Stage {
   /** Reports and the service's log; kept when all else is removed. */
   readonly evidence: string
   readonly signal: AbortSignal
+  /** A file as it is called from where the demo was started. */
+  nameOf(file: string): string
+  /** Waits for what does not itself listen to `signal`. */
+  unlessAborted<T>(happening: Promise<T>): Promise<T>
   /** Asks until the answer satisfies. @throws DemoFailure saying what did not come about */
-  until<T>(what: string, ask: () => Promise<T> | T, satisfies: (value: T) => boolean): Promise<T>
+  until<T>(
+    what: string,
+    ask: () => Promise<T> | T,
+    satisfies: (value: T) => boolean,
+    everyMilliseconds?: number,
+  ): Promise<T>
 }
 
 /** What has to be put away again, in whatever state the story was left. */
@@ -81,6 +93,7 @@ export async function setStage(
   await writeFile(path.join(home, 'app.pem'), github.world.app.privateKeyPem, { mode: 0o600 })
   await writeFile(configFile, sandboxConfig(aws, github, 'app.pem'), { mode: 0o600 })
 
+  const config = await loadConfig({ file: configFile, env: { CUSTODY_HOME: home }, cwd: home })
   show.progress('starting the service')
   const service = await startService({
     home,
@@ -88,6 +101,7 @@ export async function setStage(
     listen: terminal.env['CUSTODY_LISTEN'] ?? '127.0.0.1:0',
     logFile: options.logFile,
     env: terminal.env,
+    signal,
   })
   props.atExit.push(() => service.killNow())
   props.closers.unshift(() => service.stop())
@@ -100,6 +114,7 @@ export async function setStage(
   }
   return {
     home,
+    config,
     aws,
     github,
     service,
@@ -110,7 +125,12 @@ export async function setStage(
     show,
     evidence,
     signal,
-    async until(what, ask, satisfies) {
+    nameOf: (file) => {
+      const relative = path.relative(terminal.cwd, file)
+      return relative.startsWith('..') ? file : relative
+    },
+    unlessAborted: (happening) => Promise.race([happening, aborted(signal)]),
+    async until(what, ask, satisfies, everyMilliseconds = pollMilliseconds) {
       const deadline = performance.now() + patienceMilliseconds
       for (;;) {
         const value = await ask()
@@ -118,10 +138,18 @@ export async function setStage(
         if (performance.now() > deadline) {
           throw new DemoFailure(`${what}: not within ${patienceMilliseconds / 1_000} s`)
         }
-        await sleep(pollMilliseconds, undefined, { signal })
+        await sleep(everyMilliseconds, undefined, { signal })
       }
     },
   }
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const stop = (): void => reject(new DemoFailure('interrupted'))
+    if (signal.aborted) stop()
+    else signal.addEventListener('abort', stop, { once: true })
+  })
 }
 
 /** Runs over a list a few at a time, as a directory or a platform's pipeline does. */

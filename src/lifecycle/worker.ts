@@ -387,8 +387,9 @@ function progress(
     case 'wait': {
       const cursor = result.backTo ? operation.steps.indexOf(result.backTo) : operation.cursor
       const runAt = later(now, result.until)
+      const attempt = result.sameAttempt ? operation.attempt : 0
       return {
-        set: { memo, cursor, status: 'waiting', runAt, attempt: 0, failure: null },
+        set: { memo, cursor, status: 'waiting', runAt, attempt, failure: null },
         release: true,
       }
     }

@@ -7,7 +7,7 @@ import { expiryOf } from '../credentials.ts'
 import type { Step, StepContext, StepResult, Subject } from './step.ts'
 import { Preempted, audit, externalOf, loadSubject, memoOf, putCredential } from './step.ts'
 import type { Mint } from './strays.ts'
-import { isJournalled, isOurStray, newcomers, removeInterrupted } from './strays.ts'
+import { isJournalled, isOurStray, newcomers, removeInterrupted, strayKey } from './strays.ts'
 import { retireSuperseded } from './supersede.ts'
 
 /** Makes sure the account exists at the provider. The first effect of every minting operation. */
@@ -83,7 +83,9 @@ async function begin(ctx: StepContext, subject: Subject): Promise<StepResult> {
   if (foreign.length > 0 && principal?.created === true && capabilities.mint === 'server') {
     return ask('foreignKey', foreignSentence(subject, foreign))
   }
-  const slots = listing.items.filter((item) => item.kind === credential.kind)
+  const deleted = new Set(journal.flatMap((k) => (k.deletedAt === null ? [] : [k.keyId])))
+  // A list that lags still shows what was deleted a moment ago; that takes no slot.
+  const slots = listing.items.filter((i) => i.kind === credential.kind && !deleted.has(i.keyId))
   if (capabilities.maxLive !== null && slots.length >= capabilities.maxLive) {
     const freed = await retireSuperseded(ctx, subject)
     if (freed) return freed
@@ -316,7 +318,10 @@ async function delivered(ctx: StepContext, subject: Subject, mint: Mint): Promis
   }
 }
 
-/** Forgets the attempt; the next run of the step begins afresh, with a new generation. */
+/**
+ * Forgets the attempt; the next run of the step begins afresh, with a new generation. Failures go
+ * on counting: a sink that refuses every delivery must not mint and delete keys for ever.
+ */
 async function startOver(
   ctx: StepContext,
   subject: Subject,
@@ -332,6 +337,7 @@ async function startOver(
       type: 'key',
       key: { ...key, status: 'failed', disabledAt: now, deletedAt: now },
     })
+  else if (keyId !== null) changes.push(strayKey(subject, mint, keyId, now))
   if (action) {
     changes.push(
       audit(
@@ -346,7 +352,7 @@ async function startOver(
       ),
     )
   }
-  return { go: 'wait', until: now, memo: { mint: null }, changes }
+  return { go: 'wait', until: now, memo: { mint: null }, changes, sameAttempt: true }
 }
 
 /** A refusal that surely had no effect clears the intent; anything else keeps it for list-and-diff. */

@@ -29,6 +29,8 @@ export type StepResult = { readonly changes?: readonly Change[]; readonly memo?:
       readonly until: Instant
       /** The step to continue with, when an earlier one has to run again. */
       readonly backTo?: StepName
+      /** The failures so far still count: this wait is part of an attempt, not progress. */
+      readonly sameAttempt?: true
     }
   | { readonly go: 'retry'; readonly failure: Failure; readonly after: Seconds | null }
   /** Ends in `needsOperator` with the sentence that says what to decide. */

@@ -120,10 +120,48 @@ export async function removeInterrupted(
     const [stray] = candidates
     if (candidates.length === 1 && stray && isOurStray(stray, mint, principal)) {
       await provider.revoke(externalOf(principal), stray.keyId, ctx.call())
-      return { go: 'wait', until: now, changes: [removed(ctx, subject, stray.keyId)] }
+      // The cut-off attempt may share its number with a later key, so this one takes a fresh one.
+      const generation = Math.max(mint.generation, ...subject.keys.map((k) => k.generation + 1))
+      return {
+        go: 'wait',
+        until: now,
+        changes: [
+          strayKey(subject, { ...mint, generation }, stray.keyId, now),
+          removed(ctx, subject, stray.keyId),
+        ],
+      }
     }
   }
   return null
+}
+
+/**
+ * The journal's line for a key whose answer we never heard and that we have deleted. Without it a
+ * list that still shows the key would make it look like somebody else's.
+ */
+export function strayKey(subject: Subject, mint: Mint, keyId: string, now: Instant): Change {
+  return {
+    type: 'key',
+    key: {
+      tenant: subject.credential.tenant,
+      credential: subject.credential.id,
+      account: subject.account.id,
+      provider: subject.provider.name,
+      generation: mint.generation,
+      keyId,
+      fingerprint: 'unknown',
+      sinkVersion: null,
+      status: 'failed',
+      issuedAt: mint.startedAt,
+      activatedAt: null,
+      supersededAt: null,
+      disabledAt: now,
+      refusedAt: null,
+      settledAt: null,
+      outcome: null,
+      deletedAt: now,
+    },
+  }
 }
 
 function removed(ctx: StepContext, subject: Subject, keyId: string): Change {

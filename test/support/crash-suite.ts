@@ -1,0 +1,128 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { CredentialEntry } from '../../src/domain/want.ts'
+import type { Death, TestEngine } from './engine.ts'
+import { anotherWorker, days, hours, mortal, startTestEngine, wants } from './engine.ts'
+
+/** Longer than a lease: by then a dead worker's operation is anybody's. */
+const leaseOver = 61
+
+/**
+ * Kills a worker at its calls to providers, sinks and store, before and after each, and lets another
+ * one finish.
+ * @param stride every how many places are tried; 1 = all of them
+ */
+export function crashSuite(stride: number): void {
+  describe('a worker that dies', () => {
+    let test: TestEngine
+    beforeAll(async () => {
+      test = await startTestEngine()
+    })
+    afterAll(() => test.close())
+
+    /** Runs `act` once per place to die, counted by a run that lives. */
+    const everywhere = async (
+      prepare: () => Promise<() => Promise<void>>,
+      settle: (death: Death | null) => Promise<void>,
+    ): Promise<number> => {
+      const attempt = async (death: Death | null): Promise<number> => {
+        const check = await prepare()
+        const life = mortal(death)
+        await anotherWorker(test, life.around).drain()
+        await settle(death)
+        try {
+          await check()
+        } catch (error) {
+          const where = death ? `died ${death.when} ${life.calls[death.call]}` : 'lived'
+          throw new Error(`${where} (call ${death?.call}): ${(error as Error).message}`, {
+            cause: error,
+          })
+        }
+        return life.calls.length
+      }
+      const places = await attempt(null)
+      for (let place = 0; place < places * 2; place += stride) {
+        await attempt({ call: place >> 1, when: place % 2 === 0 ? 'before' : 'after' })
+      }
+      return places
+    }
+
+    const kinds: readonly (readonly [string, () => CredentialEntry])[] = [
+      ['an access key', wants.accessKey],
+      ['a deploy key', wants.deployKey],
+      ['a token', wants.token],
+    ]
+
+    it.each(kinds)(
+      'anywhere while issuing %s leaves exactly one key, which works',
+      async (_n, want) => {
+        const owner = await test.person()
+        const places = await everywhere(
+          async () => {
+            const account = await test.request(owner, { credentials: [want()], drain: false })
+            return async () => {
+              const [credential] = await test.credentials(account.id)
+              expect((await test.account(account.id)).status).toBe('active')
+              expect(credential!.status).toBe('active')
+              const live = await test.liveAtProviders(account.id)
+              expect(live).toHaveLength(1)
+              expect(credential!.keyId).toContain(live[0])
+              expect(await test.works(credential!)).toBe(true)
+              const keys = await test.keys(credential!.id)
+              expect(keys.filter((k) => k.status !== 'failed').map((k) => k.status)).toEqual([
+                'active',
+              ])
+            }
+          },
+          () => test.pass(leaseOver + 4, leaseOver / 2 + 2),
+        )
+        expect(places).toBeGreaterThan(8)
+      },
+    )
+
+    it.each(kinds)(
+      'anywhere while rotating %s never leaves it without a working key',
+      async (_n, want) => {
+        const owner = await test.person()
+        await everywhere(
+          async () => {
+            const account = await test.request(owner, { credentials: [want()] })
+            const [credential] = await test.credentials(account.id)
+            await test.engine.rotateCredential(test.admin, credential!.id)
+            return async () => {
+              const rotated = await test.credential(credential!.id)
+              expect(rotated.generation).toBeGreaterThan(1)
+              expect(await test.works(rotated)).toBe(true)
+              const live = await test.liveAtProviders(account.id)
+              expect(live).toHaveLength(1)
+              expect(rotated.keyId).toContain(live[0])
+            }
+          },
+          async () => {
+            await test.pass(leaseOver + 4, leaseOver / 2 + 2)
+            await test.pass(days(14) + hours(1), days(7) + 60)
+          },
+        )
+      },
+    )
+
+    it('anywhere while an account is switched off leaves nothing alive', async () => {
+      await everywhere(
+        async () => {
+          const owner = await test.person()
+          const account = await test.request(owner, {
+            credentials: [wants.accessKey(), wants.deployKey(), wants.token()],
+          })
+          await test.leave(owner)
+          return async () => {
+            expect(await test.liveAtProviders(account.id)).toEqual([])
+            expect((await test.account(account.id)).status).toBe('disabled')
+            const report = await test.engine.offboarding(test.admin, owner)
+            expect(report.verdict).toBe('complete')
+            expect(report.keys).toHaveLength(3)
+          }
+        },
+        () => test.pass(leaseOver * 2 + 8, leaseOver + 1),
+      )
+    })
+  })
+}

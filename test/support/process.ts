@@ -38,7 +38,7 @@ export async function startProcess(
   })
   let stderr = ''
   const url = await new Promise<string>((resolve, reject) => {
-    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
       stderr += text
       const ready = /^listening (\S+)$/m.exec(stderr)
       if (ready) resolve(ready[1]!)

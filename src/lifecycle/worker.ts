@@ -80,6 +80,7 @@ export function createWorker(life: Lifecycle, options: WorkerOptions): Worker {
   const abort = new AbortController()
   const running = new Set<Promise<void>>()
   let stopped = false
+  let woken = false
   let wakeUp: (() => void) | null = null
   let loop: Promise<void> | null = null
 
@@ -91,7 +92,7 @@ export function createWorker(life: Lifecycle, options: WorkerOptions): Worker {
       const run: Promise<void> = runOperation(life, operation, options, abort.signal).finally(
         () => {
           running.delete(run)
-          wakeUp?.()
+          wake()
         },
       )
       running.add(run)
@@ -99,29 +100,34 @@ export function createWorker(life: Lifecycle, options: WorkerOptions): Worker {
     return claimed.length
   }
 
+  const wake = (): void => {
+    woken = true
+    wakeUp?.()
+  }
+
+  /** Sleeps until something is due, or a wake; a wake that came since the last claim counts too. */
   const idle = async (): Promise<void> => {
-    const next = await life.store.read.nextRunAt()
-    const until =
-      next === null ? idleSecondsMax : Math.max(0, secondsBetween(life.clock.now(), next))
+    const isFull = running.size >= options.concurrency
+    const next = isFull ? null : await life.store.read.nextRunAt()
+    if (woken) return
+    const dueIn = next === null ? idleSecondsMax : secondsBetween(life.clock.now(), next)
     // At least a few milliseconds: something due that cannot be claimed (its account is busy) must not spin.
-    const ms = Math.max(5, Math.min(until, idleSecondsMax) * 1_000)
-    await Promise.race([
-      new Promise<void>((resolve) => {
-        wakeUp = resolve
-      }),
-      sleep(running.size >= options.concurrency ? idleSecondsMax * 1_000 : ms, undefined, {
-        ref: false,
-        signal: abort.signal,
-      }).catch(() => undefined),
-    ])
+    const ms = Math.max(5, Math.min(dueIn, idleSecondsMax) * 1_000)
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms).unref()
+      wakeUp = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
     wakeUp = null
   }
 
   const forever = async (): Promise<void> => {
     while (!stopped) {
       try {
-        if ((await claimSome()) > 0) continue
-        await idle()
+        woken = false
+        if ((await claimSome()) === 0) await idle()
       } catch (error) {
         if (stopped) return
         options.log({
@@ -141,9 +147,7 @@ export function createWorker(life: Lifecycle, options: WorkerOptions): Worker {
     start() {
       loop ??= forever()
     },
-    wake() {
-      wakeUp?.()
-    },
+    wake,
     async drain() {
       let total = 0
       for (;;) {
@@ -155,7 +159,7 @@ export function createWorker(life: Lifecycle, options: WorkerOptions): Worker {
     },
     async stop(graceSeconds = 10) {
       stopped = true
-      wakeUp?.()
+      wake()
       const grace = sleep(graceSeconds * 1_000, undefined, { ref: false })
       await Promise.race([Promise.all(running), grace])
       abort.abort()

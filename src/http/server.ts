@@ -41,6 +41,12 @@ export interface HttpEvent {
   readonly error: unknown
 }
 
+/**
+ * What running requests get to finish once we close. Node does not count a connection that has sent
+ * nothing yet as idle: a client's spare one would hold up a shutdown until `requestTimeout`.
+ */
+const closeMilliseconds = 2_000
+
 /** Everything that is served over HTTP, not yet listening. */
 export async function createServer(host: HttpHost): Promise<FastifyInstance> {
   const app = fastify({
@@ -54,6 +60,11 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
     exposeHeadRoutes: false,
   })
   acceptJson(app)
+  app.addHook('preClose', (done) => {
+    const impatient = setTimeout(() => app.server.closeAllConnections(), closeMilliseconds)
+    app.server.once('close', () => clearTimeout(impatient))
+    done()
+  })
   app.setErrorHandler((error, request, reply) => {
     const known = toAppError(error, request)
     if (known.status >= 500 && known.code === 'internal') {

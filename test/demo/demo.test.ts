@@ -98,6 +98,7 @@ describe('npm run demo', () => {
 
     const kept = path.join(folder, '.custody', 'demo')
     const files = await readdir(kept)
+    expect(await read(kept, 'service.log')).toContain(people.refusal.request)
     expect(files.filter((name) => name.startsWith('offboarding-'))).toHaveLength(3)
     for (const text of [stdout, ...(await Promise.all(files.map((f) => read(kept, f))))]) {
       expect(text).not.toMatch(/\b(csk|cst)_[0-9A-Za-z]{12}_|PRIVATE KEY|secretAccessKey/)

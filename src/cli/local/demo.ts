@@ -55,7 +55,10 @@ export async function run(options: DemoOptions, terminal: Terminal): Promise<Exi
     if (stage === null) {
       show.clear()
       // Lets a step that was starting something see the interruption, so that nothing is left over.
-      await Promise.race([telling.catch(() => undefined), sleep(graceMilliseconds)])
+      await Promise.race([
+        telling.catch(() => undefined),
+        sleep(graceMilliseconds, undefined, { ref: false }),
+      ])
       return exitCodes.interrupted
     }
     const total = (performance.now() - began) / 1_000

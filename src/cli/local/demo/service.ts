@@ -81,11 +81,14 @@ async function launch(
       ),
       CUSTODY_HOME: options.home,
       CUSTODY_LISTEN: options.listen,
-      CUSTODY_LOG_LEVEL: options.env['CUSTODY_LOG_LEVEL'] ?? 'info',
+      // Each request with its id: a failing step names one.
+      CUSTODY_LOG_LEVEL: options.env['CUSTODY_LOG_LEVEL'] ?? 'debug',
     },
     stdio: ['ignore', 'ignore', 'pipe'],
   })
   const log = createWriteStream(options.logFile, { flags: 'a', mode: 0o600 })
+  // A log that cannot be written must not take the demo down, nor block the service.
+  log.on('error', () => child.stderr.resume())
   child.stderr.pipe(log)
   let last = ''
   const cancel = (): boolean => child.kill('SIGKILL')

@@ -26,9 +26,10 @@ export const overlap: Step = async (ctx) => {
 
   const end = earlier(urgentEnd, planned)
   if (now >= end || (await newKeyInUse(ctx, since))) return { go: 'next' }
+  // Soon at first, then rarer: the old key outlives the consumer's move by half of what it took.
   const poll = Math.min(
     pollSeconds.most,
-    Math.max(pollSeconds.least, secondsBetween(now, end) / 20),
+    Math.max(pollSeconds.least, secondsBetween(since, now) / 2),
   )
   return { go: 'wait', until: earlier(end, addSeconds(now, poll)) }
 }

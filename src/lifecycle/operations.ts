@@ -76,8 +76,10 @@ export async function cancelOperation(
     operation.status === 'needsOperator' ||
     operation.status === 'waiting' ||
     operation.status === 'queued'
-  // A rotation whose new key is served has only its old key's end left, which is revoking.
-  const revoking = operation.kind === 'rotate' && operation.memo['activatedAt'] !== undefined
+  // A rotation whose new key is served, or that replaces keys a leaver knows, owes the old keys' end.
+  const { activatedAt, oldKeysUntil } = operation.memo
+  const revoking =
+    operation.kind === 'rotate' && (activatedAt !== undefined || (oldKeysUntil ?? null) !== null)
   if (!open || !cancellable.has(operation.kind) || revoking) {
     throw errors.wrongState({
       what: 'Operation',

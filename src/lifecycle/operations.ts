@@ -30,7 +30,8 @@ export async function retryOperation(
   id: string,
 ): Promise<Operation> {
   const operation = await visibleOperation(life, caller, id)
-  const decision = authorise(life, caller, 'operation.retry', { type: 'operation', id })
+  const resource = await operationResource(life, operation)
+  const decision = authorise(life, caller, 'operation.retry', resource)
   if (operation.status !== 'needsOperator' && operation.status !== 'waiting') {
     throw errors.wrongState({ what: 'Operation', id, status: operation.status, action: 'retried' })
   }
@@ -71,7 +72,8 @@ export async function cancelOperation(
   id: string,
 ): Promise<Operation> {
   const operation = await visibleOperation(life, caller, id)
-  const decision = authorise(life, caller, 'operation.cancel', { type: 'operation', id })
+  const resource = await operationResource(life, operation)
+  const decision = authorise(life, caller, 'operation.cancel', resource)
   const open =
     operation.status === 'needsOperator' ||
     operation.status === 'waiting' ||
@@ -113,4 +115,14 @@ export async function cancelOperation(
     { what: 'Operation', id },
   )
   return { ...operation, status: 'cancelled', failure, finishedAt: now }
+}
+
+/** Whose account it is about decides who may touch it. */
+async function operationResource(life: Lifecycle, { id, tenant, account: of }: Operation) {
+  const account = of === null ? null : await life.store.read.account(tenant, of)
+  return {
+    type: 'operation',
+    id,
+    ...(account ? { client: account.client, owner: account.owner.id } : {}),
+  } as const
 }

@@ -121,7 +121,8 @@ function refuseOtherMethods(
   app: FastifyInstance,
   methods: ReadonlyMap<string, ReadonlySet<string>>,
 ): void {
-  for (const [url, known] of [...methods]) {
+  // A copy: registering a route adds to the map that is walked here.
+  for (const [url, known] of Array.from(methods)) {
     const allow = [...known].sort().join(', ')
     const others = httpMethods.filter((method) => !known.has(method))
     if (others.length === 0) continue

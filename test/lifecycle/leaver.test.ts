@@ -406,15 +406,15 @@ describe('an owner who leaves', () => {
     expect(live.filter((k) => known.includes(k))).toEqual([])
   })
 
-  it('keeps the reason and the clock when an operator disables what a leaving has closed', async () => {
+  it('refuses an operator’s disable of what a leaving has closed: its reason and clock stay', async () => {
     const { owner, account } = await owned()
     await test.leave(owner)
     await test.pass(2)
     const before = await test.account(account.id)
 
-    await test.engine
-      .switchAccount(test.admin, account.id, 'disable', 'to be sure')
-      .catch((error: unknown) => expect(error).toMatchObject({ code: 'wrongState' }))
+    await expect(
+      test.engine.switchAccount(test.admin, account.id, 'disable', 'to be sure'),
+    ).rejects.toMatchObject({ code: 'wrongState' })
     await test.pass(2)
 
     expect(await test.account(account.id)).toMatchObject({

@@ -1,3 +1,3 @@
 import { propertySuite } from '../support/property-suite.ts'
 
-propertySuite({ numRuns: 40, acts: 10, timeoutSeconds: 60 })
+propertySuite({ numRuns: 30, acts: 9, timeoutSeconds: 60 })

@@ -1,7 +1,10 @@
+import type { Credential } from '../domain/credential.ts'
 import { errors } from '../domain/errors.ts'
 import type { Operation } from '../domain/operation.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, save, visibilityOf } from './context.ts'
+import type { Change } from '../store/store.ts'
+import { provisioned, putCredential } from './steps/step.ts'
 import { visibleAccount, visiblePerson } from './visible.ts'
 
 /** @throws notFound unless the caller may see what the operation is about */
@@ -63,7 +66,8 @@ export async function retryOperation(
   return { ...operation, status: 'queued', runAt: now, attempt: 0 }
 }
 
-const cancellable: ReadonlySet<Operation['kind']> = new Set(['issue', 'rotate', 'enable'])
+/** Not `enable`: half of it may be done, and disabling the account takes all of it back. */
+const cancellable: ReadonlySet<Operation['kind']> = new Set(['issue', 'rotate'])
 
 /** Gives up work that grants something. What revokes is never cancelled: it ends by an answer. @throws wrongState */
 export async function cancelOperation(
@@ -111,6 +115,7 @@ export async function cancelOperation(
         decision,
         operation: operation.id,
       }),
+      ...(await givenUp(life, caller, operation)),
     ],
     { what: 'Operation', id },
   )
@@ -125,4 +130,24 @@ async function operationResource(life: Lifecycle, { id, tenant, account: of }: O
     id,
     ...(account ? { client: account.client, owner: account.owner.id } : {}),
   } as const
+}
+
+/** A credential whose first key nobody makes any more has failed; its account waits no longer. */
+async function givenUp(
+  life: Lifecycle,
+  caller: Caller,
+  operation: Operation,
+): Promise<readonly Change[]> {
+  if (operation.kind !== 'issue') return []
+  const credential = await life.store.read.credential(operation.tenant, operation.subject)
+  if (credential?.status !== 'pending' && credential?.status !== 'issuing') return []
+  const now = life.clock.now()
+  const failed: Credential = {
+    ...credential,
+    status: 'failed',
+    lastError: `its issue was cancelled by ${caller.actor.name}`,
+  }
+  const account = await life.store.read.account(operation.tenant, credential.account)
+  const all = await life.store.read.credentialsOf(operation.tenant, credential.account)
+  return [putCredential(failed, now), ...(account ? provisioned(account, all, failed, now) : [])]
 }

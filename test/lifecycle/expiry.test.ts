@@ -174,4 +174,49 @@ describe('the end of an account', () => {
     await test.pass(2)
     expect((await test.account(account.id)).status).toBe('retired')
   })
+
+  it('gives no leaver’s key back when the enabling was interrupted by a pause', async () => {
+    const { owner, account } = await up()
+    const known = await test.liveAtProviders(account.id)
+    await test.leave(owner)
+    await test.pass(2)
+    await test.comeBack(owner)
+    await test.engine.switchAccount(test.admin, account.id, 'enable', null)
+    await test.engine.switchAccount(test.admin, account.id, 'disable', 'on second thoughts')
+    await test.pass(2)
+    await test.engine.switchAccount(test.admin, account.id, 'enable', null)
+    await test.pass(3)
+
+    expect(await test.account(account.id)).toMatchObject({ status: 'active', statusReason: null })
+    const live = await test.liveAtProviders(account.id)
+    expect(live).toHaveLength(2)
+    expect(live.filter((k) => known.includes(k))).toEqual([])
+  })
+
+  it.each(['revoked', 'cancelled'])(
+    'does not keep an account waiting for a credential that was %s before it existed',
+    async (how) => {
+      const owner = await test.person()
+      const account = await test.request(owner, {
+        credentials: [wants.token(), wants.accessKey()],
+        drain: false,
+      })
+      const stuck = (await test.credentials(account.id)).find((c) => c.kind === 'access-key')!
+      test.aws.faults.arm('CreateUser', { kind: 'throttle', retryAfterSeconds: 1 }, 100)
+      await test.pass(200, 5)
+      expect((await test.account(account.id)).status).toBe('provisioning')
+
+      const [operation] = await test.operations(stuck.id)
+      await (how === 'revoked'
+        ? test.engine.revokeCredential(test.admin, stuck.id)
+        : test.engine.cancelOperation(test.admin, operation!.id))
+      await test.pass(65, 13)
+      test.aws.faults.release()
+
+      expect((await test.account(account.id)).status).toBe('active')
+      expect((await test.credential(stuck.id)).status).toBe(
+        how === 'revoked' ? 'revoked' : 'failed',
+      )
+    },
+  )
 })

@@ -272,8 +272,8 @@ async function finishAccount(
       {
         ...account,
         status,
-        // Its owner left while an operator's disable was still at work: the stronger reason stays.
-        statusReason: account.statusReason === 'ownerLeft' && !retiring ? 'ownerLeft' : reason,
+        // The row may know a stronger reason than this operation: its owner left meanwhile.
+        statusReason: retiring ? reason : (account.statusReason ?? reason),
         disabledAt: account.disabledAt ?? now,
         retiredAt: retiring ? now : account.retiredAt,
         deleteAt: dies ? addSeconds(now, termsOf(life, account).hold) : null,

@@ -88,7 +88,7 @@ describe('a secret', () => {
         ],
       },
     })
-    expect(requested.status, requested.text).toBe(201)
+    if (requested.status !== 201) throw new Error(requested.text)
     account = requested.body.id
     const credentials = requested.body[nhiUrn].credentials as { value: string }[]
     await collect(1)
@@ -126,8 +126,10 @@ describe('a secret', () => {
       `/api/v1/owners/${owner}/impact`,
       '/readyz',
       '/scim/v2/ServiceProviderConfig',
-    ])
-      expect((await call('GET', route)).status, route).toBe(200)
+    ]) {
+      const { status } = await call('GET', route)
+      if (status !== 200) throw new Error(`${route}: ${status}`)
+    }
   })
   afterAll(() => custody.close())
 

@@ -10,7 +10,7 @@ export interface Doomed {
   readonly key: IssuedKey
   readonly credential: Credential
   /** @throws NotConfigured when its provider left the configuration; the other keys are not held up */
-  place(): KeyPlace
+  readonly place: () => KeyPlace
 }
 
 /** The keys below the subject: one credential's (`revoke`) or the whole account's. */

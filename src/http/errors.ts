@@ -24,6 +24,13 @@ export function toAppError(error: unknown, request: FastifyRequest): AppError {
       )
     case 'FST_ERR_CTP_EMPTY_JSON_BODY':
       return errors.malformedJson({ reason: 'it is empty' }, { cause: error })
+    case 'FST_ERR_BAD_URL':
+      return errors.invalidSyntax(
+        { reason: 'The path is not valid percent-encoding; encode it again.' },
+        { cause: error },
+      )
+    case 'FST_ERR_MAX_PARAM_LENGTH':
+      return errors.noSuchRoute({ method: request.method, path: 'with an id that long' })
     case 'FST_ERR_VALIDATION':
       return errors.invalidSyntax(
         { reason: `${sentence(message)} See docs/reference.` },

@@ -58,7 +58,12 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
     routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true, maxParamLength: 512 },
     forceCloseConnections: 'idle',
     exposeHeadRoutes: false,
+    // What fails before a route is found: a path that is no valid encoding, a parameter too long.
+    frameworkErrors: (error, request, reply) => {
+      void sendError(reply, request, toAppError(error, request))
+    },
   })
+  const methods = collectMethods(app)
   acceptJson(app)
   app.addHook('preClose', (done) => {
     const impatient = setTimeout(() => app.server.closeAllConnections(), closeMilliseconds)
@@ -83,6 +88,13 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
     host.log(eventOf('debug', request, reply, reply.statusCode, null, null))
     done()
   })
+  app.addHook('onRequest', async (request) => {
+    const query = (request.query ?? {}) as Readonly<Record<string, unknown>>
+    const twice = Object.keys(query).find((name) => Array.isArray(query[name]))
+    if (twice !== undefined) {
+      throw errors.invalidValue({ path: twice, reason: 'is given more than once; give it once.' })
+    }
+  })
   app.addHook('onSend', (request, reply, payload, done) => {
     void reply.headers({
       'x-request-id': request.id,
@@ -98,7 +110,41 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
   await app.register(apiRoutes(host, authenticate), { prefix: '/api/v1' })
   await app.register(clientRoutes(host, authenticate), { prefix: '/api/v1' })
   await app.register(opsRoutes(host, authenticate))
+  refuseOtherMethods(app, methods)
   return app
+}
+
+const httpMethods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
+
+/** Which methods each path has, filled while routes are registered. */
+function collectMethods(app: FastifyInstance): ReadonlyMap<string, ReadonlySet<string>> {
+  const methods = new Map<string, Set<string>>()
+  app.addHook('onRoute', ({ url, method }) => {
+    const known = methods.get(url) ?? new Set()
+    for (const name of [method].flat()) known.add(name)
+    methods.set(url, known)
+  })
+  return methods
+}
+
+/** A path that exists answers 405 with `Allow` to every other method (RFC 9110 §15.5.6), never 404. */
+function refuseOtherMethods(
+  app: FastifyInstance,
+  methods: ReadonlyMap<string, ReadonlySet<string>>,
+): void {
+  // A copy: registering a route adds to the map that is walked here.
+  for (const [url, known] of Array.from(methods)) {
+    const allow = [...known].sort().join(', ')
+    const others = httpMethods.filter((method) => !known.has(method))
+    if (others.length === 0) continue
+    app.route({
+      method: others,
+      url,
+      handler: (request) => {
+        throw errors.methodNotAllowed({ method: request.method, allow })
+      },
+    })
+  }
 }
 
 function pathOf(url: string): string {

@@ -385,7 +385,8 @@ export function planClose(
     account: {
       ...account,
       status,
-      statusReason: close.reason,
+      statusReason:
+        close.reason === 'operator' && knownToOthers(account) ? account.statusReason : close.reason,
       pendingOwner: close.kind === 'retire' ? null : account.pendingOwner,
       orphanedAt:
         close.reason === 'ownerLeft'
@@ -397,6 +398,11 @@ export function planClose(
     operation,
     changes: [{ type: 'enqueue', operation, preempt: true }],
   }
+}
+
+/** Its keys were switched off because somebody may know them, and are not replaced yet. */
+function knownToOthers({ statusReason }: ServiceAccount): boolean {
+  return statusReason === 'ownerLeft' || statusReason === 'ownerMissing' || statusReason === 'leak'
 }
 
 async function planEnable(life: Lifecycle, account: ServiceAccount, actor: Actor): Promise<Switch> {
@@ -427,7 +433,8 @@ async function planEnable(life: Lifecycle, account: ServiceAccount, actor: Actor
     account: {
       ...account,
       status: 'provisioning',
-      statusReason: null,
+      // Until the keys are replaced: a pause in between must not turn a leaver's keys into ours.
+      statusReason: knownToOthers(account) ? account.statusReason : null,
       disabledAt: null,
       deleteAt: null,
       orphanedAt: null,

@@ -1,7 +1,10 @@
+import type { Credential } from '../domain/credential.ts'
 import { errors } from '../domain/errors.ts'
 import type { Operation } from '../domain/operation.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, save, visibilityOf } from './context.ts'
+import type { Change } from '../store/store.ts'
+import { provisioned, putCredential } from './steps/step.ts'
 import { visibleAccount, visiblePerson } from './visible.ts'
 
 /** @throws notFound unless the caller may see what the operation is about */
@@ -30,7 +33,8 @@ export async function retryOperation(
   id: string,
 ): Promise<Operation> {
   const operation = await visibleOperation(life, caller, id)
-  const decision = authorise(life, caller, 'operation.retry', { type: 'operation', id })
+  const resource = await operationResource(life, operation)
+  const decision = authorise(life, caller, 'operation.retry', resource)
   if (operation.status !== 'needsOperator' && operation.status !== 'waiting') {
     throw errors.wrongState({ what: 'Operation', id, status: operation.status, action: 'retried' })
   }
@@ -62,7 +66,8 @@ export async function retryOperation(
   return { ...operation, status: 'queued', runAt: now, attempt: 0 }
 }
 
-const cancellable: ReadonlySet<Operation['kind']> = new Set(['issue', 'rotate', 'enable'])
+/** Not `enable`: half of it may be done, and disabling the account takes all of it back. */
+const cancellable: ReadonlySet<Operation['kind']> = new Set(['issue', 'rotate'])
 
 /** Gives up work that grants something. What revokes is never cancelled: it ends by an answer. @throws wrongState */
 export async function cancelOperation(
@@ -71,13 +76,16 @@ export async function cancelOperation(
   id: string,
 ): Promise<Operation> {
   const operation = await visibleOperation(life, caller, id)
-  const decision = authorise(life, caller, 'operation.cancel', { type: 'operation', id })
+  const resource = await operationResource(life, operation)
+  const decision = authorise(life, caller, 'operation.cancel', resource)
   const open =
     operation.status === 'needsOperator' ||
     operation.status === 'waiting' ||
     operation.status === 'queued'
-  // A rotation whose new key is served has only its old key's end left, which is revoking.
-  const revoking = operation.kind === 'rotate' && operation.memo['activatedAt'] !== undefined
+  // A rotation whose new key is served, or that replaces keys a leaver knows, owes the old keys' end.
+  const { activatedAt, oldKeysUntil } = operation.memo
+  const revoking =
+    operation.kind === 'rotate' && (activatedAt !== undefined || (oldKeysUntil ?? null) !== null)
   if (!open || !cancellable.has(operation.kind) || revoking) {
     throw errors.wrongState({
       what: 'Operation',
@@ -107,8 +115,39 @@ export async function cancelOperation(
         decision,
         operation: operation.id,
       }),
+      ...(await givenUp(life, caller, operation)),
     ],
     { what: 'Operation', id },
   )
   return { ...operation, status: 'cancelled', failure, finishedAt: now }
+}
+
+/** Whose account it is about decides who may touch it. */
+async function operationResource(life: Lifecycle, { id, tenant, account: of }: Operation) {
+  const account = of === null ? null : await life.store.read.account(tenant, of)
+  return {
+    type: 'operation',
+    id,
+    ...(account ? { client: account.client, owner: account.owner.id } : {}),
+  } as const
+}
+
+/** A credential whose first key nobody makes any more has failed; its account waits no longer. */
+async function givenUp(
+  life: Lifecycle,
+  caller: Caller,
+  operation: Operation,
+): Promise<readonly Change[]> {
+  if (operation.kind !== 'issue') return []
+  const credential = await life.store.read.credential(operation.tenant, operation.subject)
+  if (credential?.status !== 'pending' && credential?.status !== 'issuing') return []
+  const now = life.clock.now()
+  const failed: Credential = {
+    ...credential,
+    status: 'failed',
+    lastError: `its issue was cancelled by ${caller.actor.name}`,
+  }
+  const account = await life.store.read.account(operation.tenant, credential.account)
+  const all = await life.store.read.credentialsOf(operation.tenant, credential.account)
+  return [putCredential(failed, now), ...(account ? provisioned(account, all, failed, now) : [])]
 }

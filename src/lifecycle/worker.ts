@@ -15,7 +15,14 @@ import { StillListed, deleteKeys, deletePrincipals } from './steps/remove.ts'
 import { turnOn } from './steps/revive.ts'
 import type { Step, StepContext, StepResult, Subject } from './steps/step.ts'
 import { NotConfigured, Preempted, loadSubject } from './steps/step.ts'
-import { disableOld, overlap, revokeOld, soak } from './steps/supersede.ts'
+import {
+  disableOld,
+  endKnownKeys,
+  knownKeysUntil,
+  overlap,
+  revokeOld,
+  soak,
+} from './steps/supersede.ts'
 import { failureChanges, verify } from './steps/verify.ts'
 
 const steps: Readonly<Record<StepName, Step>> = {
@@ -276,7 +283,14 @@ class Replan extends Error {
 /** Runs one step; whatever it throws becomes a decision about what to do next. */
 async function attempt(context: Context, step: Step): Promise<StepResult> {
   try {
-    return await step(context)
+    const owed = knownKeysUntil(context.operation)
+    if (owed !== null && owed <= context.life.clock.now()) await endKnownKeys(context)
+    const result = await step(context)
+    // No new key will come: nothing is left to wait for.
+    if (result.go === 'fail' && knownKeysUntil(context.operation) !== null) {
+      await endKnownKeys(context)
+    }
+    return result
   } catch (error) {
     if (error instanceof Preempted) throw error
     if (error instanceof Replan) return { go: 'wait', until: context.life.clock.now() }
@@ -292,10 +306,22 @@ const revokingKinds: ReadonlySet<Operation['kind']> = new Set([
   'leave',
 ])
 
+/** From here on a rotation only ends old keys, and that never stops trying (R34). */
+const revokingSteps: ReadonlySet<StepName> = new Set([
+  'overlap',
+  'disable-old',
+  'soak',
+  'revoke-old',
+])
+
+function isRevoking({ kind, steps, cursor }: Operation): boolean {
+  return revokingKinds.has(kind) || revokingSteps.has(steps[cursor]!)
+}
+
 async function afterError(context: Context, error: unknown): Promise<StepResult> {
   const failure = failureOf(error)
   const after = error instanceof ProviderError ? error.retryAfter : null
-  if (revokingKinds.has(context.operation.kind)) {
+  if (isRevoking(context.operation)) {
     return { go: 'retry', failure: { code: 'revokeBlocked', message: failure.message }, after }
   }
   if (error instanceof ProviderError) {
@@ -399,26 +425,47 @@ function progress(
     }
     case 'retry': {
       const attempt = operation.attempt + 1
-      if (!revokingKinds.has(operation.kind) && attempt >= attemptsMax) {
+      // A Retry-After of nothing must not spin.
+      const runAt = addSeconds(now, Math.max(result.after ?? 0, backoffSeconds(attempt)))
+      if (!isRevoking(operation) && attempt >= attemptsMax) {
         const message = `${result.failure.message}; it failed ${attempt} times: decide whether to retry or to revoke`
-        return {
-          set: { memo, attempt, status: 'needsOperator', failure: { ...result.failure, message } },
-          release: true,
-        }
+        return ask(operation, { ...result.failure, message }, { memo, attempt, runAt, now })
       }
-      const runAt = addSeconds(now, result.after ?? backoffSeconds(attempt))
       return {
         set: { memo, attempt, status: 'waiting', runAt, failure: result.failure },
         release: true,
       }
     }
-    case 'ask':
-      return { set: { memo, status: 'needsOperator', failure: result.failure }, release: true }
+    case 'ask': {
+      const attempt = operation.attempt + 1
+      const runAt = addSeconds(now, backoffSeconds(attempt))
+      return ask(operation, result.failure, { memo, attempt, runAt, now })
+    }
     case 'fail':
       return finished('failed', result.failure)
     default:
       return assertNever(result)
   }
+}
+
+/** Waits for a person, unless keys of a leaver have to end first: nobody may be there in time. */
+function ask(
+  operation: Operation,
+  failure: Failure,
+  next: {
+    readonly memo: JsonObject
+    readonly attempt: number
+    readonly runAt: Instant
+    readonly now: Instant
+  },
+): { readonly set: Progress; readonly release: boolean } {
+  const { memo, attempt } = next
+  const owed = knownKeysUntil(operation)
+  if (owed === null) {
+    return { set: { memo, attempt, status: 'needsOperator', failure }, release: true }
+  }
+  const runAt = owed > next.now ? owed : next.runAt
+  return { set: { memo, attempt, status: 'waiting', runAt, failure }, release: true }
 }
 
 function backoffSeconds(attempt: number): Seconds {

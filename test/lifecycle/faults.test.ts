@@ -122,7 +122,7 @@ describe('a faulty AWS while a key is minted', () => {
     const minting = await issuing()
     test.aws.faults.arm('CreateAccessKey', { kind: 'throttle', retryAfterSeconds: 1 }, 100)
 
-    await test.pass(60)
+    await test.pass(200, 5)
 
     const asked = await minting.operation()
     expect(asked).toMatchObject({ status: 'needsOperator', failure: { code: 'throttled' } })

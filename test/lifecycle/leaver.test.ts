@@ -410,7 +410,7 @@ describe('an owner who leaves', () => {
     expect(live.filter((k) => known.includes(k))).toEqual([])
   })
 
-  it('keeps the reason and the clock when an operator disables what a leaving has closed', async () => {
+  it('refuses an operator’s disable of what a leaving has closed: its reason and clock stay', async () => {
     const { owner, account } = await owned()
     await test.leave(owner)
     await test.pass(2)

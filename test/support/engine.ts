@@ -346,56 +346,82 @@ export interface Death {
   readonly when: 'before' | 'after'
 }
 
-/**
- * A life that ends at the n-th call to a provider, a sink or the store: from then on nothing it
- * does has any effect, as after `kill -9`. Reads and counting stay out of it.
- */
-export function mortal(death: Death | null): {
-  readonly around: (life: Lifecycle) => Lifecycle
-  /** Calls made so far, by name: also how many places to die there are. */
-  readonly calls: readonly string[]
-} {
-  const calls: string[] = []
-  let dead = false
+/** Calls that matter: those that change something at a provider, a sink or the store. */
+function watched(
+  life: Lifecycle,
+  visit: (name: string, call: () => Promise<unknown>) => Promise<unknown>,
+): Lifecycle {
   const guard = <T extends object>(name: string, target: T, skip: readonly string[]): T =>
     new Proxy(target, {
       get(object, property) {
         const value: unknown = Reflect.get(object, property, object)
         if (typeof value !== 'function') return value
-        const method = (value as (...args: unknown[]) => unknown).bind(object)
+        const method = (value as (...args: unknown[]) => Promise<unknown>).bind(object)
         if (skip.includes(String(property))) return method
-        return async (...args: unknown[]): Promise<unknown> => {
-          if (dead) throw new Error('this process is dead')
-          calls.push(`${name}.${String(property)}`)
-          const dies = death?.call === calls.length - 1
-          if (dies && death.when === 'before') {
-            dead = true
-            throw new Error('killed before the call')
-          }
-          const answer = await method(...args)
-          if (dies) {
-            dead = true
-            throw new Error('killed after the call')
-          }
-          return answer
-        }
+        return (...args: unknown[]) => visit(`${name}.${String(property)}`, () => method(...args))
       },
     })
   return {
+    ...life,
+    store: guard('store', life.store, ['close', 'claim', 'heartbeat']),
+    providers: new Map(
+      [...life.providers].map(([n, p]): [string, Provider] => [
+        n,
+        guard(n, p, ['checkScopes', 'prepare', 'close', 'list']),
+      ]),
+    ),
+    sinks: new Map(
+      [...life.sinks].map(([n, s]): [string, SecretSink] => [n, guard(n, s, ['close'])]),
+    ),
+  }
+}
+
+export interface WatchedLife {
+  readonly around: (life: Lifecycle) => Lifecycle
+  /** Calls made so far, by name: also how many places there are. */
+  readonly calls: readonly string[]
+}
+
+/**
+ * A life that ends at the n-th call to a provider, a sink or the store: from then on nothing it
+ * does has any effect, as after `kill -9`.
+ */
+export function mortal(death: Death | null): WatchedLife {
+  const calls: string[] = []
+  let dead = false
+  return {
     calls,
-    around: (life) => ({
-      ...life,
-      store: guard('store', life.store, ['close', 'claim', 'heartbeat']),
-      providers: new Map(
-        [...life.providers].map(([n, p]): [string, Provider] => [
-          n,
-          guard(n, p, ['checkScopes', 'prepare', 'close', 'list']),
-        ]),
-      ),
-      sinks: new Map(
-        [...life.sinks].map(([n, s]): [string, SecretSink] => [n, guard(n, s, ['close'])]),
-      ),
-    }),
+    around: (life) =>
+      watched(life, async (name, call) => {
+        if (dead) throw new Error('this process is dead')
+        const dies = death?.call === calls.push(name) - 1
+        if (dies && death.when === 'before') {
+          dead = true
+          throw new Error('killed before the call')
+        }
+        const answer = await call()
+        if (dies) {
+          dead = true
+          throw new Error('killed after the call')
+        }
+        return answer
+      }),
+  }
+}
+
+/** A life in which something else happens at the n-th call, just before or just after it. */
+export function interrupted(at: Death | null, act: () => Promise<unknown>): WatchedLife {
+  const calls: string[] = []
+  return {
+    calls,
+    around: (life) =>
+      watched(life, async (name, call) => {
+        const now = at?.call === calls.push(name) - 1
+        if (now && at.when === 'before') await act()
+        const answer = await call()
+        if (now && at.when === 'after') await act()
+        return answer
+      }),
   }
 }
 

@@ -17,11 +17,30 @@ import {
 import type { KeyPlace } from './proof.ts'
 import { switchOff, tryKey } from './proof.ts'
 import type { Step, StepContext, StepResult } from './step.ts'
-import { NotConfigured, audit, externalOf, loadAccount, putAccount, putCredential } from './step.ts'
+import {
+  NotConfigured,
+  Preempted,
+  audit,
+  externalOf,
+  loadAccount,
+  putAccount,
+  putCredential,
+} from './step.ts'
 import { isOurStray, newcomers, openIntents } from './strays.ts'
 
 /** First the whole principal: whatever key exists, also one we do not know of yet, is denied (R83). */
 export const shutOff: Step = async (ctx) => {
+  try {
+    await shutOffPrincipals(ctx)
+  } catch (error) {
+    // A provider that refuses this must not keep the keys alive, at others least of all: the keys
+    // come first now, and `settle` does not end before the principal is off too (R30).
+    if (error instanceof Preempted) throw error
+  }
+  return { go: 'next' }
+}
+
+async function shutOffPrincipals(ctx: StepContext): Promise<void> {
   const { life, operation } = ctx
   const principals = await life.store.read.principalsOf(operation.tenant, operation.account!)
   await forEachIsolated(principals, async (principal) => {
@@ -39,16 +58,24 @@ export const shutOff: Step = async (ctx) => {
       ),
     ])
   })
-  return { go: 'next' }
 }
 
 /** Then each key; all are tried before the first failure is reported. */
 export const disableKeys: Step = async (ctx) => {
-  await forEachIsolated(await doomedKeys(ctx), async (doomed) => {
-    if (!alive(doomed.key)) return
-    const off = await switchOff(ctx, doomed.place(), doomed.key)
-    await ctx.checkpoint({}, off.changes)
-  })
+  try {
+    await forEachIsolated(await doomedKeys(ctx), async (doomed) => {
+      if (!alive(doomed.key)) return
+      const off = await switchOff(ctx, doomed.place(), doomed.key)
+      await ctx.checkpoint({}, off.changes)
+    })
+  } catch (error) {
+    if (error instanceof Preempted) throw error
+    // The proof of the keys that are off does not wait for the one that is not.
+    await proveDead(ctx).catch((cause: unknown) => {
+      if (cause instanceof Preempted) throw cause
+    })
+    throw error
+  }
   return { go: 'next' }
 }
 
@@ -111,6 +138,7 @@ function proofAudit(ctx: StepContext, key: IssuedKey, tries: number): Change {
 export const settle: Step = async (ctx) => {
   const { life, operation } = ctx
   const now = life.clock.now()
+  if (operation.steps.includes('shut-off')) await shutOffPrincipals(ctx)
   const doomed = await doomedKeys(ctx)
   const until = await settledAt(ctx, doomed)
   if (now < until) return { go: 'wait', until }
@@ -244,8 +272,8 @@ async function finishAccount(
       {
         ...account,
         status,
-        // Its owner left while an operator's disable was still at work: the stronger reason stays.
-        statusReason: account.statusReason === 'ownerLeft' && !retiring ? 'ownerLeft' : reason,
+        // The row may know a stronger reason than this operation: its owner left meanwhile.
+        statusReason: retiring ? reason : (account.statusReason ?? reason),
         disabledAt: account.disabledAt ?? now,
         retiredAt: retiring ? now : account.retiredAt,
         deleteAt: dies ? addSeconds(now, termsOf(life, account).hold) : null,

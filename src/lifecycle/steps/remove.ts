@@ -7,6 +7,7 @@ import {
   audit,
   externalOf,
   loadAccount,
+  provisioned,
   putAccount,
   putCredential,
   targetOf,
@@ -25,15 +26,18 @@ export const deleteKeys: Step = async (ctx) => {
     await life.sinks.get(credential.deliverTo.sink)?.remove(targetOf(credential), ctx.call())
   })
   const now = life.clock.now()
-  return {
-    go: 'next',
-    changes: credentials.map((c) =>
-      putCredential(
-        { ...closed(c, [...gone.values()], true), secretRef: null, previousKeyId: null },
-        now,
-      ),
-    ),
-  }
+  const revoked = credentials.map((c) => ({
+    ...closed(c, [...gone.values()], true),
+    secretRef: null,
+    previousKeyId: null,
+  }))
+  const changes = revoked.map((c) => putCredential(c, now))
+  const [one] = revoked
+  if (ctx.operation.kind !== 'revoke' || !one) return { go: 'next', changes }
+  // The account may have waited for just this one.
+  const account = await loadAccount(ctx, one.account)
+  const all = await life.store.read.credentialsOf(account.tenant, account.id)
+  return { go: 'next', changes: [...changes, ...provisioned(account, all, one, now)] }
 }
 
 /** @throws StillListed unless it was refused before or a complete listing no longer has it */

@@ -34,7 +34,8 @@ export const turnOn: Step = async (ctx) => {
   const doomed = await doomedKeys(ctx)
   let reissued = 0
   for (const credential of await subjectCredentials(ctx)) {
-    if (credential.status !== 'disabled') continue
+    // A failed one never worked: enabling is how an operator says "try again".
+    if (credential.status !== 'disabled' && credential.status !== 'failed') continue
     const current = doomed.find(
       (d) =>
         d.credential.id === credential.id &&

@@ -157,3 +157,31 @@ export async function loadAccount(
   if (!account) throw new Error(`account ${id} of operation ${ctx.operation.id} is missing`)
   return account
 }
+
+/**
+ * An account is up once nothing below it is still being made, however that ended: by a key, by a
+ * failure, by giving it up.
+ * @param all the account's credentials as stored, `changed` among them in an older state
+ * @returns the account's new state; empty while something is still on its way
+ */
+export function provisioned(
+  account: ServiceAccount,
+  all: readonly Credential[],
+  changed: Credential,
+  now: Instant,
+): readonly Change[] {
+  if (account.status !== 'provisioning') return []
+  const states = all.map((c) => (c.id === changed.id ? changed.status : c.status))
+  if (states.includes('pending') || states.includes('issuing')) return []
+  const failed = states.includes('failed') && !states.includes('active')
+  return [
+    putAccount(
+      {
+        ...account,
+        status: failed ? 'failed' : 'active',
+        statusReason: failed ? 'provisionFailed' : null,
+      },
+      now,
+    ),
+  ]
+}

@@ -1,4 +1,5 @@
 import type { IssuedKey } from '../../domain/credential.ts'
+import type { Operation } from '../../domain/operation.ts'
 import type { Instant } from '../../domain/time.ts'
 import { addSeconds, earlier, later, secondsBetween } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
@@ -21,11 +22,12 @@ export const overlap: Step = async (ctx) => {
   const urgentEnd = memoOf<Instant>(ctx, 'oldKeysUntil')
   const planned = addSeconds(since, memoOf<number>(ctx, 'overlapSeconds') ?? 0)
   const now = life.clock.now()
-  if (memoOf<number>(ctx, 'previousGeneration') === null) return { go: 'done' }
+  const subject = await loadSubject(ctx, ctx.operation.subject)
+  if (oldKeys(subject).length === 0) return { go: 'done' }
   if (urgentEnd === null) return now >= planned ? { go: 'next' } : { go: 'wait', until: planned }
 
   const end = earlier(urgentEnd, planned)
-  if (now >= end || (await newKeyInUse(ctx, since))) return { go: 'next' }
+  if (now >= end || (await newKeyInUse(ctx, subject, since))) return { go: 'next' }
   // Soon at first, then rarer: the old key outlives the consumer's move by half of what it took.
   const poll = Math.min(
     pollSeconds.most,
@@ -35,8 +37,7 @@ export const overlap: Step = async (ctx) => {
 }
 
 /** Our own probes ran before activation, so any later use is a consumer's. */
-async function newKeyInUse(ctx: StepContext, since: Instant): Promise<boolean> {
-  const subject = await loadSubject(ctx, ctx.operation.subject)
+async function newKeyInUse(ctx: StepContext, subject: Subject, since: Instant): Promise<boolean> {
   if (!subject.capabilities.reportsLastUsed) return false
   const listing = await subject.provider.list(externalOf(subject.principal), ctx.call())
   const current = listing.items.find((item) => item.keyId === subject.credential.keyId)
@@ -180,6 +181,29 @@ export async function retireSuperseded(
   const off = await switchOff(ctx, placeOf(subject), oldest)
   await ctx.checkpoint({}, off.changes)
   return { go: 'wait', until: now, changes: await deleteKey(ctx, subject, off.key) }
+}
+
+/**
+ * Ends the keys a leaver may know although no new one could be made in time: the promise to the
+ * company that they stop within the hour weighs more than the consumers' next call.
+ */
+export async function endKnownKeys(ctx: StepContext): Promise<void> {
+  const subject = await loadSubject(ctx, ctx.operation.subject)
+  const minted = memoOf<{ readonly generation: number }>(ctx, 'mint')?.generation
+  for (const key of subject.keys) {
+    const alive = key.status === 'active' || key.status === 'superseded'
+    if (!alive || key.generation === minted) continue
+    const off = await switchOff(ctx, placeOf(subject), key)
+    await ctx.checkpoint({}, off.changes)
+  }
+  await ctx.checkpoint({ knownKeysEnded: true }, [])
+}
+
+/** When the leaver's keys have to end although nothing replaces them yet; null = nothing is owed. */
+export function knownKeysUntil(operation: Operation): Instant | null {
+  const { memo } = operation
+  if (memo['activatedAt'] !== undefined || memo['knownKeysEnded'] === true) return null
+  return (memo['oldKeysUntil'] ?? null) as Instant | null
 }
 
 /**

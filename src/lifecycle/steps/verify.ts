@@ -1,4 +1,3 @@
-import { isLive } from '../../domain/credential.ts'
 import type { Credential, IssuedKey } from '../../domain/credential.ts'
 import type { JsonObject } from '../../domain/json.ts'
 import type { Instant } from '../../domain/time.ts'
@@ -6,7 +5,7 @@ import { addSeconds, secondsBetween } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
 import { rotateAfterOf, termsOf } from '../credentials.ts'
 import type { Step, StepContext, StepResult, Subject } from './step.ts'
-import { audit, externalOf, loadSubject, memoOf, putAccount, putCredential } from './step.ts'
+import { audit, externalOf, loadSubject, memoOf, provisioned, putCredential } from './step.ts'
 
 /** A fresh key that is still refused after this long is given up and removed (R01). */
 const verifyWithinSeconds = 120
@@ -129,31 +128,13 @@ function servedVersion(keys: readonly IssuedKey[]): string | null {
   return served?.sinkVersion ?? null
 }
 
-/** An account is up once nothing below it is still being made. */
 async function accountAfter(
   ctx: StepContext,
-  subject: Subject,
+  { account }: Pick<Subject, 'account'>,
   changed: Credential,
 ): Promise<readonly Change[]> {
-  const { account } = subject
-  if (account.status !== 'provisioning') return []
-  const others = await ctx.life.store.read.credentialsOf(account.tenant, account.id)
-  const waiting = others.some(
-    (c) => c.id !== changed.id && (c.status === 'pending' || c.status === 'issuing'),
-  )
-  if (waiting || !(isLive(changed.status) || changed.status === 'failed')) return []
-  const anyActive =
-    changed.status === 'active' || others.some((c) => c.id !== changed.id && c.status === 'active')
-  return [
-    putAccount(
-      {
-        ...account,
-        status: anyActive ? 'active' : 'failed',
-        statusReason: anyActive ? null : 'provisionFailed',
-      },
-      ctx.life.clock.now(),
-    ),
-  ]
+  const all = await ctx.life.store.read.credentialsOf(account.tenant, account.id)
+  return provisioned(account, all, changed, ctx.life.clock.now())
 }
 
 /** The new key never worked: remove it and leave everything older as it was. */

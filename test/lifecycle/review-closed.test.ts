@@ -1,0 +1,99 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { ServiceAccount } from '../../src/domain/account.ts'
+import type { AccountWrite, CredentialEntry } from '../../src/domain/want.ts'
+import { ProviderError } from '../../src/provider/contract.ts'
+import type { SecretSink } from '../../src/provider/contract.ts'
+import type { TestEngine } from '../support/engine.ts'
+import { anotherWorker, days, hours, minutes, startTestEngine, wants } from '../support/engine.ts'
+
+let test: TestEngine
+beforeEach(async () => {
+  test = await startTestEngine()
+})
+afterEach(() => test.close())
+
+const refusal = (kind: 'denied' | 'invalid'): ProviderError =>
+  new ProviderError(kind, 'refused by the test', { outcome: 'notApplied' })
+
+/** The sink with some of its methods replaced. */
+const sinkWith = (sink: SecretSink, instead: Partial<SecretSink>): SecretSink =>
+  new Proxy(sink, {
+    get(object, property) {
+      const value: unknown = Reflect.get(instead, property) ?? Reflect.get(object, property, object)
+      return typeof value === 'function' ? value.bind(object) : value
+    },
+  })
+
+/** A worker of its own whose AWS sink behaves as told; runs `seconds` in steps of one. */
+const passWith = async (instead: Partial<SecretSink>, total: number): Promise<void> => {
+  const worker = anotherWorker(test, (life) => ({
+    ...life,
+    sinks: new Map(life.sinks).set(
+      'aws-secrets',
+      sinkWith(life.sinks.get('aws-secrets')!, instead),
+    ),
+  }))
+  for (let i = 0; i < total; i++) {
+    await worker.drain()
+    test.clock.advance(1)
+  }
+}
+
+/** What a client sends to keep the account as it is. */
+const writeOf = (account: ServiceAccount, more: Partial<AccountWrite> = {}): AccountWrite => ({
+  type: 'account',
+  userName: account.userName,
+  externalId: account.externalId,
+  active: undefined,
+  kind: account.kind,
+  owner: undefined,
+  backupOwners: account.backups.map(({ type, id }) => ({ type, id })),
+  purpose: account.purpose,
+  environment: account.environment,
+  labels: account.labels,
+  expiresAt: undefined,
+  protected: undefined,
+  credentials: undefined,
+  attributes: account.attributes,
+  ...more,
+})
+
+const update = async (account: string, more: Partial<AccountWrite>): Promise<unknown> => {
+  const current = await test.account(account)
+  return test.engine.updateAccount(test.admin, current, writeOf(current, more), { mayRemove: true })
+}
+
+const accountWith = async (...credentials: readonly CredentialEntry[]): Promise<ServiceAccount> =>
+  test.request(await test.person(), { credentials })
+
+const switchOff = async (account: string): Promise<void> => {
+  await test.engine.switchAccount(test.admin, account, 'disable', null)
+  await test.pass(5)
+}
+
+describe('a closed account', () => {
+  it('is given no credential by an update', async () => {
+    const account = await accountWith(wants.accessKey())
+    await switchOff(account.id)
+    const [held] = await test.credentials(account.id)
+
+    const asked = update(account.id, {
+      credentials: [
+        {
+          value: held!.id,
+          provider: held!.provider,
+          kind: held!.kind,
+          scopes: held!.scopes,
+        },
+        wants.token(),
+      ],
+    })
+
+    await expect(asked).rejects.toMatchObject({ code: 'wrongState' })
+    await test.pass(10)
+    expect(await test.liveAtProviders(account.id)).toEqual([])
+    expect(await test.store.read.principal(account.tenant, account.id, 'aws-prod')).toMatchObject({
+      state: 'off',
+    })
+  })
+})

@@ -39,7 +39,7 @@ const steps: Readonly<Record<StepName, Step>> = {
 /** Longer than the slowest step between two heartbeats: one provider call may take `callSeconds`. */
 const leaseSeconds = seconds(60)
 const callSeconds = 20
-/** A minting operation asks a person after this many failures; a revoking one never stops trying (R34, R42). */
+/** A minting operation asks a person after this many failures; what revokes never stops trying (R34, R42). */
 const attemptsMax = 8
 const backoff = { firstSeconds: 1, mostSeconds: 300 }
 const idleSecondsMax = 5
@@ -288,10 +288,22 @@ const revokingKinds: ReadonlySet<Operation['kind']> = new Set([
   'leave',
 ])
 
+/** Once the new key is served, all that is left of a rotation is to end the old one. */
+const revokingSteps: ReadonlySet<StepName> = new Set([
+  'overlap',
+  'disable-old',
+  'soak',
+  'revoke-old',
+])
+
+function revokes(operation: Operation): boolean {
+  return revokingKinds.has(operation.kind) || revokingSteps.has(operation.steps[operation.cursor]!)
+}
+
 async function afterError(context: Context, error: unknown): Promise<StepResult> {
   const failure = failureOf(error)
   const after = error instanceof ProviderError ? error.retryAfter : null
-  if (revokingKinds.has(context.operation.kind)) {
+  if (revokes(context.operation)) {
     return { go: 'retry', failure: { code: 'revokeBlocked', message: failure.message }, after }
   }
   if (error instanceof ProviderError) {
@@ -395,7 +407,7 @@ function progress(
     }
     case 'retry': {
       const attempt = operation.attempt + 1
-      if (!revokingKinds.has(operation.kind) && attempt >= attemptsMax) {
+      if (!revokes(operation) && attempt >= attemptsMax) {
         const message = `${result.failure.message}; it failed ${attempt} times: decide whether to retry or to revoke`
         return {
           set: { memo, attempt, status: 'needsOperator', failure: { ...result.failure, message } },

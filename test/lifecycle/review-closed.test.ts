@@ -97,3 +97,25 @@ describe('a closed account', () => {
     })
   })
 })
+
+describe('what is being revoked', () => {
+  it('ends the old key of a rotation however long the provider is down', async () => {
+    const owner = await test.person()
+    const backup = await test.person()
+    const account = await test.request(owner, {
+      credentials: [wants.accessKey()],
+      backupOwners: [{ type: 'User', id: backup }],
+    })
+    const [credential] = await test.credentials(account.id)
+    await test.leave(owner)
+    await test.pass(minutes(50), minutes(5))
+    test.aws.faults.arm('UpdateAccessKey', { kind: 'serverError', effect: false }, 40)
+
+    await test.pass(hours(5), minutes(1))
+
+    expect((await test.operations(credential!.id)).map((o) => o.status)).not.toContain(
+      'needsOperator',
+    )
+    expect(test.aws.world.wouldAccept(credential!.keyId!)).toBe(false)
+  })
+})

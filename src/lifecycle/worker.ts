@@ -354,13 +354,24 @@ async function settleResult(
   const saved = await life.store.commit(changes)
   if (saved !== 'saved') {
     if (saved.reason === 'fence') throw new Preempted('a newer claim owns this operation')
-    // Only the step's rows were stale: give the operation back to be run on fresh ones.
+    // Only the step's rows were stale: give the operation back to be run on fresh ones. What is not
+    // a matter of versions will most likely refuse the next run too, so that one waits.
+    const stale = saved.reason === 'version'
+    const attempt = operation.attempt + (stale ? 0 : 1)
+    const failure = {
+      code: 'conflict',
+      message: `what the step wrote was refused (${saved.reason}${saved.with === null ? '' : `: ${saved.with}`}); it is tried again`,
+    }
     const again = await life.store.commit([
       {
         type: 'advance',
         id: operation.id,
         fence: operation.fence,
-        set: { status: 'waiting', runAt: now },
+        set: {
+          status: 'waiting',
+          runAt: stale ? now : addSeconds(now, backoffSeconds(attempt)),
+          ...(stale ? {} : { attempt, failure }),
+        },
         release: true,
         at: now,
       },

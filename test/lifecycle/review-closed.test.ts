@@ -96,6 +96,53 @@ describe('a closed account', () => {
       state: 'off',
     })
   })
+
+  it('keeps a revocation that disabling overtook: enabling does not bring the key back', async () => {
+    const account = await accountWith(wants.accessKey(), wants.token())
+    const leaked = (await test.credentials(account.id)).find((c) => c.kind === 'access-key')!
+    await test.engine.revokeCredential(test.admin, leaked.id)
+
+    await switchOff(account.id)
+    await test.engine.switchAccount(test.admin, account.id, 'enable', null)
+    await test.pass(10)
+
+    expect(test.aws.world.wouldAccept(leaked.keyId!)).toBe(false)
+    expect((await test.credential(leaked.id)).status).toBe('revoked')
+    expect(test.aws.world.keysOf(test.awsUser(account.id)!)).toEqual([])
+  })
+
+  it('is disabled although a failed credential gave its path to another one', async () => {
+    const path = 'shared/path'
+    const failing = wants.deployKey({
+      deliverTo: { sink: 'files', path },
+      scopes: ['repo:acme/gone'],
+    })
+    const account = await test.request(await test.person(), {
+      credentials: [failing],
+      drain: false,
+    })
+    await test.pass(3)
+    const [failed] = await test.credentials(account.id)
+    await test.store.commit([
+      {
+        type: 'credential',
+        credential: { ...failed!, status: 'failed' },
+        expectedVersion: failed!.version,
+      },
+    ])
+    const heir = await accountWith(wants.token({ deliverTo: { sink: 'files', path } }))
+
+    await test.engine.switchAccount(test.admin, account.id, 'retire', null)
+    await test.pass(5)
+
+    expect((await test.account(account.id)).status).toBe('retired')
+    await test.pass(days(91), days(1))
+    await test.engine.runSweep('expiry')
+    await test.pass(5)
+    expect((await test.account(account.id)).deleteAt).toBeNull()
+    const [other] = await test.credentials(heir.id)
+    expect(await test.served(other!)).not.toBeNull()
+  })
 })
 
 describe('what is being revoked', () => {

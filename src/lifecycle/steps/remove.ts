@@ -1,4 +1,6 @@
 import type { IssuedKey } from '../../domain/credential.ts'
+import { ProviderError } from '../../provider/contract.ts'
+import type { Change } from '../../store/store.ts'
 import { closed, doomedKeys, forEachIsolated, notConfigured, subjectCredentials } from './doomed.ts'
 import type { Doomed } from './doomed.ts'
 import type { Step, StepContext } from './step.ts'
@@ -21,18 +23,35 @@ export const deleteKeys: Step = async (ctx) => {
     gone.set(d.key.keyId, d.key.status === 'disabled' ? await deleteKey(ctx, d) : d.key)
   })
   const credentials = await subjectCredentials(ctx)
+  const left: Change[] = []
   await forEachIsolated(credentials, async (credential) => {
-    await life.sinks.get(credential.deliverTo.sink)?.remove(targetOf(credential), ctx.call())
+    const sink = life.sinks.get(credential.deliverTo.sink)
+    await sink?.remove(targetOf(credential), ctx.call()).catch((error: unknown) => {
+      // Somebody else's object is at the path by now. What we put there is dead and theirs is not
+      // ours to remove: no reason to try for ever.
+      if (!(error instanceof ProviderError && error.kind === 'conflict')) throw error
+      left.push(
+        audit(
+          ctx,
+          'secret.leftInPlace',
+          { type: 'credential', id: credential.id },
+          { sink: credential.deliverTo.sink, path: credential.deliverTo.path },
+        ),
+      )
+    })
   })
   const now = life.clock.now()
   return {
     go: 'next',
-    changes: credentials.map((c) =>
-      putCredential(
-        { ...closed(c, [...gone.values()], true), secretRef: null, previousKeyId: null },
-        now,
+    changes: [
+      ...credentials.map((c) =>
+        putCredential(
+          { ...closed(c, [...gone.values()], true), secretRef: null, previousKeyId: null },
+          now,
+        ),
       ),
-    ),
+      ...left,
+    ],
   }
 }
 

@@ -16,7 +16,7 @@ import { turnOn } from './steps/revive.ts'
 import type { Step, StepContext, StepResult, Subject } from './steps/step.ts'
 import { NotConfigured, Preempted, loadSubject } from './steps/step.ts'
 import { disableOld, overlap, revokeOld, soak } from './steps/supersede.ts'
-import { failureChanges, verify } from './steps/verify.ts'
+import { failureChanges, removeHalfMade, verify } from './steps/verify.ts'
 
 const steps: Readonly<Record<StepName, Step>> = {
   'ensure-account': ensureAccount,
@@ -314,9 +314,19 @@ async function afterError(context: Context, error: unknown): Promise<StepResult>
   return { go: 'retry', failure, after }
 }
 
+/** Ends in failure, but not before what was half made is gone: nobody would look for it later. */
 async function failed(context: Context, failure: Failure): Promise<StepResult> {
-  const subject: Subject = await loadSubject(context, context.operation.subject)
-  return { go: 'fail', failure, changes: await failureChanges(context, subject, failure.message) }
+  if (context.operation.subjectType !== 'credential') return { go: 'ask', failure }
+  try {
+    const subject: Subject = await loadSubject(context, context.operation.subject)
+    const halfMade = subject.keys.find((k) => k.status === 'issuing')
+    const removed = halfMade ? await removeHalfMade(context, subject, halfMade) : []
+    const after = await failureChanges(context, subject, failure.message)
+    return { go: 'fail', failure, changes: [...removed, ...after] }
+  } catch (error) {
+    if (error instanceof Preempted) throw error
+    return { go: 'retry', failure: failureOf(error), after: null }
+  }
 }
 
 function failureOf(error: unknown): Failure {

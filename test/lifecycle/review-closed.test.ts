@@ -166,3 +166,18 @@ describe('what is being revoked', () => {
     expect(test.aws.world.wouldAccept(credential!.keyId!)).toBe(false)
   })
 })
+
+describe('a key that was made and then refused for good', () => {
+  it('does not stay alive behind a failed credential', async () => {
+    const account = await test.request(await test.person(), {
+      credentials: [wants.accessKey()],
+      drain: false,
+    })
+
+    await passWith({ promote: () => Promise.reject(refusal('invalid')) }, 30)
+
+    const [credential] = await test.credentials(account.id)
+    expect(credential!.status).toBe('failed')
+    expect(await test.liveAtProviders(account.id)).toEqual([])
+  })
+})

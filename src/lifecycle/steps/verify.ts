@@ -158,25 +158,33 @@ async function accountAfter(
 
 /** The new key never worked: remove it and leave everything older as it was. */
 async function giveUp(ctx: StepContext, subject: Subject, key: IssuedKey): Promise<StepResult> {
-  const { provider, principal, sink, target, credential } = subject
-  await provider.revoke(externalOf(principal), key.keyId, ctx.call())
-  await sink.discard(target, key.sinkVersion!, ctx.call())
   const message = `the new key was still refused after ${verifyWithinSeconds} s and was removed; check the provider, then rotate again`
-  const changes = await failureChanges(ctx, subject, message)
+  const removed = await removeHalfMade(ctx, subject, key)
   return {
     go: 'fail',
     failure: { code: 'notAccepted', message },
-    changes: [
-      ...changes,
-      { type: 'key', key: { ...key, status: 'failed', deletedAt: ctx.life.clock.now() } },
-      audit(
-        ctx,
-        'key.strayRemoved',
-        { type: 'credential', id: credential.id },
-        { keyId: key.keyId, generation: key.generation },
-      ),
-    ],
+    changes: [...(await failureChanges(ctx, subject, message)), ...removed],
   }
+}
+
+/** Deletes a key that never became active, and what was staged of it. */
+export async function removeHalfMade(
+  ctx: StepContext,
+  subject: Subject,
+  key: IssuedKey,
+): Promise<readonly Change[]> {
+  const { provider, principal, sink, target, credential } = subject
+  await provider.revoke(externalOf(principal), key.keyId, ctx.call())
+  if (key.sinkVersion !== null) await sink.discard(target, key.sinkVersion, ctx.call())
+  return [
+    { type: 'key', key: { ...key, status: 'failed', deletedAt: ctx.life.clock.now() } },
+    audit(
+      ctx,
+      'key.strayRemoved',
+      { type: 'credential', id: credential.id },
+      { provider: provider.name, keyId: key.keyId, generation: key.generation },
+    ),
+  ]
 }
 
 /** What a failed issue leaves: the credential failed, unless an older key still serves it. */

@@ -165,6 +165,26 @@ describe('what is being revoked', () => {
     )
     expect(test.aws.world.wouldAccept(credential!.keyId!)).toBe(false)
   })
+
+  it('becomes revoked although an older key was deleted without having been tried', async () => {
+    const owner = await test.person()
+    const backup = await test.person()
+    const account = await test.request(owner, {
+      credentials: [wants.accessKey()],
+      backupOwners: [{ type: 'User', id: backup }],
+    })
+    const [credential] = await test.credentials(account.id)
+    await test.engine.rotateCredential(test.admin, credential!.id)
+    await test.pass(5)
+    await test.leave(owner)
+    await test.pass(hours(2), minutes(5))
+
+    await test.engine.revokeCredential(test.admin, credential!.id)
+    await test.pass(10)
+
+    expect((await test.credential(credential!.id)).status).toBe('revoked')
+    expect(await test.liveAtProviders(account.id)).toEqual([])
+  })
 })
 
 describe('a key that was made and then refused for good', () => {

@@ -20,7 +20,7 @@ export const deleteKeys: Step = async (ctx) => {
   const gone = new Map<string, IssuedKey>()
   const doomed = await doomedKeys(ctx)
   await forEachIsolated(doomed, async (d) => {
-    gone.set(d.key.keyId, d.key.status === 'disabled' ? await deleteKey(ctx, d) : d.key)
+    gone.set(d.key.keyId, isUnfinished(d.key) ? await deleteKey(ctx, d) : d.key)
   })
   const credentials = await subjectCredentials(ctx)
   const left: Change[] = []
@@ -53,6 +53,12 @@ export const deleteKeys: Step = async (ctx) => {
       ...left,
     ],
   }
+}
+
+/** A key that an earlier rotation deleted in haste was never proven dead: that is made up for here. */
+function isUnfinished(key: IssuedKey): boolean {
+  const proven = key.outcome === 'refused' || key.outcome === 'absent'
+  return key.status === 'disabled' || (key.status === 'revoked' && !proven)
 }
 
 /** @throws StillListed unless it was refused before or a complete listing no longer has it */

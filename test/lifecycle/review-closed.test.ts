@@ -201,3 +201,24 @@ describe('a key that was made and then refused for good', () => {
     expect(await test.liveAtProviders(account.id)).toEqual([])
   })
 })
+
+describe('minting', () => {
+  it('makes no key for an account whose owner left before the fan-out came to it', async () => {
+    const owner = await test.person()
+    const account = await test.request(owner, { credentials: [wants.accessKey()], drain: false })
+    const person = await test.engine.person(test.admin, owner)
+    await test.store.commit([
+      {
+        type: 'person',
+        person: { ...person, active: false, leftAt: test.clock.now() },
+        expectedVersion: person.version,
+      },
+    ])
+
+    await test.pass(30)
+
+    expect(await test.liveAtProviders(account.id)).toEqual([])
+    const [credential] = await test.credentials(account.id)
+    expect(credential!.status).toBe('pending')
+  })
+})

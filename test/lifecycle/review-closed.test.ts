@@ -185,6 +185,15 @@ describe('what is being revoked', () => {
     expect((await test.credential(credential!.id)).status).toBe('revoked')
     expect(await test.liveAtProviders(account.id)).toEqual([])
   })
+
+  it('is refused by introspection from the moment the revocation was accepted', async () => {
+    const account = await accountWith(wants.token())
+    const [credential] = await test.credentials(account.id)
+
+    await test.engine.revokeCredential(test.admin, credential!.id)
+
+    expect(await test.works(credential!)).toBe(false)
+  })
 })
 
 describe('a key that was made and then refused for good', () => {

@@ -194,6 +194,21 @@ describe('what is being revoked', () => {
 
     expect(await test.works(credential!)).toBe(false)
   })
+
+  it('lets the account become active when it was the last one being made', async () => {
+    test.aws.faults.arm('CreateUser', { kind: 'serverError', effect: false }, 50)
+    const account = await test.request(await test.person(), {
+      credentials: [wants.accessKey(), wants.token()],
+      drain: false,
+    })
+    await test.pass(3)
+    const stuck = (await test.credentials(account.id)).find((c) => c.kind === 'access-key')!
+
+    await test.engine.revokeCredential(test.admin, stuck.id)
+    await test.pass(70, 5)
+
+    expect((await test.account(account.id)).status).toBe('active')
+  })
 })
 
 describe('a key that was made and then refused for good', () => {

@@ -1,9 +1,10 @@
-import type { IssuedKey } from '../../domain/credential.ts'
+import type { Credential, IssuedKey } from '../../domain/credential.ts'
 import { ProviderError } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import { closed, doomedKeys, forEachIsolated, notConfigured, subjectCredentials } from './doomed.ts'
 import type { Doomed } from './doomed.ts'
 import type { Step, StepContext } from './step.ts'
+import { accountAfter } from './verify.ts'
 import {
   NotConfigured,
   audit,
@@ -41,17 +42,17 @@ export const deleteKeys: Step = async (ctx) => {
     })
   })
   const now = life.clock.now()
+  const ended = credentials.map((c): Credential => ({
+    ...closed(c, [...gone.values()], true),
+    secretRef: null,
+    previousKeyId: null,
+  }))
+  // The account may have waited for this one credential to come up.
+  const [only] = ctx.operation.subjectType === 'credential' ? ended : []
+  const after = only ? await accountAfter(ctx, await loadAccount(ctx, only.account), only) : []
   return {
     go: 'next',
-    changes: [
-      ...credentials.map((c) =>
-        putCredential(
-          { ...closed(c, [...gone.values()], true), secretRef: null, previousKeyId: null },
-          now,
-        ),
-      ),
-      ...left,
-    ],
+    changes: [...ended.map((c) => putCredential(c, now)), ...after, ...left],
   }
 }
 

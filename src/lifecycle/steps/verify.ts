@@ -1,4 +1,4 @@
-import { isLive } from '../../domain/credential.ts'
+import type { ServiceAccount } from '../../domain/account.ts'
 import type { Credential, IssuedKey } from '../../domain/credential.ts'
 import type { JsonObject } from '../../domain/json.ts'
 import type { Instant } from '../../domain/time.ts'
@@ -108,7 +108,7 @@ async function promote(ctx: StepContext, subject: Subject, key: IssuedKey): Prom
   ]
   if (previous)
     changes.push({ type: 'key', key: { ...previous, status: 'superseded', supersededAt: now } })
-  changes.push(...(await accountAfter(ctx, subject, active)))
+  changes.push(...(await accountAfter(ctx, subject.account, active)))
   return {
     go: 'next',
     memo: { verify: null, previousGeneration: previous?.generation ?? null, activatedAt: now },
@@ -129,27 +129,29 @@ function servedVersion(keys: readonly IssuedKey[]): string | null {
   return served?.sinkVersion ?? null
 }
 
-/** An account is up once nothing below it is still being made. */
-async function accountAfter(
+/**
+ * An account is up once nothing below it is still being made.
+ * @param changed the credential as this step is about to write it
+ */
+export async function accountAfter(
   ctx: StepContext,
-  subject: Subject,
+  account: ServiceAccount,
   changed: Credential,
 ): Promise<readonly Change[]> {
-  const { account } = subject
   if (account.status !== 'provisioning') return []
-  const others = await ctx.life.store.read.credentialsOf(account.tenant, account.id)
-  const waiting = others.some(
-    (c) => c.id !== changed.id && (c.status === 'pending' || c.status === 'issuing'),
-  )
-  if (waiting || !(isLive(changed.status) || changed.status === 'failed')) return []
-  const anyActive =
-    changed.status === 'active' || others.some((c) => c.id !== changed.id && c.status === 'active')
+  const before = await ctx.life.store.read.credentialsOf(account.tenant, account.id)
+  const statuses = before
+    .map((c) => (c.id === changed.id ? changed.status : c.status))
+    .filter((status) => status !== 'revoked' && status !== 'revoking')
+  // A disabled one below an account that is coming up is about to be revived or issued anew.
+  if (statuses.some((s) => s === 'pending' || s === 'issuing' || s === 'disabled')) return []
+  const up = statuses.length === 0 || statuses.includes('active')
   return [
     putAccount(
       {
         ...account,
-        status: anyActive ? 'active' : 'failed',
-        statusReason: anyActive ? null : 'provisionFailed',
+        status: up ? 'active' : 'failed',
+        statusReason: up ? null : 'provisionFailed',
       },
       ctx.life.clock.now(),
     ),
@@ -202,6 +204,6 @@ export async function failureChanges(
   }
   return [
     putCredential(failed, ctx.life.clock.now()),
-    ...(serves ? [] : await accountAfter(ctx, subject, failed)),
+    ...(serves ? [] : await accountAfter(ctx, subject.account, failed)),
   ]
 }

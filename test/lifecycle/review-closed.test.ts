@@ -209,6 +209,18 @@ describe('what is being revoked', () => {
 
     expect((await test.account(account.id)).status).toBe('active')
   })
+
+  it('is proven by a listing when what the sink holds cannot be read any more', async () => {
+    const account = await accountWith(wants.accessKey())
+    const [credential] = await test.credentials(account.id)
+    await test.engine.switchAccount(test.admin, account.id, 'disable', null)
+
+    await passWith({ read: () => Promise.reject(refusal('denied')) }, 5)
+
+    const [key] = await test.keys(credential!.id)
+    expect(key).toMatchObject({ status: 'disabled', outcome: 'untestable', refusedAt: null })
+    expect((await test.account(account.id)).status).toBe('disabled')
+  })
 })
 
 describe('a key that was made and then refused for good', () => {

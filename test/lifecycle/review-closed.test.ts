@@ -258,3 +258,22 @@ describe('minting', () => {
     expect(credential!.status).toBe('pending')
   })
 })
+
+describe('an account handed on before the fan-out came to it', () => {
+  it('does not keep the keys that the leaver knows', async () => {
+    const owner = await test.person()
+    const next = await test.person()
+    const account = await test.request(owner, { credentials: [wants.accessKey()] })
+    const [credential] = await test.credentials(account.id)
+    await test.leave(owner)
+
+    await test.engine.transfer(test.admin, account.id, {
+      owner: { type: 'User', id: next },
+      atOnce: true,
+      reason: 'the owner has left',
+    })
+    await test.pass(hours(2), minutes(5))
+
+    expect(test.aws.world.wouldAccept(credential!.keyId!)).toBe(false)
+  })
+})

@@ -15,7 +15,13 @@ import type { Action } from '../policy/authorise.ts'
 import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, planOperation, sameJson, save } from './context.ts'
-import { planCredential, planRevoke, requireLivingOwner, termsOf } from './credentials.ts'
+import {
+  planCredential,
+  planRevoke,
+  requireLivingOwner,
+  requireOpen,
+  termsOf,
+} from './credentials.ts'
 import { ownerState } from './people.ts'
 import { visibleAccount } from './visible.ts'
 
@@ -221,6 +227,7 @@ export async function updateAccount(
     (credentials.added > 0 && merged.status === 'active'
       ? { ...merged, status: 'provisioning' as const }
       : merged)
+  if (credentials.added > 0) requireOpen(next)
   const changed = !sameJson(comparable(current), comparable(next))
   if (!changed && credentials.changes.length === 0 && !switching)
     return { account: current, operations: [] }

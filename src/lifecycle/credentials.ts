@@ -206,14 +206,7 @@ export async function requestCredential(
     },
   )
   const decision = authorise(life, caller, 'credential.request', credentialResource(account, 'new'))
-  if (!isOpen(account.status)) {
-    throw errors.wrongState({
-      what: 'Account',
-      id: account.id,
-      status: account.status,
-      action: 'given a credential',
-    })
-  }
+  requireOpen(account)
   await requireLivingOwner(life, account)
   const live = await life.store.read.credentialsOf(caller.tenant, account.id)
   const planned = planCredential(
@@ -255,6 +248,20 @@ export async function requestCredential(
 export async function requireLivingOwner(life: Lifecycle, account: ServiceAccount): Promise<void> {
   const owner = await ownerState(life, account.tenant, account.owner.id)
   if (!owner?.active) throw errors.noActiveOwner({ account: account.id })
+}
+
+/**
+ * A key made for a closed account would work: its principal is turned on to mint one.
+ * @throws wrongState
+ */
+export function requireOpen(account: ServiceAccount): void {
+  if (isOpen(account.status)) return
+  throw errors.wrongState({
+    what: 'Account',
+    id: account.id,
+    status: account.status,
+    action: 'given a credential',
+  })
 }
 
 /** PATCH/PUT: what may change without a new key; the next rotation follows the new plan. */

@@ -1,3 +1,4 @@
+import type { Credential } from '../domain/credential.ts'
 import type { Secret } from '../domain/secret.ts'
 import type { Clock, Instant } from '../domain/time.ts'
 import { earlier, secondsBetween } from '../domain/time.ts'
@@ -21,6 +22,9 @@ export type Introspection =
       readonly token_type: 'Bearer'
       readonly client_id: string
     }
+
+/** From the commit that asked for a revocation, not from the step that carries it out. */
+const endedStatuses: ReadonlySet<Credential['status']> = new Set(['revoking', 'revoked'])
 
 /** A use is written at most this often per token: a busy consumer must not turn reads into writes. */
 const useGrainSeconds = 60
@@ -74,7 +78,7 @@ export function createTokens(host: {
       terms: termsOf(host, account),
       now: clock.now(),
       key,
-      keyActive: token.active && credential.status !== 'revoked',
+      keyActive: token.active && !endedStatuses.has(credential.status),
       keyExpiresAt: earlier(token.expiresAt, credential.expiresAt),
       issuedAt: key?.issuedAt ?? token.createdAt,
     })

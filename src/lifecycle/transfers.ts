@@ -1,4 +1,5 @@
 import type { ServiceAccount } from '../domain/account.ts'
+import { isOpen } from '../domain/account.ts'
 import { errors } from '../domain/errors.ts'
 import type { OwnerRef } from '../domain/owner.ts'
 import { accountResource } from './accounts.ts'
@@ -19,15 +20,16 @@ export async function transferAccount(
   id: string,
   want: { readonly owner: OwnerRef; readonly atOnce: boolean; readonly reason: string | null },
 ): Promise<ServiceAccount> {
-  const account = await visibleAccount(life, caller, id)
+  const seen = await visibleAccount(life, caller, id)
   const action = want.atOnce ? 'account.passAtOnce' : 'account.transfer'
-  const decision = authorise(life, caller, action, accountResource(account))
+  const decision = authorise(life, caller, action, accountResource(seen))
   if (want.atOnce && !want.reason)
     throw errors.reasonRequired({ action: 'pass an account at once' })
   const state = await ownerState(life, caller.tenant, want.owner.id)
   if (!state || want.owner.type !== 'User')
     throw errors.ownerUnknown({ owner: want.owner.id, path: 'owner' })
   if (!state.active) throw errors.ownerGone({ owner: want.owner.id })
+  const account = want.atOnce ? await leaverDealtWith(life, caller, seen) : seen
   const next = want.atOnce
     ? await owned(life, account, want.owner)
     : { ...account, pendingOwner: want.owner }
@@ -44,13 +46,15 @@ export async function acceptTransfer(
   caller: Caller,
   id: string,
 ): Promise<ServiceAccount> {
-  const account = await visibleAccount(life, caller, id)
-  const decision = authorise(life, caller, 'transfer.accept', accountResource(account))
-  const heir = account.pendingOwner
+  const seen = await visibleAccount(life, caller, id)
+  const decision = authorise(life, caller, 'transfer.accept', accountResource(seen))
+  // As offered to the caller: what is done about a leaver may offer it to a backup instead.
+  const heir = seen.pendingOwner
   if (!heir)
     throw errors.wrongState({ what: 'Account', id, status: 'not on offer', action: 'accepted' })
   const state = await ownerState(life, caller.tenant, heir.id)
   if (!state?.active) throw errors.ownerGone({ owner: heir.id })
+  const account = await leaverDealtWith(life, caller, seen)
   return write(life, caller, account, await owned(life, account, heir), {
     action: 'account.transferred',
     decision,
@@ -91,6 +95,21 @@ export async function declineTransfer(
   if (verdict?.action !== 'disable') return after
   await actOnLeaver(life, after, { actor: caller.actor, cause: life.ids.next() })
   return (await life.store.read.account(account.tenant, account.id)) ?? after
+}
+
+/**
+ * Acts on an owner who has left before the account changes hands: afterwards the fan-out would not
+ * find it any more, and the keys the leaver knows would go on working.
+ */
+async function leaverDealtWith(
+  life: Lifecycle,
+  caller: Caller,
+  account: ServiceAccount,
+): Promise<ServiceAccount> {
+  const owner = await ownerState(life, account.tenant, account.owner.id)
+  if (owner?.active || account.status === 'orphaned' || !isOpen(account.status)) return account
+  await actOnLeaver(life, account, { actor: caller.actor, cause: life.ids.next() })
+  return (await life.store.read.account(account.tenant, account.id)) ?? account
 }
 
 async function owned(

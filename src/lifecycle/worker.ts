@@ -23,7 +23,7 @@ import {
   revokeOld,
   soak,
 } from './steps/supersede.ts'
-import { failureChanges, verify } from './steps/verify.ts'
+import { failureChanges, removeHalfMade, verify } from './steps/verify.ts'
 
 const steps: Readonly<Record<StepName, Step>> = {
   'ensure-account': ensureAccount,
@@ -46,7 +46,7 @@ const steps: Readonly<Record<StepName, Step>> = {
 /** Longer than the slowest step between two heartbeats: one provider call may take `callSeconds`. */
 const leaseSeconds = seconds(60)
 const callSeconds = 20
-/** A minting operation asks a person after this many failures; a revoking one never stops trying (R34, R42). */
+/** A minting operation asks a person after this many failures; what revokes never stops trying (R34, R42). */
 const attemptsMax = 8
 const backoff = { firstSeconds: 1, mostSeconds: 300 }
 const idleSecondsMax = 5
@@ -332,9 +332,19 @@ async function afterError(context: Context, error: unknown): Promise<StepResult>
   return { go: 'retry', failure, after }
 }
 
+/** Ends in failure, but not before what was half made is gone: nobody would look for it later. */
 async function failed(context: Context, failure: Failure): Promise<StepResult> {
-  const subject: Subject = await loadSubject(context, context.operation.subject)
-  return { go: 'fail', failure, changes: await failureChanges(context, subject, failure.message) }
+  if (context.operation.subjectType !== 'credential') return { go: 'ask', failure }
+  try {
+    const subject: Subject = await loadSubject(context, context.operation.subject)
+    const halfMade = subject.keys.find((k) => k.status === 'issuing')
+    const removed = halfMade ? await removeHalfMade(context, subject, halfMade) : []
+    const after = await failureChanges(context, subject, failure.message)
+    return { go: 'fail', failure, changes: [...removed, ...after] }
+  } catch (error) {
+    if (error instanceof Preempted) throw error
+    return { go: 'retry', failure: failureOf(error), after: null }
+  }
 }
 
 function failureOf(error: unknown): Failure {
@@ -372,13 +382,24 @@ async function settleResult(
   const saved = await life.store.commit(changes)
   if (saved !== 'saved') {
     if (saved.reason === 'fence') throw new Preempted('a newer claim owns this operation')
-    // Only the step's rows were stale: give the operation back to be run on fresh ones.
+    // Only the step's rows were stale: give the operation back to be run on fresh ones. What is not
+    // a matter of versions will most likely refuse the next run too, so that one waits.
+    const stale = saved.reason === 'version'
+    const attempt = operation.attempt + (stale ? 0 : 1)
+    const failure = {
+      code: 'conflict',
+      message: `what the step wrote was refused (${saved.reason}${saved.with === null ? '' : `: ${saved.with}`}); it is tried again`,
+    }
     const again = await life.store.commit([
       {
         type: 'advance',
         id: operation.id,
         fence: operation.fence,
-        set: { status: 'waiting', runAt: now },
+        set: {
+          status: 'waiting',
+          runAt: stale ? now : addSeconds(now, backoffSeconds(attempt)),
+          ...(stale ? {} : { attempt, failure }),
+        },
         release: true,
         at: now,
       },

@@ -1,8 +1,9 @@
 import type { StatusReason } from '../../domain/account.ts'
-import type { IssuedKey, Principal } from '../../domain/credential.ts'
+import type { Credential, IssuedKey, Principal } from '../../domain/credential.ts'
 import type { Instant } from '../../domain/time.ts'
 import { addSeconds, later } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
+import { planOperation } from '../context.ts'
 import { termsOf } from '../credentials.ts'
 import type { Doomed } from './doomed.ts'
 import {
@@ -267,6 +268,7 @@ async function finishAccount(
     retiring || reason === 'ownerLeft' || reason === 'ownerMissing' || reason === 'expired'
   const status = retiring ? 'retired' : reason === 'expired' ? 'expired' : 'disabled'
   const credentials = await subjectCredentials(ctx)
+  const stays: ReadonlySet<Credential['status']> = new Set(['revoked', 'revoking', 'failed'])
   return [
     putAccount(
       {
@@ -281,8 +283,9 @@ async function finishAccount(
       now,
     ),
     ...credentials
-      .filter((c) => c.status !== 'revoked')
+      .filter((c) => !stays.has(c.status))
       .map((c) => putCredential(closed(c, keys, retiring), now)),
+    ...credentials.filter((c) => c.status === 'revoking').map((c) => revocationOf(ctx, c)),
     audit(
       ctx,
       `account.${status}`,
@@ -290,4 +293,23 @@ async function finishAccount(
       { reason, keys: keys.length },
     ),
   ]
+}
+
+/**
+ * Continues a revocation that this operation pre-empted: were the credential closed like the others,
+ * enabling the account would bring back a key that somebody had asked to end.
+ */
+function revocationOf(ctx: StepContext, credential: Credential): Change {
+  const { life, operation } = ctx
+  const revocation = planOperation(life, {
+    tenant: operation.tenant,
+    kind: 'revoke',
+    subjectType: 'credential',
+    subject: credential.id,
+    account: credential.account,
+    provider: credential.provider,
+    actor: operation.actor,
+    cause: operation.cause,
+  })
+  return { type: 'enqueue', operation: revocation, preempt: false }
 }

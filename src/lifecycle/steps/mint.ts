@@ -1,9 +1,11 @@
+import { isOpen } from '../../domain/account.ts'
 import type { IssuedKey } from '../../domain/credential.ts'
 import { addSeconds } from '../../domain/time.ts'
 import type { ExternalCredential, Issued, WantedCredential } from '../../provider/contract.ts'
 import { ProviderError } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import { expiryOf } from '../credentials.ts'
+import { verdictOn } from '../offboard.ts'
 import type { Step, StepContext, StepResult, Subject } from './step.ts'
 import { Preempted, audit, externalOf, loadSubject, memoOf, putCredential } from './step.ts'
 import type { Mint } from './strays.ts'
@@ -15,6 +17,8 @@ export const ensureAccount: Step = async (ctx) => {
   const { life, operation } = ctx
   const subject = await loadSubject(ctx, operation.subject)
   const { account, principal, provider } = subject
+  const withheld = await withholds(ctx, subject)
+  if (withheld) return withheld
   const ensured = await provider.ensurePrincipal(
     {
       tenant: account.tenant,
@@ -55,6 +59,23 @@ export const ensureAccount: Step = async (ctx) => {
   }
 }
 
+/** How soon to look again whether a closing that is on its way has come, or the owner has. */
+const withheldSeconds = 30
+
+/**
+ * Granting fails closed: the owner's row decides at this moment, before any fan-out has come here
+ * (R60). The fan-out or the orphan sweep pre-empts what waits.
+ */
+async function withholds(ctx: StepContext, { account }: Subject): Promise<StepResult | null> {
+  if (!isOpen(account.status) && account.status !== 'requested') {
+    return ask('accountClosed', `the account is ${account.status}; enable it, then retry`)
+  }
+  const { decision } = await verdictOn(ctx.life, account)
+  return decision.action === 'disable'
+    ? { go: 'wait', until: addSeconds(ctx.life.clock.now(), withheldSeconds) }
+    : null
+}
+
 /**
  * Mints one key and delivers it staged. One step with checkpoints, since the secret lives only in
  * memory: whatever a crash leaves behind is found again from the intent and removed, so no secret
@@ -73,6 +94,8 @@ export const issueAndDeliver: Step = async (ctx) => {
 async function begin(ctx: StepContext, subject: Subject): Promise<StepResult> {
   const { life, operation } = ctx
   const { provider, capabilities, principal, credential } = subject
+  const withheld = await withholds(ctx, subject)
+  if (withheld) return withheld
   const listing = await provider.list(externalOf(principal), ctx.call())
   if (!listing.complete) return incomplete(provider.name)
 

@@ -1,6 +1,13 @@
 import type { Credential, IssuedKey, ProbeOutcome } from '../../domain/credential.ts'
 import type { Instant } from '../../domain/time.ts'
-import type { KindCapabilities, Provider, SecretSink } from '../../provider/contract.ts'
+import type {
+  KindCapabilities,
+  ProbeAnswer,
+  Provider,
+  ProviderErrorKind,
+  SecretSink,
+} from '../../provider/contract.ts'
+import { ProviderError } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import type { StepContext } from './step.ts'
 import { audit, targetOf } from './step.ts'
@@ -66,13 +73,9 @@ export async function tryKey(
 ): Promise<DeathAnswer | 'listingIncomplete'> {
   const { provider, capabilities, credential, sink } = place
   if (capabilities.canProbe && sink?.canRead && key.sinkVersion !== null) {
-    const secret = await sink.read(targetOf(credential), key.sinkVersion, ctx.call())
-    if (secret) {
-      using tried = secret
-      const answer = await provider.probe(tried, credential.kind, ctx.call())
-      if (answer === 'accepted') return { dead: false }
-      if (answer === 'refused') return { dead: true, outcome: 'refused', at: ctx.life.clock.now() }
-    }
+    const answer = await trySecret(ctx, { place, sink, version: key.sinkVersion })
+    if (answer === 'accepted') return { dead: false }
+    if (answer === 'refused') return { dead: true, outcome: 'refused', at: ctx.life.clock.now() }
   }
   const listing = await provider.list(place.external, ctx.call())
   if (!listing.complete) return 'listingIncomplete'
@@ -80,3 +83,31 @@ export async function tryKey(
   if (listed?.active) return { dead: false }
   return { dead: true, outcome: listed ? 'untestable' : 'absent', at: ctx.life.clock.now() }
 }
+
+/**
+ * Reads the secret back and uses it. What is refused for good (a sink that may not be read any more,
+ * bytes that are not this key's) is `untestable`, or the proof would be repeated for ever; what may
+ * pass is thrown and tried again.
+ */
+async function trySecret(
+  ctx: StepContext,
+  at: { readonly place: KeyPlace; readonly sink: SecretSink; readonly version: string },
+): Promise<ProbeAnswer> {
+  const { provider, credential } = at.place
+  try {
+    const secret = await at.sink.read(targetOf(credential), at.version, ctx.call())
+    if (!secret) return 'untestable'
+    using tried = secret
+    return await provider.probe(tried, credential.kind, ctx.call())
+  } catch (error) {
+    if (error instanceof ProviderError && isFinal.has(error.kind)) return 'untestable'
+    throw error
+  }
+}
+
+const isFinal: ReadonlySet<ProviderErrorKind> = new Set([
+  'denied',
+  'conflict',
+  'invalid',
+  'notFound',
+])

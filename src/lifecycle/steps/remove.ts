@@ -1,13 +1,15 @@
-import type { IssuedKey } from '../../domain/credential.ts'
+import type { Credential, IssuedKey } from '../../domain/credential.ts'
+import { ProviderError } from '../../provider/contract.ts'
+import type { Change } from '../../store/store.ts'
 import { closed, doomedKeys, forEachIsolated, notConfigured, subjectCredentials } from './doomed.ts'
 import type { Doomed } from './doomed.ts'
 import type { Step, StepContext } from './step.ts'
+import { accountAfter } from './verify.ts'
 import {
   NotConfigured,
   audit,
   externalOf,
   loadAccount,
-  provisioned,
   putAccount,
   putCredential,
   targetOf,
@@ -19,25 +21,45 @@ export const deleteKeys: Step = async (ctx) => {
   const gone = new Map<string, IssuedKey>()
   const doomed = await doomedKeys(ctx)
   await forEachIsolated(doomed, async (d) => {
-    gone.set(d.key.keyId, d.key.status === 'disabled' ? await deleteKey(ctx, d) : d.key)
+    gone.set(d.key.keyId, isUnfinished(d.key) ? await deleteKey(ctx, d) : d.key)
   })
   const credentials = await subjectCredentials(ctx)
+  const left: Change[] = []
   await forEachIsolated(credentials, async (credential) => {
-    await life.sinks.get(credential.deliverTo.sink)?.remove(targetOf(credential), ctx.call())
+    const sink = life.sinks.get(credential.deliverTo.sink)
+    await sink?.remove(targetOf(credential), ctx.call()).catch((error: unknown) => {
+      // Somebody else's object is at the path by now. What we put there is dead and theirs is not
+      // ours to remove: no reason to try for ever.
+      if (!(error instanceof ProviderError && error.kind === 'conflict')) throw error
+      left.push(
+        audit(
+          ctx,
+          'secret.leftInPlace',
+          { type: 'credential', id: credential.id },
+          { sink: credential.deliverTo.sink, path: credential.deliverTo.path },
+        ),
+      )
+    })
   })
   const now = life.clock.now()
-  const revoked = credentials.map((c) => ({
+  const ended = credentials.map((c): Credential => ({
     ...closed(c, [...gone.values()], true),
     secretRef: null,
     previousKeyId: null,
   }))
-  const changes = revoked.map((c) => putCredential(c, now))
-  const [one] = revoked
-  if (ctx.operation.kind !== 'revoke' || !one) return { go: 'next', changes }
-  // The account may have waited for just this one.
-  const account = await loadAccount(ctx, one.account)
-  const all = await life.store.read.credentialsOf(account.tenant, account.id)
-  return { go: 'next', changes: [...changes, ...provisioned(account, all, one, now)] }
+  // The account may have waited for this one credential to come up.
+  const [only] = ctx.operation.subjectType === 'credential' ? ended : []
+  const after = only ? await accountAfter(ctx, await loadAccount(ctx, only.account), only) : []
+  return {
+    go: 'next',
+    changes: [...ended.map((c) => putCredential(c, now)), ...after, ...left],
+  }
+}
+
+/** A key that an earlier rotation deleted in haste was never proven dead: that is made up for here. */
+function isUnfinished(key: IssuedKey): boolean {
+  const proven = key.outcome === 'refused' || key.outcome === 'absent'
+  return key.status === 'disabled' || (key.status === 'revoked' && !proven)
 }
 
 /** @throws StillListed unless it was refused before or a complete listing no longer has it */

@@ -171,8 +171,11 @@ export function provisioned(
   now: Instant,
 ): readonly Change[] {
   if (account.status !== 'provisioning') return []
-  const states = all.map((c) => (c.id === changed.id ? changed.status : c.status))
-  if (states.includes('pending') || states.includes('issuing')) return []
+  const states = all
+    .map((c) => (c.id === changed.id ? changed.status : c.status))
+    .filter((status) => status !== 'revoked' && status !== 'revoking')
+  // A disabled one below an account that is coming up is about to be revived or issued anew.
+  if (states.some((s) => s === 'pending' || s === 'issuing' || s === 'disabled')) return []
   const failed = states.includes('failed') && !states.includes('active')
   return [
     putAccount(

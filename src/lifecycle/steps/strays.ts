@@ -7,6 +7,7 @@ import type { ExternalCredential } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import type { StepContext, StepResult, Subject } from './step.ts'
 import { audit, externalOf } from './step.ts'
+import { removeHalfMade } from './verify.ts'
 
 /** Provider clocks may differ from ours by this much when we ask "was this key made after our intent?" */
 const clockSkewSeconds = 30
@@ -93,16 +94,7 @@ export async function removeInterrupted(
   const now = life.clock.now()
   const halfMade = subject.keys.find((k) => k.status === 'issuing')
   if (halfMade) {
-    await provider.revoke(externalOf(principal), halfMade.keyId, ctx.call())
-    if (halfMade.sinkVersion !== null) {
-      await subject.sink.discard(subject.target, halfMade.sinkVersion, ctx.call())
-    }
-    const gone: IssuedKey = { ...halfMade, status: 'failed', deletedAt: now }
-    return {
-      go: 'wait',
-      until: now,
-      changes: [{ type: 'key', key: gone }, removed(ctx, subject, halfMade.keyId)],
-    }
+    return { go: 'wait', until: now, changes: await removeHalfMade(ctx, subject, halfMade) }
   }
   if (subject.capabilities.mint !== 'server') return null
 

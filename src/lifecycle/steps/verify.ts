@@ -1,3 +1,4 @@
+import type { ServiceAccount } from '../../domain/account.ts'
 import type { Credential, IssuedKey } from '../../domain/credential.ts'
 import type { JsonObject } from '../../domain/json.ts'
 import type { Instant } from '../../domain/time.ts'
@@ -107,7 +108,7 @@ async function promote(ctx: StepContext, subject: Subject, key: IssuedKey): Prom
   ]
   if (previous)
     changes.push({ type: 'key', key: { ...previous, status: 'superseded', supersededAt: now } })
-  changes.push(...(await accountAfter(ctx, subject, active)))
+  changes.push(...(await accountAfter(ctx, subject.account, active)))
   return {
     go: 'next',
     memo: { verify: null, previousGeneration: previous?.generation ?? null, activatedAt: now },
@@ -128,9 +129,10 @@ function servedVersion(keys: readonly IssuedKey[]): string | null {
   return served?.sinkVersion ?? null
 }
 
-async function accountAfter(
+/** @param changed the credential as this step is about to write it */
+export async function accountAfter(
   ctx: StepContext,
-  { account }: Pick<Subject, 'account'>,
+  account: ServiceAccount,
   changed: Credential,
 ): Promise<readonly Change[]> {
   const all = await ctx.life.store.read.credentialsOf(account.tenant, account.id)
@@ -139,25 +141,33 @@ async function accountAfter(
 
 /** The new key never worked: remove it and leave everything older as it was. */
 async function giveUp(ctx: StepContext, subject: Subject, key: IssuedKey): Promise<StepResult> {
-  const { provider, principal, sink, target, credential } = subject
-  await provider.revoke(externalOf(principal), key.keyId, ctx.call())
-  await sink.discard(target, key.sinkVersion!, ctx.call())
   const message = `the new key was still refused after ${verifyWithinSeconds} s and was removed; check the provider, then rotate again`
-  const changes = await failureChanges(ctx, subject, message)
+  const removed = await removeHalfMade(ctx, subject, key)
   return {
     go: 'fail',
     failure: { code: 'notAccepted', message },
-    changes: [
-      ...changes,
-      { type: 'key', key: { ...key, status: 'failed', deletedAt: ctx.life.clock.now() } },
-      audit(
-        ctx,
-        'key.strayRemoved',
-        { type: 'credential', id: credential.id },
-        { keyId: key.keyId, generation: key.generation },
-      ),
-    ],
+    changes: [...(await failureChanges(ctx, subject, message)), ...removed],
   }
+}
+
+/** Deletes a key that never became active, and what was staged of it. */
+export async function removeHalfMade(
+  ctx: StepContext,
+  subject: Subject,
+  key: IssuedKey,
+): Promise<readonly Change[]> {
+  const { provider, principal, sink, target, credential } = subject
+  await provider.revoke(externalOf(principal), key.keyId, ctx.call())
+  if (key.sinkVersion !== null) await sink.discard(target, key.sinkVersion, ctx.call())
+  return [
+    { type: 'key', key: { ...key, status: 'failed', deletedAt: ctx.life.clock.now() } },
+    audit(
+      ctx,
+      'key.strayRemoved',
+      { type: 'credential', id: credential.id },
+      { provider: provider.name, keyId: key.keyId, generation: key.generation },
+    ),
+  ]
 }
 
 /** What a failed issue leaves: the credential failed, unless an older key still serves it. */
@@ -175,6 +185,6 @@ export async function failureChanges(
   }
   return [
     putCredential(failed, ctx.life.clock.now()),
-    ...(serves ? [] : await accountAfter(ctx, subject, failed)),
+    ...(serves ? [] : await accountAfter(ctx, subject.account, failed)),
   ]
 }

@@ -2,7 +2,7 @@ import type { ServiceAccount } from '../domain/account.ts'
 import type { Credential } from '../domain/credential.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Actor, Operation } from '../domain/operation.ts'
-import type { OwnerState } from '../domain/owner.ts'
+import type { OwnerRef, OwnerState } from '../domain/owner.ts'
 import type { Change } from '../store/store.ts'
 import { planClose } from './accounts.ts'
 import type { Lifecycle } from './context.ts'
@@ -100,7 +100,8 @@ function planFor(
     case 'offer': {
       if (account.status === 'orphaned') {
         const overdue = account.disableAt !== null && account.disableAt <= now
-        return overdue ? closing(life, account, why, { ...facts, rule: 'notAccepted' }) : null
+        if (overdue) return closing(life, account, why, { ...facts, rule: 'notAccepted' })
+        return offeredAnew(life, account, decision.to, why, facts)
       }
       // Credentials still being made carry a key the leaver never saw: only finished ones rotate.
       const operations = credentials
@@ -134,6 +135,25 @@ function planFor(
         ],
       }
     }
+  }
+}
+
+/** The heir it was offered to has left as well: the next one has what is left of the time. */
+function offeredAnew(
+  life: Lifecycle,
+  account: ServiceAccount,
+  to: OwnerRef | null,
+  why: { readonly actor: Actor; readonly cause: string },
+  facts: JsonObject,
+): { readonly changes: readonly Change[]; readonly operations: readonly Operation[] } | null {
+  if (to === null || account.pendingOwner === null || to.id === account.pendingOwner.id) return null
+  const next: ServiceAccount = { ...account, pendingOwner: to, updatedAt: life.clock.now() }
+  return {
+    operations: [],
+    changes: [
+      { type: 'account', account: next, expectedVersion: account.version },
+      decided(life, account, why, { ...facts, offeredTo: to.id, disableAt: account.disableAt }),
+    ],
   }
 }
 

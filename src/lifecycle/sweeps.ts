@@ -6,7 +6,7 @@ import type { Reads } from '../store/store.ts'
 import { planClose } from './accounts.ts'
 import type { Lifecycle } from './context.ts'
 import { auditRow, planOperation } from './context.ts'
-import { rotation, termsOf } from './credentials.ts'
+import { planRevoke, rotation, termsOf } from './credentials.ts'
 import { actOnLeaver, verdictOn } from './offboard.ts'
 
 export type SweepName = 'orphans' | 'expiry' | 'rotation'
@@ -14,7 +14,7 @@ export const sweepNames: readonly SweepName[] = ['orphans', 'expiry', 'rotation'
 
 /** What a sweep found due. It carries ids only: whoever acts reads the rows again and decides anew. */
 export interface Proposal {
-  readonly act: 'offboard' | 'expire' | 'delete' | 'rotate'
+  readonly act: 'offboard' | 'expire' | 'expireCredential' | 'delete' | 'rotate'
   readonly tenant: string
   readonly id: string
 }
@@ -37,6 +37,10 @@ export async function* findDue(
       return
     case 'expiry':
       yield* pages((after) => read.expired(now, after, sweepBatchMax), 'expire')
+      yield* pages(
+        (after) => read.expiredCredentials(now, after, sweepBatchMax),
+        'expireCredential',
+      )
       yield* pages((after) => read.deletable(now, after, sweepBatchMax), 'delete')
       return
     case 'rotation':
@@ -96,6 +100,7 @@ async function applyOne(
 ): Promise<readonly Operation[]> {
   const tenant = proposal.tenant as ServiceAccount['tenant']
   if (proposal.act === 'rotate') return rotateDue(life, tenant, proposal.id, actor)
+  if (proposal.act === 'expireCredential') return expireCredential(life, tenant, proposal.id, actor)
   const account = await life.store.read.account(tenant, proposal.id)
   if (!account) return []
   switch (proposal.act) {
@@ -185,6 +190,34 @@ async function commitOne(
   if (result !== 'saved') return []
   life.wake()
   return [planned.operation]
+}
+
+async function expireCredential(
+  life: Lifecycle,
+  tenant: ServiceAccount['tenant'],
+  id: string,
+  actor: Actor,
+): Promise<readonly Operation[]> {
+  const credential = await life.store.read.credential(tenant, id)
+  const account = credential && (await life.store.read.account(tenant, credential.account))
+  if (!credential || !account || watched(life, account) || account.protected) return []
+  const works = credential.status === 'active' || credential.status === 'superseded'
+  if (!works || credential.expiresAt > life.clock.now()) return []
+  const { operation, changes } = planRevoke(life, credential, actor)
+  const result = await life.store.commit([
+    ...changes,
+    auditRow(life, {
+      tenant,
+      actor,
+      action: 'credential.expiryDue',
+      target: { type: 'credential', id },
+      operation: operation.id,
+      facts: { expiresAt: credential.expiresAt },
+    }),
+  ])
+  if (result !== 'saved') return []
+  life.wake()
+  return [operation]
 }
 
 async function rotateDue(

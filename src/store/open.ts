@@ -156,6 +156,7 @@ function buildStore(database: SqliteDatabase, codec: DocumentCodec): Store {
     orphans: (now, after, limit) => sweeps.orphans(query, now, after, limit),
     expired: (now, after, limit) => sweeps.expired(query, now, after, limit),
     deletable: (now, after, limit) => sweeps.deletable(query, now, after, limit),
+    expiredCredentials: (now, after, limit) => sweeps.expiredCredentials(query, now, after, limit),
     rotationDue: (now, after, limit) => sweeps.rotationDue(query, now, after, limit),
 
     client: (id) => clients.client(query, id),

@@ -211,15 +211,21 @@ export interface Reads {
   nextRunAt(): Promise<Instant | null>
 
   /**
-   * Accounts in an open status whose `disableAt` has come, or whose owner (a person) is missing,
-   * inactive or deleted; the latter not while `orphaned` (they wait for `disableAt`) nor while an
-   * operation on the account itself is open. These four look at all tenants.
+   * Accounts in an open status whose `disableAt` has come, or whose owner (a User) has no row, is
+   * inactive or deleted while no account-level operation is open. Orphaned ones are among them as
+   * long as they wait: their heir may have left, too. This and the next four look at all tenants.
    */
   orphans(now: Instant, after: string | null, limit: number): Promise<readonly ServiceAccount[]>
   /** Accounts past `expiresAt` in an open status. */
   expired(now: Instant, after: string | null, limit: number): Promise<readonly ServiceAccount[]>
   /** Accounts switched off (disabled, expired, retired) whose `deleteAt` has come, with no open operation on the account itself. */
   deletable(now: Instant, after: string | null, limit: number): Promise<readonly ServiceAccount[]>
+  /** Working credentials of open accounts past their own `expiresAt`. */
+  expiredCredentials(
+    now: Instant,
+    after: string | null,
+    limit: number,
+  ): Promise<readonly Credential[]>
   /** Active credentials of open accounts past `rotateAfter`. */
   rotationDue(now: Instant, after: string | null, limit: number): Promise<readonly Credential[]>
 

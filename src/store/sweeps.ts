@@ -21,6 +21,16 @@ function statements({ db, dialect }: Sql) {
   const hidden = dialect.unindexed(sql.ref('a.id'))
   const dated = accounts.where(sql<boolean>`${hidden} > ${after}`).orderBy(hidden)
   const hiddenCredential = dialect.unindexed(sql.ref('c.id'))
+  const credentials = db
+    .selectFrom('credential as c')
+    .innerJoin('resource as a', (join) =>
+      join.onRef('a.tenant', '=', 'c.tenant').onRef('a.id', '=', 'c.account'),
+    )
+    .selectAll('c')
+    .where(isOpen)
+    .where(sql<boolean>`${hiddenCredential} > ${after}`)
+    .orderBy(hiddenCredential)
+    .limit(limit)
   const workOpen = sql<boolean>`exists (
     select 1 from operation as w
     where w.tenant = a.tenant and w.subject = a.id and w.subject_type = 'account'
@@ -35,7 +45,7 @@ function statements({ db, dialect }: Sql) {
       walked
         .where(isOpen)
         .where(
-          sql<boolean>`(a.disable_at <= ${arg('now')} or (a.status <> 'orphaned' and a.owner_type = 'User' and ${ownerGone} and not ${workOpen}))`,
+          sql<boolean>`(a.disable_at <= ${arg('now')} or (a.owner_type = 'User' and ${ownerGone} and not ${workOpen}))`,
         ),
     ),
     expired: statement(dated.where(isOpen).where('a.expires_at', '<=', arg('now'))),
@@ -46,18 +56,14 @@ function statements({ db, dialect }: Sql) {
         .where(sql<boolean>`not ${workOpen}`),
     ),
     rotationDue: statement(
-      db
-        .selectFrom('credential as c')
-        .innerJoin('resource as a', (join) =>
-          join.onRef('a.tenant', '=', 'c.tenant').onRef('a.id', '=', 'c.account'),
-        )
-        .selectAll('c')
+      credentials
         .where(sql<boolean>`c.status = 'active'`)
-        .where('c.rotate_after', '<=', arg('now'))
-        .where(isOpen)
-        .where(sql<boolean>`${hiddenCredential} > ${after}`)
-        .orderBy(hiddenCredential)
-        .limit(limit),
+        .where('c.rotate_after', '<=', arg('now')),
+    ),
+    expiredCredentials: statement(
+      credentials
+        .where(sql<boolean>`c.status in ('active', 'superseded')`)
+        .where('c.expires_at', '<=', arg('now')),
     ),
   }
 }
@@ -76,18 +82,22 @@ export function sweepRoom(context: Sql, codec: DocumentCodec) {
       const rows = await query(s[which], { now, after: after ?? '', limit })
       return rows.map((row) => accountFromRow(row, codec))
     }
-  return {
-    orphans: accountsBy('orphans'),
-    expired: accountsBy('expired'),
-    deletable: accountsBy('deletable'),
-    async rotationDue(
+  const credentialsBy =
+    (which: 'rotationDue' | 'expiredCredentials') =>
+    async (
       query: Query,
       now: Instant,
       after: string | null,
       limit: number,
-    ): Promise<readonly Credential[]> {
-      const rows = await query(s.rotationDue, { now, after: after ?? '', limit })
+    ): Promise<readonly Credential[]> => {
+      const rows = await query(s[which], { now, after: after ?? '', limit })
       return rows.map((row) => credentialFromRow(row))
-    },
+    }
+  return {
+    orphans: accountsBy('orphans'),
+    expired: accountsBy('expired'),
+    deletable: accountsBy('deletable'),
+    rotationDue: credentialsBy('rotationDue'),
+    expiredCredentials: credentialsBy('expiredCredentials'),
   }
 }

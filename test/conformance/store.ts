@@ -732,16 +732,18 @@ export function storeConformance(label: string, open: () => Promise<OpenedStore>
         const gone = [of(inactive.id), of(deleted.id), of('missing', { status: 'provisioning' })]
         const handled = of(inactive.id)
         const due = of(inactive.id, { status: 'orphaned', disableAt: t0 })
-        const fine = [
-          of(present.id),
+        const waiting = [
           of(inactive.id, { status: 'orphaned' }),
           of(inactive.id, { status: 'orphaned', disableAt: later }),
+        ]
+        const fine = [
+          of(present.id),
           of(inactive.id, { status: 'disabled' }),
           makeAccount({ owner: { type: 'Group', id: 'group' } }),
         ]
         await save(
           ...[present, inactive, deleted].map((person) => insert({ person })),
-          ...[...gone, handled, due, ...fine].map((a) => putAccount(a)),
+          ...[...gone, handled, due, ...waiting, ...fine].map((a) => putAccount(a)),
           enqueue(
             makeOperation({
               kind: 'disable',
@@ -753,13 +755,13 @@ export function storeConformance(label: string, open: () => Promise<OpenedStore>
         )
 
         const found = await store.read.orphans(t0, null, 100)
-        expect(ids(found)).toEqual(ids([...gone, due]))
+        expect(ids(found)).toEqual(ids([...gone, due, ...waiting]))
         const first = await store.read.orphans(t0, null, 2)
         const rest = await store.read.orphans(t0, first[1]!.id, 100)
         expect([...first, ...rest]).toEqual(found)
       })
 
-      it('finds the expired, the deletable and what is due for rotation', async () => {
+      it('finds expired accounts and credentials, the deletable and what is due for rotation', async () => {
         const expired = makeAccount({ expiresAt: t0 })
         const closed = makeAccount({ expiresAt: t0, status: 'disabled', deleteAt: t0 })
         const early = makeAccount({ status: 'disabled', deleteAt: later })
@@ -771,9 +773,14 @@ export function storeConformance(label: string, open: () => Promise<OpenedStore>
           makeCredential({ account: open.id, rotateAfter: t0, status: 'superseded' }),
           makeCredential({ account: closed.id, rotateAfter: t0 }),
         ]
+        const over = makeCredential({ account: open.id, expiresAt: t0 })
+        const notOver = [
+          makeCredential({ account: open.id, expiresAt: t0, status: 'revoked' }),
+          makeCredential({ account: closed.id, expiresAt: t0 }),
+        ]
         await save(
           ...[expired, closed, early, open].map((a) => putAccount(a)),
-          ...[due, ...notDue].map((credential): Change => {
+          ...[due, ...notDue, over, ...notOver].map((credential): Change => {
             return { type: 'credential', credential, expectedVersion: null }
           }),
         )
@@ -782,6 +789,8 @@ export function storeConformance(label: string, open: () => Promise<OpenedStore>
         expect(await store.read.expired(t0, expired.id, 10)).toEqual([])
         expect(ids(await store.read.deletable(t0, null, 10))).toEqual([closed.id])
         expect(await store.read.rotationDue(t0, null, 10)).toEqual([due])
+        expect(await store.read.expiredCredentials(t0, null, 10)).toEqual([over])
+        expect(await store.read.expiredCredentials(t0, over.id, 10)).toEqual([])
       })
     })
 

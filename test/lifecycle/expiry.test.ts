@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { AccountWrite } from '../../src/domain/want.ts'
+import { addSeconds } from '../../src/domain/time.ts'
 import type { TestEngine } from '../support/engine.ts'
 import { days, startTestEngine, wants } from '../support/engine.ts'
 
@@ -46,6 +47,28 @@ describe('the end of an account', () => {
     expect((await test.account(account.id)).status).toBe('retired')
     expect(test.awsUser(account.id)).toBeNull()
     expect(await test.served(credentials.find((c) => c.kind === 'api-token')!)).toBeNull()
+  })
+
+  it('comes to one credential alone when that ends before its account', async () => {
+    const ends = addSeconds(test.clock.now(), days(10))
+    const { account, credentials } = await up({
+      credentials: [wants.accessKey({ expiresAt: ends }), wants.token()],
+    })
+    const key = credentials.find((c) => c.kind === 'access-key')!
+    const token = credentials.find((c) => c.kind === 'api-token')!
+
+    test.clock.advance(days(10) - 60)
+    await test.engine.runSweep('expiry')
+    await test.pass(0)
+    expect(await test.works(await test.credential(key.id))).toBe(true)
+
+    test.clock.advance(60)
+    await test.engine.runSweep('expiry')
+    await test.pass(2)
+    expect(await test.credential(key.id)).toMatchObject({ status: 'revoked' })
+    expect((await test.keys(key.id))[0]).toMatchObject({ outcome: 'refused' })
+    expect(await test.works(await test.credential(token.id))).toBe(true)
+    expect((await test.account(account.id)).status).toBe('active')
   })
 
   it('shows in a dry run what a sweep would do, and does nothing', async () => {

@@ -299,6 +299,32 @@ describe('an owner who leaves', () => {
       expect((await test.account(account.id)).status).toBe('disabled')
     })
 
+    it('is offered to the next heir when the one it was offered to leaves as well', async () => {
+      const first = await test.person()
+      const second = await test.person()
+      const { owner, account } = await owned({
+        backupOwners: [first, second].map((id) => ({ type: 'User', id })),
+      })
+      await test.leave(owner)
+      await test.pass(2)
+      const { disableAt } = await test.account(account.id)
+
+      await test.leave(first)
+      await test.engine.runSweep('orphans')
+      await test.pass(2)
+      expect(await test.account(account.id)).toMatchObject({
+        status: 'orphaned',
+        pendingOwner: { id: second },
+        disableAt,
+      })
+
+      await test.leave(second)
+      await test.engine.runSweep('orphans')
+      await test.pass(2)
+      expect((await test.account(account.id)).status).toBe('disabled')
+      expect(await test.liveAtProviders(account.id)).toEqual([])
+    })
+
     it('is disabled at once when the heir has left too', async () => {
       const { owner, heir, account } = await withHeir()
       await test.leave(heir)

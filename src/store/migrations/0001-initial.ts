@@ -100,6 +100,8 @@ export const initial: Migration = {
     `create index credential_provider on credential (tenant, provider_norm, id)`,
     `create index credential_kind on credential (tenant, kind, id)`,
     `create index credential_status on credential (tenant, status, id)`,
+    `create index credential_expires on credential (expires_at)
+      where status in ('active', 'superseded')`,
     `create index credential_rotation on credential (rotate_after)
       where status = 'active' and rotate_after is not null`,
 

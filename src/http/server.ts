@@ -81,6 +81,8 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
     done(null, payload)
   })
 
+  app.addHook('onRequest', (request, _reply, done) => done(repeatedParameter(request.query)))
+
   const authenticate = createAuthenticate(host)
   await app.register(scimRoutes(host, authenticate), { prefix: '/scim/v2' })
   await app.register(scimRoutes(host, authenticate), { prefix: '/scim' })
@@ -88,6 +90,16 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
   await app.register(clientRoutes(host, authenticate), { prefix: '/api/v1' })
   await app.register(opsRoutes(host, authenticate))
   return app
+}
+
+/** Every parameter has one value: which of two is meant nobody can tell (RFC 6749 §3.1 says the same). */
+function repeatedParameter(query: unknown): Error | undefined {
+  const found = Object.entries(query ?? {}).find(([, value]) => Array.isArray(value))
+  return found === undefined
+    ? undefined
+    : errors.invalidSyntax({
+        reason: `The parameter "${found[0].slice(0, 100)}" is sent more than once; send it once.`,
+      })
 }
 
 function pathOf(url: string): string {

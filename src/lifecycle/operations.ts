@@ -23,6 +23,20 @@ export async function visibleOperation(
   return operation
 }
 
+/** An operation belongs to whom its account belongs to. */
+async function resourceOf(life: Lifecycle, operation: Operation) {
+  const account =
+    operation.account === null
+      ? null
+      : await life.store.read.account(operation.tenant, operation.account)
+  return {
+    type: 'operation',
+    id: operation.id,
+    client: account?.client ?? null,
+    owner: account?.owner.id ?? null,
+  } as const
+}
+
 /** Sends a stuck operation back to work after a person has decided. @throws wrongState */
 export async function retryOperation(
   life: Lifecycle,
@@ -30,7 +44,7 @@ export async function retryOperation(
   id: string,
 ): Promise<Operation> {
   const operation = await visibleOperation(life, caller, id)
-  const decision = authorise(life, caller, 'operation.retry', { type: 'operation', id })
+  const decision = authorise(life, caller, 'operation.retry', await resourceOf(life, operation))
   if (operation.status !== 'needsOperator' && operation.status !== 'waiting') {
     throw errors.wrongState({ what: 'Operation', id, status: operation.status, action: 'retried' })
   }
@@ -71,7 +85,7 @@ export async function cancelOperation(
   id: string,
 ): Promise<Operation> {
   const operation = await visibleOperation(life, caller, id)
-  const decision = authorise(life, caller, 'operation.cancel', { type: 'operation', id })
+  const decision = authorise(life, caller, 'operation.cancel', await resourceOf(life, operation))
   const open =
     operation.status === 'needsOperator' ||
     operation.status === 'waiting' ||

@@ -90,7 +90,12 @@ export async function startScheduler(host: {
     workerMessageHandler: ({ name, message }: { name: string; message: unknown }) => {
       const thread = bree.workers.get(name)
       if (message !== 'done' && thread)
-        void answer(name as SweepName, message as SweepMessage, thread)
+        answer(name as SweepName, message as SweepMessage, thread).catch((error: unknown) => {
+          // The thread waits for this answer: without it, it would never end and no slot after it run.
+          const reason = error instanceof Error ? error.message : 'the answer failed'
+          conclude(name as SweepName, 'failed', reason)
+          void thread.terminate()
+        })
     },
     jobs: (Object.keys(slotSeconds) as SweepName[]).map((sweep) => ({
       name: sweep,

@@ -183,10 +183,12 @@ async function runOperation(
   signal: AbortSignal,
 ): Promise<void> {
   let operation = claimed
+  const lease: Lease = { beatAt: life.clock.monotonic(), until: claimed.leaseUntil! }
   while (!signal.aborted) {
     const step = operation.steps[operation.cursor]!
-    const context = new Context(life, operation, signal)
+    const context = new Context(life, operation, signal, lease)
     try {
+      await context.beat()
       const result = await attempt(context, steps[step])
       options.log({
         operation: operation.id,
@@ -216,17 +218,23 @@ async function runOperation(
   }
 }
 
+/** What one claim holds, over all the steps it runs. */
+interface Lease {
+  beatAt: number
+  until: Instant
+}
+
 class Context implements StepContext {
   readonly life: Lifecycle
   readonly #signal: AbortSignal
-  #lastBeat: number
+  readonly #lease: Lease
   operation: Operation
 
-  constructor(life: Lifecycle, operation: Operation, signal: AbortSignal) {
+  constructor(life: Lifecycle, operation: Operation, signal: AbortSignal, lease: Lease) {
     this.life = life
     this.operation = operation
     this.#signal = signal
-    this.#lastBeat = life.clock.monotonic()
+    this.#lease = lease
   }
 
   async checkpoint(memo: JsonObject, changes: readonly Change[]): Promise<void> {
@@ -247,13 +255,16 @@ class Context implements StepContext {
       throw new Replan(`the ${result.reason} of change ${result.change} did not match`)
     }
     this.operation = { ...this.operation, memo: merged }
-    await this.#beat()
+    await this.beat()
   }
 
   call(key?: string): Call {
+    // A revocation waits for the leases of what it pre-empts: no call may outlive its lease.
+    const left = secondsBetween(this.life.clock.now(), this.#lease.until)
+    const timeout = Math.max(0, Math.min(callSeconds, left)) * 1_000
     return {
       key: key ?? this.life.ids.next(),
-      signal: AbortSignal.any([this.#signal, AbortSignal.timeout(callSeconds * 1_000)]),
+      signal: AbortSignal.any([this.#signal, AbortSignal.timeout(Math.floor(timeout))]),
       fence: () => this.#holds(),
     }
   }
@@ -265,13 +276,14 @@ class Context implements StepContext {
   }
 
   /** Prolongs the lease when a third of it has gone: a write per call would double the commits. */
-  async #beat(): Promise<void> {
+  async beat(): Promise<void> {
     const { clock, store } = this.life
-    if (clock.monotonic() - this.#lastBeat < (leaseSeconds * 1_000) / 3) return
-    this.#lastBeat = clock.monotonic()
+    if (clock.monotonic() - this.#lease.beatAt < (leaseSeconds * 1_000) / 3) return
+    this.#lease.beatAt = clock.monotonic()
     const until = addSeconds(clock.now(), leaseSeconds)
     const held = await store.heartbeat(this.operation.id, this.operation.fence, until)
     if (!held) throw new Preempted('a newer claim owns this operation')
+    this.#lease.until = until
   }
 }
 

@@ -1,5 +1,5 @@
 import type { StatusReason } from '../../domain/account.ts'
-import type { Credential, IssuedKey, Principal } from '../../domain/credential.ts'
+import type { Credential, IssuedKey } from '../../domain/credential.ts'
 import type { Instant } from '../../domain/time.ts'
 import { addSeconds, later } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
@@ -27,7 +27,7 @@ import {
   putAccount,
   putCredential,
 } from './step.ts'
-import { isOurStray, newcomers, openIntents } from './strays.ts'
+import { isOurStray, newcomers, openIntents, strayKey } from './strays.ts'
 
 /** First the whole principal: whatever key exists, also one we do not know of yet, is denied (R83). */
 export const shutOff: Step = async (ctx) => {
@@ -45,7 +45,8 @@ async function shutOffPrincipals(ctx: StepContext): Promise<void> {
   const { life, operation } = ctx
   const principals = await life.store.read.principalsOf(operation.tenant, operation.account!)
   await forEachIsolated(principals, async (principal) => {
-    if (principal.state !== 'live') return
+    // Also where the row says "off": a switching on that was cut off may have taken effect.
+    if (principal.state === 'absent' || principal.external === null) return
     const provider = life.providers.get(principal.provider)
     if (!provider) throw new NotConfigured(notConfigured(principal.provider))
     await provider.shutOff(externalOf(principal), ctx.call())
@@ -215,43 +216,45 @@ function backToDisabling(ctx: StepContext): StepResult {
   return { go: 'wait', until: ctx.life.clock.now(), backTo: 'disable-keys' }
 }
 
-/** A mint whose answer was never heard: the newcomer on our own principal is switched off too. */
+/**
+ * A mint whose answer was never heard: the newcomer on our own principal is switched off too, and
+ * journalled, so that it is proven dead and deleted like the others and never taken for foreign.
+ */
 async function disableStrays(ctx: StepContext): Promise<boolean> {
   const { life, operation } = ctx
-  const principals = await life.store.read.principalsOf(operation.tenant, operation.account!)
-  const journal = await life.store.read.keysOfAccount(operation.tenant, operation.account!)
-  const handled = (ctx.operation.memo['strays'] as readonly string[] | undefined) ?? []
-  for (const { operation: cut, mint } of await openIntents(ctx, { account: operation.account })) {
+  const { account, subject } = operation
+  const principals = await life.store.read.principalsOf(operation.tenant, account!)
+  const journal = await life.store.read.keysOfAccount(operation.tenant, account!)
+  // Other credentials' newcomers are their own operations' to find.
+  const below = operation.subjectType === 'credential' ? { subject, account } : { account }
+  for (const { operation: cut, mint } of await openIntents(ctx, below)) {
     const principal = principals.find((p) => p.provider === cut.provider) ?? null
     const provider = cut.provider === null ? undefined : life.providers.get(cut.provider)
     if (!principal?.external || !provider) continue
     const listing = await provider.list(principal.external, ctx.call())
     const found = newcomers(mint, listing.items, journal, provider.name)
     const [stray] = found
-    if (found.length !== 1 || !stray || handled.includes(stray.keyId)) continue
-    if (!stray.active || !isOurStray(stray, mint, principal)) continue
-    await strayOff(ctx, principal, stray.keyId, [...handled, stray.keyId])
+    if (found.length !== 1 || !stray || !isOurStray(stray, mint, principal)) continue
+    if (stray.active) await provider.disable(principal.external, stray.keyId, ctx.call())
+    const generations = journal.filter((k) => k.credential === cut.subject).map((k) => k.generation)
+    const key = strayKey(
+      { credential: cut.subject as IssuedKey['credential'], principal },
+      { ...mint, generation: Math.max(mint.generation, ...generations.map((g) => g + 1)) },
+      stray.keyId,
+      life.clock.now(),
+    )
+    await ctx.checkpoint({}, [
+      { type: 'key', key: { ...key, status: 'disabled', deletedAt: null } },
+      audit(
+        ctx,
+        'key.strayDisabled',
+        { type: 'account', id: principal.account },
+        { provider: principal.provider, keyId: stray.keyId },
+      ),
+    ])
     return true
   }
   return false
-}
-
-async function strayOff(
-  ctx: StepContext,
-  principal: Principal,
-  keyId: string,
-  handled: readonly string[],
-): Promise<void> {
-  const provider = ctx.life.providers.get(principal.provider)!
-  await provider.disable(externalOf(principal), keyId, ctx.call())
-  await ctx.checkpoint({ strays: handled }, [
-    audit(
-      ctx,
-      'key.strayDisabled',
-      { type: 'account', id: principal.account },
-      { provider: principal.provider, keyId },
-    ),
-  ])
 }
 
 async function finishAccount(

@@ -360,7 +360,10 @@ async function startOver(
       type: 'key',
       key: { ...key, status: 'failed', disabledAt: now, deletedAt: now },
     })
-  else if (keyId !== null) changes.push(strayKey(subject, mint, keyId, now))
+  else if (keyId !== null) {
+    const of = { credential: subject.credential.id, principal: subject.principal! }
+    changes.push({ type: 'key', key: strayKey(of, mint, keyId, now) })
+  }
   if (action) {
     changes.push(
       audit(

@@ -71,7 +71,7 @@ export async function tryKey(
   place: KeyPlace,
   key: IssuedKey,
 ): Promise<DeathAnswer | 'listingIncomplete'> {
-  const { provider, capabilities, credential, sink } = place
+  const { provider, capabilities, sink } = place
   if (capabilities.canProbe && sink?.canRead && key.sinkVersion !== null) {
     const answer = await trySecret(ctx, { place, sink, version: key.sinkVersion })
     if (answer === 'accepted') return { dead: false }

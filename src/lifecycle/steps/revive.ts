@@ -2,9 +2,9 @@ import type { Credential } from '../../domain/credential.ts'
 import type { Change } from '../../store/store.ts'
 import { planOperation } from '../context.ts'
 import type { Doomed } from './doomed.ts'
-import { doomedKeys, subjectCredentials } from './doomed.ts'
+import { doomedKeys, notConfigured, subjectCredentials } from './doomed.ts'
 import type { Step, StepContext } from './step.ts'
-import { audit, externalOf, loadAccount, putAccount, putCredential } from './step.ts'
+import { NotConfigured, audit, externalOf, loadAccount, putAccount, putCredential } from './step.ts'
 
 /**
  * Takes a switch-off back. After an operator's pause the same keys work again; in every other case
@@ -19,7 +19,9 @@ export const turnOn: Step = async (ctx) => {
     operation.account!,
   )) {
     if (principal.state !== 'off') continue
-    await life.providers.get(principal.provider)?.turnOn(externalOf(principal), ctx.call())
+    const provider = life.providers.get(principal.provider)
+    if (!provider) throw new NotConfigured(notConfigured(principal.provider))
+    await provider.turnOn(externalOf(principal), ctx.call())
     await ctx.checkpoint({}, [
       { type: 'principal', principal: { ...principal, state: 'live', updatedAt: now } },
       audit(

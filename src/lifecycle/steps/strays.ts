@@ -118,7 +118,15 @@ export async function removeInterrupted(
         go: 'wait',
         until: now,
         changes: [
-          strayKey(subject, { ...mint, generation }, stray.keyId, now),
+          {
+            type: 'key',
+            key: strayKey(
+              { credential: credential.id, principal: principal! },
+              { ...mint, generation },
+              stray.keyId,
+              now,
+            ),
+          },
           removed(ctx, subject, stray.keyId),
         ],
       }
@@ -131,28 +139,30 @@ export async function removeInterrupted(
  * The journal's line for a key whose answer we never heard and that we have deleted. Without it a
  * list that still shows the key would make it look like somebody else's.
  */
-export function strayKey(subject: Subject, mint: Mint, keyId: string, now: Instant): Change {
+export function strayKey(
+  of: { readonly credential: IssuedKey['credential']; readonly principal: Principal },
+  mint: Mint,
+  keyId: string,
+  now: Instant,
+): IssuedKey {
   return {
-    type: 'key',
-    key: {
-      tenant: subject.credential.tenant,
-      credential: subject.credential.id,
-      account: subject.account.id,
-      provider: subject.provider.name,
-      generation: mint.generation,
-      keyId,
-      fingerprint: 'unknown',
-      sinkVersion: null,
-      status: 'failed',
-      issuedAt: mint.startedAt,
-      activatedAt: null,
-      supersededAt: null,
-      disabledAt: now,
-      refusedAt: null,
-      settledAt: null,
-      outcome: null,
-      deletedAt: now,
-    },
+    tenant: of.principal.tenant,
+    credential: of.credential,
+    account: of.principal.account,
+    provider: of.principal.provider,
+    generation: mint.generation,
+    keyId,
+    fingerprint: 'unknown',
+    sinkVersion: null,
+    status: 'failed',
+    issuedAt: mint.startedAt,
+    activatedAt: null,
+    supersededAt: null,
+    disabledAt: now,
+    refusedAt: null,
+    settledAt: null,
+    outcome: null,
+    deletedAt: now,
   }
 }
 

@@ -11,7 +11,7 @@ import { asElement, update, writable } from './patch-update.ts'
 import { assertSameClass, checkImmutable } from './resource.ts'
 import type { ResourceSchema, Schema, SchemaAttribute } from './schema.ts'
 import { findSub, isClosed, isExtension, nearestSub, qualify, resolvePath } from './schema.ts'
-import { checkElements, inOrder, isUnassigned, sameJson } from './value.ts'
+import { checkElements, dropRepeats, inOrder, isUnassigned, sameJson } from './value.ts'
 
 export { parsePatch, patchOperationsMax, patchUrn } from './patch-parser.ts'
 export type { PatchOperation } from './patch-parser.ts'
@@ -40,7 +40,7 @@ export function applyPatch(
   const context: Context = { schema, dialect }
   let patched = resource
   for (const operation of operations) patched = applyOne(patched, operation, context)
-  patched = tidy(patched, schema)
+  patched = tidy(resource, patched, schema)
   assertSameClass(resource, patched)
   checkRemovals(resource, patched, schema)
   checkImmutable(resource, patched, schema)
@@ -200,10 +200,14 @@ function dropUnlisted(resource: JsonObject, schema: ResourceSchema): JsonObject 
   return gone.reduce((patched, part) => without(patched, part.id), resource)
 }
 
-/** Canonical order, and `schemas` lists an extension exactly while it has a value. */
-function tidy(resource: JsonObject, schema: ResourceSchema): JsonObject {
+/**
+ * Canonical order, nothing unassigned, and `schemas` lists an extension exactly while it has a
+ * value. A list that had values and was emptied stays as `[]`: to a reader of the result that is
+ * an order ("none of them"), where absence would mean "as they were".
+ */
+function tidy(before: JsonObject, resource: JsonObject, schema: ResourceSchema): JsonObject {
   const present = schema.extensions.filter((part) => !isUnassigned(resource[part.id]))
-  const own = new Map(Object.entries(resource))
+  const own = assigned(before, resource)
   own.set('schemas', [schema.core.id, ...present.map((part) => part.id)])
   const meta = resource['meta']
   own.delete('meta')
@@ -213,11 +217,27 @@ function tidy(resource: JsonObject, schema: ResourceSchema): JsonObject {
     ...Object.fromEntries(
       present.map((part) => [
         part.id,
-        inOrder(part.attributes, new Map(Object.entries(asElement(resource[part.id])))),
+        inOrder(
+          part.attributes,
+          assigned(asElement(before[part.id]), asElement(resource[part.id])),
+        ),
       ]),
     ),
     ...(meta === undefined ? {} : { meta }),
   }
+}
+
+function assigned(before: JsonObject, after: JsonObject): Map<string, Json> {
+  const kept = new Map<string, Json>()
+  for (const [name, value] of Object.entries(after)) {
+    const isList = Array.isArray(value)
+    if (isUnassigned(value)) {
+      if (isList && !isUnassigned(before[name])) kept.set(name, [])
+    } else if (isList) {
+      kept.set(name, dropRepeats((value as readonly Json[]).filter((item) => !isUnassigned(item))))
+    } else kept.set(name, value)
+  }
+  return kept
 }
 
 type Compare = (

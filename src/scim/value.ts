@@ -87,7 +87,7 @@ function onePrimary(elements: readonly Json[], path: string, rules: ReadRules): 
 }
 
 /** The same (type, value) pair is never kept twice (RFC 7643 §2.4). */
-function dropRepeats(elements: readonly Json[]): readonly Json[] {
+export function dropRepeats(elements: readonly Json[]): readonly Json[] {
   const seen = new Set<string>()
   return elements.filter((element) => {
     const named = isJsonObject(element) && element['value'] !== undefined

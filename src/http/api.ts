@@ -192,8 +192,9 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
         const sweep = sweepOf(request.params.name)
         const dryRun = request.query.dryRun === 'true'
         engine.authorise(caller, dryRun ? 'sweep.plan' : 'sweep.run', { type: 'sweep', id: sweep })
-        if (dryRun) return { sweep, dryRun, items: await engine.planSweep(sweep, planRowsMax) }
-        const applied = await engine.runSweep(sweep)
+        if (dryRun)
+          return { sweep, dryRun, items: await engine.planSweep(caller, sweep, planRowsMax) }
+        const applied = await engine.runSweep(caller, sweep)
         return {
           sweep,
           dryRun,

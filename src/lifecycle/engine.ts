@@ -85,8 +85,9 @@ export function createEngine(life: Lifecycle) {
     retryOperation: (caller: Caller, id: string) => retryOperation(life, caller, id),
     cancelOperation: (caller: Caller, id: string) => cancelOperation(life, caller, id),
 
-    planSweep: (sweep: SweepName, limit: number) => planSweep(life, sweep, limit),
-    runSweep: (sweep: SweepName) => runSweep(life, sweep),
+    planSweep: (caller: Caller, sweep: SweepName, limit: number) =>
+      planSweep(life, caller.tenant, sweep, limit),
+    runSweep: (caller: Caller, sweep: SweepName) => runSweep(life, caller.tenant, sweep),
   }
 }
 

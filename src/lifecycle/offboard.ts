@@ -3,6 +3,8 @@ import type { Credential } from '../domain/credential.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Actor, Operation } from '../domain/operation.ts'
 import type { OwnerRef, OwnerState } from '../domain/owner.ts'
+import type { Instant } from '../domain/time.ts'
+import { addSeconds } from '../domain/time.ts'
 import type { Change } from '../store/store.ts'
 import { planClose } from './accounts.ts'
 import type { Lifecycle } from './context.ts'
@@ -92,6 +94,10 @@ function planFor(
   }
   switch (decision.action) {
     case 'none':
+      // Back again, but a return revives the person only: what nobody took over in time is closed.
+      if (decision.rule === 'ownerActive' && isOverdue(account, now)) {
+        return closing(life, account, why, { ...facts, rule: 'notAccepted' })
+      }
       return decision.rule === 'observed'
         ? observed(life, verdict, why)
         : markPaused(life, account, owner, why, facts)
@@ -99,8 +105,8 @@ function planFor(
       return closing(life, account, why, facts)
     case 'offer': {
       if (account.status === 'orphaned') {
-        const overdue = account.disableAt !== null && account.disableAt <= now
-        if (overdue) return closing(life, account, why, { ...facts, rule: 'notAccepted' })
+        if (isOverdue(account, now))
+          return closing(life, account, why, { ...facts, rule: 'notAccepted' })
         return offeredAnew(life, account, decision.to, why, facts)
       }
       // Credentials still being made carry a key the leaver never saw: only finished ones rotate.
@@ -136,6 +142,10 @@ function planFor(
       }
     }
   }
+}
+
+function isOverdue(account: ServiceAccount, now: Instant): boolean {
+  return account.status === 'orphaned' && account.disableAt !== null && account.disableAt <= now
 }
 
 /** The heir it was offered to has left as well: the next one has what is left of the time. */
@@ -192,6 +202,11 @@ function markPaused(
     ...account,
     statusReason: 'ownerLeft',
     orphanedAt: owner?.leftAt ?? now,
+    // While still `disabling`, the operation that ends it starts the clock.
+    deleteAt:
+      account.status === 'disabled'
+        ? addSeconds(now, termsOf(life, account).hold)
+        : account.deleteAt,
     updatedAt: now,
   }
   return {

@@ -251,15 +251,16 @@ async function rotateDue(
   return [operation]
 }
 
-/** The plan of a sweep: what it would act on now, with the decision behind each. */
+/** The plan of a sweep for one tenant: what it would act on now, with the decision behind each. */
 export async function planSweep(
   life: Lifecycle,
+  tenant: string,
   sweep: SweepName,
   limit: number,
 ): Promise<readonly (Proposal & { readonly rule: string })[]> {
   const plan: (Proposal & { readonly rule: string })[] = []
   for await (const batch of findDue(life.store.read, sweep, life.clock.now())) {
-    for (const proposal of batch) {
+    for (const proposal of batch.filter((p) => p.tenant === tenant)) {
       if (plan.length >= limit) return plan
       plan.push({ ...proposal, rule: await ruleOf(life, proposal) })
     }
@@ -278,11 +279,16 @@ async function ruleOf(life: Lifecycle, proposal: Proposal): Promise<string> {
   return `${decision.action}: ${decision.rule}`
 }
 
-/** Runs a whole sweep in this process: what `POST /api/v1/sweeps/{name}` does. */
-export async function runSweep(life: Lifecycle, sweep: SweepName): Promise<readonly Applied[]> {
+/** Runs a whole sweep for one tenant in this process: what `POST /api/v1/sweeps/{name}` does. */
+export async function runSweep(
+  life: Lifecycle,
+  tenant: string,
+  sweep: SweepName,
+): Promise<readonly Applied[]> {
   const applied: Applied[] = []
   for await (const batch of findDue(life.store.read, sweep, life.clock.now())) {
-    applied.push(...(await applyBatch(life, sweep, batch)))
+    const own = batch.filter((p) => p.tenant === tenant)
+    applied.push(...(await applyBatch(life, sweep, own)))
   }
   return applied
 }

@@ -79,7 +79,8 @@ export function createTokens(host: {
       now: clock.now(),
       key,
       keyActive: token.active && !endedStatuses.has(credential.status),
-      keyExpiresAt: earlier(token.expiresAt, credential.expiresAt),
+      // The credential's date, not the token's own: it follows the account when that is extended.
+      keyExpiresAt: credential.expiresAt,
       issuedAt: key?.issuedAt ?? token.createdAt,
     })
     return rejection === null
@@ -114,11 +115,9 @@ export function createTokens(host: {
       const state = await stateOf(token)
       if (!state || state.account.tenant !== tenant || !(await accepted(state)))
         return { active: false }
-      await noteUse(state, clock.now())
-      const exp = earlier(
-        earlier(state.token.expiresAt, state.credential.expiresAt),
-        state.account.expiresAt,
-      )
+      // The verdict is known; a full disk or a locked database must not turn it into an error.
+      await noteUse(state, clock.now()).catch(() => undefined)
+      const exp = earlier(state.credential.expiresAt, state.account.expiresAt)
       return {
         active: true,
         sub: state.account.id,

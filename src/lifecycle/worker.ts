@@ -212,7 +212,9 @@ async function runOperation(
           error,
         })
       }
-      // Preempted: somebody else owns it. Anything else (the store failed): the lease will lapse.
+      // Whatever was in flight has landed: what pre-empted us need not wait for the lease to lapse.
+      // Anything else (the store failed): it will lapse.
+      if (error instanceof Preempted) await life.store.letGo(operation.id, options.name)
       return
     }
   }

@@ -218,6 +218,14 @@ function statements({ db, dialect }: Sql) {
         .where('lease_worker', '=', arg('worker'))
         .where('status', '=', 'running'),
     ),
+    letGo: statement(
+      db
+        .updateTable('operation')
+        .set({ lease_until: null })
+        .where('id', '=', arg('id'))
+        .where('lease_worker', '=', arg('worker'))
+        .where(sql<boolean>`status = 'cancelled'`),
+    ),
     openOfAccount: statement(
       one
         .where('tenant', '=', arg('tenant'))
@@ -330,6 +338,10 @@ export function journalRoom(context: Sql) {
 
     *releaseLeases(worker: string, at: Instant): Steps<number> {
       return (yield* run(s.releaseLeases, { worker, at })).changes
+    },
+
+    *letGo(id: OperationId, worker: string): Steps<void> {
+      yield* run(s.letGo, { id, worker })
     },
 
     async leaseHolders(query: Query): Promise<readonly string[]> {

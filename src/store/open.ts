@@ -190,6 +190,11 @@ function buildStore(database: SqliteDatabase, codec: DocumentCodec): Store {
         () => journal.heartbeat(id, fence, until),
         () => true,
       ),
+    letGo: (id, worker) =>
+      database.write(
+        () => journal.letGo(id, worker),
+        () => true,
+      ),
     releaseLeases: (worker, at) =>
       database.write(
         () => journal.releaseLeases(worker, at),

@@ -262,6 +262,11 @@ export interface Store {
   claim(worker: string, now: Instant, lease: Seconds, limit: number): Promise<readonly Operation[]>
   /** Prolongs a lease; false when the fence moved on. */
   heartbeat(id: OperationId, fence: number, until: Instant): Promise<boolean>
+  /**
+   * A worker tells that it has stopped work on an operation that was cancelled under it: no call of
+   * its is in flight any more, so `inFlightUntil` need not wait for the lease.
+   */
+  letGo(id: OperationId, worker: string): Promise<void>
   /** Ends the leases of a worker that is known to be dead, so that its work need not wait for them. */
   releaseLeases(worker: string, at: Instant): Promise<number>
   close(): Promise<void>

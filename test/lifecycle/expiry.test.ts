@@ -26,13 +26,13 @@ describe('the end of an account', () => {
     const { account, credentials } = await up()
     const left = (Date.parse(account.expiresAt) - Date.parse(test.clock.now())) / 1_000
     test.clock.advance(left - 1)
-    await test.engine.runSweep('expiry')
+    await test.engine.runSweep(test.admin, 'expiry')
     await test.pass(0)
     expect((await test.account(account.id)).status).toBe('active')
     expect(await both(credentials)).toEqual([true, true])
 
     test.clock.advance(1)
-    await test.engine.runSweep('expiry')
+    await test.engine.runSweep(test.admin, 'expiry')
     await test.pass(2)
     const expired = await test.account(account.id)
     expect(expired).toMatchObject({ status: 'expired', statusReason: 'expired' })
@@ -42,7 +42,7 @@ describe('the end of an account', () => {
     )
 
     test.clock.advance(days(90))
-    await test.engine.runSweep('expiry')
+    await test.engine.runSweep(test.admin, 'expiry')
     await test.pass(2)
     expect((await test.account(account.id)).status).toBe('retired')
     expect(test.awsUser(account.id)).toBeNull()
@@ -58,12 +58,12 @@ describe('the end of an account', () => {
     const token = credentials.find((c) => c.kind === 'api-token')!
 
     test.clock.advance(days(10) - 60)
-    await test.engine.runSweep('expiry')
+    await test.engine.runSweep(test.admin, 'expiry')
     await test.pass(0)
     expect(await test.works(await test.credential(key.id))).toBe(true)
 
     test.clock.advance(60)
-    await test.engine.runSweep('expiry')
+    await test.engine.runSweep(test.admin, 'expiry')
     await test.pass(2)
     expect(await test.credential(key.id)).toMatchObject({ status: 'revoked' })
     expect((await test.keys(key.id))[0]).toMatchObject({ outcome: 'refused' })
@@ -74,7 +74,7 @@ describe('the end of an account', () => {
   it('shows in a dry run what a sweep would do, and does nothing', async () => {
     const { account } = await up()
     test.clock.advance(days(90))
-    const plan = await test.engine.planSweep('expiry', 1_000)
+    const plan = await test.engine.planSweep(test.admin, 'expiry', 1_000)
 
     expect(plan.filter((p) => p.id === account.id)).toEqual([
       { act: 'expire', tenant: 'default', id: account.id, rule: 'expire' },
@@ -99,7 +99,7 @@ describe('the end of an account', () => {
     ])
 
     test.clock.advance(days(90))
-    await test.engine.runSweep('expiry')
+    await test.engine.runSweep(test.admin, 'expiry')
     await test.pass(2)
     expect(test.awsUser(account.id)).toBeNull()
     expect(await test.served(credentials.find((c) => c.kind === 'api-token')!)).toBeNull()
@@ -186,7 +186,7 @@ describe('the end of an account', () => {
     await test.leave(owner)
     await test.pass(2)
     test.clock.advance(days(90))
-    await test.engine.runSweep('expiry')
+    await test.engine.runSweep(test.admin, 'expiry')
 
     await expect(
       test.engine.switchAccount(test.admin, account.id, 'enable', null),

@@ -68,12 +68,12 @@ describe('an owner who leaves', () => {
       expect(closed.deleteAt).not.toBeNull()
 
       test.clock.advance(days(90) - 3)
-      await test.engine.runSweep('expiry')
+      await test.engine.runSweep(test.admin, 'expiry')
       await test.pass(1)
       expect((await test.account(account.id)).status).toBe('disabled')
 
       test.clock.advance(3)
-      await test.engine.runSweep('expiry')
+      await test.engine.runSweep(test.admin, 'expiry')
       await test.pass(2)
       expect((await test.account(account.id)).status).toBe('retired')
       expect(test.awsUser(account.id)).toBeNull()
@@ -143,7 +143,7 @@ describe('an owner who leaves', () => {
       ])
 
       expect(await isActive(token)).toBe(false)
-      await test.engine.runSweep('orphans')
+      await test.engine.runSweep(test.admin, 'orphans')
       await test.pass(2)
       expect((await test.account(account.id)).status).toBe('disabled')
       expect(await test.liveAtProviders(account.id)).toEqual([])
@@ -242,7 +242,7 @@ describe('an owner who leaves', () => {
         disableAt: null,
       })
       await test.pass(days(3), hours(2))
-      await test.engine.runSweep('orphans')
+      await test.engine.runSweep(test.admin, 'orphans')
       await test.pass(2)
       expect((await test.account(account.id)).status).toBe('active')
       expect(await isActive(await tokenOf(account))).toBe(true)
@@ -254,12 +254,12 @@ describe('an owner who leaves', () => {
       await test.leave(owner)
       await test.pass(3)
       await test.pass(days(3) - 10, hours(1))
-      await test.engine.runSweep('orphans')
+      await test.engine.runSweep(test.admin, 'orphans')
       await test.pass(1)
       expect((await test.account(account.id)).status).toBe('orphaned')
 
       test.clock.advance(10)
-      await test.engine.runSweep('orphans')
+      await test.engine.runSweep(test.admin, 'orphans')
       await test.pass(2)
 
       expect(await test.account(account.id)).toMatchObject({
@@ -283,7 +283,7 @@ describe('an owner who leaves', () => {
         test.caller('owner', { person: first as never }),
         account.id,
       )
-      await test.engine.runSweep('orphans')
+      await test.engine.runSweep(test.admin, 'orphans')
       await test.pass(1)
       expect(await test.account(account.id)).toMatchObject({
         status: 'orphaned',
@@ -294,7 +294,7 @@ describe('an owner who leaves', () => {
         test.caller('owner', { person: second as never }),
         account.id,
       )
-      await test.engine.runSweep('orphans')
+      await test.engine.runSweep(test.admin, 'orphans')
       await test.pass(2)
       expect((await test.account(account.id)).status).toBe('disabled')
     })
@@ -310,7 +310,7 @@ describe('an owner who leaves', () => {
       const { disableAt } = await test.account(account.id)
 
       await test.leave(first)
-      await test.engine.runSweep('orphans')
+      await test.engine.runSweep(test.admin, 'orphans')
       await test.pass(2)
       expect(await test.account(account.id)).toMatchObject({
         status: 'orphaned',
@@ -319,7 +319,7 @@ describe('an owner who leaves', () => {
       })
 
       await test.leave(second)
-      await test.engine.runSweep('orphans')
+      await test.engine.runSweep(test.admin, 'orphans')
       await test.pass(2)
       expect((await test.account(account.id)).status).toBe('disabled')
       expect(await test.liveAtProviders(account.id)).toEqual([])
@@ -371,7 +371,7 @@ describe('an owner who leaves', () => {
       expect(await isActive(await tokenOf(account))).toBe(true)
 
       await test.pass(hours(4), minutes(5))
-      await test.engine.runSweep('orphans')
+      await test.engine.runSweep(test.admin, 'orphans')
       await test.pass(2)
       expect((await test.account(account.id)).status).toBe('disabled')
       expect(await test.liveAtProviders(account.id)).toEqual([])
@@ -405,7 +405,7 @@ describe('an owner who leaves', () => {
     await test.leave(owner)
     await test.pass(3)
     await test.pass(days(10), hours(6))
-    await test.engine.runSweep('orphans')
+    await test.engine.runSweep(test.admin, 'orphans')
     await test.pass(2)
 
     expect((await test.account(account.id)).status).toBe('orphaned')

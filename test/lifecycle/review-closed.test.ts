@@ -137,7 +137,7 @@ describe('a closed account', () => {
 
     expect((await test.account(account.id)).status).toBe('retired')
     await test.pass(days(91), days(1))
-    await test.engine.runSweep('expiry')
+    await test.engine.runSweep(test.admin, 'expiry')
     await test.pass(5)
     expect((await test.account(account.id)).deleteAt).toBeNull()
     const [other] = await test.credentials(heir.id)

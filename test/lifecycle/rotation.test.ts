@@ -90,11 +90,11 @@ describe('rotation', () => {
     const { credential } = await one(wants.token())
     const untilDue = Date.parse(credential.rotateAfter!) - Date.parse(test.clock.now())
     test.clock.advance(untilDue / 1_000 - 1)
-    const early = await test.engine.runSweep('rotation')
+    const early = await test.engine.runSweep(test.admin, 'rotation')
     expect(early.flatMap((a) => (a.proposal.id === credential.id ? a.operations : []))).toEqual([])
 
     test.clock.advance(1)
-    const due = await test.engine.runSweep('rotation')
+    const due = await test.engine.runSweep(test.admin, 'rotation')
     await test.pass(2)
 
     expect(due.find((a) => a.proposal.id === credential.id)?.operations).toHaveLength(1)
@@ -110,7 +110,7 @@ describe('rotation', () => {
       code: 'noActiveOwner',
     })
     test.clock.advance(days(31))
-    await test.engine.runSweep('rotation')
+    await test.engine.runSweep(test.admin, 'rotation')
     expect((await test.operations(credential.id)).map((o) => o.kind)).toEqual(['issue'])
 
     await test.pass(70)

@@ -173,7 +173,7 @@ async function perform(
         await test.comeBack(owner)
         return
       case 'sweep':
-        await engine.runSweep(next.sweep)
+        await engine.runSweep(admin, next.sweep)
         return
       case 'advance':
         test.clock.advance(next.seconds)

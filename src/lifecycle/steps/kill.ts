@@ -1,7 +1,7 @@
 import type { StatusReason } from '../../domain/account.ts'
 import type { Credential, IssuedKey } from '../../domain/credential.ts'
 import type { Instant } from '../../domain/time.ts'
-import { addSeconds, later } from '../../domain/time.ts'
+import { addSeconds, earlier, later } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
 import { planOperation } from '../context.ts'
 import { termsOf } from '../credentials.ts'
@@ -162,8 +162,9 @@ export const settle: Step = async (ctx) => {
 async function settledAt(ctx: StepContext, doomed: readonly Doomed[]): Promise<Instant> {
   const { life, operation } = ctx
   const now = life.clock.now()
-  let until =
-    (await life.store.read.inFlightUntil(operation.tenant, operation.account!, now)) ?? now
+  const inFlight = await life.store.read.inFlightUntil(operation.tenant, operation.account!, now)
+  // Looked at every second: a live worker lets go as soon as its call has landed, a dead one's lease lapses.
+  let until = inFlight === null ? now : earlier(inFlight, addSeconds(now, 1))
   for (const { key, place } of doomed) {
     if (key.status !== 'disabled' || key.disabledAt === null) continue
     until = later(until, addSeconds(key.disabledAt, place().capabilities.settle))
@@ -264,8 +265,10 @@ async function finishAccount(
   const { life, operation } = ctx
   const now = life.clock.now()
   const account = await loadAccount(ctx, operation.account!)
-  const reason = (operation.memo['reason'] as StatusReason | undefined) ?? 'operator'
   const retiring = operation.kind === 'retire'
+  const asked = (operation.memo['reason'] as StatusReason | undefined) ?? 'operator'
+  // The row may know a stronger reason than this operation: its owner left meanwhile.
+  const reason = retiring ? asked : (account.statusReason ?? asked)
   // Only owner-left, expired and retire start the clock to deletion; an operator's pause never deletes.
   const dies =
     retiring || reason === 'ownerLeft' || reason === 'ownerMissing' || reason === 'expired'
@@ -277,8 +280,7 @@ async function finishAccount(
       {
         ...account,
         status,
-        // The row may know a stronger reason than this operation: its owner left meanwhile.
-        statusReason: retiring ? reason : (account.statusReason ?? reason),
+        statusReason: reason,
         disabledAt: account.disabledAt ?? now,
         retiredAt: retiring ? now : account.retiredAt,
         deleteAt: dies ? addSeconds(now, termsOf(life, account).hold) : null,

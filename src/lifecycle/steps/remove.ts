@@ -1,4 +1,5 @@
 import type { Credential, IssuedKey } from '../../domain/credential.ts'
+import type { SecretSink } from '../../provider/contract.ts'
 import { ProviderError } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import { closed, doomedKeys, forEachIsolated, notConfigured, subjectCredentials } from './doomed.ts'
@@ -27,19 +28,18 @@ export const deleteKeys: Step = async (ctx) => {
   const left: Change[] = []
   await forEachIsolated(credentials, async (credential) => {
     const sink = life.sinks.get(credential.deliverTo.sink)
-    await sink?.remove(targetOf(credential), ctx.call()).catch((error: unknown) => {
-      // Somebody else's object is at the path by now. What we put there is dead and theirs is not
-      // ours to remove: no reason to try for ever.
-      if (!(error instanceof ProviderError && error.kind === 'conflict')) throw error
-      left.push(
-        audit(
-          ctx,
-          'secret.leftInPlace',
-          { type: 'credential', id: credential.id },
-          { sink: credential.deliverTo.sink, path: credential.deliverTo.path },
-        ),
-      )
-    })
+    const why = sink
+      ? await removeFrom(sink, credential, ctx)
+      : 'the sink is not configured any more'
+    if (why === null) return
+    left.push(
+      audit(
+        ctx,
+        'secret.leftInPlace',
+        { type: 'credential', id: credential.id },
+        { sink: credential.deliverTo.sink, path: credential.deliverTo.path, why },
+      ),
+    )
   })
   const now = life.clock.now()
   const ended = credentials.map((c): Credential => ({
@@ -53,6 +53,26 @@ export const deleteKeys: Step = async (ctx) => {
   return {
     go: 'next',
     changes: [...ended.map((c) => putCredential(c, now)), ...after, ...left],
+  }
+}
+
+/**
+ * What lies in a sink is dead by now. A foreign object at the path is not ours to remove, so it is
+ * no reason to try for ever.
+ * @returns why it was left there; null = removed
+ */
+async function removeFrom(
+  sink: SecretSink,
+  credential: Credential,
+  ctx: StepContext,
+): Promise<string | null> {
+  try {
+    await sink.remove(targetOf(credential), ctx.call())
+    return null
+  } catch (error) {
+    if (error instanceof ProviderError && error.kind === 'conflict')
+      return 'it is not what Custody put there'
+    throw error
   }
 }
 

@@ -205,7 +205,7 @@ const definitions = {
     409,
     null,
     (f) =>
-      `${f.what} ${f.id} is being changed by operation ${f.operation} (${f.kind}); wait until it has finished or cancel it.`,
+      `${f.what} ${f.id} is being changed by operation ${f.operation} (${f.kind}); wait until it has finished; GET /api/v1/operations/${f.operation} tells how far it is.`,
   ),
   wrongState: def<{ what: string; id: string; status: string; action: string }>(
     409,
@@ -218,6 +218,11 @@ const definitions = {
     400,
     'invalidValue',
     (f) => `owner: ${f.owner} is not an active person; name an owner who is active.`,
+  ),
+  backupGone: def<{ owner: string }>(
+    400,
+    'invalidValue',
+    (f) => `backupOwners.value: ${f.owner} is not an active person; name heirs who are.`,
   ),
   ownerUnknown: def<{ owner: string; path: string }>(
     400,
@@ -277,7 +282,7 @@ const definitions = {
     400,
     'invalidValue',
     (f) =>
-      `deliverTo.path "${f.path}" is not allowed; use 1 to 201 letters, digits, ".", "_", "/" or "-", starting with a letter, digit, "_" or "-", without "..".`,
+      `deliverTo.path "${f.path}" is not allowed; use 1 to 201 letters, digits, ".", "_", "/" or "-", starting with a letter, digit, "_" or "-", without ".." and without empty or "." segments.`,
   ),
   reasonRequired: def<{ action: string }>(
     400,

@@ -190,7 +190,7 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
       async (request) => {
         const caller = await authenticate(request)
         const sweep = sweepOf(request.params.name)
-        const dryRun = request.query.dryRun === 'true'
+        const dryRun = dryRunOf(request.query, request.body)
         engine.authorise(caller, dryRun ? 'sweep.plan' : 'sweep.run', { type: 'sweep', id: sweep })
         if (dryRun)
           return { sweep, dryRun, items: await engine.planSweep(caller, sweep, planRowsMax) }
@@ -284,6 +284,27 @@ function statusOf(value: string): OperationStatus {
       reason: `"${value}" is not one of ${statuses.join(', ')}.`,
     })
   return found
+}
+
+/**
+ * Asking for a plan must never run the real thing: whatever is not plainly `dryRun=true` or
+ * `dryRun=false`, in the query and nowhere else, is refused.
+ */
+function dryRunOf(query: Readonly<Record<string, unknown>>, body: unknown): boolean {
+  const other = Object.keys(query).find((name) => name !== 'dryRun')
+  if (other !== undefined) {
+    throw errors.invalidValue({
+      path: other,
+      reason: 'is no parameter of a sweep; there is dryRun.',
+    })
+  }
+  if (body !== undefined && body !== null && Object.keys(body).length > 0) {
+    throw errors.invalidSyntax({ reason: 'A sweep takes no body; send ?dryRun=true for its plan.' })
+  }
+  const { dryRun } = query
+  if (dryRun === undefined || dryRun === 'false') return false
+  if (dryRun === 'true') return true
+  throw errors.invalidValue({ path: 'dryRun', reason: 'must be true or false.' })
 }
 
 function sweepOf(name: string): SweepName {

@@ -30,6 +30,11 @@ export function clientRoutes(host: HttpHost, authenticate: Authenticate): Fastif
         dialects,
         'dialect',
       )
+      const tenant = optional(request.body, 'tenant', text)
+      if (tenant !== null && tenant !== caller.tenant) {
+        const reason = `this version has one tenant, "${caller.tenant}"; leave it out.`
+        throw errors.invalidValue({ path: 'tenant', reason })
+      }
       const person = optional(request.body, 'person', text)
       if (person !== null && !(await store.read.person(caller.tenant, person))) {
         throw errors.ownerUnknown({ owner: person, path: 'person' })

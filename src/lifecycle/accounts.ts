@@ -155,9 +155,12 @@ async function backupsFrom(
   const now = life.clock.now()
   const backups: BackupOwner[] = []
   for (const ref of want) {
+    if (backups.some((b) => b.id === ref.id)) continue
     const known = before.find((b) => b.id === ref.id && b.type === ref.type)
-    if (!known && !(await ownerState(life, caller.tenant, ref.id))) {
-      throw errors.ownerUnknown({ owner: ref.id, path: 'backupOwners.value' })
+    if (!known) {
+      const state = await ownerState(life, caller.tenant, ref.id)
+      if (!state) throw errors.ownerUnknown({ owner: ref.id, path: 'backupOwners.value' })
+      if (!state.active) throw errors.backupGone({ owner: ref.id })
     }
     backups.push(known ?? { type: ref.type, id: ref.id, nominatedAt: now, acceptedAt: null })
   }
@@ -219,6 +222,7 @@ export async function updateAccount(
     write.mayRemove,
     caller.actor,
   )
+  const following = followExpiry(live, credentials.changes, { from: current, to: merged, now })
   if (credentials.added > 0) await requireLivingOwner(life, current)
   const switching = await planSwitch(life, caller, merged, want.active)
 
@@ -247,6 +251,7 @@ export async function updateAccount(
         facts: { changed: changedKeys(current, next) },
       }),
       ...credentials.changes,
+      ...following,
       ...(switching?.changes ?? []),
     ],
     { what: 'User', id: current.id },
@@ -263,6 +268,30 @@ function expiryCap(life: Lifecycle, current: ServiceAccount, next: ServiceAccoun
     addSeconds(from, termsOf(life, current).expiry.cap),
     addSeconds(from, termsOf(life, next).expiry.cap),
   )
+}
+
+/**
+ * A credential that ends with its account goes on ending with it when that date moves, and none
+ * outlives it (contract §8).
+ */
+function followExpiry(
+  live: readonly Credential[],
+  planned: readonly Change[],
+  move: { readonly from: ServiceAccount; readonly to: ServiceAccount; readonly now: Instant },
+): readonly Change[] {
+  const { from, to, now } = move
+  if (from.expiresAt === to.expiresAt) return []
+  const written = new Set(
+    planned.flatMap((c) => (c.type === 'credential' ? [c.credential.id] : [])),
+  )
+  return live
+    .filter((c) => c.status !== 'revoked' && c.status !== 'revoking' && !written.has(c.id))
+    .filter((c) => c.expiresAt === from.expiresAt || c.expiresAt > to.expiresAt)
+    .map((c) => ({
+      type: 'credential',
+      credential: { ...c, expiresAt: to.expiresAt, updatedAt: now },
+      expectedVersion: c.version,
+    }))
 }
 
 function planCredentialChanges(
@@ -284,6 +313,8 @@ function planCredentialChanges(
   for (const entry of entries) {
     const match = live.find((c) => !kept.has(c.id) && matches(entry, c))
     if (match) kept.add(match.id)
+    // On its way out already: who sends back what was read means "as it is".
+    else if (existing.some((c) => c.id === entry.value)) continue
     else if (entry.value !== undefined) {
       throw errors.invalidValue({
         path: 'credentials.value',
@@ -505,7 +536,10 @@ export async function switchAccount(
           reason: to === 'retire' ? 'retired' : 'operator',
           actor: caller.actor,
         })
-  return applySwitch(life, caller, current, planned, {
+  // Retiring is what SCIM's DELETE does: gone from there, its name free, its history kept.
+  const gone = to === 'retire' ? { deletedAt: current.deletedAt ?? life.clock.now() } : {}
+  const switched = { ...planned, account: { ...planned.account, ...gone } }
+  return applySwitch(life, caller, current, switched, {
     action: `account.${to}Requested`,
     decision,
     facts: { reason },

@@ -7,7 +7,7 @@ import type { CredentialId } from '../domain/ids.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Actor, Operation } from '../domain/operation.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
-import { earlier } from '../domain/time.ts'
+import { earlier, formatDuration, seconds } from '../domain/time.ts'
 import type { CredentialEntry, CredentialWrite, DeliverToWish } from '../domain/want.ts'
 import type { LifecycleTerms } from '../policy/lifecycle.ts'
 import type { KindCapabilities, Provider } from '../provider/contract.ts'
@@ -74,6 +74,7 @@ export function planCredential(
     throw errors.tooManyCredentials({ provider: want.provider, kind: want.kind, limit })
   }
 
+  checkRotation(termsOf(life, account, want), want)
   const id = life.ids.next() as CredentialId
   const credential: Credential = {
     tenant: account.tenant,
@@ -134,6 +135,23 @@ export function planCredential(
     }),
   ]
   return { credential, operation, changes }
+}
+
+const rotateEveryLeastSeconds = 60
+
+/** A credential may rotate sooner than policy asks, never so late that a key outgrows its age (R03). */
+function checkRotation(
+  terms: LifecycleTerms,
+  { rotateEvery, overlap }: Partial<Pick<CredentialWrite, 'rotateEvery' | 'overlap'>>,
+): void {
+  if (rotateEvery !== undefined && rotateEvery < rotateEveryLeastSeconds) {
+    const reason = `must be at least ${formatDuration(seconds(rotateEveryLeastSeconds))}.`
+    throw errors.invalidValue({ path: 'rotateEvery', reason })
+  }
+  const total = (rotateEvery ?? terms.rotation.every) + (overlap ?? terms.rotation.overlap)
+  if (total <= terms.rotation.maxAge) return
+  const reason = `together with ${rotateEvery === undefined ? 'the rotation period' : 'overlap'} it exceeds the longest life of a key, ${formatDuration(terms.rotation.maxAge)}.`
+  throw errors.invalidValue({ path: rotateEvery === undefined ? 'overlap' : 'rotateEvery', reason })
 }
 
 function providerFor(
@@ -290,6 +308,7 @@ export async function updateCredential(
     }
   }
   const terms = termsOf(life, account, current)
+  checkRotation(terms, want)
   const every = want.rotateEvery ?? current.rotateEvery
   const next: Credential = {
     ...current,
@@ -421,7 +440,11 @@ export async function revokeCredential(
       action: 'revoked again',
     })
   }
-  const { operation, changes } = planRevoke(life, credential, caller.actor)
+  const closing = await closingOperation(life, account)
+  const planned = planRevoke(life, credential, caller.actor)
+  // Whatever closes the account switches this key off as well, and then goes on to revoke it.
+  const operation = closing ?? planned.operation
+  const changes = closing ? planned.changes.filter((c) => c.type !== 'enqueue') : planned.changes
   await save(
     life,
     [
@@ -438,6 +461,15 @@ export async function revokeCredential(
     { what: 'Credential', id },
   )
   return operation
+}
+
+async function closingOperation(
+  life: Lifecycle,
+  account: ServiceAccount,
+): Promise<Operation | null> {
+  const open = await life.store.read.openOperations(account.tenant, account.id)
+  const closes: readonly Operation['kind'][] = ['disable', 'retire', 'delete']
+  return open.find((o) => o.subjectType === 'account' && closes.includes(o.kind)) ?? null
 }
 
 export function planRevoke(

@@ -32,9 +32,13 @@ export function formatDelivery(target: WantedDelivery): string {
   return target.path === undefined ? (target.sink ?? '') : `${target.sink ?? ''}:${target.path}`
 }
 
-/** `..` is refused as text, not as a path segment: sinks differ in what separates segments. */
+/**
+ * `..` is refused as text, not as a path segment: sinks differ in what separates segments. Empty
+ * and `.` segments name the same place twice.
+ */
 function checkPath(path: string): void {
-  if (!pathPattern.test(path) || path.includes('..')) throw errors.badPath({ path })
+  const odd = path.split('/').some((segment) => segment === '' || segment === '.')
+  if (!pathPattern.test(path) || path.includes('..') || odd) throw errors.badPath({ path })
 }
 
 /** The text form of `{sink, path}`; anything else comes back as it was. */

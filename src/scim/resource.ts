@@ -38,6 +38,7 @@ export function readUser(body: unknown, options: ReadOptions): PersonWrite | Acc
   const sent = asObject(body)
   const document = readDocument(sent, userSchema, options)
   const { userName, externalId, active, ...rest } = document
+  checkUserName(userName as string)
   const own = {
     userName: userName as string,
     externalId: (externalId as string | undefined) ?? null,
@@ -66,6 +67,15 @@ export function readUser(body: unknown, options: ReadOptions): PersonWrite | Acc
       ? { ...others, [nhiUrn]: { consumers: nhi.consumers as unknown as Json } }
       : others,
   }
+}
+
+const userNameLengthMax = 512
+
+/** A name is printed in logs, tables and mails: a line break or an escape code in it lies to a reader. */
+function checkUserName(userName: string): void {
+  if (userName.length <= userNameLengthMax && !/\p{Cc}/u.test(userName)) return
+  const reason = `must have at most ${userNameLengthMax} characters, none of them a control character.`
+  throw errors.invalidValue({ path: 'userName', reason })
 }
 
 /**

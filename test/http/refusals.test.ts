@@ -172,8 +172,8 @@ describe('a request that cannot be honoured', () => {
       'a path with a null byte',
       () => user(nhi({ credentials: [entry({ deliverTo: 'files:a\u0000b' })] })),
       400,
-      'invalidValue',
-      /deliverTo/,
+      'invalidSyntax',
+      /NUL/,
     ],
     [
       'an end date in the past',

@@ -45,12 +45,15 @@ async function shutOffPrincipals(ctx: StepContext): Promise<void> {
   const { life, operation } = ctx
   const principals = await life.store.read.principalsOf(operation.tenant, operation.account!)
   await forEachIsolated(principals, async (principal) => {
-    // Also where the row says "off": a switching on that was cut off may have taken effect.
+    // Also where the row says "off" (a switching on that was cut off may have taken effect), but
+    // once per operation: `settle` comes by again and again.
+    const done = (ctx.operation.memo['shutOff'] as readonly string[] | undefined) ?? []
     if (principal.state === 'absent' || principal.external === null) return
+    if (done.includes(principal.provider)) return
     const provider = life.providers.get(principal.provider)
     if (!provider) throw new NotConfigured(notConfigured(principal.provider))
     await provider.shutOff(externalOf(principal), ctx.call())
-    await ctx.checkpoint({}, [
+    await ctx.checkpoint({ shutOff: [...done, principal.provider] }, [
       { type: 'principal', principal: { ...principal, state: 'off', updatedAt: life.clock.now() } },
       audit(
         ctx,
@@ -139,10 +142,11 @@ function proofAudit(ctx: StepContext, key: IssuedKey, tries: number): Change {
  */
 export const settle: Step = async (ctx) => {
   const { life, operation } = ctx
-  const now = life.clock.now()
   if (operation.steps.includes('shut-off')) await shutOffPrincipals(ctx)
   const doomed = await doomedKeys(ctx)
-  const until = await settledAt(ctx, doomed)
+  // Read once: two readings a millisecond apart would make "until now" lie in the future for ever.
+  const now = life.clock.now()
+  const until = await settledAt(ctx, doomed, now)
   if (now < until) return { go: 'wait', until }
 
   if (doomed.some((d) => alive(d.key)) || (await disableStrays(ctx))) return backToDisabling(ctx)
@@ -159,9 +163,12 @@ export const settle: Step = async (ctx) => {
 }
 
 /** When a listing can be trusted: our own writes have settled and no cancelled call is in flight. */
-async function settledAt(ctx: StepContext, doomed: readonly Doomed[]): Promise<Instant> {
+async function settledAt(
+  ctx: StepContext,
+  doomed: readonly Doomed[],
+  now: Instant,
+): Promise<Instant> {
   const { life, operation } = ctx
-  const now = life.clock.now()
   const inFlight = await life.store.read.inFlightUntil(operation.tenant, operation.account!, now)
   // Looked at every second: a live worker lets go as soon as its call has landed, a dead one's lease lapses.
   let until = inFlight === null ? now : earlier(inFlight, addSeconds(now, 1))

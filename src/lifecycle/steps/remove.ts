@@ -70,8 +70,10 @@ async function removeFrom(
     await sink.remove(targetOf(credential), ctx.call())
     return null
   } catch (error) {
-    if (error instanceof ProviderError && error.kind === 'conflict')
-      return 'it is not what Custody put there'
+    if (!(error instanceof ProviderError)) throw error
+    if (error.kind === 'conflict') return 'it is not what Custody put there'
+    // A target or an index that the sink cannot make sense of will not mend by trying.
+    if (error.kind === 'invalid' && error.outcome === 'notApplied') return error.message
     throw error
   }
 }

@@ -5,6 +5,7 @@ import type { JsonObject } from '../domain/json.ts'
 import type { Operation } from '../domain/operation.ts'
 import type { Person } from '../domain/owner.ts'
 import type { Caller } from '../lifecycle/engine.ts'
+import { replanned } from '../lifecycle/engine.ts'
 import { pageMax, resourceTypes, schemas, serviceProviderConfig } from '../scim/discovery.ts'
 import { bindFilter, parseFilter } from '../scim/filter.ts'
 import { applyPatch, parsePatch } from '../scim/patch.ts'
@@ -18,9 +19,6 @@ import { orNull } from './errors.ts'
 import type { HttpHost } from './server.ts'
 
 const mediaType = 'application/scim+json'
-/** Times a write is planned anew when somebody else wrote the same resource in between. */
-const replansMax = 5
-
 interface ById {
   Params: { id: string }
 }
@@ -92,17 +90,9 @@ export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyP
     return reply.type(mediaType).send(listResponse({ total: page.total, startIndex, documents }))
   }
 
-  /** Runs a write; without If-Match a lost race is planned again on the fresh resource. */
-  const replanned = async <T>(request: FastifyRequest, write: () => Promise<T>): Promise<T> => {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await write()
-      } catch (error) {
-        const lost = error instanceof AppError && error.code === 'changedMeanwhile'
-        if (!lost || attempt >= replansMax || request.headers['if-match'] !== undefined) throw error
-      }
-    }
-  }
+  /** A client that sent If-Match wants to hear that it lost a race; any other one's write is planned anew. */
+  const unlessConditional = <T>(request: FastifyRequest, write: () => Promise<T>): Promise<T> =>
+    request.headers['if-match'] === undefined ? replanned(write) : write()
 
   const userDocument = async (caller: Caller, id: string): Promise<StoredDocument> => {
     const document = await store.read.userDocument(caller.tenant, id)
@@ -135,7 +125,7 @@ export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyP
     const caller = await authenticate(request)
     const { id } = request.params
     const options = { dialect: caller.client.dialect }
-    const operations = await replanned(request, async () => {
+    const operations = await unlessConditional(request, async () => {
       const before = await userDocument(caller, id)
       checkIfMatch(request, before)
       const current = parsed(before)
@@ -165,7 +155,7 @@ export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyP
   ): Promise<FastifyReply> => {
     const caller = await authenticate(request)
     const { id } = request.params
-    await replanned(request, async () => {
+    await unlessConditional(request, async () => {
       const before = await credentialDocument(caller, id)
       checkIfMatch(request, before)
       const current = parsed(before)
@@ -233,7 +223,7 @@ export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyP
     app.delete<ById>('/Users/:id', async (request, reply) => {
       const caller = await authenticate(request)
       const { id } = request.params
-      const operations = await replanned(request, async () => {
+      const operations = await unlessConditional(request, async () => {
         const document = await userDocument(caller, id)
         checkIfMatch(request, document)
         if (document.type === 'account') {
@@ -284,7 +274,7 @@ export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyP
     app.delete<ById>('/Credentials/:id', async (request, reply) => {
       const caller = await authenticate(request)
       const { id } = request.params
-      const operation = await replanned(request, async () => {
+      const operation = await unlessConditional(request, async () => {
         const document = await credentialDocument(caller, id)
         checkIfMatch(request, document)
         return engine.revokeCredential(caller, id)

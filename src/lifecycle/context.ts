@@ -1,6 +1,6 @@
 import type { AuditRow, Decision } from '../domain/audit.ts'
 import type { Client } from '../domain/client.ts'
-import { errors } from '../domain/errors.ts'
+import { AppError, errors } from '../domain/errors.ts'
 import type { AccountId, IdSource, OperationId, TenantId } from '../domain/ids.ts'
 import type { Json, JsonObject } from '../domain/json.ts'
 import { isJsonObject } from '../domain/json.ts'
@@ -193,6 +193,20 @@ export async function save(
     return
   }
   throw await conflictError(life, result, changes, subject)
+}
+
+const replansMax = 5
+
+/** Plans a write anew on fresh rows when it lost a race: nothing may stop a direct revocation. */
+export async function replanned<T>(write: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await write()
+    } catch (error) {
+      const lostRace = error instanceof AppError && error.code === 'changedMeanwhile'
+      if (!lostRace || attempt >= replansMax) throw error
+    }
+  }
 }
 
 async function conflictError(

@@ -2,9 +2,10 @@ import type { ServiceAccount } from '../domain/account.ts'
 import type { Credential } from '../domain/credential.ts'
 import type { Person } from '../domain/owner.ts'
 import type { AccountWrite, CredentialWrite, PersonWrite } from '../domain/want.ts'
-import { deleteAccount, requestAccount, switchAccount, updateAccount } from './accounts.ts'
+import { requestAccount, updateAccount } from './accounts.ts'
+import { deleteAccount, switchAccount } from './switching.ts'
 import type { Caller, Lifecycle } from './context.ts'
-import { authorise, visibilityOf } from './context.ts'
+import { authorise, replanned, visibilityOf } from './context.ts'
 import {
   requestCredential,
   revokeCredential,
@@ -20,7 +21,7 @@ import { acceptTransfer, declineTransfer, transferAccount } from './transfers.ts
 import { visibleAccount, visibleCredential, visiblePerson } from './visible.ts'
 
 export type { Caller, Lifecycle } from './context.ts'
-export { auditRow, authorise, callerOf, systemActor, visibilityOf } from './context.ts'
+export { auditRow, authorise, callerOf, replanned, systemActor, visibilityOf } from './context.ts'
 export type { Proposal, SweepName } from './sweeps.ts'
 export { applyBatch, findDue, sweepNames } from './sweeps.ts'
 export { createTokens } from './tokens.ts'
@@ -66,7 +67,7 @@ export function createEngine(life: Lifecycle) {
       id: string,
       to: 'disable' | 'enable' | 'retire',
       reason: string | null,
-    ) => switchAccount(life, caller, id, to, reason),
+    ) => replanned(() => switchAccount(life, caller, id, to, reason)),
 
     transfer: (caller: Caller, id: string, want: Parameters<typeof transferAccount>[3]) =>
       transferAccount(life, caller, id, want),
@@ -79,7 +80,8 @@ export function createEngine(life: Lifecycle) {
     updateCredential: (caller: Caller, current: Credential, want: CredentialWrite) =>
       updateCredential(life, caller, current, want),
     rotateCredential: (caller: Caller, id: string) => rotateCredential(life, caller, id),
-    revokeCredential: (caller: Caller, id: string) => revokeCredential(life, caller, id),
+    revokeCredential: (caller: Caller, id: string) =>
+      replanned(() => revokeCredential(life, caller, id)),
 
     operation: (caller: Caller, id: string) => visibleOperation(life, caller, id),
     retryOperation: (caller: Caller, id: string) => retryOperation(life, caller, id),

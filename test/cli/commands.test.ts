@@ -4,6 +4,7 @@ import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { main } from '../../src/cli/main.ts'
 import type { Terminal } from '../../src/cli/terminal.ts'
+import { sweepNames } from '../../src/lifecycle/engine.ts'
 import { type Reply, type Seen, startServer } from './server.ts'
 
 const nhi = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
@@ -128,9 +129,36 @@ describe('lists', () => {
 
     expect(JSON.parse(stdout)).toEqual([{ id: '1' }, { id: '2' }, { id: '3' }])
     expect(seen.map((s) => s.url)).toEqual([
-      '/api/v1/operations?status=failed&limit=3',
-      '/api/v1/operations?status=failed&cursor=next&limit=2',
+      '/api/v1/operations?status=failed&limit=4',
+      '/api/v1/operations?status=failed&cursor=next&limit=3',
     ])
+  })
+
+  const five = ({ url }: Seen): Reply => {
+    const query = new URL(url, 'http://x').searchParams
+    const after = Number(query.get('cursor') ?? '0')
+    const last = Math.min(after + Math.min(Number(query.get('limit')), 2), 5)
+    const items = Array.from({ length: last - after }, (_, i) => ({ id: String(after + i + 1) }))
+    // As the API does: a full page has a cursor, also when nothing follows.
+    return { body: { items, cursor: items.length === 2 ? String(last) : null } }
+  }
+
+  it.each([
+    ['account list --json', 5, ''],
+    ['account list --json --limit 5', 5, ''],
+    [
+      'account list --json --limit 4',
+      4,
+      'Only the first 4 are shown, as --limit asks; there are more.\n',
+    ],
+  ])('"%s" prints %i of five, and never cuts without a word', async (line, count, said) => {
+    const { seen } = await serve({ 'GET /api/v1/accounts': five })
+
+    const { stdout, stderr } = await run(line)
+
+    expect(JSON.parse(stdout)).toHaveLength(count)
+    expect(stderr).toBe(said)
+    expect(seen).toHaveLength(3)
   })
 
   it('say on stderr that there is nothing', async () => {
@@ -255,6 +283,14 @@ describe('exit codes', () => {
     expect(await run('--help')).toMatchObject({ code: 0, stderr: '' })
     expect((await run('--version')).stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
     expect((await run('account')).code).toBe(2)
+  })
+})
+
+describe('sweep run', () => {
+  it('names exactly the sweeps there are', async () => {
+    const { stdout } = await run('sweep run --help')
+
+    expect(stdout).toContain(`do now what ${sweepNames.join(', ')} would do by itself`)
   })
 })
 

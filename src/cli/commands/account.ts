@@ -71,7 +71,7 @@ function registerReading(noun: Command, cli: Cli): void {
       .description('accounts, retired ones included')
       .option('--owner <owner>', 'only those of this person')
       .option('--status <status>', 'only those in this status')
-      .option('--limit <n>', 'at most this many', '100'),
+      .option('--limit <n>', 'at most this many (default: all)'),
     cli,
     async (session) => {
       const { owner, status } = session.options

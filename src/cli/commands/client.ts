@@ -63,7 +63,7 @@ export function registerClient(program: Command, cli: Cli): void {
     noun
       .command('list')
       .description('clients of the tenant')
-      .option('--limit <n>', 'at most this many', '100'),
+      .option('--limit <n>', 'at most this many (default: all)'),
     cli,
     async (session) =>
       printList(session, {

@@ -20,7 +20,7 @@ export function registerCredential(program: Command, cli: Cli): void {
       .description('credentials, revoked ones included; never their secrets')
       .option('--account <account>', 'only those of this account')
       .option('--status <status>', 'only those in this status')
-      .option('--limit <n>', 'at most this many', '100'),
+      .option('--limit <n>', 'at most this many (default: all)'),
     cli,
     async (session) => {
       const { account, status } = session.options

@@ -33,7 +33,7 @@ export function registerOperation(program: Command, cli: Cli): void {
       .description('operations, newest first')
       .option('--subject <id>', 'only those on this account, credential or person')
       .option('--status <status>', 'only those in this status')
-      .option('--limit <n>', 'at most this many', '100'),
+      .option('--limit <n>', 'at most this many (default: all)'),
     cli,
     async (session) =>
       printList(session, {

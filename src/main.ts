@@ -1,5 +1,5 @@
 import { createHmac, hkdfSync, randomBytes } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { awsIam } from '../providers/aws-iam/index.ts'
@@ -16,8 +16,9 @@ import type { Clock } from './domain/time.ts'
 import { hashToken, parseToken } from './domain/token.ts'
 import { systemClock } from './host/clock.ts'
 import type { Config } from './host/config.ts'
-import { openHome } from './host/home.ts'
+import { ensureDirectory, openHome } from './host/home.ts'
 import type { Home } from './host/home.ts'
+import { isRunning } from './host/lock.ts'
 import type { Log } from './host/log.ts'
 import { createLog } from './host/log.ts'
 import { createServer } from './http/server.ts'
@@ -68,7 +69,8 @@ const workerConcurrency = 32
 
 /**
  * Puts the house together: configuration in, a listening service out.
- * @throws configInvalid, policyInvalid, masterKeyWrong, databaseNewer, migrationChanged
+ * @throws configInvalid, policyInvalid, homeInUse, masterKeyMissing, masterKeyWrong, databaseNewer,
+ *   migrationChanged
  */
 export async function startCustody(options: StartOptions): Promise<Running> {
   const { config } = options
@@ -76,12 +78,18 @@ export async function startCustody(options: StartOptions): Promise<Running> {
   const log = options.log ?? createLog({ level: config.logLevel })
   const roles = options.roles ?? ['http', 'worker', 'scheduler']
   const policies = await loadPolicies(config.policies)
-  const home = await openHome({ path: config.home, masterKey: config.masterKey })
   const storeUrl = storeUrlOf(config)
-  const store = await openStore({ url: storeUrl, codec: documentCodec })
-  const closers: (() => Promise<void>)[] = [() => store.close()]
+  const database = await databaseOf(config)
+  const home = await openHome({ path: config.home, masterKey: config.masterKey, database })
+  const closers: (() => Promise<void>)[] = []
   try {
-    await checkMasterKey(store, home)
+    if (roles.includes('http')) closers.unshift(await home.claimServer())
+    if (config.store.kind === 'sqlite' && config.store.file !== ':memory:') {
+      await ensureDirectory(path.dirname(config.store.file))
+    }
+    const store = await openStore({ url: storeUrl, codec: documentCodec })
+    closers.unshift(() => store.close())
+    await checkMasterKey(store, config, home)
     const ids = createIdSource(clock, randomBytes)
     const pepper = derive(home.masterKey, 'token pepper')
     await registerLocalAdmin({ store, home, pepper, clock, ids })
@@ -194,15 +202,6 @@ async function releaseDeadWorkers(store: Store, clock: Clock): Promise<void> {
   }
 }
 
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
-}
-
 interface Policies {
   lifecycle: LifecyclePolicy
   authoriser: Authoriser
@@ -226,6 +225,16 @@ function storeUrlOf(config: Config): string {
   })
 }
 
+/** The database that is there already, if one is; SQLite makes an empty file before it writes. */
+async function databaseOf({ store }: Config): Promise<string | null> {
+  if (store.kind !== 'sqlite' || store.file === ':memory:') return null
+  const size = await stat(store.file).then(
+    (s) => s.size,
+    () => 0,
+  )
+  return size > 0 ? store.file : null
+}
+
 /** One key file, several uses: each gets its own key, so that none of them says anything about another. */
 function derive(masterKey: Secret, use: string): Secret {
   return masterKey.use((key) =>
@@ -234,14 +243,16 @@ function derive(masterKey: Secret, use: string): Secret {
 }
 
 /** Token hashes of one key mean nothing under another: better not to start than to refuse everybody. */
-async function checkMasterKey(store: Store, home: Home): Promise<void> {
+async function checkMasterKey(store: Store, config: Config, home: Home): Promise<void> {
   const check = derive(home.masterKey, 'master key check').use((key) =>
     createHmac('sha256', key).update('check').digest('hex'),
   )
   const known = await store.read.meta('masterKeyCheck')
   if (known === null) await store.commit([{ type: 'meta', key: 'masterKeyCheck', value: check }])
-  else if (known !== check)
-    throw errors.masterKeyWrong({ path: path.join(home.path, 'master.key') })
+  else if (known !== check) {
+    const fromFile = path.join(home.path, 'master.key')
+    throw errors.masterKeyWrong({ path: config.masterKey ? 'CUSTODY_MASTER_KEY' : fromFile })
+  }
 }
 
 /** The holder of `.custody/admin-token` administers this installation. */

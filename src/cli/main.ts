@@ -11,6 +11,7 @@ import { registerOperation } from './commands/operation.ts'
 import { registerOwner } from './commands/owner.ts'
 import { registerSweep } from './commands/sweep.ts'
 import { registerTransfer } from './commands/transfer.ts'
+import { systemFailure } from './system-failure.ts'
 import { type ExitCode, exitCodeOf, exitCodes, type Terminal } from './terminal.ts'
 
 /**
@@ -29,7 +30,8 @@ export async function main(
   try {
     await program.parseAsync([...args], { from: 'user' })
     return code
-  } catch (error) {
+  } catch (thrown) {
+    const error = systemFailure(thrown, null) ?? thrown
     if (error instanceof CommanderError) {
       return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
     }
@@ -96,7 +98,8 @@ function processTerminal(): Terminal {
     cwd: process.cwd(),
     stdout: (text) => void process.stdout.write(text),
     stderr: (text) => void process.stderr.write(text),
-    columns: process.stdout.isTTY ? process.stdout.columns : null,
+    // Some terminals report no width, or none above zero.
+    columns: (process.stdout.isTTY && process.stdout.columns) || null,
     isInteractive: process.stdin.isTTY && process.stderr.isTTY,
     async ask(question) {
       const reader = createInterface({ input: process.stdin, output: process.stderr })

@@ -77,6 +77,7 @@ export function exitCodeOf(error: unknown): ExitCode {
     case 'policyInvalid':
       return exitCodes.usage
     case 'masterKeyWrong':
+    case 'masterKeyMissing':
     case 'databaseNewer':
     case 'migrationChanged':
       return exitCodes.integrity

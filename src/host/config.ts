@@ -233,7 +233,8 @@ async function readEnvironment(
   return values
 }
 
-function parseListen(text: string): { readonly host: string; readonly port: number } | null {
+/** @returns null for what is not `host:port` */
+export function parseListen(text: string): { readonly host: string; readonly port: number } | null {
   const m = /^(?:\[([0-9a-fA-F:.]+)\]|([^:\s]+)):(\d{1,5})$/.exec(text)
   const port = Number(m?.[3])
   return m && port <= 65_535 ? { host: (m[1] ?? m[2])!, port } : null

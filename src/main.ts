@@ -15,7 +15,7 @@ import { Secret } from './domain/secret.ts'
 import type { Clock } from './domain/time.ts'
 import { hashToken, parseToken } from './domain/token.ts'
 import { systemClock } from './host/clock.ts'
-import type { Config } from './host/config.ts'
+import type { Config, ConfigCheck } from './host/config.ts'
 import { ensureDirectory, openHome } from './host/home.ts'
 import type { Home } from './host/home.ts'
 import { isRunning } from './host/lock.ts'
@@ -37,8 +37,8 @@ import { compileAuthorisation } from './policy/authorise.ts'
 import type { LifecyclePolicy } from './policy/lifecycle.ts'
 import { compileLifecycle } from './policy/lifecycle.ts'
 import type { HostContext } from './provider/contract.ts'
-import type { OpenPlugins } from './provider/registry.ts'
-import { openProviders } from './provider/registry.ts'
+import type { BuiltInModules, OpenPlugins } from './provider/registry.ts'
+import { checkPlugins, openProviders } from './provider/registry.ts'
 import { documentCodec } from './scim/codec.ts'
 import { openStore } from './store/open.ts'
 import type { Store } from './store/store.ts'
@@ -66,6 +66,26 @@ export interface Running {
 }
 
 const workerConcurrency = 32
+
+const modules: BuiltInModules = {
+  providers: [awsIam, github, token],
+  sinks: [awsSecrets, file],
+}
+
+/**
+ * What `loadConfig` cannot know by itself: which providers, sinks and databases this version has.
+ * Nothing is opened, and no package loaded.
+ */
+export const checkConfig: ConfigCheck = async (config, lineOf) => {
+  const problems = await checkPlugins(config, modules, lineOf)
+  if (config.store.kind === 'sqlite') return problems
+  return [
+    { path: 'store.url', line: lineOf(['store', 'url']), message: postgresLater },
+    ...problems,
+  ]
+}
+
+const postgresLater = 'PostgreSQL is not supported by this version yet; use sqlite:FILE.'
 
 /**
  * Puts the house together: configuration in, a listening service out.
@@ -220,9 +240,7 @@ async function loadPolicies(directory: string): Promise<Policies> {
 
 function storeUrlOf(config: Config): string {
   if (config.store.kind === 'sqlite') return `sqlite:${config.store.file}`
-  throw errors.configInvalid({
-    problems: 'store.url: PostgreSQL is not supported by this version yet; use sqlite:<file>.',
-  })
+  throw errors.configInvalid({ problems: `store.url: ${postgresLater}` })
 }
 
 /** The database that is there already, if one is; SQLite makes an empty file before it writes. */
@@ -315,7 +333,7 @@ function openPlugins(
   return openProviders({
     providers: config.providers,
     sinks: config.sinks,
-    modules: { providers: [awsIam, github, token], sinks: [awsSecrets, file] },
+    modules,
     hostFor: (name): HostContext => ({
       name,
       clock: host.clock,

@@ -1,6 +1,6 @@
 import { loadConfig } from '../../host/config.ts'
 import type { Role } from '../../main.ts'
-import { startCustody } from '../../main.ts'
+import { checkConfig, startCustody } from '../../main.ts'
 import { listenFailure, systemFailure } from '../system-failure.ts'
 import type { ExitCode, Terminal } from '../terminal.ts'
 import { exitCodes } from '../terminal.ts'
@@ -16,7 +16,7 @@ export interface ServeOptions {
  */
 export async function run(options: ServeOptions, terminal: Terminal): Promise<ExitCode> {
   const { env, cwd, stderr } = terminal
-  const config = await loadConfig({ file: options.config, env, cwd })
+  const config = await loadConfig({ file: options.config, env, cwd }, checkConfig)
   const custody = await startCustody({ config, roles: options.roles }).catch((error: unknown) => {
     const database = config.store.kind === 'sqlite' ? config.store.file : null
     throw listenFailure(error, config.listen) ?? systemFailure(error, database) ?? error

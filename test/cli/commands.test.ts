@@ -446,23 +446,47 @@ describe('waiting for an operation', () => {
     ['failed', { code: 'foreignKey', message: 'm' }, 1],
     ['failed', { code: 'throttled', message: 'm' }, 8],
     ['cancelled', { code: 'preempted', message: 'm' }, 5],
-    ['needsOperator', { code: 'revokeBlocked', message: 'm' }, 7],
+    ['failed', { code: 'notFound', message: 'm' }, 8],
+    ['needsOperator', { code: 'revokeBlocked', message: 'm' }, 6],
+    ['needsOperator', { code: 'denied', message: 'm' }, 8],
   ])('ends when it is %s (%o) with %i', async (status, failure, expected) => {
     const states = ['queued', 'running', status]
     await serve({
-      'POST /api/v1/credentials/c1/rotate': () => ({
+      'POST /api/v1/credentials/c1/revoke': () => ({
         status: 202,
-        body: { id: operationId, kind: 'rotate', status: 'queued' },
+        body: { id: operationId, kind: 'revoke', status: 'queued' },
       }),
       [`GET /api/v1/operations/${operationId}`]: () => ({
-        body: { id: operationId, kind: 'rotate', status: states.shift(), failure },
+        body: { id: operationId, kind: 'revoke', status: states.shift(), failure },
       }),
     })
 
-    const { code, stdout, stderr } = await run('credential rotate c1 --wait --json')
+    const { code, stdout, stderr } = await run('credential revoke c1 --yes --wait --json')
 
     expect(code).toBe(expected)
     expect(JSON.parse(stdout)).toMatchObject({ id: operationId, status })
-    expect(stderr).toBe(`rotate: queued\nrotate: running\nrotate: ${status}\n`)
+    expect(stderr).toBe(`revoke: queued\nrevoke: running\nrevoke: ${status}\n`)
+  })
+
+  it('ends for a rotation when the new key works, long before the old one ends', async () => {
+    const credentials = [
+      { generation: 1, status: 'active', keyId: 'old' },
+      { generation: 1, status: 'active', keyId: 'old' },
+      { generation: 2, status: 'active', keyId: 'new', previousKeyId: 'old' },
+    ]
+    await serve({
+      'GET /api/v1/credentials/c1': () => ({ body: credentials.shift() }),
+      'POST /api/v1/credentials/c1/rotate': () => ({ status: 202, body: { id: operationId } }),
+      [`GET /api/v1/operations/${operationId}`]: () => ({
+        body: { id: operationId, kind: 'rotate', status: 'waiting', step: 'overlap' },
+      }),
+    })
+
+    const { code, stderr } = await run('credential rotate c1 --wait')
+
+    expect(code).toBe(0)
+    expect(stderr).toBe(
+      `rotate: waiting · overlap\nThe new key new works (generation 2). The old key old ends later. Follow the rest with: custody operation watch ${operationId}\n`,
+    )
   })
 })

@@ -2,6 +2,7 @@ import { createRequire } from 'node:module'
 import path from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import { Command, CommanderError } from 'commander'
+import { nearest } from '../domain/errors.ts'
 import { packageRoot } from '../host/home.ts'
 import { registerAccount } from './commands/account.ts'
 import { registerClient } from './commands/client.ts'
@@ -52,6 +53,10 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
       writeErr: terminal.stderr,
       ...(terminal.columns === null ? {} : { getOutHelpWidth: () => terminal.columns! }),
     })
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 ok, 1 failed, 2 usage or configuration, 3 not found, 4 not allowed, 5 conflict,\n6 partial, 7 waiting for approval, 8 provider failed, 9 integrity failed, 130 interrupted.',
+    )
     .showHelpAfterError('Add --help to see how it is used.')
   const cli = { terminal, exit }
   registerLocal(program, cli, {
@@ -67,7 +72,30 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerOperation(program, cli)
   registerSweep(program, cli)
   registerClient(program, cli)
+  registerHelp(program)
   return program
+}
+
+/** `custody help account list`, at any depth; the library's own knows one word only. */
+function registerHelp(program: Command): void {
+  program
+    .command('help [command...]')
+    .description('how a command is used')
+    .action((words: readonly string[]) => {
+      let target = program
+      for (const word of words) {
+        const next = target.commands.find((c) => c.name() === word)
+        if (!next) {
+          const known = target.commands.map((c) => c.name())
+          const hint = nearest(word, known)
+          program.error(
+            `error: unknown command '${word}'${hint ? `\n(Did you mean ${hint}?)` : ''}`,
+          )
+        }
+        target = next
+      }
+      target.outputHelp()
+    })
 }
 
 /** A sentence for what we expected; the frames too for what we did not. */

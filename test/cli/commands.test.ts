@@ -172,6 +172,44 @@ describe('lists', () => {
   })
 })
 
+describe('one thing', () => {
+  it('is shown with what is nested below its name', async () => {
+    await serve({
+      [`GET /api/v1/accounts/${accountId}`]: () => ({
+        body: {
+          userName: 'ci\u001b[2J',
+          owner: { type: 'User', id: personId },
+          pendingOwner: null,
+          labels: ['team=web', 'tier=1'],
+          consumers: [],
+          credentials: [
+            { id: 'c1', deliverTo: { sink: 'files', path: 'a/b' } },
+            { id: 'c2', status: 'active' },
+          ],
+        },
+      }),
+    })
+
+    const { stdout } = await run(`account show ${accountId}`)
+
+    expect(stdout.split('\n')).toEqual([
+      'userName     ci\\u001b[2J',
+      'owner',
+      '  type  User',
+      `  id    ${personId}`,
+      'labels       team=web, tier=1',
+      'credentials',
+      '  - id         c1',
+      '    deliverTo',
+      '      sink  files',
+      '      path  a/b',
+      '  - id      c2',
+      '    status  active',
+      '',
+    ])
+  })
+})
+
 describe('server and token', () => {
   it('are the local ones by default', async () => {
     const { seen } = await serve({ 'GET /api/v1/clients': () => ({ body: { items: [] } }) })
@@ -267,6 +305,8 @@ describe('exit codes', () => {
     ['a missing option', 'client create --name x', "required option '--role <role>'"],
     ['a wrong role', 'client create --name x --role boss', '--role must be one of'],
     ['a directory client without directory', 'client create --name x --role directory', '--dir'],
+    ['a transfer at once without reason', 'account transfer a --to b --now', '--reason'],
+    ['help on nothing there is', 'help account lisst', 'Did you mean list?'],
     ['a wrong limit', 'account list --limit many', '--limit must be a whole number'],
     ['a bad credential', 'account request x --owner o --purpose p --credential provder=x', 'did'],
   ])('are 2 for %s', async (_, line, sentence) => {
@@ -283,6 +323,8 @@ describe('exit codes', () => {
     expect(await run('--help')).toMatchObject({ code: 0, stderr: '' })
     expect((await run('--version')).stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
     expect((await run('account')).code).toBe(2)
+    expect(await run('help account list')).toEqual(await run('account list --help'))
+    expect(await run('help')).toEqual(await run('--help'))
   })
 })
 
@@ -384,6 +426,11 @@ describe('effects', () => {
       `account transfer ada --to ada`,
       `/api/v1/accounts/${accountId}/transfer`,
       { owner: personId },
+    ],
+    [
+      `account transfer ada --to ada --now --reason moved`,
+      `/api/v1/accounts/${accountId}/transfer`,
+      { owner: personId, atOnce: true, reason: 'moved' },
     ],
     [`credential rotate c1`, '/api/v1/credentials/c1/rotate', {}],
     [`credential revoke c1 --yes`, '/api/v1/credentials/c1/revoke', {}],

@@ -70,7 +70,7 @@ describe('custody serve', () => {
       mode: 0o600,
     })
 
-    const { code, stderr } = await serve(env as Record<string, string>)
+    const { code, stderr } = await serve(env)
 
     expect(stderr).toMatch(sentence)
     expect(stderr.trimEnd()).not.toContain('\n')

@@ -23,11 +23,12 @@ export async function run(
   await writeFile(key, github.world.app.privateKeyPem, { mode: 0o600 })
   const configFile = path.join(directory, 'custody.yaml')
   await writeFile(configFile, sandboxConfig(aws, github, 'github-app.pem'), { mode: 0o600 })
-  const facts = { aws: aws.url, github: github.url, config: configFile }
+  const repositories = [...github.world.repositories.values()].map((r) => `${r.owner}/${r.name}`)
+  const facts = { aws: aws.url, github: github.url, repositories, config: configFile }
   if (options.json) terminal.stdout(`${JSON.stringify(facts)}\n`)
   else
     terminal.stdout(
-      `AWS     ${facts.aws}\nGitHub  ${facts.github}\nTry     custody serve --config ${facts.config}\n`,
+      `AWS     ${facts.aws}\nGitHub  ${facts.github}  with ${repositories.join(', ')}\nTry     custody serve --config ${facts.config}\n`,
     )
   await new Promise<void>((resolve) => {
     process.once('SIGINT', resolve)

@@ -1,5 +1,5 @@
 import { createHmac, hkdfSync, randomBytes } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { awsIam } from '../providers/aws-iam/index.ts'
@@ -15,9 +15,10 @@ import { Secret } from './domain/secret.ts'
 import type { Clock } from './domain/time.ts'
 import { hashToken, parseToken } from './domain/token.ts'
 import { systemClock } from './host/clock.ts'
-import type { Config } from './host/config.ts'
-import { openHome } from './host/home.ts'
+import type { Config, ConfigCheck } from './host/config.ts'
+import { ensureDirectory, openHome } from './host/home.ts'
 import type { Home } from './host/home.ts'
+import { isRunning } from './host/lock.ts'
 import type { Log } from './host/log.ts'
 import { createLog } from './host/log.ts'
 import { createServer } from './http/server.ts'
@@ -36,8 +37,8 @@ import { compileAuthorisation } from './policy/authorise.ts'
 import type { LifecyclePolicy } from './policy/lifecycle.ts'
 import { compileLifecycle } from './policy/lifecycle.ts'
 import type { HostContext } from './provider/contract.ts'
-import type { OpenPlugins } from './provider/registry.ts'
-import { openProviders } from './provider/registry.ts'
+import type { BuiltInModules, OpenPlugins } from './provider/registry.ts'
+import { checkPlugins, openProviders } from './provider/registry.ts'
 import { documentCodec } from './scim/codec.ts'
 import { openStore } from './store/open.ts'
 import type { Store } from './store/store.ts'
@@ -66,9 +67,30 @@ export interface Running {
 
 const workerConcurrency = 32
 
+const modules: BuiltInModules = {
+  providers: [awsIam, github, token],
+  sinks: [awsSecrets, file],
+}
+
+/**
+ * What `loadConfig` cannot know by itself: which providers, sinks and databases this version has.
+ * Nothing is opened, and no package loaded.
+ */
+export const checkConfig: ConfigCheck = async (config, lineOf) => {
+  const problems = await checkPlugins(config, modules, lineOf)
+  if (config.store.kind === 'sqlite') return problems
+  return [
+    { path: 'store.url', line: lineOf(['store', 'url']), message: postgresLater },
+    ...problems,
+  ]
+}
+
+const postgresLater = 'PostgreSQL is not supported by this version yet; use sqlite:FILE.'
+
 /**
  * Puts the house together: configuration in, a listening service out.
- * @throws configInvalid, policyInvalid, masterKeyWrong, databaseNewer, migrationChanged
+ * @throws configInvalid, policyInvalid, homeInUse, masterKeyMissing, masterKeyWrong, databaseNewer,
+ *   migrationChanged
  */
 export async function startCustody(options: StartOptions): Promise<Running> {
   const { config } = options
@@ -76,12 +98,18 @@ export async function startCustody(options: StartOptions): Promise<Running> {
   const log = options.log ?? createLog({ level: config.logLevel })
   const roles = options.roles ?? ['http', 'worker', 'scheduler']
   const policies = await loadPolicies(config.policies)
-  const home = await openHome({ path: config.home, masterKey: config.masterKey })
   const storeUrl = storeUrlOf(config)
-  const store = await openStore({ url: storeUrl, codec: documentCodec })
-  const closers: (() => Promise<void>)[] = [() => store.close()]
+  const database = await databaseOf(config)
+  const home = await openHome({ path: config.home, masterKey: config.masterKey, database })
+  const closers: (() => Promise<void>)[] = []
   try {
-    await checkMasterKey(store, home)
+    if (roles.includes('http')) closers.unshift(await home.claimServer())
+    if (config.store.kind === 'sqlite' && config.store.file !== ':memory:') {
+      await ensureDirectory(path.dirname(config.store.file))
+    }
+    const store = await openStore({ url: storeUrl, codec: documentCodec })
+    closers.unshift(() => store.close())
+    await checkMasterKey(store, config, home)
     const ids = createIdSource(clock, randomBytes)
     const pepper = derive(home.masterKey, 'token pepper')
     await registerLocalAdmin({ store, home, pepper, clock, ids })
@@ -194,15 +222,6 @@ async function releaseDeadWorkers(store: Store, clock: Clock): Promise<void> {
   }
 }
 
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
-}
-
 interface Policies {
   lifecycle: LifecyclePolicy
   authoriser: Authoriser
@@ -221,9 +240,17 @@ async function loadPolicies(directory: string): Promise<Policies> {
 
 function storeUrlOf(config: Config): string {
   if (config.store.kind === 'sqlite') return `sqlite:${config.store.file}`
-  throw errors.configInvalid({
-    problems: 'store.url: PostgreSQL is not supported by this version yet; use sqlite:<file>.',
-  })
+  throw errors.configInvalid({ problems: `store.url: ${postgresLater}` })
+}
+
+/** The database that is there already, if one is; SQLite makes an empty file before it writes. */
+async function databaseOf({ store }: Config): Promise<string | null> {
+  if (store.kind !== 'sqlite' || store.file === ':memory:') return null
+  const size = await stat(store.file).then(
+    (s) => s.size,
+    () => 0,
+  )
+  return size > 0 ? store.file : null
 }
 
 /** One key file, several uses: each gets its own key, so that none of them says anything about another. */
@@ -234,14 +261,16 @@ function derive(masterKey: Secret, use: string): Secret {
 }
 
 /** Token hashes of one key mean nothing under another: better not to start than to refuse everybody. */
-async function checkMasterKey(store: Store, home: Home): Promise<void> {
+async function checkMasterKey(store: Store, config: Config, home: Home): Promise<void> {
   const check = derive(home.masterKey, 'master key check').use((key) =>
     createHmac('sha256', key).update('check').digest('hex'),
   )
   const known = await store.read.meta('masterKeyCheck')
   if (known === null) await store.commit([{ type: 'meta', key: 'masterKeyCheck', value: check }])
-  else if (known !== check)
-    throw errors.masterKeyWrong({ path: path.join(home.path, 'master.key') })
+  else if (known !== check) {
+    const fromFile = path.join(home.path, 'master.key')
+    throw errors.masterKeyWrong({ path: config.masterKey ? 'CUSTODY_MASTER_KEY' : fromFile })
+  }
 }
 
 /** The holder of `.custody/admin-token` administers this installation. */
@@ -304,7 +333,7 @@ function openPlugins(
   return openProviders({
     providers: config.providers,
     sinks: config.sinks,
-    modules: { providers: [awsIam, github, token], sinks: [awsSecrets, file] },
+    modules,
     hostFor: (name): HostContext => ({
       name,
       clock: host.clock,

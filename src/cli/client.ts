@@ -24,8 +24,14 @@ export interface ApiClient {
    * @throws CommandFailure with the server's own sentence and the exit code of its status
    */
   send(method: string, route: string, body?: unknown): Promise<Answer>
-  /** All rows of a paged list (`{ items, cursor }`), at most `limit`. */
-  list(route: string, query: Query, limit: number): Promise<readonly Row[]>
+  /** The rows of a paged list (`{ items, cursor }`), page after page; all of them without a limit. */
+  list(route: string, query: Query, limit: number | null): Promise<Listing>
+}
+
+export interface Listing {
+  readonly rows: readonly Row[]
+  /** The limit left some out. */
+  readonly isCut: boolean
 }
 
 export type Query = Readonly<Record<string, string | undefined>>
@@ -122,6 +128,8 @@ function createClient(server: string, token: string): ApiClient {
     send,
     async list(route, query, limit) {
       const rows: Row[] = []
+      // One more than asked for: a cursor after the last row does not say that rows follow.
+      const wanted = limit === null ? Infinity : limit + 1
       let cursor: string | null = null
       do {
         const parameters = new URLSearchParams(
@@ -129,7 +137,7 @@ function createClient(server: string, token: string): ApiClient {
             (entry): entry is [string, string] => entry[1] !== undefined,
           ),
         )
-        parameters.set('limit', String(Math.min(limit - rows.length, pageMax)))
+        parameters.set('limit', String(Math.min(wanted - rows.length, pageMax)))
         const { body } = await send('GET', `${route}?${parameters.toString()}`)
         const page = body as { readonly items: readonly Row[]; readonly cursor?: string | null }
         if (!Array.isArray(page?.items)) {
@@ -137,8 +145,10 @@ function createClient(server: string, token: string): ApiClient {
         }
         rows.push(...page.items)
         cursor = page.cursor ?? null
-      } while (cursor !== null && rows.length < limit)
-      return rows.slice(0, limit)
+      } while (cursor !== null && rows.length < wanted)
+      return limit === null
+        ? { rows, isCut: false }
+        : { rows: rows.slice(0, limit), isCut: rows.length > limit }
     },
   }
 }

@@ -46,7 +46,7 @@ export function apiCommand<O>(
     })
 }
 
-/** `list` of one noun: rows from the server as a table, or as a JSON array. */
+/** `list` of one noun: all rows from the server, or `--limit` of them, as a table or a JSON array. */
 export async function printList(
   { api, options, terminal }: Session<{ readonly limit?: string }>,
   list: {
@@ -56,11 +56,14 @@ export async function printList(
     readonly none: string
   },
 ): Promise<void> {
-  const limit = Number(options.limit ?? '100')
-  if (!Number.isInteger(limit) || limit < 1) {
+  const limit = options.limit === undefined ? null : Number(options.limit)
+  if (limit !== null && (!Number.isInteger(limit) || limit < 1)) {
     throw new CommandFailure(exitCodes.usage, '--limit must be a whole number above zero.')
   }
-  printRows(await api.list(list.route, list.query ?? {}, limit), list, options, terminal)
+  const { rows, isCut } = await api.list(list.route, list.query ?? {}, limit)
+  printRows(rows, list, options, terminal)
+  if (isCut)
+    terminal.stderr(`Only the first ${rows.length} are shown, as --limit asks; there are more.\n`)
 }
 
 export function printRows(

@@ -2,6 +2,7 @@ import { createRequire } from 'node:module'
 import path from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import { Command, CommanderError } from 'commander'
+import { nearest } from '../domain/errors.ts'
 import { packageRoot } from '../host/home.ts'
 import { registerAccount } from './commands/account.ts'
 import { registerClient } from './commands/client.ts'
@@ -11,6 +12,7 @@ import { registerOperation } from './commands/operation.ts'
 import { registerOwner } from './commands/owner.ts'
 import { registerSweep } from './commands/sweep.ts'
 import { registerTransfer } from './commands/transfer.ts'
+import { systemFailure } from './system-failure.ts'
 import { type ExitCode, exitCodeOf, exitCodes, type Terminal } from './terminal.ts'
 
 /**
@@ -29,7 +31,8 @@ export async function main(
   try {
     await program.parseAsync([...args], { from: 'user' })
     return code
-  } catch (error) {
+  } catch (thrown) {
+    const error = systemFailure(thrown, null) ?? thrown
     if (error instanceof CommanderError) {
       return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
     }
@@ -50,6 +53,10 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
       writeErr: terminal.stderr,
       ...(terminal.columns === null ? {} : { getOutHelpWidth: () => terminal.columns! }),
     })
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 ok, 1 failed, 2 usage or configuration, 3 not found, 4 not allowed, 5 conflict,\n6 partial, 7 waiting for approval, 8 provider failed, 9 integrity failed, 130 interrupted.',
+    )
     .showHelpAfterError('Add --help to see how it is used.')
   const cli = { terminal, exit }
   registerLocal(program, cli, {
@@ -65,7 +72,30 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerOperation(program, cli)
   registerSweep(program, cli)
   registerClient(program, cli)
+  registerHelp(program)
   return program
+}
+
+/** `custody help account list`, at any depth; the library's own knows one word only. */
+function registerHelp(program: Command): void {
+  program
+    .command('help [command...]')
+    .description('how a command is used')
+    .action((words: readonly string[]) => {
+      let target = program
+      for (const word of words) {
+        const next = target.commands.find((c) => c.name() === word)
+        if (!next) {
+          const known = target.commands.map((c) => c.name())
+          const hint = nearest(word, known)
+          program.error(
+            `error: unknown command '${word}'${hint ? `\n(Did you mean ${hint}?)` : ''}`,
+          )
+        }
+        target = next
+      }
+      target.outputHelp()
+    })
 }
 
 /** A sentence for what we expected; the frames too for what we did not. */
@@ -96,7 +126,8 @@ function processTerminal(): Terminal {
     cwd: process.cwd(),
     stdout: (text) => void process.stdout.write(text),
     stderr: (text) => void process.stderr.write(text),
-    columns: process.stdout.isTTY ? process.stdout.columns : null,
+    // Some terminals report no width, or none above zero.
+    columns: (process.stdout.isTTY && process.stdout.columns) || null,
     isInteractive: process.stdin.isTTY && process.stderr.isTTY,
     async ask(question) {
       const reader = createInterface({ input: process.stdin, output: process.stderr })

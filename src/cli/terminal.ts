@@ -77,6 +77,7 @@ export function exitCodeOf(error: unknown): ExitCode {
     case 'policyInvalid':
       return exitCodes.usage
     case 'masterKeyWrong':
+    case 'masterKeyMissing':
     case 'databaseNewer':
     case 'migrationChanged':
       return exitCodes.integrity
@@ -145,13 +146,46 @@ function fit(text: string, width: number, isLast: boolean): string {
   return isLast ? text : text.padEnd(width)
 }
 
-/** One thing, a line per attribute; nested values as JSON. */
+/**
+ * One thing, a line per attribute. What is nested stands below its name, indented; each of several
+ * things begins with a dash. Attributes that hold nothing are left out.
+ */
 export function record(row: Row, terminal: Terminal): string {
-  const entries = Object.entries(row).filter(([, v]) => v !== null && v !== undefined)
-  const width = Math.max(0, ...entries.map(([key]) => key.length))
-  return entries
-    .map(([key, v]) => `${bold(key.padEnd(width), terminal)}  ${cellText(v)}\n`)
+  return attributeLines(row, terminal)
+    .map((line) => `${line}\n`)
     .join('')
+}
+
+function attributeLines(row: Row, terminal: Terminal): readonly string[] {
+  const entries = Object.entries(row).filter(([, v]) => !isNothing(v))
+  const width = Math.max(0, ...entries.map(([key]) => key.length))
+  return entries.flatMap(([key, v]) => {
+    const name = visible(key)
+    if (isRow(v)) return [bold(name, terminal), ...indented(attributeLines(v, terminal))]
+    if (!Array.isArray(v)) return [`${bold(name.padEnd(width), terminal)}  ${cellText(v)}`]
+    const texts = v.filter((item) => !isRow(item)).map(cellText)
+    const things = v.filter(isRow).flatMap((item) => {
+      const [first = '', ...rest] = attributeLines(item, terminal)
+      return [`- ${first}`, ...indented(rest)]
+    })
+    const head = texts.length
+      ? `${bold(name.padEnd(width), terminal)}  ${texts.join(', ')}`
+      : bold(name, terminal)
+    return [head, ...indented(things)]
+  })
+}
+
+function indented(lines: readonly string[]): readonly string[] {
+  return lines.map((line) => `  ${line}`)
+}
+
+function isRow(value: unknown): value is Row {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function isNothing(value: unknown): boolean {
+  if (Array.isArray(value)) return value.length === 0
+  return value === null || value === undefined || (isRow(value) && Object.keys(value).length === 0)
 }
 
 export function cellText(value: unknown): string {

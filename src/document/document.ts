@@ -99,13 +99,14 @@ ajv.addFormat('positive-duration', (text: string) => (parseDuration(text) ?? 0) 
  * Checks `value` against a JSON Schema and fills in its defaults (in place).
  * Besides the usual formats it knows `duration` and `positive-duration`: ISO 8601 without years
  * and months.
+ * @returns the problems, each also with the steps of its `path`
  */
 export function checkShape(
   value: unknown,
   schema: Readonly<Record<string, unknown>>,
   lineOf: ((path: readonly Step[]) => number) | null,
   prefix: readonly Step[] = [],
-): readonly Problem[] {
+): readonly (Problem & { readonly steps: readonly Step[] })[] {
   const validate = ajv.compile(schema)
   if (validate(value)) return []
   const found = validate.errors ?? []
@@ -113,7 +114,7 @@ export function checkShape(
     .filter((e) => !isEcho(e, found))
     .map((e) => {
       const at = [...prefix, ...pointerSteps(e.instancePath), ...extraStep(e)]
-      return { path: dotted(at), line: lineOf ? lineOf(at) : null, message: sentence(e) }
+      return { path: dotted(at), steps: at, line: lineOf ? lineOf(at) : null, message: sentence(e) }
     })
 }
 

@@ -327,14 +327,26 @@ const definitions = {
       `Something failed on our side; nothing was changed. Give the operator request id ${f.request}.`,
   ),
 
-  // Starting up (exit 2 or 9, never over HTTP)
+  // Starting up (exit 2, 5 or 9, never over HTTP)
   configInvalid: def<{ problems: string }>(500, null, (f) => f.problems),
   policyInvalid: def<{ problems: string }>(500, null, (f) => f.problems),
   masterKeyWrong: def<{ path: string }>(
     500,
     null,
     (f) =>
-      `The master key does not belong to this database (${f.path}); start with the key it was created with.`,
+      `The master key in ${f.path} does not belong to this database; start with the key it was created with.`,
+  ),
+  masterKeyMissing: def<{ path: string; database: string }>(
+    500,
+    null,
+    (f) =>
+      `${f.path} is missing, and the database ${f.database} was made with it; restore the file, or set CUSTODY_MASTER_KEY to the key. None was made, for a new key opens nothing.`,
+  ),
+  homeInUse: def<{ path: string; pid: number; url: string | null }>(
+    409,
+    null,
+    (f) =>
+      `A server already runs on ${f.path}: process ${f.pid}${f.url === null ? '' : ` at ${f.url}`}. Stop it first, or give this one a home of its own with CUSTODY_HOME.`,
   ),
   databaseNewer: def<{ found: number; known: number }>(
     500,

@@ -45,6 +45,18 @@ export interface Config {
   readonly resolvePath: (file: string) => string
 }
 
+/** The part of a configuration that others than this room can judge. */
+export type CheckedConfig = Pick<Config, 'store' | 'providers' | 'sinks'>
+
+/**
+ * Finds problems that need more knowledge than the file's own shape: which types there are, what
+ * their configurations look like. `lineOf` takes places such as `providers`, 0, `type`.
+ */
+export type ConfigCheck = (
+  config: CheckedConfig,
+  lineOf: (at: readonly Step[]) => number | null,
+) => Promise<readonly Problem[]>
+
 export interface ConfigSources {
   /** `--config`; wins over `CUSTODY_CONFIG` and `./custody.yaml`. */
   readonly file?: string | null
@@ -54,9 +66,13 @@ export interface ConfigSources {
 
 /**
  * Reads the configuration: defaults, then `custody.yaml`, then the environment.
+ * @param check finds further problems, so that all are named at once
  * @throws configInvalid naming every problem at once; values are never repeated, keys are
  */
-export async function loadConfig(sources: ConfigSources): Promise<Config> {
+export async function loadConfig(
+  sources: ConfigSources,
+  check: ConfigCheck = () => Promise.resolve([]),
+): Promise<Config> {
   const home = homeDirectory(sources)
   const problems: Problem[] = []
   const found = await readConfigFile(sources, problems)
@@ -116,11 +132,11 @@ export async function loadConfig(sources: ConfigSources): Promise<Config> {
   const plugins = (key: 'providers' | 'sinks', fallback: PluginConfig): readonly PluginConfig[] => {
     const list = raw[key]
     if (!list) return [fallback]
-    list.forEach((entry, i) => {
-      if (list.findIndex((other) => other.name === entry.name) === i) return
-      report([key, i, 'name'], `"${entry.name}" is used twice; each name must be unique.`)
+    list.forEach(({ entry, index }, i) => {
+      if (list.findIndex((other) => other.entry.name === entry.name) === i) return
+      report([key, index, 'name'], `"${entry.name}" is used twice; each name must be unique.`)
     })
-    return list.map((entry) => ({ name: entry.name, type: entry.type, config: entry.config ?? {} }))
+    return list.map(({ entry: { name, type, config } }) => ({ name, type, config: config ?? {} }))
   }
   const providers = plugins('providers', { name: 'tokens', type: 'token', config: {} })
   const sinks = plugins('sinks', {
@@ -128,6 +144,15 @@ export async function loadConfig(sources: ConfigSources): Promise<Config> {
     type: 'file',
     config: { directory: path.join(home, 'secrets') },
   })
+
+  // Entries of the wrong shape were left out: places are counted as in the file.
+  const lineInFile = ([list, i, ...rest]: readonly Step[]): number | null => {
+    if (list === 'store' && environment.STORE_URL !== undefined) return null
+    if (list !== 'providers' && list !== 'sinks') return lineOf([list!, i!, ...rest])
+    const index = raw[list]?.[Number(i)]?.index
+    return index === undefined ? null : lineOf([list, index, ...rest])
+  }
+  problems.push(...(await check({ store, providers, sinks }, lineInFile)))
 
   if (problems.length > 0) {
     throw errors.configInvalid({ problems: describeProblems(found?.file ?? null, problems) })
@@ -159,8 +184,14 @@ interface RawConfig {
   readonly store?: { readonly url?: string }
   readonly policies?: string
   readonly logLevel?: string
-  readonly providers?: readonly RawPlugin[]
-  readonly sinks?: readonly RawPlugin[]
+  readonly providers?: readonly Numbered[]
+  readonly sinks?: readonly Numbered[]
+}
+
+/** An entry and its place in the file. */
+interface Numbered {
+  readonly entry: RawPlugin
+  readonly index: number
 }
 
 interface FoundFile {
@@ -197,8 +228,15 @@ async function readConfigFile(
 /** What is left to check further when a part of the file has the wrong shape. */
 function withoutProblems(value: unknown, problems: readonly Problem[]): RawConfig {
   if (problems.some((p) => p.path === '')) return {}
-  const bad = new Set(problems.map((p) => p.path.split(/[.[]/)[0]))
-  return Object.fromEntries(Object.entries(value as object).filter(([key]) => !bad.has(key)))
+  const bad = new Set(problems.map((p) => /^(?:providers|sinks)\[\d+\]|^[^.[]*/.exec(p.path)![0]))
+  const entries = Object.entries(value as object).filter(([key]) => !bad.has(key))
+  const numbered = (key: string, list: unknown) =>
+    key === 'providers' || key === 'sinks'
+      ? (list as readonly RawPlugin[])
+          .map((entry, index) => ({ entry, index }))
+          .filter(({ index }) => !bad.has(`${key}[${index}]`))
+      : list
+  return Object.fromEntries(entries.map(([key, part]) => [key, numbered(key, part)]))
 }
 
 const environmentNames = ['STORE_URL', 'LISTEN', 'PUBLIC_URL', 'LOG_LEVEL', 'MASTER_KEY'] as const
@@ -233,7 +271,8 @@ async function readEnvironment(
   return values
 }
 
-function parseListen(text: string): { readonly host: string; readonly port: number } | null {
+/** @returns null for what is not `host:port` */
+export function parseListen(text: string): { readonly host: string; readonly port: number } | null {
   const m = /^(?:\[([0-9a-fA-F:.]+)\]|([^:\s]+)):(\d{1,5})$/.exec(text)
   const port = Number(m?.[3])
   return m && port <= 65_535 ? { host: (m[1] ?? m[2])!, port } : null

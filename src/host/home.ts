@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { errors } from '../domain/errors.ts'
 import { Secret } from '../domain/secret.ts'
 import { mintToken, parseToken } from '../domain/token.ts'
+import { takeLock } from './lock.ts'
 
 export const masterKeyBytes = 32
 
@@ -23,6 +24,11 @@ export interface Home {
   readonly adminToken: Secret
   /** Files that this start created, to be announced once. */
   readonly created: readonly string[]
+  /**
+   * Makes this process the one server of the home, until the returned function is called.
+   * @throws homeInUse naming the process that is, and its address
+   */
+  claimServer(): Promise<() => Promise<void>>
   writeServer(record: ServerRecord): Promise<void>
   /** Removes the record unless another process has written its own since. */
   removeServer(): Promise<void>
@@ -39,15 +45,19 @@ export function homeDirectory(from: {
 /**
  * Opens `.custody`, creating what the first start needs (0600, directory 0700).
  * @param options.masterKey from the environment; then no `master.key` is written
- * @throws configInvalid when a secret file is readable by others or does not hold what it should
+ * @param options.database a database that is there already: its key is not made anew. Look for it
+ *   before this call, for another first start may be making key and database right now
+ * @throws configInvalid when a secret file is readable by others or does not hold what it should;
+ *   masterKeyMissing when there is a database, and no key
  */
 export async function openHome(options: {
   readonly path: string
   readonly masterKey: Secret | null
+  readonly database?: string | null
   readonly random?: (length: number) => Uint8Array
 }): Promise<Home> {
   const random = options.random ?? randomBytes
-  await mkdir(options.path, { recursive: true, mode: 0o700 })
+  await ensureDirectory(options.path)
   const created: string[] = []
 
   async function secretFile(name: string, make: () => Buffer): Promise<Secret> {
@@ -56,13 +66,18 @@ export async function openHome(options: {
     return readSecretFile(file)
   }
 
+  const keyFile = path.join(options.path, 'master.key')
+  const database = options.database ?? null
+  if (options.masterKey === null && database !== null && !existsSync(keyFile)) {
+    throw errors.masterKeyMissing({ path: keyFile, database })
+  }
   const masterKey =
     options.masterKey ??
     decodeMasterKey(
       await secretFile('master.key', () =>
         Buffer.from(`${Buffer.from(random(masterKeyBytes)).toString('base64')}\n`),
       ),
-      path.join(options.path, 'master.key'),
+      keyFile,
     )
   const adminToken = await secretFile('admin-token', () =>
     mintToken('cst', random).token.use((bytes) => Buffer.concat([bytes, Buffer.from('\n')])),
@@ -79,6 +94,13 @@ export async function openHome(options: {
     masterKey,
     adminToken,
     created,
+    async claimServer() {
+      const lock = await takeLock(path.join(options.path, 'server.lock'))
+      if (typeof lock !== 'number') return () => lock.release()
+      const record = await readServer(options.path)
+      const url = record?.pid === lock ? record.url : null
+      throw errors.homeInUse({ path: options.path, pid: lock, url })
+    },
     async writeServer(record) {
       const temporary = `${serverFile}.${process.pid}`
       await writeFile(temporary, `${JSON.stringify(record)}\n`)
@@ -89,6 +111,33 @@ export async function openHome(options: {
       if (record?.pid === process.pid) await rm(serverFile, { force: true })
     },
   }
+}
+
+/**
+ * Makes a directory, 0700, and those above it that are missing. Not by `mkdir({ recursive })`: that
+ * tries forever where a parent is there and refuses children with ENOENT, as /proc does.
+ * @throws the file system's own error, naming the path
+ */
+export async function ensureDirectory(directory: string): Promise<void> {
+  try {
+    await mkdir(directory, { mode: 0o700 })
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    const parent = path.dirname(directory)
+    if (code === 'ENOENT' && parent !== directory && !existsSync(parent)) {
+      await ensureDirectory(parent)
+      return ensureDirectory(directory)
+    }
+    const isThere = code === 'EEXIST' || code === 'EROFS' || code === 'EACCES'
+    if (!isThere || !(await isDirectory(directory))) throw error
+  }
+}
+
+async function isDirectory(name: string): Promise<boolean> {
+  return stat(name).then(
+    (found) => found.isDirectory(),
+    () => false,
+  )
 }
 
 /** @returns null when no server wrote a record here, or it cannot be read */

@@ -1,4 +1,4 @@
-import { checkShape } from '../document/document.ts'
+import { checkShape, describeProblems, type Problem, type Step } from '../document/document.ts'
 import { errors, nearest } from '../domain/errors.ts'
 import { isJsonObject } from '../domain/json.ts'
 import type { HostContext, Provider, ProviderModule, SecretSink, SinkModule } from './contract.ts'
@@ -20,11 +20,39 @@ export interface OpenPlugins {
 type Role = 'provider' | 'sink'
 type Module = ProviderModule | SinkModule
 
+/** The modules that come with Custody; all others are packages. */
+export interface BuiltInModules {
+  readonly providers: readonly ProviderModule[]
+  readonly sinks: readonly SinkModule[]
+}
+
+interface PluginEntries {
+  readonly providers: readonly PluginEntry[]
+  readonly sinks: readonly PluginEntry[]
+}
+
 interface Prepared {
   readonly role: Role
   readonly entry: PluginEntry
   readonly module: Module
   readonly config: Record<string, unknown>
+}
+
+/**
+ * Checks types and configurations without opening anything. A type from a package is not looked at:
+ * loading it would run it.
+ * @param lineOf the line of a place such as `providers`, 0, `config`; null when there is no file
+ * @returns every problem, each beginning with `provider "name"` or `sink "name"`
+ */
+export async function checkPlugins(
+  entries: PluginEntries,
+  modules: BuiltInModules,
+  lineOf: (at: readonly Step[]) => number | null = () => null,
+): Promise<readonly Problem[]> {
+  const builtIn = (list: readonly PluginEntry[]) => list.map((e) => (isPackage(e.type) ? null : e))
+  const { providers, sinks } = entries
+  const known = { providers: builtIn(providers), sinks: builtIn(sinks) }
+  return (await prepare(known, modules, lineOf, () => Promise.reject(new Error()))).problems
 }
 
 /**
@@ -37,33 +65,16 @@ interface Prepared {
 export async function openProviders(options: {
   readonly providers: readonly PluginEntry[]
   readonly sinks: readonly PluginEntry[]
-  readonly modules: {
-    readonly providers: readonly ProviderModule[]
-    readonly sinks: readonly SinkModule[]
-  }
+  readonly modules: BuiltInModules
   readonly hostFor: (name: string) => HostContext
   /** How a package is found; the application's own resolution unless a test says otherwise. */
   readonly load?: (specifier: string) => Promise<unknown>
 }): Promise<OpenPlugins> {
   const load = options.load ?? ((specifier: string) => import(specifier) as Promise<unknown>)
-  const problems: string[] = []
-  const prepared: Prepared[] = []
-  for (const role of ['provider', 'sink'] as const) {
-    const entries = role === 'provider' ? options.providers : options.sinks
-    const known = role === 'provider' ? options.modules.providers : options.modules.sinks
-    for (const entry of entries) {
-      const module = await findModule(role, entry, known, load)
-      if (typeof module === 'string') problems.push(`${role} "${entry.name}": ${module}`)
-      else {
-        // Defaults are filled in here, so the caller's own object stays as it was read.
-        const config = structuredClone(entry.config) as Record<string, unknown>
-        problems.push(...configProblems(role, entry.name, config, module))
-        prepared.push({ role, entry, module, config })
-      }
-    }
-  }
-  if (problems.length > 0) throw errors.configInvalid({ problems: problems.join('\n') })
+  const { prepared, problems: wrong } = await prepare(options, options.modules, () => null, load)
+  if (wrong.length > 0) throw errors.configInvalid({ problems: describeProblems(null, wrong) })
 
+  const problems: string[] = []
   const providers = new Map<string, Provider>()
   const sinks = new Map<string, SecretSink>()
   const close = async () => {
@@ -94,15 +105,38 @@ export async function openProviders(options: {
   return { providers, sinks, close }
 }
 
-function configProblems(
-  role: Role,
-  name: string,
-  config: Record<string, unknown>,
-  module: Module,
-): readonly string[] {
-  return checkShape(config, module.configSchema, null).map(
-    (p) => `${role} "${name}": config${p.path && `.${p.path}`}: ${p.message}`,
-  )
+/** Finds the module of each entry (null: not to be looked at) and checks its configuration. */
+async function prepare(
+  entries: {
+    readonly providers: readonly (PluginEntry | null)[]
+    readonly sinks: readonly (PluginEntry | null)[]
+  },
+  modules: BuiltInModules,
+  lineOf: (at: readonly Step[]) => number | null,
+  load: (specifier: string) => Promise<unknown>,
+): Promise<{ readonly prepared: readonly Prepared[]; readonly problems: readonly Problem[] }> {
+  const problems: Problem[] = []
+  const prepared: Prepared[] = []
+  for (const role of ['provider', 'sink'] as const) {
+    const list = role === 'provider' ? 'providers' : 'sinks'
+    for (const [i, entry] of entries[list].entries()) {
+      if (entry === null) continue
+      const place = `${role} "${entry.name}"`
+      const module = await findModule(role, entry, modules[list], load)
+      if (typeof module === 'string') {
+        problems.push({ path: place, line: lineOf([list, i, 'type']), message: module })
+        continue
+      }
+      // Defaults are filled in here, so the caller's own object stays as it was read.
+      const config = structuredClone(entry.config) as Record<string, unknown>
+      for (const { path, steps, message } of checkShape(config, module.configSchema, null)) {
+        const line = lineOf([list, i, 'config', ...steps])
+        problems.push({ path: `${place}: config${path && `.${path}`}`, line, message })
+      }
+      prepared.push({ role, entry, module, config })
+    }
+  }
+  return { prepared, problems }
 }
 
 /** @returns the module, or the sentence that says why there is none */

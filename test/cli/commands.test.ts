@@ -4,6 +4,7 @@ import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { main } from '../../src/cli/main.ts'
 import type { Terminal } from '../../src/cli/terminal.ts'
+import { sweepNames } from '../../src/lifecycle/engine.ts'
 import { type Reply, type Seen, startServer } from './server.ts'
 
 const nhi = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
@@ -128,9 +129,36 @@ describe('lists', () => {
 
     expect(JSON.parse(stdout)).toEqual([{ id: '1' }, { id: '2' }, { id: '3' }])
     expect(seen.map((s) => s.url)).toEqual([
-      '/api/v1/operations?status=failed&limit=3',
-      '/api/v1/operations?status=failed&cursor=next&limit=2',
+      '/api/v1/operations?status=failed&limit=4',
+      '/api/v1/operations?status=failed&cursor=next&limit=3',
     ])
+  })
+
+  const five = ({ url }: Seen): Reply => {
+    const query = new URL(url, 'http://x').searchParams
+    const after = Number(query.get('cursor') ?? '0')
+    const last = Math.min(after + Math.min(Number(query.get('limit')), 2), 5)
+    const items = Array.from({ length: last - after }, (_, i) => ({ id: String(after + i + 1) }))
+    // As the API does: a full page has a cursor, also when nothing follows.
+    return { body: { items, cursor: items.length === 2 ? String(last) : null } }
+  }
+
+  it.each([
+    ['account list --json', 5, ''],
+    ['account list --json --limit 5', 5, ''],
+    [
+      'account list --json --limit 4',
+      4,
+      'Only the first 4 are shown, as --limit asks; there are more.\n',
+    ],
+  ])('"%s" prints %i of five, and never cuts without a word', async (line, count, said) => {
+    const { seen } = await serve({ 'GET /api/v1/accounts': five })
+
+    const { stdout, stderr } = await run(line)
+
+    expect(JSON.parse(stdout)).toHaveLength(count)
+    expect(stderr).toBe(said)
+    expect(seen).toHaveLength(3)
   })
 
   it('say on stderr that there is nothing', async () => {
@@ -141,6 +169,44 @@ describe('lists', () => {
       stdout: '',
       stderr: 'No open transfers.\n',
     })
+  })
+})
+
+describe('one thing', () => {
+  it('is shown with what is nested below its name', async () => {
+    await serve({
+      [`GET /api/v1/accounts/${accountId}`]: () => ({
+        body: {
+          userName: 'ci\u001b[2J',
+          owner: { type: 'User', id: personId },
+          pendingOwner: null,
+          labels: ['team=web', 'tier=1'],
+          consumers: [],
+          credentials: [
+            { id: 'c1', deliverTo: { sink: 'files', path: 'a/b' } },
+            { id: 'c2', status: 'active' },
+          ],
+        },
+      }),
+    })
+
+    const { stdout } = await run(`account show ${accountId}`)
+
+    expect(stdout.split('\n')).toEqual([
+      'userName     ci\\u001b[2J',
+      'owner',
+      '  type  User',
+      `  id    ${personId}`,
+      'labels       team=web, tier=1',
+      'credentials',
+      '  - id         c1',
+      '    deliverTo',
+      '      sink  files',
+      '      path  a/b',
+      '  - id      c2',
+      '    status  active',
+      '',
+    ])
   })
 })
 
@@ -239,6 +305,8 @@ describe('exit codes', () => {
     ['a missing option', 'client create --name x', "required option '--role <role>'"],
     ['a wrong role', 'client create --name x --role boss', '--role must be one of'],
     ['a directory client without directory', 'client create --name x --role directory', '--dir'],
+    ['a transfer at once without reason', 'account transfer a --to b --now', '--reason'],
+    ['help on nothing there is', 'help account lisst', 'Did you mean list?'],
     ['a wrong limit', 'account list --limit many', '--limit must be a whole number'],
     ['a bad credential', 'account request x --owner o --purpose p --credential provder=x', 'did'],
   ])('are 2 for %s', async (_, line, sentence) => {
@@ -255,6 +323,16 @@ describe('exit codes', () => {
     expect(await run('--help')).toMatchObject({ code: 0, stderr: '' })
     expect((await run('--version')).stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
     expect((await run('account')).code).toBe(2)
+    expect(await run('help account list')).toEqual(await run('account list --help'))
+    expect(await run('help')).toEqual(await run('--help'))
+  })
+})
+
+describe('sweep run', () => {
+  it('names exactly the sweeps there are', async () => {
+    const { stdout } = await run('sweep run --help')
+
+    expect(stdout).toContain(`do now what ${sweepNames.join(', ')} would do by itself`)
   })
 })
 
@@ -349,6 +427,11 @@ describe('effects', () => {
       `/api/v1/accounts/${accountId}/transfer`,
       { owner: personId },
     ],
+    [
+      `account transfer ada --to ada --now --reason moved`,
+      `/api/v1/accounts/${accountId}/transfer`,
+      { owner: personId, atOnce: true, reason: 'moved' },
+    ],
     [`credential rotate c1`, '/api/v1/credentials/c1/rotate', {}],
     [`credential revoke c1 --yes`, '/api/v1/credentials/c1/revoke', {}],
     [`owner leave ada --yes`, `/api/v1/owners/${personId}/leave`, {}],
@@ -410,23 +493,47 @@ describe('waiting for an operation', () => {
     ['failed', { code: 'foreignKey', message: 'm' }, 1],
     ['failed', { code: 'throttled', message: 'm' }, 8],
     ['cancelled', { code: 'preempted', message: 'm' }, 5],
-    ['needsOperator', { code: 'revokeBlocked', message: 'm' }, 7],
+    ['failed', { code: 'notFound', message: 'm' }, 8],
+    ['needsOperator', { code: 'revokeBlocked', message: 'm' }, 6],
+    ['needsOperator', { code: 'denied', message: 'm' }, 8],
   ])('ends when it is %s (%o) with %i', async (status, failure, expected) => {
     const states = ['queued', 'running', status]
     await serve({
-      'POST /api/v1/credentials/c1/rotate': () => ({
+      'POST /api/v1/credentials/c1/revoke': () => ({
         status: 202,
-        body: { id: operationId, kind: 'rotate', status: 'queued' },
+        body: { id: operationId, kind: 'revoke', status: 'queued' },
       }),
       [`GET /api/v1/operations/${operationId}`]: () => ({
-        body: { id: operationId, kind: 'rotate', status: states.shift(), failure },
+        body: { id: operationId, kind: 'revoke', status: states.shift(), failure },
       }),
     })
 
-    const { code, stdout, stderr } = await run('credential rotate c1 --wait --json')
+    const { code, stdout, stderr } = await run('credential revoke c1 --yes --wait --json')
 
     expect(code).toBe(expected)
     expect(JSON.parse(stdout)).toMatchObject({ id: operationId, status })
-    expect(stderr).toBe(`rotate: queued\nrotate: running\nrotate: ${status}\n`)
+    expect(stderr).toBe(`revoke: queued\nrevoke: running\nrevoke: ${status}\n`)
+  })
+
+  it('ends for a rotation when the new key works, long before the old one ends', async () => {
+    const credentials = [
+      { generation: 1, status: 'active', keyId: 'old' },
+      { generation: 1, status: 'active', keyId: 'old' },
+      { generation: 2, status: 'active', keyId: 'new', previousKeyId: 'old' },
+    ]
+    await serve({
+      'GET /api/v1/credentials/c1': () => ({ body: credentials.shift() }),
+      'POST /api/v1/credentials/c1/rotate': () => ({ status: 202, body: { id: operationId } }),
+      [`GET /api/v1/operations/${operationId}`]: () => ({
+        body: { id: operationId, kind: 'rotate', status: 'waiting', step: 'overlap' },
+      }),
+    })
+
+    const { code, stderr } = await run('credential rotate c1 --wait')
+
+    expect(code).toBe(0)
+    expect(stderr).toBe(
+      `rotate: waiting · overlap\nThe new key new works (generation 2). The old key old ends later. Follow the rest with: custody operation watch ${operationId}\n`,
+    )
   })
 })

@@ -50,6 +50,53 @@ describe('custody policy', () => {
     expect(stderr).toMatch(/x\.cedar:1: /)
   })
 
+  it('names every problem of the configuration at once, with its line', async () => {
+    await writeFile(
+      path.join(cwd, 'other.yaml'),
+      `store: { url: "postgres://custody:hunter2@db/custody" }
+polices: ./rules
+providers:
+  - { name: Bad, type: token }
+  - { name: aws, type: aws-imm }
+  - name: hub
+    type: github
+    config:
+      baseUrI: "https://api.github.com"
+  - { name: hub, type: token, config: { x: 1 } }
+  - { name: acme, type: "@acme/custody-provider-x" }
+sinks:
+  - { name: files, type: flie }
+`,
+    )
+
+    const { code, stdout, stderr } = await run('policy check --config other.yaml')
+
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    const lines = stderr.trimEnd().split('\n')
+    for (const expected of [
+      'other.yaml:1: store.url: PostgreSQL is not supported by this version yet; use sqlite:FILE.',
+      'other.yaml:2: polices: unknown key; did you mean "policies"?',
+      'other.yaml:4: providers[0].name: must be lower case',
+      'other.yaml:5: provider "aws": unknown type "aws-imm"; did you mean "aws-iam"?',
+      'other.yaml:9: provider "hub": config.baseUrI: unknown key; did you mean "baseUrl"?',
+      'other.yaml:10: providers[3].name: "hub" is used twice; each name must be unique.',
+      'other.yaml:10: provider "hub": config.x: unknown key',
+      'other.yaml:13: sink "files": unknown type "flie"; did you mean "file"?',
+    ]) {
+      expect(lines.find((line) => line.includes(`${cwd}/${expected}`))).toBeDefined()
+    }
+    expect(stderr).not.toMatch(/hunter2|provider "acme"/)
+  })
+
+  it('says which configuration it read', async () => {
+    await cp(path.join(packageRoot, 'custody.example.yaml'), path.join(cwd, 'custody.yaml'))
+
+    const { code, stdout, stderr } = await run('policy check')
+
+    expect({ code, stderr }).toEqual({ code: 0, stderr: 'Configuration and rules can be read.\n' })
+    expect(stdout).toContain(path.join(cwd, 'custody.yaml'))
+  })
+
   it('explains the terms of one account and the rules that set them', async () => {
     const { code, stdout, stderr } = await run('policy explain --environment prod --imported')
 

@@ -122,14 +122,27 @@ describe('npm run demo', () => {
     expect(await leftovers()).toEqual([])
   }, 30_000)
 
+  it.each([
+    [{ CUSTODY_LISTEN: 'garbage' }, /^CUSTODY_LISTEN: must be host:port/],
+    [{ CUSTODY_HOME: '/proc/custody/home' }, /^\/proc\/\S+ cannot be made or found here/],
+    [{ CUSTODY_HOME: '/dev/null' }, /^\/dev\/null\S* is (below|there)/],
+  ])('ends with 2 and one sentence where it cannot play: %o', async (env, sentence) => {
+    const { code, stdout, stderr } = await demo([], { env })
+
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toMatch(sentence)
+    expect(stderr.trimEnd()).not.toContain('\n')
+  })
+
   it('puts everything away when it is interrupted', async () => {
-    const { code, stdout } = await demo([], {
+    const { code, stdout, stderr } = await demo([], {
       onOutput: (text, kill) => {
         if (text.includes('A directory pushes')) kill()
       },
     })
 
     expect(code).toBe(130)
+    expect(stderr).toMatch(/^Interrupted\. The log stays at \S+service\.log\.\n$/)
     for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(96)
     expect(stdout).not.toContain('\u001B')
     expect(await leftovers()).toEqual([])

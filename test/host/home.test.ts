@@ -1,10 +1,13 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Secret } from '../../src/domain/secret.ts'
 import { parseToken } from '../../src/domain/token.ts'
-import { decodeMasterKey, openHome, readServer } from '../../src/host/home.ts'
+import { decodeMasterKey, openHome, packageRoot, readServer } from '../../src/host/home.ts'
 
 let home = ''
 beforeEach(async () => {
@@ -46,6 +49,23 @@ describe('the first start', () => {
   })
 })
 
+/** A process that is the server of the home until it ends. */
+async function holder(directory: string): Promise<ChildProcess> {
+  const module = pathToFileURL(path.join(packageRoot, 'src/host/home.ts')).href
+  const script = `
+    const { openHome } = await import(${JSON.stringify(module)})
+    const home = await openHome({ path: ${JSON.stringify(directory)}, masterKey: null })
+    await home.claimServer()
+    await home.writeServer({ url: 'http://127.0.0.1:3', pid: process.pid })
+    console.log('held')
+    setInterval(() => {}, 1000)`
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  await once(child.stdout, 'data')
+  return child
+}
+
 describe('a later start', () => {
   it('finds the same secrets and announces nothing', async () => {
     const first = await open()
@@ -54,6 +74,18 @@ describe('a later start', () => {
     expect(second.created).toEqual([])
     expect(second.masterKey.equals(first.masterKey)).toBe(true)
     expect(second.adminToken.equals(first.adminToken)).toBe(true)
+  })
+
+  it('makes no new master key for a database that is there already', async () => {
+    const database = path.join(home, 'custody.db')
+
+    const failure = openHome({ path: home, masterKey: null, database })
+
+    await expect(failure).rejects.toMatchObject({
+      code: 'masterKeyMissing',
+      message: expect.stringMatching(/master\.key is missing.*custody\.db.*restore/) as string,
+    })
+    expect(await readdir(home)).toEqual([])
   })
 
   it.each(['master.key', 'admin-token'])('refuses a %s that others may read', async (name) => {
@@ -105,6 +137,38 @@ describe('the server record', () => {
 
     await opened.removeServer()
     expect(await readServer(home)).toBeNull()
+  })
+
+  it('goes to one of two processes, until it gives it back or is gone', async () => {
+    const opened = await open()
+    const other = await holder(home)
+
+    await expect(opened.claimServer()).rejects.toMatchObject({
+      code: 'homeInUse',
+      message: expect.stringContaining(`process ${other.pid} at http://127.0.0.1:3.`) as string,
+    })
+    other.kill('SIGKILL')
+    await once(other, 'exit')
+    const release = await opened.claimServer()
+    await release()
+
+    expect((await readdir(home)).filter((name) => name.startsWith('server.lock'))).toEqual([])
+  })
+
+  it.each([
+    ['a process that is gone', { pid: 2 ** 30, started: null }],
+    ['an earlier life under our own process id', { pid: process.pid, started: '1' }],
+    ['another program with a process id used again', { pid: process.ppid, started: '1' }],
+    ['nobody that can be read', {}],
+  ])('is taken over from %s', async (_, left) => {
+    const opened = await open()
+    await writeFile(path.join(home, 'server.lock'), JSON.stringify(left))
+
+    await (
+      await opened.claimServer()
+    )()
+
+    expect((await readdir(home)).sort()).toEqual(['admin-token', 'master.key'])
   })
 
   it('stays when another process has taken over', async () => {

@@ -43,20 +43,28 @@ export function registerAccount(program: Command, cli: Cli): void {
   registerEffect(noun, cli, 'enable', 'switch on again')
   registerEffect(noun, cli, 'retire', 'switch off now and delete after the hold')
 
-  apiCommand<{ to: string; reason?: string }>(
+  apiCommand<{ to: string; now?: boolean; reason?: string }>(
     noun
       .command('transfer <account>')
       .description('offer the account to another owner, who must accept')
       .requiredOption('--to <owner>', 'userName or id of the person')
+      .option(
+        '--now',
+        'pass it at once, without asking the new owner; needs --reason (security, admin)',
+      )
       .option('--reason <text>', 'kept in the audit log'),
     cli,
     async ({ api, options, terminal }, name) => {
+      if (options.now && !options.reason) {
+        throw new CommandFailure(exitCodes.usage, '--now needs a --reason, for the audit log.')
+      }
       const [account, owner] = await Promise.all([
         resolveId('account', name, api),
         resolveId('owner', options.to, api),
       ])
       const { body } = await api.send('POST', `/api/v1/accounts/${account}/transfer`, {
         owner,
+        ...(options.now ? { atOnce: true } : {}),
         ...(options.reason ? { reason: options.reason } : {}),
       })
       printRecord(body ?? { account, owner }, options, terminal)
@@ -71,7 +79,7 @@ function registerReading(noun: Command, cli: Cli): void {
       .description('accounts, retired ones included')
       .option('--owner <owner>', 'only those of this person')
       .option('--status <status>', 'only those in this status')
-      .option('--limit <n>', 'at most this many', '100'),
+      .option('--limit <n>', 'at most this many (default: all)'),
     cli,
     async (session) => {
       const { owner, status } = session.options

@@ -30,7 +30,7 @@ export function registerClient(program: Command, cli: Cli): void {
       .requiredOption('--name <name>', 'what people call it')
       .requiredOption('--role <role>', roles.join(', '))
       .option('--dialect <dialect>', `${dialects.join(', ')} (default: lenient)`)
-      .option('--tenant <tenant>', 'tenant it belongs to (default: the caller’s)')
+      .option('--tenant <tenant>', 'tenant it belongs to; only default in this version')
       .option('--directory <name>', 'role directory: the directory it keeps')
       .option('--person <id>', 'the person it acts for'),
     cli,
@@ -63,7 +63,7 @@ export function registerClient(program: Command, cli: Cli): void {
     noun
       .command('list')
       .description('clients of the tenant')
-      .option('--limit <n>', 'at most this many', '100'),
+      .option('--limit <n>', 'at most this many (default: all)'),
     cli,
     async (session) =>
       printList(session, {

@@ -9,6 +9,7 @@ import {
   printRecord,
   resolveId,
 } from '../command.ts'
+import { cellText, type Row } from '../terminal.ts'
 import { reportQueued } from './operation.ts'
 
 export function registerCredential(program: Command, cli: Cli): void {
@@ -20,7 +21,7 @@ export function registerCredential(program: Command, cli: Cli): void {
       .description('credentials, revoked ones included; never their secrets')
       .option('--account <account>', 'only those of this account')
       .option('--status <status>', 'only those in this status')
-      .option('--limit <n>', 'at most this many', '100'),
+      .option('--limit <n>', 'at most this many (default: all)'),
     cli,
     async (session) => {
       const { account, status } = session.options
@@ -59,12 +60,22 @@ export function registerCredential(program: Command, cli: Cli): void {
     noun
       .command('rotate <id>')
       .description('issue the next generation now; the old key works until the overlap ends')
-      .option('--wait', 'wait until it is done'),
+      .option('--wait', 'wait until the new key works; the old one ends after the overlap'),
     cli,
     async (session, id) => {
-      const route = `/api/v1/credentials/${encodeURIComponent(id)}/rotate`
-      const { body } = await session.api.send('POST', route, {})
-      return reportQueued(body, session)
+      const { api, options } = session
+      const route = `/api/v1/credentials/${encodeURIComponent(id)}`
+      const read = async () => (await api.send('GET', route)).body as Row
+      // Known before the rotation is asked for: what is newer than this is its work.
+      const before = options.wait ? Number((await read())['generation']) : null
+      const { body } = await api.send('POST', `${route}/rotate`, {})
+      return reportQueued(body, session, async () => {
+        const { generation, status, keyId, previousKeyId } = await read()
+        const isNew = before !== null && Number(generation) > before && status === 'active'
+        if (!isNew) return null
+        const old = previousKeyId ? ` The old key ${cellText(previousKeyId)} ends later.` : ''
+        return `The new key ${cellText(keyId)} works (generation ${cellText(generation)}).${old}`
+      })
     },
   )
   apiCommand<{ wait?: boolean; yes?: boolean; reason?: string }>(

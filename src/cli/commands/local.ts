@@ -94,7 +94,9 @@ function registerPolicy(program: Command, { terminal, exit }: Cli, modules: Loca
       .option('--json', 'print JSON')
 
   withConfig(noun.command('check [directory]'))
-    .description('read all rules as the service would at start')
+    .description(
+      'read the configuration and all rules as the service would at start; nothing is started',
+    )
     .action(async (directory: string | undefined, options: { config?: string; json?: boolean }) => {
       const { check } = await modules.policy()
       exit(await check(directory ?? null, policyOptions(options), terminal))

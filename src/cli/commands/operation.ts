@@ -22,6 +22,9 @@ const columns = [
   column('failure'),
 ]
 
+const watchExits = `Exit codes, also of --wait: 0 it succeeded; 1 it failed; 5 it was cancelled; 6 it is done in part
+and needs an operator; 8 a provider or sink refused, or could not be reached.`
+
 const pollMilliseconds = { first: 100, longest: 2_000 }
 
 export function registerOperation(program: Command, cli: Cli): void {
@@ -33,7 +36,7 @@ export function registerOperation(program: Command, cli: Cli): void {
       .description('operations, newest first')
       .option('--subject <id>', 'only those on this account, credential or person')
       .option('--status <status>', 'only those in this status')
-      .option('--limit <n>', 'at most this many', '100'),
+      .option('--limit <n>', 'at most this many (default: all)'),
     cli,
     async (session) =>
       printList(session, {
@@ -60,7 +63,10 @@ export function registerOperation(program: Command, cli: Cli): void {
     },
   )
   apiCommand(
-    noun.command('watch <id>').description('wait until it has finished; the exit code tells how'),
+    noun
+      .command('watch <id>')
+      .description('wait until it has finished or needs an operator; the exit code tells how')
+      .addHelpText('after', `\n${watchExits}`),
     cli,
     async ({ api, options, terminal }, id) => watch(id, api, options, terminal),
   )
@@ -70,7 +76,10 @@ function route(id: string): string {
   return `/api/v1/operations/${encodeURIComponent(id)}`
 }
 
-/** Reports an effect that was only queued; with `--wait`, how it ended. */
+/**
+ * Reports an effect that was only queued; with `--wait`, how it ended.
+ * @param enough says what was reached when waiting on would be for the operation's last steps only
+ */
 export async function reportQueued(
   queued: unknown,
   session: {
@@ -78,11 +87,12 @@ export async function reportQueued(
     readonly options: ApiOptions & { readonly wait?: boolean }
     readonly terminal: Terminal
   },
+  enough?: () => Promise<string | null>,
 ): Promise<ExitCode> {
   const { api, options, terminal } = session
   const operation = queued as Row | null
   const id = operation?.['id']
-  if (options.wait && typeof id === 'string') return watch(id, api, options, terminal)
+  if (options.wait && typeof id === 'string') return watch(id, api, options, terminal, enough)
   printRecord(operation ?? {}, options, terminal)
   if (typeof id === 'string' && !options.json) {
     terminal.stderr(`Queued. Follow it with: custody operation watch ${id}\n`)
@@ -96,6 +106,7 @@ async function watch(
   api: ApiClient,
   options: ApiOptions,
   terminal: Terminal,
+  enough: () => Promise<string | null> = () => Promise.resolve(null),
 ): Promise<ExitCode> {
   let seen = ''
   for (
@@ -114,24 +125,38 @@ async function watch(
       printRecord(operation, options, terminal)
       return code
     }
+    const reached = await enough()
+    if (reached !== null) {
+      printRecord(operation, options, terminal)
+      terminal.stderr(`${reached} Follow the rest with: custody operation watch ${id}\n`)
+      return exitCodes.ok
+    }
     await new Promise((resolve) => setTimeout(resolve, pause))
   }
 }
 
-const providerFailures = ['throttled', 'unavailable', 'denied', 'limit', 'invalid', 'conflict']
+const providerFailures = [
+  'throttled',
+  'unavailable',
+  'denied',
+  'notFound',
+  'conflict',
+  'limit',
+  'invalid',
+]
 
 /** @returns null while it is still open */
 function exitCodeOfOperation(status: string, failure: unknown): ExitCode | null {
-  const code = (failure as Row | null)?.['code']
+  const isProviders = providerFailures.includes(String((failure as Row | null)?.['code']))
   switch (status) {
     case 'succeeded':
       return exitCodes.ok
     case 'failed':
-      return providerFailures.includes(String(code)) ? exitCodes.providerFailed : exitCodes.failed
+      return isProviders ? exitCodes.providerFailed : exitCodes.failed
     case 'cancelled':
       return exitCodes.conflict
     case 'needsOperator':
-      return exitCodes.waiting
+      return isProviders ? exitCodes.providerFailed : exitCodes.partial
     default:
       return null
   }

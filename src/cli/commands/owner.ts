@@ -31,7 +31,7 @@ export function registerOwner(program: Command, cli: Cli): void {
     noun
       .command('list')
       .description('people, those who left included')
-      .option('--limit <n>', 'at most this many', '100'),
+      .option('--limit <n>', 'at most this many (default: all)'),
     cli,
     async (session) =>
       printList(session, {

@@ -10,13 +10,16 @@ const planColumns = [
   column('operation'),
 ]
 
+/** Named here too, so that `--help` need not load the engine; a test holds both to each other. */
+const sweeps = ['orphans', 'expiry', 'rotation']
+
 export function registerSweep(program: Command, cli: Cli): void {
   const noun = program.command('sweep').description('what runs by itself, now')
 
   apiCommand<{ dryRun?: boolean }>(
     noun
       .command('run <name>')
-      .description('orphans, expiry, rotation, reconcile or certification')
+      .description(`do now what ${sweeps.join(', ')} would do by itself`)
       .option('--dry-run', 'only say what would be done'),
     cli,
     async ({ api, options, terminal }, name) => {

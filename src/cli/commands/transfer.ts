@@ -8,7 +8,7 @@ export function registerTransfer(program: Command, cli: Cli): void {
     noun
       .command('list')
       .description('open offers')
-      .option('--limit <n>', 'at most this many', '100'),
+      .option('--limit <n>', 'at most this many (default: all)'),
     cli,
     async (session) =>
       printList(session, {

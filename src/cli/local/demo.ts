@@ -2,9 +2,9 @@ import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DemoOptions } from '../commands/local.ts'
-import type { Config } from '../../host/config.ts'
+import { type Config, parseListen } from '../../host/config.ts'
 import type { ExitCode, Terminal } from '../terminal.ts'
-import { exitCodes } from '../terminal.ts'
+import { CommandFailure, exitCodes } from '../terminal.ts'
 import { pushPeople, requestAccounts } from './demo/company.ts'
 import { DemoFailure } from './demo/failure.ts'
 import { furnish } from './demo/foreign.ts'
@@ -33,6 +33,11 @@ const nextCommands = ['npm start', 'npm test']
  */
 export async function run(options: DemoOptions, terminal: Terminal): Promise<ExitCode> {
   const began = performance.now()
+  const listen = terminal.env['CUSTODY_LISTEN']
+  if (listen && !parseListen(listen)) {
+    const sentence = 'CUSTODY_LISTEN: must be host:port, e.g. 127.0.0.1:8080.'
+    throw new CommandFailure(exitCodes.usage, sentence)
+  }
   const evidence = await prepareEvidence(terminal)
   const logFile = path.join(evidence, 'service.log')
   const show = createShow(terminal, options.json)
@@ -40,6 +45,10 @@ export async function run(options: DemoOptions, terminal: Terminal): Promise<Exi
   const interrupt = interruption(props)
   const chapters: Chapter[] = []
   const tell = storyteller(show, chapters)
+  const interrupted = (): ExitCode => {
+    terminal.stderr(`Interrupted. The log stays at ${logFile}.\n`)
+    return exitCodes.interrupted
+  }
 
   try {
     const telling = story({
@@ -59,7 +68,7 @@ export async function run(options: DemoOptions, terminal: Terminal): Promise<Exi
         telling.catch(() => undefined),
         sleep(graceMilliseconds, undefined, { ref: false }),
       ])
-      return exitCodes.interrupted
+      return interrupted()
     }
     const total = (performance.now() - began) / 1_000
     const kept = options.keep
@@ -72,7 +81,7 @@ export async function run(options: DemoOptions, terminal: Terminal): Promise<Exi
     if (kept !== null) await keep(kept, options.json, show, terminal, interrupt)
     return exitCodes.ok
   } catch (error) {
-    if (interrupt.signal.aborted) return exitCodes.interrupted
+    if (interrupt.signal.aborted) return interrupted()
     fail(error, { chapters, tell, logFile, terminal, show, options })
     return exitCodes.failed
   } finally {

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { errors } from '../../domain/errors.ts'
 import { formatDuration, type Seconds } from '../../domain/time.ts'
-import { loadConfig } from '../../host/config.ts'
+import { type Config, type ConfigCheck, loadConfig } from '../../host/config.ts'
 import { compileAuthorisation } from '../../policy/authorise.ts'
 import {
   compileLifecycle,
@@ -14,15 +14,20 @@ import type { PolicyOptions } from '../commands/local.ts'
 import { type ExitCode, exitCodes, record, type Terminal } from '../terminal.ts'
 
 /**
- * Compiles all rules of a directory exactly as the service does at start.
- * @throws policyInvalid naming every problem of both kinds of rules
+ * Reads the configuration and compiles all rules exactly as the service does at start. A directory
+ * alone is checked without a configuration.
+ * @throws configInvalid, policyInvalid naming every problem of both kinds of rules
  */
 export async function check(
   directory: string | null,
   options: PolicyOptions,
   terminal: Terminal,
 ): Promise<ExitCode> {
-  const policies = await findPolicies(directory, options, terminal)
+  const config =
+    directory === null || options.config !== null
+      ? await readConfig(options, terminal, (await import('../../main.ts')).checkConfig)
+      : null
+  const policies = directory === null ? config!.policies : path.resolve(terminal.cwd, directory)
   const [lifecycle, authorisation] = await Promise.allSettled([
     readLifecycle(policies),
     compileAuthorisation(path.join(policies, 'authorisation')),
@@ -33,6 +38,7 @@ export async function check(
     throw errors.policyInvalid({ problems })
   }
   const facts = {
+    config: config?.file ?? null,
     directory: policies,
     lifecycle: lifecycle.value.version,
     authorisation: authorisation.value.version,
@@ -40,7 +46,9 @@ export async function check(
   }
   if (options.json) terminal.stdout(`${JSON.stringify(facts, null, 2)}\n`)
   else terminal.stdout(record({ ...facts, rules: facts.rules.join(', ') }, terminal))
-  terminal.stderr('All rules can be read.\n')
+  const read =
+    facts.config === null ? 'All rules can be read.' : 'Configuration and rules can be read.'
+  terminal.stderr(`${read}\n`)
   return exitCodes.ok
 }
 
@@ -70,10 +78,18 @@ export async function explain(
 async function findPolicies(
   directory: string | null,
   options: PolicyOptions,
-  { env, cwd }: Terminal,
+  terminal: Terminal,
 ): Promise<string> {
-  if (directory !== null) return path.resolve(cwd, directory)
-  return (await loadConfig({ file: options.config, env, cwd })).policies
+  if (directory !== null) return path.resolve(terminal.cwd, directory)
+  return (await readConfig(options, terminal)).policies
+}
+
+function readConfig(
+  options: PolicyOptions,
+  { env, cwd }: Terminal,
+  check?: ConfigCheck,
+): Promise<Config> {
+  return loadConfig({ file: options.config, env, cwd }, check)
 }
 
 async function readLifecycle(policies: string): Promise<LifecyclePolicy> {

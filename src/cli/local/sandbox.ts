@@ -1,7 +1,7 @@
-import { writeFile, mkdir } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { systemClock } from '../../host/clock.ts'
-import { homeDirectory } from '../../host/home.ts'
+import { ensureDirectory, homeDirectory } from '../../host/home.ts'
 import { startAwsSandbox } from '../../sandbox/aws.ts'
 import { startGithubSandbox } from '../../sandbox/github.ts'
 import type { ExitCode, Terminal } from '../terminal.ts'
@@ -18,16 +18,17 @@ export async function run(
   const aws = await startAwsSandbox({ clock: systemClock })
   const github = await startGithubSandbox({ clock: systemClock })
   const directory = path.join(homeDirectory(terminal), 'sandbox')
-  await mkdir(directory, { recursive: true, mode: 0o700 })
+  await ensureDirectory(directory)
   const key = path.join(directory, 'github-app.pem')
   await writeFile(key, github.world.app.privateKeyPem, { mode: 0o600 })
   const configFile = path.join(directory, 'custody.yaml')
   await writeFile(configFile, sandboxConfig(aws, github, 'github-app.pem'), { mode: 0o600 })
-  const facts = { aws: aws.url, github: github.url, config: configFile }
+  const repositories = [...github.world.repositories.values()].map((r) => `${r.owner}/${r.name}`)
+  const facts = { aws: aws.url, github: github.url, repositories, config: configFile }
   if (options.json) terminal.stdout(`${JSON.stringify(facts)}\n`)
   else
     terminal.stdout(
-      `AWS     ${facts.aws}\nGitHub  ${facts.github}\nTry     custody serve --config ${facts.config}\n`,
+      `AWS     ${facts.aws}\nGitHub  ${facts.github}  with ${repositories.join(', ')}\nTry     custody serve --config ${facts.config}\n`,
     )
   await new Promise<void>((resolve) => {
     process.once('SIGINT', resolve)

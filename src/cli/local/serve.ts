@@ -1,8 +1,9 @@
 import { loadConfig } from '../../host/config.ts'
 import type { Role } from '../../main.ts'
-import { startCustody } from '../../main.ts'
+import { checkConfig, startCustody } from '../../main.ts'
+import { listenFailure, systemFailure } from '../system-failure.ts'
 import type { ExitCode, Terminal } from '../terminal.ts'
-import { CommandFailure, exitCodes } from '../terminal.ts'
+import { exitCodes } from '../terminal.ts'
 
 export interface ServeOptions {
   readonly config: string | null
@@ -15,9 +16,10 @@ export interface ServeOptions {
  */
 export async function run(options: ServeOptions, terminal: Terminal): Promise<ExitCode> {
   const { env, cwd, stderr } = terminal
-  const config = await loadConfig({ file: options.config, env, cwd })
+  const config = await loadConfig({ file: options.config, env, cwd }, checkConfig)
   const custody = await startCustody({ config, roles: options.roles }).catch((error: unknown) => {
-    throw portTaken(error, config.listen) ?? error
+    const database = config.store.kind === 'sqlite' ? config.store.file : null
+    throw listenFailure(error, config.listen) ?? systemFailure(error, database) ?? error
   })
   for (const created of custody.home.created) stderr(`created ${created} (readable by you only)\n`)
   stderr(`listening ${custody.url}\n`)
@@ -36,16 +38,4 @@ export async function run(options: ServeOptions, terminal: Terminal): Promise<Ex
   process.off('SIGHUP', reload)
   await custody.close()
   return signal === 'SIGINT' ? exitCodes.interrupted : exitCodes.ok
-}
-
-function portTaken(
-  error: unknown,
-  listen: { readonly host: string; readonly port: number },
-): CommandFailure | null {
-  if ((error as NodeJS.ErrnoException | null)?.code !== 'EADDRINUSE') return null
-  return new CommandFailure(
-    exitCodes.failed,
-    `Port ${listen.port} on ${listen.host} is taken by another program; free it, or choose another address, e.g. CUSTODY_LISTEN=${listen.host}:${listen.port + 1}.`,
-    error,
-  )
 }

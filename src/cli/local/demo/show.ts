@@ -22,7 +22,7 @@ export interface Show {
 export function createShow(terminal: Terminal, isSilent: boolean): Show {
   const isAnimated = terminal.isInteractive && terminal.columns !== null && !isSilent
   const plain = terminal.columns === null ? { ...terminal.env, NO_COLOR: '1' } : terminal.env
-  const available = Math.min(widthMax, terminal.columns ?? widthMax)
+  const available = Math.min(widthMax, terminal.columns || widthMax)
   const page: Terminal = { ...terminal, env: plain, columns: available - indent.length }
   let busy: { readonly text: string; readonly since: number } | null = null
   const draw = (): void => {

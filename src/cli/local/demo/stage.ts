@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { systemClock } from '../../../host/clock.ts'
 import type { Config } from '../../../host/config.ts'
 import { loadConfig } from '../../../host/config.ts'
-import { homeDirectory } from '../../../host/home.ts'
+import { ensureDirectory, homeDirectory } from '../../../host/home.ts'
 import type { AwsSandbox } from '../../../sandbox/aws.ts'
 import { startAwsSandbox } from '../../../sandbox/aws.ts'
 import type { GithubSandbox } from '../../../sandbox/github.ts'
@@ -63,7 +63,7 @@ export async function prepareEvidence(terminal: Terminal): Promise<string> {
   const directory = path.join(homeDirectory(terminal), 'demo')
   // An earlier run's reports must not pass for this run's.
   await rm(directory, { recursive: true, force: true })
-  await mkdir(directory, { recursive: true, mode: 0o700 })
+  await ensureDirectory(directory)
   return directory
 }
 
@@ -98,7 +98,7 @@ export async function setStage(
   const service = await startService({
     home,
     configFile,
-    listen: terminal.env['CUSTODY_LISTEN'] ?? '127.0.0.1:0',
+    listen: terminal.env['CUSTODY_LISTEN'] || '127.0.0.1:0',
     logFile: options.logFile,
     env: terminal.env,
     signal,

@@ -1,6 +1,5 @@
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { errors } from '../domain/errors.ts'
-import { AppError } from '../domain/errors.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Operation } from '../domain/operation.ts'
 import type { Person } from '../domain/owner.ts'

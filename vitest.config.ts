@@ -7,6 +7,8 @@ export default defineConfig({
     pool: 'forks',
     testTimeout: 20_000,
     hookTimeout: 30_000,
+    // A starved runner may cost a test with real processes its patience once; twice is a real failure.
+    retry: process.env['CI'] ? 1 : 0,
     reporters: ['default'],
   },
 })

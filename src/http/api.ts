@@ -128,12 +128,13 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
 
     app.get('/credentials', async (request) => {
       const caller = await authenticate(request)
-      const { account } = request.query as Readonly<Record<string, string | undefined>>
+      const { account, status } = request.query as Readonly<Record<string, string | undefined>>
       return visiblePage(
         request.query,
         (after, limit) => store.read.credentialsAfter(caller.tenant, after, limit),
         async (row) => {
           if (account !== undefined && row.account !== account) return null
+          if (status !== undefined && row.status !== status) return null
           return (await orNull(engine.credential(caller, row.id)))
             ? credentialView(row, null)
             : null

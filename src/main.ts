@@ -219,11 +219,10 @@ async function loadPolicies(directory: string): Promise<Policies> {
   }
 }
 
-function storeUrlOf(config: Config): string {
-  if (config.store.kind === 'sqlite') return `sqlite:${config.store.file}`
-  throw errors.configInvalid({
-    problems: 'store.url: PostgreSQL is not supported by this version yet; use sqlite:<file>.',
-  })
+function storeUrlOf({ store }: Config): string {
+  return store.kind === 'sqlite'
+    ? `sqlite:${store.file}`
+    : store.url.use((bytes) => bytes.toString('utf8'))
 }
 
 /** One key file, several uses: each gets its own key, so that none of them says anything about another. */

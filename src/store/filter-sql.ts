@@ -8,7 +8,7 @@ import type {
   CompareOperator,
   FilterValue,
 } from '../scim/filter.ts'
-import type { Dialect, ElementSource } from './dialect.ts'
+import type { Dialect, ElementSource, PlainType } from './dialect.ts'
 
 type Condition = RawBuilder<boolean>
 type Value = Expression<unknown>
@@ -70,7 +70,7 @@ export function filterToSql(
   dialect: Dialect,
 ): Condition {
   let aliases = 0
-  const document: Scope = { root: sql.ref('doc'), element: null }
+  const document: Scope = { root: dialect.json.document(sql.ref('doc')), element: null }
 
   const join = (parts: readonly Condition[], how: 'and' | 'or'): Condition =>
     sql`(${sql.join(parts, how === 'and' ? sql` and ` : sql` or `)})`
@@ -116,9 +116,8 @@ export function filterToSql(
     }
     return inside(attribute, negated, scope, {
       ofElement(element, whole, negated) {
-        if (whole) return negated ? sql`not ${element.isPresent}` : element.isPresent
-        const how = sql.raw(negated ? 'is null' : 'is not null')
-        return sql`${element.plain} ${how}`
+        const there = whole ? element.isPresent : element.hasValue
+        return negated ? sql`not ${there}` : there
       },
       ofRoot(root, keys, negated) {
         const there = dialect.json.isPresent(root, keys)
@@ -145,15 +144,25 @@ export function filterToSql(
       }
       const constant = source.constants.get(name)
       if (constant !== undefined) {
-        const known = sql`${attribute.caseExact ? constant : normalise(constant)}`
+        const known = dialect.literal(attribute.caseExact ? constant : normalise(constant))
         return test(known, operator, value, negated)
       }
     }
     const found = inside(attribute, negated, scope, {
       ofElement: (element, _whole, negated) =>
-        test(spelt(element.plain, attribute), operator, value, negated),
+        test(
+          spelt((as) => element.plain(as), attribute),
+          operator,
+          value,
+          negated,
+        ),
       ofRoot: (root, keys, negated) =>
-        test(spelt(dialect.json.value(root, keys), attribute), operator, value, negated),
+        test(
+          spelt((as) => dialect.json.value(root, keys, as), attribute),
+          operator,
+          value,
+          negated,
+        ),
     })
     // `ne` also holds where there is nothing to differ from.
     if (operator !== 'ne' || !attribute.multiValued.includes(true)) return found
@@ -197,23 +206,8 @@ export function filterToSql(
     return join(end === null ? parts : [...parts, sql`${column} < ${end}`], 'and')
   }
 
-  /** The value as the filter's own value was normalised when it was bound. */
-  function spelt(raw: Value, attribute: BoundAttribute): Value {
-    switch (attribute.type) {
-      case 'boolean':
-      case 'decimal':
-      case 'integer':
-        return raw
-      case 'dateTime':
-        return dialect.instant(raw)
-      case 'string':
-      case 'reference':
-      case 'binary':
-        return attribute.caseExact ? raw : dialect.normalise(raw)
-      default:
-        return assertNever(attribute.type)
-    }
-  }
+  const spelt = (read: (as: PlainType) => Value, attribute: BoundAttribute): Value =>
+    speltLike(read, attribute, dialect)
 
   /** One comparison; where it is negated a missing value makes it true instead of NULL. */
   function test(
@@ -280,7 +274,8 @@ export function filterToSql(
         const only: ElementSource = {
           from: sql``,
           object,
-          plain: dialect.json.value(root, keys),
+          plain: (as) => dialect.json.value(root, keys, as),
+          hasValue: dialect.json.isPresent(root, [...keys, 'value']),
           isPresent: there,
         }
         const matches = node(element, negated, { root: object, element: only })
@@ -307,7 +302,7 @@ export function filterToSql(
     const beside = source.beside
     if (beside !== null && beside.keys.every((key, i) => keys[i] === key)) {
       const at = beside.keys.length
-      const column = sql.ref(beside.column)
+      const column = dialect.json.document(sql.ref(beside.column))
       return exists(column, [], keys.slice(at), multiValued.slice(at), negated, leaf)
     }
     return descend(root, keys, multiValued, negated, leaf)
@@ -346,6 +341,29 @@ export function filterToSql(
   }
 
   return node(filter.root, false, document)
+}
+
+/** A value as the filter's own value was normalised when it was bound. */
+export function speltLike(
+  read: (as: PlainType) => Value,
+  attribute: BoundAttribute,
+  dialect: Dialect,
+): Value {
+  switch (attribute.type) {
+    case 'boolean':
+      return read('flag')
+    case 'decimal':
+    case 'integer':
+      return read('number')
+    case 'dateTime':
+      return dialect.instant(read('text'))
+    case 'string':
+    case 'reference':
+    case 'binary':
+      return attribute.caseExact ? read('text') : dialect.normalise(read('text'))
+    default:
+      return assertNever(attribute.type)
+  }
 }
 
 /** The smallest text above all that start with `prefix`, bytewise in UTF-8; null when there is none. */

@@ -5,8 +5,16 @@ import Database from 'better-sqlite3'
 import { errors } from '../domain/errors.ts'
 import { normalise } from '../domain/text.ts'
 import { parseInstant } from '../domain/time.ts'
-import { bind, ConstraintFailed, type Outcome, type Row, type Run, type Statement } from './sql.ts'
-import type { Steps } from './sql.ts'
+import { sqliteDialect } from './dialect.ts'
+import {
+  ledgerTable,
+  missingMigration,
+  pendingMigrations,
+  type AppliedMigration,
+  type Migration,
+} from './migrations/migrations.ts'
+import { bind, ConstraintFailed } from './sql.ts'
+import type { Database as Store, Outcome, Row, Run, Statement, Steps } from './sql.ts'
 
 const busyDelaysMs = [1, 2, 4, 8, 16, 25]
 /** Another process holds the lock for one commit; whoever holds it this long is stuck. */
@@ -114,6 +122,33 @@ class Connection {
   }
 }
 
+/**
+ * Applies what is pending in one transaction.
+ * @throws databaseNewer, migrationChanged, notReady when it would have to write and may not
+ */
+export async function migrateSqlite(
+  database: SqliteDatabase,
+  known: readonly Migration[],
+  readonly: boolean,
+): Promise<void> {
+  await database.migrate((db) => {
+    if (!readonly) db.exec(ledgerTable(sqliteDialect))
+    const ledger = db.prepare("select 1 from sqlite_schema where name = 'migration'").get()
+    const applied =
+      ledger === undefined
+        ? []
+        : db.prepare<[], AppliedMigration>('select number, name, checksum from migration').all()
+    const pending = pendingMigrations(known, applied, sqliteDialect)
+    if (pending.length === 0) return
+    if (readonly) throw missingMigration(pending[0]!.name)
+    const record = db.prepare('insert into migration (number, name, checksum) values (?, ?, ?)')
+    for (const { number, name, checksum, statements } of pending) {
+      for (const text of statements) db.exec(text)
+      record.run(number, name, checksum)
+    }
+  })
+}
+
 interface Member {
   readonly steps: () => Steps<unknown>
   /** False when the result says that nothing is to be kept. */
@@ -131,7 +166,7 @@ interface Member {
  * `begin immediate` is retried asynchronously; once it holds, everything up to COMMIT is
  * synchronous, so nobody else's statement can slip in.
  */
-export class SqliteDatabase {
+export class SqliteDatabase implements Store {
   readonly #writer: Connection | null
   readonly #reader: Connection
   readonly #busyMs: number

@@ -8,7 +8,7 @@ export interface Migration {
   readonly number: number
   readonly name: string
   readonly statements: (
-    dialect: Pick<Dialect, 'text' | 'tableSuffix' | 'statistics'>,
+    dialect: Pick<Dialect, 'name' | 'text' | 'real' | 'tableSuffix' | 'statistics'>,
   ) => readonly string[]
 }
 
@@ -54,5 +54,12 @@ export function pendingMigrations(
     }
     if (before.checksum !== checksum) throw errors.migrationChanged({ name: before.name })
     return []
+  })
+}
+
+/** A store that only reads does not migrate; it waits for one that writes to have done so. */
+export function missingMigration(name: string): Error {
+  return errors.notReady({
+    reason: `the database lacks migration ${name}; start the server once to apply it`,
   })
 }

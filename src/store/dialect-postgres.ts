@@ -137,11 +137,12 @@ const postgresJson: JsonDialect = {
   elements(root, keys, alias) {
     const value = sql.ref(`${alias}.value`)
     return {
-      from: sql`jsonb_array_elements(custody_array(${at(root, keys)})) as ${sql.id(alias)}(value)`,
+      from: sql`jsonb_array_elements(custody_array(${at(root, keys)})) with ordinality as ${sql.id(alias)}(value, position)`,
       object: sql`custody_object(${value})`,
       plain: (as) => plain(value, as),
       hasValue: sql`(case jsonb_typeof(${value}) when 'object' then custody_present(${value} -> 'value') else ${value} <> 'null' end)`,
       isPresent: sql`(${value} not in ('null', '{}'))`,
+      position: sql.ref(`${alias}.position`),
     }
   },
 }
@@ -168,6 +169,8 @@ export const postgresDialect: Dialect = {
   instant: (value) => sql`(custody_instant(${value}) collate "C")`,
   // It knows how many rows a range has and need not be misled.
   unindexed: (column) => sql`${column}`,
+  // statement_timeout does.
+  mayGoOn: null,
   contains: (value, part) => sql`strpos(${value}, cast(${part} as text)) > 0`,
   startsWith: (value, part) => sql`starts_with(${value}, cast(${part} as text))`,
   endsWith: (value, part) => sql`right(${value}, length(cast(${part} as text))) = ${part}`,

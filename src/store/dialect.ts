@@ -23,6 +23,8 @@ export interface ElementSource {
   /** Whether it has such a value, of whatever type. */
   readonly hasValue: Condition
   readonly isPresent: Condition
+  /** The element's place in its array, ascending. */
+  readonly position: RawBuilder<unknown>
 }
 
 /** What a JSON value is read as; `flag` is 1 or 0. A value of another type may be null. */
@@ -70,6 +72,8 @@ export interface Dialect {
   instant(value: Text): RawBuilder<string>
   /** A column whose order or range the planner shall not serve from an index. */
   unindexed(column: Text): RawBuilder<string>
+  /** A condition that holds at every row, and stops a query that was told to stop; null: not needed. */
+  readonly mayGoOn: Condition | null
   contains(value: Text, part: Text): Condition
   startsWith(value: Text, part: Text): Condition
   /** `part` is not empty. */
@@ -117,6 +121,7 @@ const sqliteJson: JsonDialect = {
       plain: () => plain,
       hasValue: sql`${plain} is not null`,
       isPresent: sql`(${type} <> 'null' and not (${type} = 'object' and ${value} = '{}'))`,
+      position: sql.ref(`${alias}.key`),
     }
   },
 }
@@ -155,6 +160,8 @@ export const sqliteDialect: Dialect = {
   normalise: (value) => sql`custody_normalise(${value})`,
   instant: (value) => sql`custody_instant(${value})`,
   unindexed: (column) => sql`+${column}`,
+  // With the row as its argument it cannot be answered once for all rows.
+  mayGoOn: sql`custody_may_go_on(rowid) = 1`,
   // Not LIKE: it folds ASCII case and needs its wildcards escaped.
   contains: (value, part) => sql`instr(${value}, ${part}) > 0`,
   startsWith: (value, part) => sql`substr(${value}, 1, length(${part})) = ${part}`,

@@ -9,36 +9,10 @@ import type {
   FilterValue,
 } from '../scim/filter.ts'
 import type { Dialect, ElementSource, PlainType } from './dialect.ts'
+import type { ColumnSource, FilterSource } from './sources.ts'
 
 type Condition = RawBuilder<boolean>
 type Value = Expression<unknown>
-
-/** An attribute that a column answers, so that an index can. */
-export interface ColumnSource {
-  readonly column: string
-  /**
-   * `exact` holds the attribute as it is; `lower` only ever holds lower case (ids, states), so a
-   * normalised value can be compared with it as it stands.
-   */
-  readonly spelling: 'exact' | 'lower'
-  /** The same attribute normalised, for comparisons that ignore case. */
-  readonly normalised?: string
-  /**
-   * A column that is null in every row looked at, on which the index is partial. The condition is
-   * repeated beside the comparison: SQLite looks only there when that stands below an OR.
-   */
-  readonly partialOn?: string
-}
-
-/** Where the attributes of one table's documents are found. */
-export interface FilterSource {
-  /** By `keys` joined with a space, which no attribute name contains. */
-  readonly columns: ReadonlyMap<string, ColumnSource>
-  /** Attributes with one value for all rows of the table. */
-  readonly constants: ReadonlyMap<string, string>
-  /** Attributes kept as JSON beside the document: a key prefix and the column with their array. */
-  readonly beside: { readonly keys: readonly string[]; readonly column: string } | null
-}
 
 /** Where a JSON attribute is looked for: a document, or one element of an array inside it. */
 interface Scope {
@@ -277,6 +251,7 @@ export function filterToSql(
           plain: (as) => dialect.json.value(root, keys, as),
           hasValue: dialect.json.isPresent(root, [...keys, 'value']),
           isPresent: there,
+          position: sql`0`,
         }
         const matches = node(element, negated, { root: object, element: only })
         return negated ? join([sql`not ${there}`, matches], 'or') : join([there, matches], 'and')

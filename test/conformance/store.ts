@@ -20,6 +20,7 @@ import {
   t0,
 } from '../support/entities.ts'
 import { filterConformance } from './store-filters.ts'
+import { listConformance } from './store-lists.ts'
 import { storeModel } from './store-model.ts'
 
 export interface OpenedStore {
@@ -443,7 +444,7 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
             ...query,
             visibility: { people: 'all', accounts: 'none' },
           }),
-        ).toEqual({ total: 0, rows: [] })
+        ).toEqual({ total: 0, rows: [], next: null })
       })
     })
 
@@ -910,6 +911,8 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
     })
 
     filterConformance(() => store, effort)
+    listConformance(() => store)
+
     storeModel(open, effort)
   })
 }

@@ -184,14 +184,13 @@ export function documentRoom({ db, dialect }: Sql) {
     }
     const skip = after === null ? Math.max(1, want.startIndex) - 1 : 0
     const limits = sql`limit ${want.count + 1} offset ${skip}`
+    const columns = sql.join(listing.columns.map((column) => sql.ref(`r.${column}`)))
     // The page is found first, over narrow indexes, and only its documents are fetched.
     if (key === null) {
-      const columns = sql.join(listing.columns.map((column) => sql.ref(column)))
-      return compiled(sql`select ${columns} from ${table} where tenant = ${want.tenant}
-        and id in (select id from ${table} where ${all(conditions)} order by ${id} ${limits})
-        order by id`)
+      return compiled(sql`select ${columns} from ${table} as r where r.tenant = ${want.tenant}
+        and r.id in (select id from ${table} where ${all(conditions)} order by ${id} ${limits})
+        order by r.id`)
     }
-    const columns = sql.join(listing.columns.map((column) => sql.ref(`r.${column}`)))
     return compiled(sql`select ${columns}, page.sort_key from (
         select id, ${key.value} as sort_key from ${table} where ${all(conditions)}
         order by ${orderBy(key, key.value, sql`id`)} ${limits}

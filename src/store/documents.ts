@@ -25,6 +25,9 @@ const userColumns = [
   'modified_at',
   'version',
 ] as const
+/** From here on a page is looked for from the nearer end; before it that is not worth asking. */
+const deepFrom = 1_000
+
 const credentialColumns = ['id', 'doc', 'created_at', 'updated_at', 'version'] as const
 
 function userFromRow(row: Row): StoredDocument {
@@ -210,6 +213,32 @@ export function documentRoom({ db, dialect }: Sql) {
       where tenant = ${want.tenant} and ${scope}`)
   }
 
+  /** A page beyond the middle is nearer to the end: fewer rows to skip, and none to count. */
+  async function fromEnd(
+    query: Query,
+    want: ListQuery,
+    listing: Listing,
+    skip: number,
+  ): Promise<Page<StoredDocument> | null> {
+    const [counted] = await query(total(want, listing, 'light'))
+    const all = Number(counted!['total'])
+    if (skip <= all / 2) return null
+    const count = Math.min(want.count, all - skip)
+    if (count <= 0) return { total: all, rows: [], next: null }
+    const table = sql.table(listing.table)
+    const columns = sql.join(listing.columns.map((column) => sql.ref(`r.${column}`)))
+    const conditions = sql.join(matching(want, listing, 'light'), sql` and `)
+    const found = await query(
+      compiled(sql`select ${columns} from ${table} as r where r.tenant = ${want.tenant}
+        and r.id in (select id from ${table} where ${conditions} order by id desc
+          limit ${count} offset ${all - skip - count})
+        order by r.id`),
+    )
+    const last = found.at(-1)
+    const next = last !== undefined && skip + count < all ? encodePosition(null, last) : null
+    return { total: all, rows: found.map(listing.map), next }
+  }
+
   async function list(
     query: Query,
     want: ListQuery,
@@ -218,6 +247,11 @@ export function documentRoom({ db, dialect }: Sql) {
     const cost = costOf(want, listing)
     const sort = want.sort ?? null
     const key = sort === null ? null : sortKey(sort, listing.source, dialect)
+    const skip = (want.after ?? null) === null ? Math.max(1, want.startIndex) - 1 : 0
+    if (skip >= deepFrom && cost === 'light' && want.filter === null && want.count > 0) {
+      const page = await fromEnd(query, want, listing, skip)
+      if (page !== null) return page
+    }
     const found = want.count <= 0 ? [] : await query(rows(want, listing, key, cost), {}, cost)
     const page = found.slice(0, Math.max(0, want.count))
     const goesOn = found.length > page.length
@@ -225,8 +259,7 @@ export function documentRoom({ db, dialect }: Sql) {
     const documents = page.map(listing.map)
     // A list that ends on this page needs no counting: a selective filter then costs one query.
     if (page.length > 0 && !goesOn && (want.after ?? null) === null) {
-      const before = Math.max(1, want.startIndex) - 1
-      return { total: before + page.length, rows: documents, next }
+      return { total: skip + page.length, rows: documents, next }
     }
     const [counted] = await query(total(want, listing, cost), {}, cost)
     return { total: Number(counted!['total']), rows: documents, next }

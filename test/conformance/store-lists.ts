@@ -136,6 +136,26 @@ export function listConformance(store: () => Store): void {
       expect(await walk({ ...query, filter, count: 2 })).toEqual(found.rows.map((r) => r.id))
     })
 
+    it('number the same rows far from the start as near to it', async () => {
+      const people = Array.from({ length: 2_110 }, () => makePerson())
+      for (let i = 0; i < people.length; i += 200) {
+        await store().commit(
+          people
+            .slice(i, i + 200)
+            .map((person) => ({ type: 'person', person, expectedVersion: null }) as const),
+        )
+      }
+      const ids = people.map((p) => p.id).sort()
+
+      for (const startIndex of [1, 1_001, 1_060, 1_900, 2_101, 2_110, 2_111, 9_999]) {
+        const page = await store().read.listUsers({ ...query, startIndex, count: 20 })
+        const expected = ids.slice(startIndex - 1, startIndex + 19)
+        expect(page.rows.map((row) => row.id)).toEqual(expected)
+        expect(page.total).toBe(2_110)
+        expect(page.next).toBe(startIndex + 19 < 2_110 ? expected.at(-1) : null)
+      }
+    })
+
     it('sort by attributes of the extension and by credentials kept beside the document', async () => {
       const [a, b] = ['2027-01-01', '2026-12-01'].map((day) =>
         makeAccount({ expiresAt: `${day}T00:00:00.000Z` as Instant }),

@@ -5,6 +5,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     exclude: ['test/long/**'],
     pool: 'forks',
+    globalSetup: ['test/support/postgres-server.ts'],
     testTimeout: 20_000,
     hookTimeout: 30_000,
     // A starved runner may cost a test with real processes its patience once; twice is a real failure.

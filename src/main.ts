@@ -77,15 +77,8 @@ const modules: BuiltInModules = {
  * Nothing is opened, and no package loaded.
  */
 export const checkConfig: ConfigCheck = async (config, lineOf) => {
-  const problems = await checkPlugins(config, modules, lineOf)
-  if (config.store.kind === 'sqlite') return problems
-  return [
-    { path: 'store.url', line: lineOf(['store', 'url']), message: postgresLater },
-    ...problems,
-  ]
+  return checkPlugins(config, modules, lineOf)
 }
-
-const postgresLater = 'PostgreSQL is not supported by this version yet; use sqlite:FILE.'
 
 /**
  * Puts the house together: configuration in, a listening service out.
@@ -238,9 +231,10 @@ async function loadPolicies(directory: string): Promise<Policies> {
   }
 }
 
-function storeUrlOf(config: Config): string {
-  if (config.store.kind === 'sqlite') return `sqlite:${config.store.file}`
-  throw errors.configInvalid({ problems: `store.url: ${postgresLater}` })
+function storeUrlOf({ store }: Config): string {
+  return store.kind === 'sqlite'
+    ? `sqlite:${store.file}`
+    : store.url.use((bytes) => bytes.toString('utf8'))
 }
 
 /** The database that is there already, if one is; SQLite makes an empty file before it writes. */

@@ -2,54 +2,18 @@ import { sql, type RawBuilder } from 'kysely'
 import type { TenantId } from '../domain/ids.ts'
 import type { Instant } from '../domain/time.ts'
 import type { Dialect } from './dialect.ts'
-import { filterToSql, type ColumnSource, type FilterSource } from './filter-sql.ts'
-import { arg, statement, type Query, type Row, type Sql } from './sql.ts'
+import { filterToSql } from './filter-sql.ts'
+import {
+  decodePosition,
+  encodePosition,
+  isAfter,
+  orderBy,
+  sortKey,
+  type SortKey,
+} from './paging.ts'
+import { credentialSource, reachOf, userSource, type FilterSource } from './sources.ts'
+import { arg, statement, type Cost, type Query, type Row, type Sql, type Statement } from './sql.ts'
 import type { ListQuery, Page, StoredDocument, Visibility } from './store.ts'
-
-const nhi = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
-const lower = (column: string): ColumnSource => ({ column, spelling: 'lower' })
-const exact = (column: string): ColumnSource => ({ column, spelling: 'exact' })
-
-const userSource: FilterSource = {
-  columns: new Map([
-    ['id', lower('id')],
-    [
-      'userName',
-      {
-        column: 'user_name',
-        spelling: 'exact',
-        normalised: 'user_name_norm',
-        partialOn: 'deleted_at',
-      },
-    ],
-    ['externalId', { ...exact('external_id'), partialOn: 'deleted_at' }],
-    ['active', { ...exact('active'), partialOn: 'deleted_at' }],
-    ['meta created', exact('created_at')],
-    ['meta lastModified', exact('modified_at')],
-    [`${nhi} owner value`, exact('owner_id')],
-    [`${nhi} owner type`, exact('owner_type')],
-    [`${nhi} environment`, exact('environment')],
-    [`${nhi} expiresAt`, exact('expires_at')],
-    [`${nhi} status`, lower('status')],
-  ]),
-  constants: new Map([['meta resourceType', 'User']]),
-  beside: { keys: [nhi, 'credentials'], column: 'credentials' },
-}
-
-const credentialSource: FilterSource = {
-  columns: new Map([
-    ['id', lower('id')],
-    ['serviceAccount value', lower('account')],
-    ['provider', { column: 'provider', spelling: 'exact', normalised: 'provider_norm' }],
-    ['kind', lower('kind')],
-    ['status', lower('status')],
-    ['expiresAt', exact('expires_at')],
-    ['meta created', exact('created_at')],
-    ['meta lastModified', exact('updated_at')],
-  ]),
-  constants: new Map([['meta resourceType', 'Credential']]),
-  beside: null,
-}
 
 const userColumns = [
   'id',
@@ -61,6 +25,9 @@ const userColumns = [
   'modified_at',
   'version',
 ] as const
+/** From here on a page is looked for from the nearer end; before it that is not worth asking. */
+const deepFrom = 1_000
+
 const credentialColumns = ['id', 'doc', 'created_at', 'updated_at', 'version'] as const
 
 function userFromRow(row: Row): StoredDocument {
@@ -106,15 +73,79 @@ function visible({ people, accounts }: Visibility): RawBuilder<boolean> | null {
   return parts.length === 0 ? sql`1 = 0` : sql`(${sql.join(parts, sql` or `)})`
 }
 
+/** Which counters make up the total of a list; null when it has to be counted. */
+function counted(
+  { visibility, filter }: ListQuery,
+  of: 'users' | 'credentials',
+): readonly RawBuilder<boolean>[] | null {
+  const { people, accounts } = visibility
+  if (filter !== null || (accounts !== 'all' && accounts !== 'none')) return null
+  if (of === 'credentials') return accounts === 'all' ? [sql`type = 'credential'`] : []
+  const parts: RawBuilder<boolean>[] = accounts === 'all' ? [sql`type = 'account'`] : []
+  if (people === 'all') return [...parts, sql`type = 'person'`]
+  return people === 'none'
+    ? parts
+    : [...parts, sql`(type = 'person' and directory = ${people.directory})`]
+}
+
+/** One kind of resource as it is listed. */
+interface Listing {
+  readonly of: 'users' | 'credentials'
+  readonly table: 'resource' | 'credential'
+  readonly columns: readonly string[]
+  readonly source: FilterSource
+  /** What every row listed fulfils, under the role's scope. */
+  readonly scope: (want: ListQuery) => readonly RawBuilder<boolean>[]
+  readonly map: (row: Row) => StoredDocument
+}
+
+const listings = {
+  users: {
+    of: 'users',
+    table: 'resource',
+    columns: userColumns,
+    source: userSource,
+    scope({ visibility }) {
+      const scope = visible(visibility)
+      const living = sql<boolean>`deleted_at is null`
+      return scope === null ? [living] : [living, scope]
+    },
+    map: userFromRow,
+  },
+  credentials: {
+    of: 'credentials',
+    table: 'credential',
+    columns: credentialColumns,
+    source: credentialSource,
+    scope({ tenant, visibility: { accounts } }) {
+      if (accounts === 'all') return []
+      if (accounts === 'none') return [sql`1 = 0`]
+      const scope = visible({ people: 'none', accounts })
+      return [sql`account in (select id from resource where tenant = ${tenant} and ${scope})`]
+    },
+    map: credentialFromRow,
+  },
+} as const satisfies Readonly<Record<string, Listing>>
+
 /**
- * The order of a page. Under a filter SQLite would rather walk all ids in order than sort the few
- * that a range of another index finds, and search a million rows for ten; only behind an equality
- * it judges right. Hence the hidden column.
+ * What may look at many rows runs aside: filters but for equalities that find a handful, orders
+ * other than by id, and the scope of one owner or client.
  */
-function pageOrder({ filter }: ListQuery, dialect: Dialect): RawBuilder<unknown> {
+function costOf(want: ListQuery, listing: Listing): Cost {
+  if (want.filter !== null && reachOf(want.filter, listing.source) === 'few') return 'light'
+  if (want.filter !== null || (want.sort ?? null) !== null) return 'heavy'
+  return counted(want, listing.of) === null ? 'heavy' : 'light'
+}
+
+/**
+ * The order of a page by id. Under a filter SQLite would rather walk all ids in order than sort the
+ * few that a range of another index finds, and search a million rows for ten; only behind an
+ * equality it judges right. Hence the hidden column.
+ */
+function idOrder({ filter }: ListQuery, dialect: Dialect): RawBuilder<unknown> {
   const root = filter?.root
   const judgesRight = root === undefined || (root.op === 'compare' && root.operator === 'eq')
-  return judgesRight ? sql.ref('id') : dialect.unindexed(sql.ref('id'))
+  return judgesRight ? sql`${sql.ref('id')}` : dialect.unindexed(sql.ref('id'))
 }
 
 /** The resources as SCIM shows them: one by id, or a page under a filter and a role's scope. */
@@ -134,51 +165,104 @@ export function documentRoom({ db, dialect }: Sql) {
       .where('tenant', '=', arg('tenant'))
       .where('id', '=', arg('id')),
   )
+  const compiled = (query: RawBuilder<unknown>) => statement({ compile: () => query.compile(db) })
+  const all = (conditions: readonly RawBuilder<boolean>[]) => sql.join(conditions, sql` and `)
 
-  /** The ids that match; `doc` is fetched only for the rows of the page. */
-  function matchingUsers(want: ListQuery) {
-    let matching = db
-      .selectFrom('resource')
-      .where('tenant', '=', want.tenant)
-      .where('deleted_at', 'is', null)
-    const scope = visible(want.visibility)
-    if (scope !== null) matching = matching.where(scope)
-    if (want.filter !== null) {
-      matching = matching.where(filterToSql(want.filter, userSource, dialect))
-    }
-    return matching
+  function matching(want: ListQuery, listing: Listing, cost: Cost): RawBuilder<boolean>[] {
+    const conditions = [sql<boolean>`tenant = ${want.tenant}`, ...listing.scope(want)]
+    if (cost === 'heavy' && dialect.mayGoOn !== null) conditions.push(dialect.mayGoOn)
+    if (want.filter !== null) conditions.push(filterToSql(want.filter, listing.source, dialect))
+    return conditions
   }
 
-  function matchingCredentials(want: ListQuery) {
-    let matching = db.selectFrom('credential').where('tenant', '=', want.tenant)
-    const { accounts } = want.visibility
-    if (accounts === 'none') matching = matching.where(sql<boolean>`1 = 0`)
-    else if (accounts !== 'all') {
-      const scope = visible({ people: 'none', accounts })!
-      matching = matching.where('account', 'in', (eb) =>
-        eb.selectFrom('resource').select('id').where('tenant', '=', want.tenant).where(scope),
-      )
+  /** One row more than the page holds tells whether there is another page. */
+  function rows(want: ListQuery, listing: Listing, key: SortKey | null, cost: Cost): Statement {
+    const table = sql.table(listing.table)
+    const conditions = matching(want, listing, cost)
+    const after = want.after ?? null
+    const id = idOrder(want, dialect)
+    if (after !== null) {
+      const position = decodePosition(key, after)
+      conditions.push(key === null ? sql`${id} > ${position.id}` : isAfter(key, position))
     }
-    if (want.filter !== null) {
-      matching = matching.where(filterToSql(want.filter, credentialSource, dialect))
+    const skip = after === null ? Math.max(1, want.startIndex) - 1 : 0
+    const limits = sql`limit ${want.count + 1} offset ${skip}`
+    const columns = sql.join(listing.columns.map((column) => sql.ref(`r.${column}`)))
+    // The page is found first, over narrow indexes, and only its documents are fetched.
+    if (key === null) {
+      return compiled(sql`select ${columns} from ${table} as r where r.tenant = ${want.tenant}
+        and r.id in (select id from ${table} where ${all(conditions)} order by ${id} ${limits})
+        order by r.id`)
     }
-    return matching
+    return compiled(sql`select ${columns}, page.sort_key from (
+        select id, ${key.value} as sort_key from ${table} where ${all(conditions)}
+        order by ${orderBy(key, key.value, sql`id`)} ${limits}
+      ) as page inner join ${table} as r on r.tenant = ${want.tenant} and r.id = page.id
+      order by ${orderBy(key, sql`page.sort_key`, sql`page.id`)}`)
   }
 
-  async function page(
+  function total(want: ListQuery, listing: Listing, cost: Cost): Statement {
+    const parts = counted(want, listing.of)
+    if (parts === null) {
+      const conditions = all(matching(want, listing, cost))
+      return compiled(sql`select count(*) as total from ${sql.table(listing.table)}
+        where ${conditions}`)
+    }
+    const scope = parts.length === 0 ? sql`1 = 0` : sql`(${sql.join(parts, sql` or `)})`
+    return compiled(sql`select coalesce(sum(total), 0) as total from counter
+      where tenant = ${want.tenant} and ${scope}`)
+  }
+
+  /** A page beyond the middle is nearer to the end: fewer rows to skip, and none to count. */
+  async function fromEnd(
     query: Query,
     want: ListQuery,
-    total: () => ReturnType<typeof statement>,
-    rows: () => ReturnType<typeof statement>,
-    map: (row: Row) => StoredDocument,
+    listing: Listing,
+    skip: number,
+  ): Promise<Page<StoredDocument> | null> {
+    const [counted] = await query(total(want, listing, 'light'))
+    const all = Number(counted!['total'])
+    if (skip <= all / 2) return null
+    const count = Math.min(want.count, all - skip)
+    if (count <= 0) return { total: all, rows: [], next: null }
+    const table = sql.table(listing.table)
+    const columns = sql.join(listing.columns.map((column) => sql.ref(`r.${column}`)))
+    const conditions = sql.join(matching(want, listing, 'light'), sql` and `)
+    const found = await query(
+      compiled(sql`select ${columns} from ${table} as r where r.tenant = ${want.tenant}
+        and r.id in (select id from ${table} where ${conditions} order by id desc
+          limit ${count} offset ${all - skip - count})
+        order by r.id`),
+    )
+    const last = found.at(-1)
+    const next = last !== undefined && skip + count < all ? encodePosition(null, last) : null
+    return { total: all, rows: found.map(listing.map), next }
+  }
+
+  async function list(
+    query: Query,
+    want: ListQuery,
+    listing: Listing,
   ): Promise<Page<StoredDocument>> {
-    const found = want.count <= 0 ? [] : (await query(rows())).map(map)
-    // A page that is not full ends the list: a selective filter then costs one query, not two.
-    if (found.length > 0 && found.length < want.count) {
-      return { total: Math.max(1, want.startIndex) - 1 + found.length, rows: found }
+    const cost = costOf(want, listing)
+    const sort = want.sort ?? null
+    const key = sort === null ? null : sortKey(sort, listing.source, dialect)
+    const skip = (want.after ?? null) === null ? Math.max(1, want.startIndex) - 1 : 0
+    if (skip >= deepFrom && cost === 'light' && want.filter === null && want.count > 0) {
+      const page = await fromEnd(query, want, listing, skip)
+      if (page !== null) return page
     }
-    const [counted] = await query(total())
-    return { total: Number(counted!['total']), rows: found }
+    const found = want.count <= 0 ? [] : await query(rows(want, listing, key, cost), {}, cost)
+    const page = found.slice(0, Math.max(0, want.count))
+    const goesOn = found.length > page.length
+    const next = goesOn ? encodePosition(key, page.at(-1)!) : null
+    const documents = page.map(listing.map)
+    // A list that ends on this page needs no counting: a selective filter then costs one query.
+    if (page.length > 0 && !goesOn && (want.after ?? null) === null) {
+      return { total: skip + page.length, rows: documents, next }
+    }
+    const [counted] = await query(total(want, listing, cost), {}, cost)
+    return { total: Number(counted!['total']), rows: documents, next }
   }
 
   return {
@@ -190,53 +274,7 @@ export function documentRoom({ db, dialect }: Sql) {
       const [row] = await query(credential, { tenant, id })
       return row === undefined ? null : credentialFromRow(row)
     },
-
-    listUsers(query: Query, want: ListQuery): Promise<Page<StoredDocument>> {
-      const matching = matchingUsers(want)
-      const ids = matching
-        .select('id')
-        .orderBy(pageOrder(want, dialect))
-        .limit(want.count)
-        .offset(Math.max(1, want.startIndex) - 1)
-      return page(
-        query,
-        want,
-        () => statement(matching.select((eb) => eb.fn.countAll<number>().as('total'))),
-        () =>
-          statement(
-            db
-              .selectFrom('resource')
-              .select(userColumns)
-              .where('tenant', '=', want.tenant)
-              .where('id', 'in', ids)
-              .orderBy('id'),
-          ),
-        userFromRow,
-      )
-    },
-
-    listCredentials(query: Query, want: ListQuery): Promise<Page<StoredDocument>> {
-      const matching = matchingCredentials(want)
-      const ids = matching
-        .select('id')
-        .orderBy(pageOrder(want, dialect))
-        .limit(want.count)
-        .offset(Math.max(1, want.startIndex) - 1)
-      return page(
-        query,
-        want,
-        () => statement(matching.select((eb) => eb.fn.countAll<number>().as('total'))),
-        () =>
-          statement(
-            db
-              .selectFrom('credential')
-              .select(credentialColumns)
-              .where('tenant', '=', want.tenant)
-              .where('id', 'in', ids)
-              .orderBy('id'),
-          ),
-        credentialFromRow,
-      )
-    },
+    listUsers: (query: Query, want: ListQuery) => list(query, want, listings.users),
+    listCredentials: (query: Query, want: ListQuery) => list(query, want, listings.credentials),
   }
 }

@@ -15,7 +15,7 @@ import type { Failure, Operation, OperationKind, OperationStatus } from '../doma
 import type { Person } from '../domain/owner.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
 import type { IssuedToken } from '../provider/contract.ts'
-import type { BoundFilter } from '../scim/filter.ts'
+import type { BoundAttribute, BoundFilter } from '../scim/filter.ts'
 
 /**
  * One write, as data. A `commit` applies a list of them or none. `expectedVersion` null means
@@ -112,10 +112,23 @@ export interface Visibility {
     | { readonly client: ClientId; readonly owners: readonly string[] }
 }
 
+/**
+ * The order of a list (RFC 7644 §3.4.2.3): missing values come last ascending and first descending;
+ * of several values the primary one counts, else the first. Equal ones are ordered by id.
+ */
+export interface Sort {
+  readonly attribute: BoundAttribute
+  readonly descending: boolean
+}
+
 export interface ListQuery {
   readonly tenant: TenantId
   readonly visibility: Visibility
   readonly filter: BoundFilter | null
+  /** By id when null or absent. */
+  readonly sort?: Sort | null
+  /** Starts after this `Page.next` of the same query instead of at `startIndex`. */
+  readonly after?: string | null
   /** 1-based (RFC 7644 §3.4.2.4). */
   readonly startIndex: number
   /** At most `pageMax`; 0 asks for the total only. */
@@ -139,6 +152,8 @@ export interface StoredDocument {
 export interface Page<T> {
   readonly total: number
   readonly rows: readonly T[]
+  /** Where the next page starts, for `after`; null at the end of the list and for `count` 0. */
+  readonly next: string | null
 }
 
 export interface OperationQuery {
@@ -283,4 +298,5 @@ export interface DocumentCodec {
   attributes(text: string): JsonObject
 }
 
+export { isIndexed } from './sources.ts'
 export type { AuditRow, Failure, PersonId }

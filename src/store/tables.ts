@@ -193,6 +193,16 @@ export interface MetaTable {
   value: string
 }
 
+export interface CounterTable {
+  tenant: string
+  /** `person`, `account`, … or `credential`. */
+  type: string
+  /** Empty for what belongs to none. */
+  directory: string
+  shard: number
+  total: number
+}
+
 export interface Tables {
   resource: ResourceTable
   credential: CredentialTable
@@ -205,4 +215,5 @@ export interface Tables {
   client_token: ClientTokenTable
   issued_token: IssuedTokenTable
   meta: MetaTable
+  counter: CounterTable
 }

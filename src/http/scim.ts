@@ -17,11 +17,11 @@ import type { Authenticate } from './auth.ts'
 import { orNull } from './errors.ts'
 import type { HttpHost } from './server.ts'
 
-const mediaType = 'application/scim+json'
+export const mediaType = 'application/scim+json'
 /** Times a write is planned anew when somebody else wrote the same resource in between. */
 const replansMax = 5
 
-interface ById {
+export interface ById {
   Params: { id: string }
 }
 
@@ -71,16 +71,9 @@ export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyP
     read: (query: ListQuery) => Promise<Page<StoredDocument>>,
   ): Promise<FastifyReply> => {
     const caller = await authenticate(request)
-    const query = (request.query ?? {}) as Readonly<Record<string, string | undefined>>
     const { dialect } = caller.client
-    const startIndex = Math.max(
-      1,
-      wholeNumber(query['startIndex'] ?? query['startindex'], 'startIndex', 1),
-    )
-    const count = Math.min(Math.max(0, wholeNumber(query['count'], 'count', 100)), pageMax)
-    const filter = query['filter']
-      ? bindFilter(parseFilter(query['filter'], dialect), schema, { dialect })
-      : null
+    const { startIndex, count, filter: text } = pageOf(request)
+    const filter = text ? bindFilter(parseFilter(text, dialect), schema, { dialect }) : null
     const page = await read({
       tenant: caller.tenant,
       visibility: engine.visibility(caller),
@@ -90,18 +83,6 @@ export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyP
     })
     const documents = page.rows.map((row) => bodyOf(request, row, schema))
     return reply.type(mediaType).send(listResponse({ total: page.total, startIndex, documents }))
-  }
-
-  /** Runs a write; without If-Match a lost race is planned again on the fresh resource. */
-  const replanned = async <T>(request: FastifyRequest, write: () => Promise<T>): Promise<T> => {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await write()
-      } catch (error) {
-        const lost = error instanceof AppError && error.code === 'changedMeanwhile'
-        if (!lost || attempt >= replansMax || request.headers['if-match'] !== undefined) throw error
-      }
-    }
   }
 
   const userDocument = async (caller: Caller, id: string): Promise<StoredDocument> => {
@@ -294,7 +275,14 @@ export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyP
 
     discovery(app, base)
 
-    for (const path of ['/Me', '/Bulk', '/.search', '/Users/.search', '/Credentials/.search']) {
+    for (const path of [
+      '/Me',
+      '/Bulk',
+      '/.search',
+      '/Users/.search',
+      '/Groups/.search',
+      '/Credentials/.search',
+    ]) {
       app.all(path, async (request) => {
         await authenticate(request)
         throw errors.notImplemented({ what: path })
@@ -345,6 +333,34 @@ function discovery(app: Parameters<FastifyPluginAsync>[0], base: () => string): 
   get('/Schemas/:id', (request) => JSON.stringify(byId(schemas(base()), idOf(request), 'Schema')))
 }
 
+/** Runs a write; without If-Match a lost race is planned again on the fresh resource. */
+export async function replanned<T>(request: FastifyRequest, write: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await write()
+    } catch (error) {
+      const lost = error instanceof AppError && error.code === 'changedMeanwhile'
+      if (!lost || attempt >= replansMax || request.headers['if-match'] !== undefined) throw error
+    }
+  }
+}
+
+/** Paging by index (RFC 7644 §3.4.2.4) and the filter as text. @throws invalidCount */
+export function pageOf(request: FastifyRequest): {
+  readonly startIndex: number
+  readonly count: number
+  readonly filter: string | undefined
+} {
+  const query = (request.query ?? {}) as Readonly<Record<string, string | undefined>>
+  const first = wholeNumber(query['startIndex'] ?? query['startindex'], 'startIndex', 1)
+  const count = wholeNumber(query['count'], 'count', 100)
+  return {
+    startIndex: Math.max(1, first),
+    count: Math.min(Math.max(0, count), pageMax),
+    filter: query['filter'],
+  }
+}
+
 /** What a PUT of a credential may leave out and still mean the same (immutable, RFC 7644 §3.5.1). */
 function immutableOf(current: JsonObject): JsonObject {
   const kept = ['schemas', 'serviceAccount', 'provider', 'kind', 'deliverTo']
@@ -360,7 +376,7 @@ function nameOperations(reply: FastifyReply, operations: readonly Operation[]): 
     : reply.header('custody-operation', operations.map((o) => o.id).join(', '))
 }
 
-function projectionOf(
+export function projectionOf(
   query: unknown,
 ): { readonly attributes?: string[]; readonly excludedAttributes?: string[] } | null {
   const { attributes, excludedAttributes } = (query ?? {}) as Readonly<
@@ -382,14 +398,14 @@ function wholeNumber(value: string | undefined, name: string, missing: number): 
 }
 
 /** RFC 9110 §13.1.1 with weak comparison, as RFC 7644 §3.14 wants for weak tags. @throws preconditionFailed */
-function checkIfMatch(request: FastifyRequest, document: StoredDocument): void {
+export function checkIfMatch(request: FastifyRequest, document: StoredDocument): void {
   const header = request.headers['if-match']
   if (header !== undefined && !tagListed(header, document.etag)) {
     throw errors.preconditionFailed({ etag: weakTag(document.etag) })
   }
 }
 
-function notModified(request: FastifyRequest, document: StoredDocument): boolean {
+export function notModified(request: FastifyRequest, document: StoredDocument): boolean {
   const header = request.headers['if-none-match']
   return header !== undefined && tagListed(header, document.etag)
 }

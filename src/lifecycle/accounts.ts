@@ -138,10 +138,8 @@ function planAll(
 }
 
 async function requireActiveOwner(life: Lifecycle, caller: Caller, owner: OwnerRef): Promise<void> {
-  const state = await ownerState(life, caller.tenant, owner.id)
-  if (!state || owner.type !== 'User') {
-    throw errors.ownerUnknown({ owner: owner.id, path: 'owner.value' })
-  }
+  const state = await ownerState(life, caller.tenant, owner)
+  if (!state) throw errors.ownerUnknown({ owner: owner.id, path: 'owner.value' })
   if (!state.active) throw errors.ownerGone({ owner: owner.id })
 }
 
@@ -156,7 +154,7 @@ async function backupsFrom(
   const backups: BackupOwner[] = []
   for (const ref of want) {
     const known = before.find((b) => b.id === ref.id && b.type === ref.type)
-    if (!known && !(await ownerState(life, caller.tenant, ref.id))) {
+    if (!known && !(await ownerState(life, caller.tenant, ref))) {
       throw errors.ownerUnknown({ owner: ref.id, path: 'backupOwners.value' })
     }
     backups.push(known ?? { type: ref.type, id: ref.id, nominatedAt: now, acceptedAt: null })

@@ -1,8 +1,10 @@
+import { createHash } from 'node:crypto'
 import { sql, type RawBuilder } from 'kysely'
 import type { TenantId } from '../domain/ids.ts'
 import type { Instant } from '../domain/time.ts'
 import type { Dialect } from './dialect.ts'
 import { filterToSql, type ColumnSource, type FilterSource } from './filter-sql.ts'
+import { groupsBeside, groupsOfUser } from './groups.ts'
 import { arg, statement, type Query, type Row, type Sql } from './sql.ts'
 import type { ListQuery, Page, StoredDocument, Visibility } from './store.ts'
 
@@ -33,7 +35,13 @@ const userSource: FilterSource = {
     [`${nhi} status`, lower('status')],
   ]),
   constants: new Map([['meta resourceType', 'User']]),
-  beside: { keys: [nhi, 'credentials'], column: 'credentials' },
+  beside: [
+    {
+      keys: [nhi, 'credentials'],
+      elements: ({ json }, alias) => json.elements(sql.ref('credentials'), [], alias),
+    },
+    groupsBeside,
+  ],
 }
 
 const credentialSource: FilterSource = {
@@ -48,7 +56,7 @@ const credentialSource: FilterSource = {
     ['meta lastModified', exact('updated_at')],
   ]),
   constants: new Map([['meta resourceType', 'Credential']]),
-  beside: null,
+  beside: [],
 }
 
 const userColumns = [
@@ -65,15 +73,24 @@ const credentialColumns = ['id', 'doc', 'created_at', 'updated_at', 'version'] a
 
 function userFromRow(row: Row): StoredDocument {
   const isAccount = row['type'] === 'account'
+  const groups = (row['groups'] ?? null) as string | null
   return {
     id: row['id'] as string,
     type: isAccount ? 'account' : 'person',
     text: row['doc'] as string,
     credentials: row['credentials'] as string | null,
+    ...(groups === null ? {} : { groups }),
     createdAt: row['created_at'] as Instant,
     updatedAt: row['modified_at'] as Instant,
-    etag: isAccount ? `${row['version']}.${row['credentials_rev']}` : String(row['version']),
+    etag: isAccount
+      ? `${row['version']}.${row['credentials_rev']}`
+      : `${row['version']}${groups === null ? '' : `.${fingerprint(groups)}`}`,
   }
+}
+
+/** Memberships are no part of the person's row, so its version does not tell when they change. */
+function fingerprint(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 8)
 }
 
 function credentialFromRow(row: Row): StoredDocument {
@@ -123,6 +140,7 @@ export function documentRoom({ db, dialect }: Sql) {
     db
       .selectFrom('resource')
       .select(userColumns)
+      .select(groupsOfUser(dialect).as('groups'))
       .where('tenant', '=', arg('tenant'))
       .where('id', '=', arg('id'))
       .where('deleted_at', 'is', null),
@@ -207,6 +225,7 @@ export function documentRoom({ db, dialect }: Sql) {
             db
               .selectFrom('resource')
               .select(userColumns)
+              .select(groupsOfUser(dialect).as('groups'))
               .where('tenant', '=', want.tenant)
               .where('id', 'in', ids)
               .orderBy('id'),

@@ -30,14 +30,19 @@ export interface ColumnSource {
   readonly partialOn?: string
 }
 
+/** A multi-valued attribute kept beside the document, as a column with its array or as rows. */
+export interface Beside {
+  readonly keys: readonly string[]
+  readonly elements: (dialect: Dialect, alias: string) => ElementSource
+}
+
 /** Where the attributes of one table's documents are found. */
 export interface FilterSource {
   /** By `keys` joined with a space, which no attribute name contains. */
   readonly columns: ReadonlyMap<string, ColumnSource>
   /** Attributes with one value for all rows of the table. */
   readonly constants: ReadonlyMap<string, string>
-  /** Attributes kept as JSON beside the document: a key prefix and the column with their array. */
-  readonly beside: { readonly keys: readonly string[]; readonly column: string } | null
+  readonly beside: readonly Beside[]
 }
 
 /** Where a JSON attribute is looked for: a document, or one element of an array inside it. */
@@ -304,11 +309,11 @@ export function filterToSql(
         ? leaf.ofElement(element, false, negated)
         : descend(root, keys, multiValued, negated, leaf)
     }
-    const beside = source.beside
-    if (beside !== null && beside.keys.every((key, i) => keys[i] === key)) {
+    const beside = source.beside.find((b) => b.keys.every((key, i) => keys[i] === key))
+    if (beside !== undefined) {
       const at = beside.keys.length
-      const column = sql.ref(beside.column)
-      return exists(column, [], keys.slice(at), multiValued.slice(at), negated, leaf)
+      const outer = beside.elements(dialect, `e${++aliases}`)
+      return anyOf(outer, keys.slice(at), multiValued.slice(at), negated, leaf)
     }
     return descend(root, keys, multiValued, negated, leaf)
   }
@@ -326,7 +331,6 @@ export function filterToSql(
       : exists(root, keys.slice(0, end), keys.slice(end), many.slice(end), negated, leaf)
   }
 
-  /** Any element may match; negated, none may. Below the outermost array nothing is negated. */
   function exists(
     root: Value,
     path: readonly string[],
@@ -335,7 +339,17 @@ export function filterToSql(
     negated: boolean,
     leaf: Leaf,
   ): Condition {
-    const element = dialect.json.elements(root, path, `e${++aliases}`)
+    return anyOf(dialect.json.elements(root, path, `e${++aliases}`), rest, many, negated, leaf)
+  }
+
+  /** Any element may match; negated, none may. Below the outermost array nothing is negated. */
+  function anyOf(
+    element: ElementSource,
+    rest: readonly string[],
+    many: readonly boolean[],
+    negated: boolean,
+    leaf: Leaf,
+  ): Condition {
     const ownValue = rest.length === 1 && rest[0] === 'value' && many[0] !== true
     const condition =
       rest.length === 0 || ownValue

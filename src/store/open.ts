@@ -4,6 +4,7 @@ import { auditRoom } from './audit.ts'
 import { clientRoom } from './clients.ts'
 import { sqliteDialect } from './dialect.ts'
 import { documentRoom } from './documents.ts'
+import { groupRoom } from './groups.ts'
 import { journalRoom } from './journal.ts'
 import {
   ledgerTable,
@@ -78,6 +79,7 @@ function buildStore(database: SqliteDatabase, codec: DocumentCodec): Store {
   const sql: Sql = { db: sqliteDialect.compiler(), dialect: sqliteDialect }
   const resources = resourceRoom(sql, codec)
   const documents = documentRoom(sql)
+  const groups = groupRoom(sql, codec)
   const journal = journalRoom(sql)
   const sweeps = sweepRoom(sql, codec)
   const clients = clientRoom(sql, codec)
@@ -92,6 +94,12 @@ function buildStore(database: SqliteDatabase, codec: DocumentCodec): Store {
         return resources.putAccount(change.account, change.expectedVersion)
       case 'credential':
         return resources.putCredential(change.credential, change.expectedVersion)
+      case 'group':
+        return groups.putGroup(change.group, change.expectedVersion)
+      case 'members':
+        return groups.changeMembers(change)
+      case 'memberSwitched':
+        return groups.memberSwitched(change)
       case 'key':
         return resources.putKey(change.key)
       case 'principal':
@@ -145,6 +153,16 @@ function buildStore(database: SqliteDatabase, codec: DocumentCodec): Store {
     credentialDocument: (tenant, id) => documents.credentialDocument(query, tenant, id),
     listUsers: (want) => documents.listUsers(query, want),
     listCredentials: (want) => documents.listCredentials(query, want),
+
+    group: (tenant, id) => groups.group(query, tenant, id),
+    groupState: (tenant, id) => groups.groupState(query, tenant, id),
+    members: (tenant, group, after, limit) => groups.members(query, tenant, group, after, limit),
+    membersAmong: (tenant, group, ids) => groups.membersAmong(query, tenant, group, ids),
+    memberTargets: (tenant, ids) => groups.memberTargets(query, tenant, ids),
+    groupsOf: (tenant, person) => groups.groupsOf(query, tenant, person),
+    groupsAround: (tenant, person) => groups.groupsAround(query, tenant, person),
+    groupDocument: (tenant, id, options) => groups.groupDocument(query, tenant, id, options),
+    listGroups: (want) => groups.listGroups(query, want),
 
     operation: (tenant, id) => journal.get(query, tenant, id),
     operations: (want) => journal.list(query, want),

@@ -78,7 +78,7 @@ describe('a group as owner', () => {
   })
 
   it.each([
-    ['its last member leaves', async (person: string, _: Group) => test.leave(person)],
+    ['its last member leaves', async (person: string) => test.leave(person)],
     ['its last member is taken out', async (person: string, g: Group) => remove(g.id, person)],
     [
       'all members are replaced by none',
@@ -91,7 +91,7 @@ describe('a group as owner', () => {
     ],
     [
       'its last member is deleted',
-      async (person: string, _: Group) =>
+      async (person: string) =>
         test.engine.deletePerson(test.admin, await test.engine.person(test.admin, person)),
     ],
   ])('keeps its accounts for an hour when %s, then they are switched off', async (_, empty) => {

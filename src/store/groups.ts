@@ -86,19 +86,22 @@ function documentFromRow(row: Row): StoredDocument {
 
 // Conditions and columns that other rooms join in
 
-/** The array of a person's groups, null when there are none; `resource` is the row looked at. */
+/**
+ * The array of a person's groups, null when there are none; `resource` is the row looked at. The
+ * order of the join is fixed: SQLite would rather begin with all groups of the directory.
+ */
 export function groupsOfUser(dialect: Dialect): RawBuilder<string | null> {
   const array = dialect.jsonArray(sql.ref('g.summary'), sql.ref('g.id'))
-  return sql`nullif((select ${array} from member as m
-    join grp as g on g.tenant = m.tenant and g.id = m.group_id
+  return sql`nullif((select ${array} from member as m cross join grp as g
     where m.tenant = resource.tenant and m.member_id = resource.id
+      and g.tenant = m.tenant and g.id = m.group_id
       and g.deleted_at is null and g.directory = resource.directory), '[]')`
 }
 
 /** `groups` of a User in a filter. */
 export const groupsBeside: Beside = {
   keys: ['groups'],
-  elements(_dialect, alias) {
+  elements(dialect, alias) {
     const group = `${alias}g`
     return {
       from: sql`member as ${sql.id(alias)} join grp as ${sql.id(group)}
@@ -107,7 +110,7 @@ export const groupsBeside: Beside = {
         and ${sql.ref(`${alias}.tenant`)} = resource.tenant
         and ${sql.ref(`${alias}.member_id`)} = resource.id
         and ${sql.ref(`${group}.deleted_at`)} is null
-        and ${sql.ref(`${group}.directory`)} = resource.directory`,
+        and ${dialect.unindexed(sql.ref(`${group}.directory`))} = resource.directory`,
       object: sql.ref(`${group}.summary`),
       plain: sql.ref(`${alias}.group_id`),
       isPresent: sql`1 = 1`,
@@ -308,19 +311,17 @@ function statements({ db, dialect }: Sql) {
     groupsOf: statement(
       db
         .selectFrom('member as m')
-        .innerJoin('grp as g', (join) =>
-          join.onRef('g.tenant', '=', 'm.tenant').onRef('g.id', '=', 'm.group_id'),
-        )
-        .innerJoin('resource as p', (join) =>
-          join
-            .onRef('p.tenant', '=', 'm.tenant')
-            .onRef('p.id', '=', 'm.member_id')
-            .onRef('p.directory', '=', 'g.directory'),
-        )
+        .crossJoin('grp as g')
+        .crossJoin('resource as p')
         .select(['g.id as id', 'g.display_name as display_name'])
         .where('m.tenant', '=', arg('tenant'))
         .where('m.member_id', '=', arg('person'))
+        .whereRef('g.tenant', '=', 'm.tenant')
+        .whereRef('g.id', '=', 'm.group_id')
         .where('g.deleted_at', 'is', null)
+        .whereRef('p.tenant', '=', 'm.tenant')
+        .whereRef('p.id', '=', 'm.member_id')
+        .whereRef('p.directory', '=', 'g.directory')
         .orderBy('g.id'),
     ),
     groupsAround: statement(

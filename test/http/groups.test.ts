@@ -588,7 +588,7 @@ describe('SCIM groups', () => {
       const group = await create()
       const add = [{ op: 'add', path: 'members', value: [{ value: u[0] }] }]
 
-      const reply = await patch(group.id, add, as.lenient, headers as Record<string, string>)
+      const reply = await patch(group.id, add, as.lenient, headers)
 
       expect(reply.status).toBe(status)
       expect(reply.body?.members?.length ?? 1).toBe(1)

@@ -12,6 +12,9 @@ import { readDocument } from './resource.ts'
 import { findAttribute, groupSchema, groupUrn, resolvePath } from './schema.ts'
 import { checkElements, readValue } from './value.ts'
 
+/** Filters that name no value read all members; what a request costs is to stay bounded. */
+const scansMax = 5
+
 const membersAttribute = findAttribute(groupSchema.core.attributes, 'members')!
 
 /**
@@ -164,6 +167,7 @@ class MemberEdits {
   readonly #added = new Map<string, MemberWish>()
   readonly #removed = new Set<string>()
   #named = 0
+  #scans = 0
 
   constructor(source: MemberSource, dialect: Dialect) {
     this.#source = source
@@ -252,6 +256,11 @@ class MemberEdits {
     if (ids !== null) return this.#present(ids)
     const found: MemberWish[] = [...this.#added.values()]
     if (this.#replaced) return found
+    if (++this.#scans > scansMax) {
+      throw errors.tooMany({
+        reason: `The request looks through all members more than ${scansMax} times; name them by value.`,
+      })
+    }
     for await (const member of this.#source.all()) {
       if (!this.#removed.has(member.id) && !this.#added.has(member.id)) found.push(member)
     }

@@ -152,8 +152,7 @@ const groupSource: FilterSource = {
 
 /**
  * Whether a group has an active person in it, directly or through groups of its directory. `union`
- * drops what was seen before, so groups that contain each other end the walk. The order of the
- * joins is fixed: a planner that starts at the people would read a million of them.
+ * drops what was seen before, so groups that contain each other end the walk.
  */
 function hasActive(group: string): RawBuilder<boolean> {
   const outer = (column: string) => sql.ref(`${group}.${column}`)
@@ -170,11 +169,21 @@ function hasActive(group: string): RawBuilder<boolean> {
     )
     select 1 from below as b
     cross join member as m
-    cross join resource as p
-    where m.tenant = ${outer('tenant')} and m.group_id = b.id
-      and p.tenant = m.tenant and p.id = m.member_id
+    where m.tenant = ${outer('tenant')} and m.group_id = b.id and m.live = 1)`
+}
+
+/** `member.live` as the rows of the person and the group have it. */
+function liveNow(
+  tenant: RawBuilder<unknown>,
+  group: RawBuilder<unknown>,
+  member: RawBuilder<unknown>,
+): RawBuilder<number> {
+  return sql`case when exists (
+    select 1 from resource as p
+    cross join grp as g
+    where p.tenant = ${tenant} and p.id = ${member}
       and p.type = 'person' and p.active = 1 and p.deleted_at is null
-      and p.directory = ${outer('directory')})`
+      and g.tenant = ${tenant} and g.id = ${group} and g.directory = p.directory) then 1 else 0 end`
 }
 
 /**
@@ -284,8 +293,24 @@ function statements({ db, dialect }: Sql) {
     add: statement(
       db
         .insertInto('member')
-        .values(gaps(memberColumns))
+        .values({
+          ...gaps<Record<(typeof memberColumns)[number], string>>(memberColumns),
+          live: liveNow(tenant, sql`${arg('group_id')}`, sql`${arg('member_id')}`),
+        })
         .onConflict((c) => c.columns(['tenant', 'group_id', 'member_id']).doNothing()),
+    ),
+    relive: statement(
+      db
+        .updateTable('member')
+        .set({
+          live: liveNow(
+            sql.ref('member.tenant'),
+            sql.ref('member.group_id'),
+            sql.ref('member.member_id'),
+          ),
+        })
+        .where('tenant', '=', arg('tenant'))
+        .where('member_id', '=', arg('member')),
     ),
     // Since when a group is empty is a fact of its own: two looks an hour apart could both find it
     // empty and miss that it was not in between.
@@ -446,6 +471,7 @@ export function groupRoom(context: Sql, codec: DocumentCodec) {
     },
     memberSwitched({ tenant, member, gone, at }: SwitchedChange): Work {
       return function* memberSwitched() {
+        yield* run(s.relive, { tenant, member })
         yield* run(s.refresh, { tenant, start: member, at })
         if (gone) {
           yield* run(s.touchAround, { tenant, member, at })

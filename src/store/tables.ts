@@ -58,6 +58,8 @@ export interface MemberTable {
   member_id: string
   type: string
   display: string | null
+  /** 1 while the member is an active person of the group's directory. */
+  live: number
   /** This membership as one element of the group's `members`. */
   doc: string
 }

@@ -686,6 +686,17 @@ describe('SCIM groups', () => {
       ).toBeUndefined()
     })
 
+    it('are looked through a few times a request, no more', async () => {
+      const group = await create([u[0]])
+      const remove = { op: 'remove', path: 'members[display eq "x"]' }
+
+      expect((await patch(group.id, Array(5).fill(remove))).status).toBe(200)
+      expect(await patch(group.id, Array(6).fill(remove))).toMatchObject({
+        status: 400,
+        body: { scimType: 'tooMany' },
+      })
+    })
+
     it('are added by two clients at the same time without either being lost', async () => {
       const group = await create()
 

@@ -36,11 +36,15 @@ export const groups: Migration = {
       member_id ${text} not null,
       type ${text} not null check (type in ('User', 'Group')),
       display ${text},
+      live integer not null,
       doc ${text} not null,
       primary key (tenant, group_id, member_id),
       foreign key (tenant, group_id) references grp (tenant, id)
     )${tableSuffix}`,
     `create index member_of on member (tenant, member_id, group_id)`,
+    // Whether anybody active is left is one look, however many have left: 50 000 people who leave one
+    // after the other would otherwise be counted 50 000 times.
+    `create index member_live on member (tenant, group_id) where live = 1`,
     // Nested groups are few among many people: what is nested is found without reading the people.
     `create index member_nested on member (tenant, group_id, member_id) where type = 'Group'`,
   ],

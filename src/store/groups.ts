@@ -187,8 +187,9 @@ function liveNow(
 }
 
 /**
- * The ids of all groups around `start`, and its own when it is a group. It begins with columns and
- * not with the parameter: PostgreSQL wants one collation throughout a recursion.
+ * The ids of all groups around `start`, and its own when it is a group. No step leaves a directory:
+ * another one's group that was named by its id lends nobody what its members own. It begins with
+ * columns and not with the parameter: PostgreSQL wants one collation throughout a recursion.
  */
 function around(start: RawBuilder<unknown>, tenant: RawBuilder<unknown>): RawBuilder<unknown> {
   return sql`with recursive above (id) as (
@@ -198,7 +199,12 @@ function around(start: RawBuilder<unknown>, tenant: RawBuilder<unknown>): RawBui
       union
       select m.group_id from above as a
       cross join member as m
+      cross join grp as inside
+      cross join grp as outside
       where m.tenant = ${tenant} and m.member_id = a.id
+        and inside.tenant = m.tenant and inside.id = a.id and inside.deleted_at is null
+        and outside.tenant = m.tenant and outside.id = m.group_id and outside.deleted_at is null
+        and outside.directory = inside.directory
     ) select id from above`
 }
 

@@ -184,6 +184,22 @@ export function groupConformance(current: () => Store): void {
       expect((await read().userDocument(tenant, foreign.id))!.groups).toBeUndefined()
     })
 
+    it('does not go around through a group of another directory', async () => {
+      const person = makePerson()
+      const [inner, abroad, outer] = [makeGroup(), makeGroup({ directory: 'other' }), makeGroup()]
+      await save(
+        putPerson(person),
+        ...[inner, abroad, outer].map((g) => put(g)),
+        members(inner, { add: [user(person.id)] }),
+        members(abroad, { add: [nested(inner.id), user(person.id)] }),
+        members(outer, { add: [nested(abroad.id)] }),
+      )
+
+      expect(await read().groupsAround(tenant, person.id)).toEqual([inner.id])
+      expect(await isActive(outer)).toBe(false)
+      expect(await isActive(abroad)).toBe(false)
+    })
+
     it('shows groups with their people and takes them out of all when they are gone', async () => {
       const group = makeGroup()
       const person = makePerson()

@@ -116,6 +116,19 @@ describe('a group as owner', () => {
     expect(await test.liveAtProviders(account.id)).toEqual([])
   })
 
+  it('is empty, with all around it, when the group in it is deleted', async () => {
+    const inner = await group(await test.person())
+    const middle = await group(inner.id)
+    const outer = await group(middle.id)
+    const account = await ownedBy(outer)
+
+    await test.engine.deleteGroup(test.admin, await test.engine.group(test.admin, inner.id))
+
+    expect(await sweep()).not.toContain(account.id)
+    await test.pass(hours(1), minutes(30))
+    expect(await sweep()).toContain(account.id)
+  })
+
   it('starts its hour anew when it was filled in between', async () => {
     const person = await test.person()
     const owner = await group(person)

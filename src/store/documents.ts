@@ -4,7 +4,7 @@ import type { TenantId } from '../domain/ids.ts'
 import type { Instant } from '../domain/time.ts'
 import type { Dialect } from './dialect.ts'
 import { filterToSql, type ColumnSource, type FilterSource } from './filter-sql.ts'
-import { groupsBeside, groupsOfUser } from './groups.ts'
+import { groupsBeside, groupsOfUser } from './membership.ts'
 import { arg, statement, type Query, type Row, type Sql } from './sql.ts'
 import type { ListQuery, Page, StoredDocument, Visibility } from './store.ts'
 

@@ -173,6 +173,12 @@ const definitions = {
     (f) =>
       `userName "${f.userName}" is taken by ${f.id}; update that resource or choose another name.`,
   ),
+  displayNameTaken: def<{ displayName: string; id: string }>(
+    409,
+    'uniqueness',
+    (f) =>
+      `displayName "${f.displayName}" is taken by group ${f.id} of the same directory; update that group or choose another name.`,
+  ),
   externalIdTaken: def<{ externalId: string; id: string }>(
     409,
     'uniqueness',
@@ -217,7 +223,8 @@ const definitions = {
   ownerGone: def<{ owner: string }>(
     400,
     'invalidValue',
-    (f) => `owner: ${f.owner} is not an active person; name an owner who is active.`,
+    (f) =>
+      `owner: ${f.owner} is not an active person or a group with an active member; name an owner who is active.`,
   ),
   backupGone: def<{ owner: string }>(
     400,
@@ -228,13 +235,19 @@ const definitions = {
     400,
     'invalidValue',
     (f) =>
-      `${f.path}: no person "${f.owner}" is known here; create the person first or check the id.`,
+      `${f.path}: no person and no group "${f.owner}" is known here; create it first or check the id.`,
   ),
   noActiveOwner: def<{ account: string }>(
     409,
     null,
     (f) =>
       `Account ${f.account} has no active owner, so it gets nothing that works; transfer it to an active person first.`,
+  ),
+  memberUnknown: def<{ member: string }>(
+    400,
+    'invalidValue',
+    (f) =>
+      `members.value: "${f.member}" is no person and no group of this directory; create it first or check the id.`,
   ),
   expiryTooFar: def<{ path: string; cap: string }>(
     400,

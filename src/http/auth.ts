@@ -44,7 +44,13 @@ export function createAuthenticate(host: {
     if (lastUsedAt === null || secondsBetween(lastUsedAt, now) >= useGrainSeconds) {
       await store.commit([{ type: 'clientTokenUsed', id, at: now }])
     }
-    return callerOf(found.client)
+    const { client } = found
+    const owns = client.role === 'requester' || client.role === 'owner'
+    const groups =
+      owns && client.person !== null
+        ? await store.read.groupsAround(client.tenant, client.person)
+        : []
+    return callerOf(client, groups)
   }
 }
 

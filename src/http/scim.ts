@@ -17,8 +17,9 @@ import type { Authenticate } from './auth.ts'
 import { orNull } from './errors.ts'
 import type { HttpHost } from './server.ts'
 
-const mediaType = 'application/scim+json'
-interface ById {
+export const mediaType = 'application/scim+json'
+
+export interface ById {
   Params: { id: string }
 }
 
@@ -68,16 +69,9 @@ export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyP
     read: (query: ListQuery) => Promise<Page<StoredDocument>>,
   ): Promise<FastifyReply> => {
     const caller = await authenticate(request)
-    const query = (request.query ?? {}) as Readonly<Record<string, string | undefined>>
     const { dialect } = caller.client
-    const startIndex = Math.max(
-      1,
-      wholeNumber(query['startIndex'] ?? query['startindex'], 'startIndex', 1),
-    )
-    const count = Math.min(Math.max(0, wholeNumber(query['count'], 'count', 100)), pageMax)
-    const filter = query['filter']
-      ? bindFilter(parseFilter(query['filter'], dialect), schema, { dialect })
-      : null
+    const { startIndex, count, filter: text } = pageOf(request)
+    const filter = text ? bindFilter(parseFilter(text, dialect), schema, { dialect }) : null
     const page = await read({
       tenant: caller.tenant,
       visibility: engine.visibility(caller),
@@ -88,10 +82,6 @@ export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyP
     const documents = page.rows.map((row) => bodyOf(request, row, schema))
     return reply.type(mediaType).send(listResponse({ total: page.total, startIndex, documents }))
   }
-
-  /** A client that sent If-Match wants to hear that it lost a race; any other one's write is planned anew. */
-  const unlessConditional = <T>(request: FastifyRequest, write: () => Promise<T>): Promise<T> =>
-    request.headers['if-match'] === undefined ? replanned(write) : write()
 
   const userDocument = async (caller: Caller, id: string): Promise<StoredDocument> => {
     const document = await store.read.userDocument(caller.tenant, id)
@@ -283,7 +273,14 @@ export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyP
 
     discovery(app, base)
 
-    for (const path of ['/Me', '/Bulk', '/.search', '/Users/.search', '/Credentials/.search']) {
+    for (const path of [
+      '/Me',
+      '/Bulk',
+      '/.search',
+      '/Users/.search',
+      '/Groups/.search',
+      '/Credentials/.search',
+    ]) {
       app.all(path, async (request) => {
         await authenticate(request)
         throw errors.notImplemented({ what: path })
@@ -334,6 +331,27 @@ function discovery(app: Parameters<FastifyPluginAsync>[0], base: () => string): 
   get('/Schemas/:id', (request) => JSON.stringify(byId(schemas(base()), idOf(request), 'Schema')))
 }
 
+/** A client that sent If-Match wants to hear that it lost a race; any other one's write is planned anew. */
+export function unlessConditional<T>(request: FastifyRequest, write: () => Promise<T>): Promise<T> {
+  return request.headers['if-match'] === undefined ? replanned(write) : write()
+}
+
+/** Paging by index (RFC 7644 §3.4.2.4) and the filter as text. @throws invalidCount */
+export function pageOf(request: FastifyRequest): {
+  readonly startIndex: number
+  readonly count: number
+  readonly filter: string | undefined
+} {
+  const query = (request.query ?? {}) as Readonly<Record<string, string | undefined>>
+  const first = wholeNumber(query['startIndex'] ?? query['startindex'], 'startIndex', 1)
+  const count = wholeNumber(query['count'], 'count', 100)
+  return {
+    startIndex: Math.max(1, first),
+    count: Math.min(Math.max(0, count), pageMax),
+    filter: query['filter'],
+  }
+}
+
 /** What a PUT of a credential may leave out and still mean the same (immutable, RFC 7644 §3.5.1). */
 function immutableOf(current: JsonObject): JsonObject {
   const kept = ['schemas', 'serviceAccount', 'provider', 'kind', 'deliverTo']
@@ -349,7 +367,7 @@ function nameOperations(reply: FastifyReply, operations: readonly Operation[]): 
     : reply.header('custody-operation', operations.map((o) => o.id).join(', '))
 }
 
-function projectionOf(
+export function projectionOf(
   query: unknown,
 ): { readonly attributes?: string[]; readonly excludedAttributes?: string[] } | null {
   const { attributes, excludedAttributes } = (query ?? {}) as Readonly<
@@ -371,14 +389,14 @@ function wholeNumber(value: string | undefined, name: string, missing: number): 
 }
 
 /** RFC 9110 §13.1.1 with weak comparison, as RFC 7644 §3.14 wants for weak tags. @throws preconditionFailed */
-function checkIfMatch(request: FastifyRequest, document: StoredDocument): void {
+export function checkIfMatch(request: FastifyRequest, document: StoredDocument): void {
   const header = request.headers['if-match']
   if (header !== undefined && !tagListed(header, document.etag)) {
     throw errors.preconditionFailed({ etag: weakTag(document.etag) })
   }
 }
 
-function notModified(request: FastifyRequest, document: StoredDocument): boolean {
+export function notModified(request: FastifyRequest, document: StoredDocument): boolean {
   const header = request.headers['if-none-match']
   return header !== undefined && tagListed(header, document.etag)
 }

@@ -12,6 +12,7 @@ import { acceptJson, bodyBytesMax } from './body.ts'
 import { clientRoutes } from './clients.ts'
 import { sendError, toAppError } from './errors.ts'
 import { opsRoutes } from './ops.ts'
+import { scimGroupRoutes } from './scim-groups.ts'
 import { scimRoutes } from './scim.ts'
 
 export interface HttpHost {
@@ -105,8 +106,10 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
   })
 
   const authenticate = createAuthenticate(host)
-  await app.register(scimRoutes(host, authenticate), { prefix: '/scim/v2' })
-  await app.register(scimRoutes(host, authenticate), { prefix: '/scim' })
+  for (const prefix of ['/scim/v2', '/scim']) {
+    await app.register(scimRoutes(host, authenticate), { prefix })
+    await app.register(scimGroupRoutes(host, authenticate), { prefix })
+  }
   await app.register(apiRoutes(host, authenticate), { prefix: '/api/v1' })
   await app.register(clientRoutes(host, authenticate), { prefix: '/api/v1' })
   await app.register(opsRoutes(host, authenticate))

@@ -12,11 +12,15 @@ import { findSub, nearestSub } from './schema.ts'
 /** Elements of one multi-valued attribute; what a PATCH costs grows with operations × elements. */
 export const elementsMax = 1_000
 
+/** Members are kept as rows and changed by key, so a request may name more of them. */
+export const membersMax = 5_000
+
 /** @throws tooMany */
 export function checkElements(count: number, path: string): void {
-  if (count <= elementsMax) return
+  const most = path === 'members' ? membersMax : elementsMax
+  if (count <= most) return
   throw errors.tooMany({
-    reason: `${path} would have ${count} values; at most ${elementsMax} fit.`,
+    reason: `${path} would have ${count} values; at most ${most} fit.`,
   })
 }
 
@@ -104,7 +108,7 @@ function readOne(
   path: string,
   rules: ReadRules,
 ): Json | undefined {
-  const value = respell(attribute, sent)
+  const value = respell(attribute, sent, rules)
   switch (attribute.type) {
     case 'complex':
       return readComplex(attribute, value, path, rules)
@@ -131,8 +135,15 @@ function readOne(
   }
 }
 
-/** `deliverTo` is text in one schema and complex in the other; both forms are read in both. */
-function respell(attribute: SchemaAttribute, value: Json): Json {
+/**
+ * `deliverTo` is text in one schema and complex in the other; both forms are read in both. Of a
+ * member some clients send `displayName` for `display`.
+ */
+function respell(attribute: SchemaAttribute, value: Json, { dialect }: ReadRules): Json {
+  if (attribute.name === 'members' && dialect === 'lenient' && isJsonObject(value)) {
+    const sent = Object.entries(value).find(([key]) => key.toLowerCase() === 'displayname')
+    return sent && value['display'] === undefined ? { ...value, display: sent[1] } : value
+  }
   if (attribute.name !== 'deliverTo') return value
   return attribute.type === 'complex' ? deliveryAsObject(value) : deliveryAsText(value)
 }

@@ -1,8 +1,10 @@
+import { createHash } from 'node:crypto'
 import { sql, type RawBuilder } from 'kysely'
 import type { TenantId } from '../domain/ids.ts'
 import type { Instant } from '../domain/time.ts'
 import type { Dialect } from './dialect.ts'
 import { filterToSql } from './filter-sql.ts'
+import { groupsOfUser, membersOfGroup } from './membership.ts'
 import {
   decodePosition,
   encodePosition,
@@ -11,9 +13,9 @@ import {
   sortKey,
   type SortKey,
 } from './paging.ts'
-import { credentialSource, reachOf, userSource, type FilterSource } from './sources.ts'
+import { credentialSource, groupSource, reachOf, userSource, type FilterSource } from './sources.ts'
 import { arg, statement, type Cost, type Query, type Row, type Sql, type Statement } from './sql.ts'
-import type { ListQuery, Page, StoredDocument, Visibility } from './store.ts'
+import type { GroupListQuery, ListQuery, Page, StoredDocument, Visibility } from './store.ts'
 
 const userColumns = [
   'id',
@@ -28,19 +30,28 @@ const userColumns = [
 /** From here on a page is looked for from the nearer end; before it that is not worth asking. */
 const deepFrom = 1_000
 
-const credentialColumns = ['id', 'doc', 'created_at', 'updated_at', 'version'] as const
+const documentColumns = ['id', 'doc', 'created_at', 'updated_at', 'version'] as const
 
 function userFromRow(row: Row): StoredDocument {
   const isAccount = row['type'] === 'account'
+  const groups = (row['groups'] ?? null) as string | null
   return {
     id: row['id'] as string,
     type: isAccount ? 'account' : 'person',
     text: row['doc'] as string,
     credentials: row['credentials'] as string | null,
+    ...(groups === null ? {} : { groups }),
     createdAt: row['created_at'] as Instant,
     updatedAt: row['modified_at'] as Instant,
-    etag: isAccount ? `${row['version']}.${row['credentials_rev']}` : String(row['version']),
+    etag: isAccount
+      ? `${row['version']}.${row['credentials_rev']}`
+      : `${row['version']}${groups === null ? '' : `.${fingerprint(groups)}`}`,
   }
+}
+
+/** Memberships are no part of the person's row, so its version does not tell when they change. */
+function fingerprint(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 8)
 }
 
 function credentialFromRow(row: Row): StoredDocument {
@@ -49,6 +60,20 @@ function credentialFromRow(row: Row): StoredDocument {
     type: 'credential',
     text: row['doc'] as string,
     credentials: null,
+    createdAt: row['created_at'] as Instant,
+    updatedAt: row['updated_at'] as Instant,
+    etag: String(row['version']),
+  }
+}
+
+function groupFromRow(row: Row): StoredDocument {
+  const members = row['members'] as string | null
+  return {
+    id: row['id'] as string,
+    type: 'group',
+    text: row['doc'] as string,
+    credentials: null,
+    ...(members === null ? {} : { members }),
     createdAt: row['created_at'] as Instant,
     updatedAt: row['updated_at'] as Instant,
     etag: String(row['version']),
@@ -76,8 +101,10 @@ function visible({ people, accounts }: Visibility): RawBuilder<boolean> | null {
 /** Which counters make up the total of a list; null when it has to be counted. */
 function counted(
   { visibility, filter }: ListQuery,
-  of: 'users' | 'credentials',
+  of: Listing['of'],
 ): readonly RawBuilder<boolean>[] | null {
+  // Groups are too few for it to matter.
+  if (of === 'groups') return null
   const { people, accounts } = visibility
   if (filter !== null || (accounts !== 'all' && accounts !== 'none')) return null
   if (of === 'credentials') return accounts === 'all' ? [sql`type = 'credential'`] : []
@@ -90,13 +117,31 @@ function counted(
 
 /** One kind of resource as it is listed. */
 interface Listing {
-  readonly of: 'users' | 'credentials'
-  readonly table: 'resource' | 'credential'
+  readonly of: 'users' | 'credentials' | 'groups'
+  readonly table: 'resource' | 'credential' | 'grp'
   readonly columns: readonly string[]
+  /** What else is selected of the row `r`; null for nothing. */
+  readonly beside: ((dialect: Dialect) => RawBuilder<unknown>) | null
   readonly source: FilterSource
   /** What every row listed fulfils, under the role's scope. */
   readonly scope: (want: ListQuery) => readonly RawBuilder<boolean>[]
   readonly map: (row: Row) => StoredDocument
+}
+
+function groupListing(beside: NonNullable<Listing['beside']>): Listing {
+  return {
+    of: 'groups',
+    table: 'grp',
+    columns: documentColumns,
+    beside,
+    source: groupSource,
+    scope({ visibility: { people } }) {
+      const living = sql<boolean>`deleted_at is null`
+      if (people === 'all') return [living]
+      return [living, people === 'none' ? sql`1 = 0` : sql`directory = ${people.directory}`]
+    },
+    map: groupFromRow,
+  }
 }
 
 const listings = {
@@ -104,6 +149,7 @@ const listings = {
     of: 'users',
     table: 'resource',
     columns: userColumns,
+    beside: (dialect) => sql`${groupsOfUser(dialect, 'r')} as groups`,
     source: userSource,
     scope({ visibility }) {
       const scope = visible(visibility)
@@ -115,7 +161,8 @@ const listings = {
   credentials: {
     of: 'credentials',
     table: 'credential',
-    columns: credentialColumns,
+    columns: documentColumns,
+    beside: null,
     source: credentialSource,
     scope({ tenant, visibility: { accounts } }) {
       if (accounts === 'all') return []
@@ -125,6 +172,8 @@ const listings = {
     },
     map: credentialFromRow,
   },
+  groups: groupListing((dialect) => sql`${membersOfGroup(dialect, 'r')} as members`),
+  bareGroups: groupListing(() => sql`cast(null as text) as members`),
 } as const satisfies Readonly<Record<string, Listing>>
 
 /**
@@ -134,17 +183,19 @@ const listings = {
 function costOf(want: ListQuery, listing: Listing): Cost {
   if (want.filter !== null && reachOf(want.filter, listing.source) === 'few') return 'light'
   if (want.filter !== null || (want.sort ?? null) !== null) return 'heavy'
+  if (listing.of === 'groups') return 'light'
   return counted(want, listing.of) === null ? 'heavy' : 'light'
 }
 
 /**
  * The order of a page by id. Under a filter SQLite would rather walk all ids in order than sort the
  * few that a range of another index finds, and search a million rows for ten; only behind an
- * equality it judges right. Hence the hidden column.
+ * equality it judges right, and only in tables it has statistics of. Hence the hidden column.
  */
-function idOrder({ filter }: ListQuery, dialect: Dialect): RawBuilder<unknown> {
+function idOrder({ filter }: ListQuery, { of }: Listing, dialect: Dialect): RawBuilder<unknown> {
   const root = filter?.root
-  const judgesRight = root === undefined || (root.op === 'compare' && root.operator === 'eq')
+  const judgesRight =
+    root === undefined || (of !== 'groups' && root.op === 'compare' && root.operator === 'eq')
   return judgesRight ? sql`${sql.ref('id')}` : dialect.unindexed(sql.ref('id'))
 }
 
@@ -154,6 +205,7 @@ export function documentRoom({ db, dialect }: Sql) {
     db
       .selectFrom('resource')
       .select(userColumns)
+      .select(groupsOfUser(dialect, 'resource').as('groups'))
       .where('tenant', '=', arg('tenant'))
       .where('id', '=', arg('id'))
       .where('deleted_at', 'is', null),
@@ -161,12 +213,32 @@ export function documentRoom({ db, dialect }: Sql) {
   const credential = statement(
     db
       .selectFrom('credential')
-      .select(credentialColumns)
+      .select(documentColumns)
       .where('tenant', '=', arg('tenant'))
       .where('id', '=', arg('id')),
   )
+  const group = (members: RawBuilder<string | null>) =>
+    statement(
+      db
+        .selectFrom('grp')
+        .select(documentColumns)
+        .select(members.as('members'))
+        .where('tenant', '=', arg('tenant'))
+        .where('id', '=', arg('id'))
+        .where('deleted_at', 'is', null),
+    )
+  const groups = {
+    full: group(membersOfGroup(dialect, 'grp')),
+    bare: group(sql`cast(null as text)`),
+  }
   const compiled = (query: RawBuilder<unknown>) => statement({ compile: () => query.compile(db) })
   const all = (conditions: readonly RawBuilder<boolean>[]) => sql.join(conditions, sql` and `)
+
+  /** What is selected of the row `r`. */
+  function selected({ columns, beside }: Listing): RawBuilder<unknown> {
+    const own = sql.join(columns.map((column) => sql.ref(`r.${column}`)))
+    return beside === null ? own : sql`${own}, ${beside(dialect)}`
+  }
 
   function matching(want: ListQuery, listing: Listing, cost: Cost): RawBuilder<boolean>[] {
     const conditions = [sql<boolean>`tenant = ${want.tenant}`, ...listing.scope(want)]
@@ -180,14 +252,14 @@ export function documentRoom({ db, dialect }: Sql) {
     const table = sql.table(listing.table)
     const conditions = matching(want, listing, cost)
     const after = want.after ?? null
-    const id = idOrder(want, dialect)
+    const id = idOrder(want, listing, dialect)
     if (after !== null) {
       const position = decodePosition(key, after)
       conditions.push(key === null ? sql`${id} > ${position.id}` : isAfter(key, position))
     }
     const skip = after === null ? Math.max(1, want.startIndex) - 1 : 0
     const limits = sql`limit ${want.count + 1} offset ${skip}`
-    const columns = sql.join(listing.columns.map((column) => sql.ref(`r.${column}`)))
+    const columns = selected(listing)
     // The page is found first, over narrow indexes, and only its documents are fetched.
     if (key === null) {
       return compiled(sql`select ${columns} from ${table} as r where r.tenant = ${want.tenant}
@@ -226,7 +298,7 @@ export function documentRoom({ db, dialect }: Sql) {
     const count = Math.min(want.count, all - skip)
     if (count <= 0) return { total: all, rows: [], next: null }
     const table = sql.table(listing.table)
-    const columns = sql.join(listing.columns.map((column) => sql.ref(`r.${column}`)))
+    const columns = selected(listing)
     const conditions = sql.join(matching(want, listing, 'light'), sql` and `)
     const found = await query(
       compiled(sql`select ${columns} from ${table} as r where r.tenant = ${want.tenant}
@@ -274,7 +346,18 @@ export function documentRoom({ db, dialect }: Sql) {
       const [row] = await query(credential, { tenant, id })
       return row === undefined ? null : credentialFromRow(row)
     },
+    async groupDocument(
+      query: Query,
+      tenant: TenantId,
+      id: string,
+      { members }: { readonly members: boolean },
+    ) {
+      const [row] = await query(members ? groups.full : groups.bare, { tenant, id })
+      return row === undefined ? null : groupFromRow(row)
+    },
     listUsers: (query: Query, want: ListQuery) => list(query, want, listings.users),
     listCredentials: (query: Query, want: ListQuery) => list(query, want, listings.credentials),
+    listGroups: (query: Query, want: GroupListQuery) =>
+      list(query, want, want.members ? listings.groups : listings.bareGroups),
   }
 }

@@ -274,11 +274,11 @@ export function filterToSql(
         ? leaf.ofElement(element, false, negated)
         : descend(root, keys, multiValued, negated, leaf)
     }
-    const beside = source.beside
-    if (beside !== null && beside.keys.every((key, i) => keys[i] === key)) {
+    const beside = source.beside.find((b) => b.keys.every((key, i) => keys[i] === key))
+    if (beside !== undefined) {
       const at = beside.keys.length
-      const column = dialect.json.document(sql.ref(beside.column))
-      return exists(column, [], keys.slice(at), multiValued.slice(at), negated, leaf)
+      const outer = beside.elements(dialect, `e${++aliases}`)
+      return anyOf(outer, keys.slice(at), multiValued.slice(at), negated, leaf)
     }
     return descend(root, keys, multiValued, negated, leaf)
   }
@@ -296,7 +296,6 @@ export function filterToSql(
       : exists(root, keys.slice(0, end), keys.slice(end), many.slice(end), negated, leaf)
   }
 
-  /** Any element may match; negated, none may. Below the outermost array nothing is negated. */
   function exists(
     root: Value,
     path: readonly string[],
@@ -305,7 +304,17 @@ export function filterToSql(
     negated: boolean,
     leaf: Leaf,
   ): Condition {
-    const element = dialect.json.elements(root, path, `e${++aliases}`)
+    return anyOf(dialect.json.elements(root, path, `e${++aliases}`), rest, many, negated, leaf)
+  }
+
+  /** Any element may match; negated, none may. Below the outermost array nothing is negated. */
+  function anyOf(
+    element: ElementSource,
+    rest: readonly string[],
+    many: readonly boolean[],
+    negated: boolean,
+    leaf: Leaf,
+  ): Condition {
     const ownValue = rest.length === 1 && rest[0] === 'value' && many[0] !== true
     const condition =
       rest.length === 0 || ownValue

@@ -5,6 +5,7 @@ import { clientRoom } from './clients.ts'
 import { sqliteDialect, type Dialect } from './dialect.ts'
 import { postgresDialect } from './dialect-postgres.ts'
 import { documentRoom } from './documents.ts'
+import { groupRoom } from './groups.ts'
 import { journalRoom } from './journal.ts'
 import { migrations, type Migration } from './migrations/migrations.ts'
 import { PostgresDatabase } from './postgres.ts'
@@ -78,6 +79,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   const sql: Sql = { db: dialect.compiler(), dialect }
   const resources = resourceRoom(sql, codec)
   const documents = documentRoom(sql)
+  const groups = groupRoom(sql, codec)
   const journal = journalRoom(sql)
   const sweeps = sweepRoom(sql, codec)
   const clients = clientRoom(sql, codec)
@@ -92,6 +94,12 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return resources.putAccount(change.account, change.expectedVersion)
       case 'credential':
         return resources.putCredential(change.credential, change.expectedVersion)
+      case 'group':
+        return groups.putGroup(change.group, change.expectedVersion)
+      case 'members':
+        return groups.changeMembers(change)
+      case 'memberSwitched':
+        return groups.memberSwitched(change)
       case 'key':
         return resources.putKey(change.key)
       case 'principal':
@@ -145,6 +153,16 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     credentialDocument: (tenant, id) => documents.credentialDocument(query, tenant, id),
     listUsers: (want) => documents.listUsers(query, want),
     listCredentials: (want) => documents.listCredentials(query, want),
+
+    group: (tenant, id) => groups.group(query, tenant, id),
+    groupState: (tenant, id) => groups.groupState(query, tenant, id),
+    members: (tenant, group, after, limit) => groups.members(query, tenant, group, after, limit),
+    membersAmong: (tenant, group, ids) => groups.membersAmong(query, tenant, group, ids),
+    memberTargets: (tenant, ids) => groups.memberTargets(query, tenant, ids),
+    groupsOf: (tenant, person) => groups.groupsOf(query, tenant, person),
+    groupsAround: (tenant, person) => groups.groupsAround(query, tenant, person),
+    groupDocument: (tenant, id, options) => documents.groupDocument(query, tenant, id, options),
+    listGroups: (want) => documents.listGroups(query, want),
 
     operation: (tenant, id) => journal.get(query, tenant, id),
     operations: (want) => journal.list(query, want),
@@ -228,6 +246,14 @@ function lockOf(change: Change): readonly string[] {
       return [change.account.id]
     case 'credential':
       return [change.credential.account]
+    case 'group':
+      return [change.group.id]
+    // Whether a group has anybody active follows from the rows of many people and groups: what two
+    // commits change side by side, neither would see.
+    case 'members':
+      return [change.group, `members:${change.tenant}`]
+    case 'memberSwitched':
+      return [`members:${change.tenant}`]
     case 'enqueue':
       return [change.operation.account ?? change.operation.subject]
     default:

@@ -54,20 +54,20 @@ function documentKey(
   dialect: Dialect,
 ): RawBuilder<unknown> {
   const { json } = dialect
-  const { beside } = source
-  const isBeside = beside !== null && beside.keys.every((key, i) => attribute.keys[i] === key)
-  const skipped = isBeside ? beside.keys.length : 0
+  const beside = source.beside.find((b) => b.keys.every((key, i) => attribute.keys[i] === key))
+  const skipped = beside?.keys.length ?? 0
   const keys = attribute.keys.slice(skipped)
   const many = attribute.multiValued.slice(skipped)
-  const root = json.document(sql.ref(isBeside ? beside.column : 'doc'))
-  const end = isBeside ? 0 : many.indexOf(true) + 1
-  if (!isBeside && end === 0) {
+  const root = json.document(sql.ref('doc'))
+  const end = beside === undefined ? many.indexOf(true) + 1 : 0
+  if (beside === undefined && end === 0) {
     return sql`${speltLike((as) => json.value(root, keys, as), attribute, dialect)}`
   }
   const rest = keys.slice(end)
   // Several values in each of several: none of them is the one to go by.
   if (many.slice(end).includes(true)) return sql`cast(null as text)`
-  const element = json.elements(root, keys.slice(0, end), 'sorted')
+  const element =
+    beside?.elements(dialect, 'sorted') ?? json.elements(root, keys.slice(0, end), 'sorted')
   const isOwnValue = rest.length === 0 || (rest.length === 1 && rest[0] === 'value')
   const value = speltLike(
     (as) => (isOwnValue ? element.plain(as) : json.value(element.object, rest, as)),

@@ -145,15 +145,10 @@ export class PostgresDatabase implements Database {
     // In one order everywhere, so that nobody waits in a circle.
     const keys = [...new Set(locks)].sort().map((name) => `pg_advisory_xact_lock(${lockKey(name)})`)
     const begin = keys.length === 0 ? 'begin' : `begin; select ${keys.join(', ')}`
-    let careful = false
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#with((client) => this.#transaction(client, begin, steps, keep, careful))
+        return await this.#with((client) => this.#twice(client, begin, steps, keep))
       } catch (error) {
-        if (error instanceof ConstraintFailed && !careful) {
-          careful = true
-          continue
-        }
         if (!isTransient(error) || attempt >= attemptsMax) throw error
         await sleep(attempt * 2)
       }
@@ -162,6 +157,21 @@ export class PostgresDatabase implements Database {
 
   async close(): Promise<void> {
     await this.#pool.end()
+  }
+
+  /** The second try has the first one's connection: whoever waits for one stays behind. */
+  async #twice<T>(
+    client: PoolClient,
+    begin: string,
+    steps: () => Steps<T>,
+    keep: (result: T) => boolean,
+  ): Promise<T> {
+    try {
+      return await this.#transaction(client, begin, steps, keep, false)
+    } catch (error) {
+      if (!(error instanceof ConstraintFailed)) throw error
+      return await this.#transaction(client, begin, steps, keep, true)
+    }
   }
 
   /**

@@ -1,5 +1,8 @@
+import { sql } from 'kysely'
 import { assertNever } from '../domain/json.ts'
 import type { BoundAttribute, BoundFilter, BoundNode, CompareOperator } from '../scim/filter.ts'
+import type { Dialect, ElementSource } from './dialect.ts'
+import { groupsBeside, membersBeside } from './membership.ts'
 
 /** An attribute that a column answers, so that an index can. */
 export interface ColumnSource {
@@ -22,14 +25,19 @@ export interface ColumnSource {
   readonly required?: true
 }
 
+/** A multi-valued attribute kept beside the document, as a column with its array or as rows. */
+export interface Beside {
+  readonly keys: readonly string[]
+  readonly elements: (dialect: Dialect, alias: string) => ElementSource
+}
+
 /** Where the attributes of one table's documents are found. */
 export interface FilterSource {
   /** By `keys` joined with a space, which no attribute name contains. */
   readonly columns: ReadonlyMap<string, ColumnSource>
   /** Attributes with one value for all rows of the table. */
   readonly constants: ReadonlyMap<string, string>
-  /** Attributes kept as JSON beside the document: a key prefix and the column with their array. */
-  readonly beside: { readonly keys: readonly string[]; readonly column: string } | null
+  readonly beside: readonly Beside[]
 }
 
 const nhi = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
@@ -61,7 +69,14 @@ export const userSource: FilterSource = {
     [`${nhi} status`, { ...lower('status'), indexed: 'many' }],
   ]),
   constants: new Map([['meta resourceType', 'User']]),
-  beside: { keys: [nhi, 'credentials'], column: 'credentials' },
+  beside: [
+    {
+      keys: [nhi, 'credentials'],
+      elements: ({ json }, alias) =>
+        json.elements(json.document(sql.ref('credentials')), [], alias),
+    },
+    groupsBeside,
+  ],
 }
 
 export const credentialSource: FilterSource = {
@@ -79,7 +94,28 @@ export const credentialSource: FilterSource = {
     ['meta lastModified', { ...exact('updated_at'), required: true }],
   ]),
   constants: new Map([['meta resourceType', 'Credential']]),
-  beside: null,
+  beside: [],
+}
+
+export const groupSource: FilterSource = {
+  columns: new Map<string, ColumnSource>([
+    ['id', { ...lower('id'), indexed: 'few', required: true }],
+    [
+      'displayName',
+      {
+        ...exact('display_name'),
+        normalised: 'display_name_norm',
+        partialOn,
+        indexed: 'few',
+        required: true,
+      },
+    ],
+    ['externalId', { ...exact('external_id'), partialOn, indexed: 'few' }],
+    ['meta created', { ...exact('created_at'), required: true }],
+    ['meta lastModified', { ...exact('updated_at'), required: true }],
+  ]),
+  constants: new Map([['meta resourceType', 'Group']]),
+  beside: [membersBeside],
 }
 
 /** How many rows a filter makes the database look at, in the worst case, from little to all. */

@@ -2,10 +2,12 @@ import type { ServiceAccount } from '../domain/account.ts'
 import type { AuditRow } from '../domain/audit.ts'
 import type { Client, ClientToken } from '../domain/client.ts'
 import type { Credential, IssuedKey, Principal } from '../domain/credential.ts'
+import type { Group, GroupState, Member, MemberType } from '../domain/group.ts'
 import type {
   AccountId,
   ClientId,
   CredentialId,
+  GroupId,
   OperationId,
   PersonId,
   TenantId,
@@ -33,6 +35,35 @@ export type Change =
       readonly type: 'credential'
       readonly credential: Credential
       readonly expectedVersion: number | null
+    }
+  /** Everything of a group but its members and `emptiedAt`, which follows from them. */
+  | { readonly type: 'group'; readonly group: Group; readonly expectedVersion: number | null }
+  /**
+   * Changes membership rows: with `replace` all go first, then `remove`, then `add`; one that is
+   * there already stays as it is. The group's version moves when any row did. `emptiedAt` of the
+   * group and of all groups around it is brought up to date. With `expectedVersion` null two
+   * clients may add at the same time. Conflict `missing` for an unknown group.
+   */
+  | {
+      readonly type: 'members'
+      readonly tenant: TenantId
+      readonly group: GroupId
+      readonly expectedVersion: number | null
+      readonly replace: boolean
+      readonly add: readonly Member[]
+      readonly remove: readonly string[]
+      readonly at: Instant
+    }
+  /**
+   * A person or group turned active or inactive, as earlier changes of the same commit have written
+   * it: brings `emptiedAt` of the groups around it up to date. With `gone` it leaves them all.
+   */
+  | {
+      readonly type: 'memberSwitched'
+      readonly tenant: TenantId
+      readonly member: string
+      readonly gone: boolean
+      readonly at: Instant
     }
   /** Upsert by (credential, generation). */
   | { readonly type: 'key'; readonly key: IssuedKey }
@@ -95,6 +126,7 @@ export interface Conflict {
     | 'slot'
     | 'userName'
     | 'externalId'
+    | 'displayName'
     | 'path'
     | 'missing'
   /** The other row's id where one is known. */
@@ -138,15 +170,31 @@ export interface ListQuery {
 /** A resource as stored: its own attributes as JSON text, to be spliced and sent without parsing. */
 export interface StoredDocument {
   readonly id: string
-  readonly type: 'person' | 'account' | 'credential'
+  readonly type: 'person' | 'account' | 'credential' | 'group'
   /** JSON object text; of an account without `nhi.credentials`; without `meta`. */
   readonly text: string
   /** JSON array text of an account's credential summaries, null for the other types. */
   readonly credentials: string | null
+  /** JSON array text of a person's groups; null or omitted when there are none. */
+  readonly groups?: string | null
+  /** JSON array text of a group's members; null or omitted when there are none or nobody asked. */
+  readonly members?: string | null
   readonly createdAt: Instant
   readonly updatedAt: Instant
   /** The weak ETag's opaque part; changes with any visible change, credentials included. */
   readonly etag: string
+}
+
+export interface GroupListQuery extends ListQuery {
+  /** False spares reading the members, which may be many. */
+  readonly members: boolean
+}
+
+/** Something that may become a member. */
+export interface MemberTarget {
+  readonly id: string
+  readonly type: MemberType
+  readonly directory: string
 }
 
 export interface Page<T> {
@@ -205,6 +253,34 @@ export interface Reads {
   ): Promise<readonly ServiceAccount[]>
   peopleAfter(tenant: TenantId, after: string | null, limit: number): Promise<readonly Person[]>
 
+  /** Deleted groups included, as with people. */
+  group(tenant: TenantId, id: string): Promise<Group | null>
+  groupState(tenant: TenantId, id: string): Promise<GroupState | null>
+  /** Ordered by member id, strictly after `after`. */
+  members(
+    tenant: TenantId,
+    group: string,
+    after: string | null,
+    limit: number,
+  ): Promise<readonly Member[]>
+  /** Those of `ids` that are members, by id. */
+  membersAmong(tenant: TenantId, group: string, ids: readonly string[]): Promise<readonly Member[]>
+  /** The people and groups among `ids` that are there (not deleted). */
+  memberTargets(tenant: TenantId, ids: readonly string[]): Promise<readonly MemberTarget[]>
+  /** The groups that name the person directly, as `User.groups` shows them. */
+  groupsOf(
+    tenant: TenantId,
+    person: string,
+  ): Promise<readonly { readonly id: string; readonly displayName: string }[]>
+  /** Ids of all groups around the person, nested ones included: what it owns through them. */
+  groupsAround(tenant: TenantId, person: string): Promise<readonly string[]>
+  groupDocument(
+    tenant: TenantId,
+    id: string,
+    options: { readonly members: boolean },
+  ): Promise<StoredDocument | null>
+  listGroups(query: GroupListQuery): Promise<Page<StoredDocument>>
+
   /** Null once the resource was deleted; credentials are never deleted, they end as `revoked`. */
   userDocument(tenant: TenantId, id: string): Promise<StoredDocument | null>
   credentialDocument(tenant: TenantId, id: string): Promise<StoredDocument | null>
@@ -226,8 +302,8 @@ export interface Reads {
   nextRunAt(): Promise<Instant | null>
 
   /**
-   * Accounts in an open status whose `disableAt` has come, or whose owner (a User) has no row, is
-   * inactive or deleted while no account-level operation is open. Orphaned ones are among them as
+   * Accounts in an open status whose `disableAt` has come, or whose owner has no row, is inactive
+   * or deleted, or is a group without an active member, while no account-level operation is open. Orphaned ones are among them as
    * long as they wait: their heir may have left, too. This and the next four look at all tenants.
    */
   orphans(now: Instant, after: string | null, limit: number): Promise<readonly ServiceAccount[]>
@@ -294,7 +370,12 @@ export interface DocumentCodec {
   credential(credential: Credential): string
   /** One element of the account's `credentials` attribute. */
   credentialSummary(credential: Credential): string
-  /** The attributes object back from a stored person or account text. */
+  group(group: Group): string
+  /** One element of a group's `members`. */
+  member(member: Member): string
+  /** One element of a person's `groups`. */
+  groupSummary(group: Group): string
+  /** The attributes object back from a stored person, account or group text. */
   attributes(text: string): JsonObject
 }
 

@@ -32,6 +32,38 @@ export interface ResourceTable {
   credentials_rev: number
 }
 
+export interface GroupTable {
+  tenant: string
+  id: string
+  directory: string
+  client: string
+  display_name: string
+  display_name_norm: string
+  external_id: string | null
+  /** Since when no active person is in it, directly or through groups; null while one is. */
+  emptied_at: string | null
+  deleted_at: string | null
+  version: number
+  created_at: string
+  updated_at: string
+  /** Without `members`. */
+  doc: string
+  /** This group as one element of its members' `groups`. */
+  summary: string
+}
+
+export interface MemberTable {
+  tenant: string
+  group_id: string
+  member_id: string
+  type: string
+  display: string | null
+  /** 1 while the member is an active person of the group's directory. */
+  live: number
+  /** This membership as one element of the group's `members`. */
+  doc: string
+}
+
 export interface CredentialTable {
   tenant: string
   id: string
@@ -205,6 +237,8 @@ export interface CounterTable {
 
 export interface Tables {
   resource: ResourceTable
+  grp: GroupTable
+  member: MemberTable
   credential: CredentialTable
   issued_key: IssuedKeyTable
   principal: PrincipalTable

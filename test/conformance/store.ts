@@ -21,6 +21,7 @@ import {
 } from '../support/entities.ts'
 import { filterConformance } from './store-filters.ts'
 import { listConformance } from './store-lists.ts'
+import { groupConformance } from './store-groups.ts'
 import { storeModel } from './store-model.ts'
 
 export interface OpenedStore {
@@ -736,18 +737,19 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
         const deleted = makePerson({ deletedAt: t0 })
         const of = (id: string, overrides: Partial<ServiceAccount> = {}) =>
           makeAccount({ owner: { type: 'User', id }, ...overrides })
-        const gone = [of(inactive.id), of(deleted.id), of('missing', { status: 'provisioning' })]
+        const gone = [
+          of(inactive.id),
+          of(deleted.id),
+          of('missing', { status: 'provisioning' }),
+          makeAccount({ owner: { type: 'Group', id: 'missing' } }),
+        ]
         const handled = of(inactive.id)
         const due = of(inactive.id, { status: 'orphaned', disableAt: t0 })
         const waiting = [
           of(inactive.id, { status: 'orphaned' }),
           of(inactive.id, { status: 'orphaned', disableAt: later }),
         ]
-        const fine = [
-          of(present.id),
-          of(inactive.id, { status: 'disabled' }),
-          makeAccount({ owner: { type: 'Group', id: 'group' } }),
-        ]
+        const fine = [of(present.id), of(inactive.id, { status: 'disabled' })]
         await save(
           ...[present, inactive, deleted].map((person) => insert({ person })),
           ...[...gone, handled, due, ...waiting, ...fine].map((a) => putAccount(a)),
@@ -912,6 +914,7 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
 
     filterConformance(() => store, effort)
     listConformance(() => store)
+    groupConformance(() => store)
 
     storeModel(open, effort)
   })

@@ -206,6 +206,11 @@ describe('discovery', () => {
         meta: { location: `${base}/ResourceTypes/User` },
       },
       {
+        id: 'Group',
+        endpoint: '/Groups',
+        meta: { location: `${base}/ResourceTypes/Group` },
+      },
+      {
         id: 'Credential',
         endpoint: '/Credentials',
         meta: { location: `${base}/ResourceTypes/Credential` },

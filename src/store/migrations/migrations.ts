@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { errors } from '../../domain/errors.ts'
 import type { Dialect } from '../dialect.ts'
 import { initial } from './0001-initial.ts'
+import { groups } from './0002-groups.ts'
 import { counters } from './0003-counters.ts'
 
 /** One numbered step of the schema; once released it is never edited, its checksum is stored. */
@@ -23,7 +24,7 @@ export interface PendingMigration extends AppliedMigration {
   readonly statements: readonly string[]
 }
 
-export const migrations: readonly Migration[] = [initial, counters]
+export const migrations: readonly Migration[] = [initial, groups, counters]
 
 /** The ledger itself; it exists before the first migration. */
 export function ledgerTable({ text, tableSuffix }: Dialect): string {

@@ -117,6 +117,14 @@ function pageOrder({ filter }: ListQuery, dialect: Dialect): RawBuilder<unknown>
   return judgesRight ? sql.ref('id') : dialect.unindexed(sql.ref('id'))
 }
 
+/** Rows of a page only: a total counts everything that matches. */
+function behind<T extends { where(column: 'id', operator: '>', value: string): T }>(
+  matching: T,
+  { after }: ListQuery,
+): T {
+  return (after ?? null) === null ? matching : matching.where('id', '>', after!)
+}
+
 /** The resources as SCIM shows them: one by id, or a page under a filter and a role's scope. */
 export function documentRoom({ db, dialect }: Sql) {
   const user = statement(
@@ -174,7 +182,7 @@ export function documentRoom({ db, dialect }: Sql) {
   ): Promise<Page<StoredDocument>> {
     const found = want.count <= 0 ? [] : (await query(rows())).map(map)
     // A page that is not full ends the list: a selective filter then costs one query, not two.
-    if (found.length > 0 && found.length < want.count) {
+    if ((want.after ?? null) === null && found.length > 0 && found.length < want.count) {
       return { total: Math.max(1, want.startIndex) - 1 + found.length, rows: found }
     }
     const [counted] = await query(total())
@@ -193,7 +201,7 @@ export function documentRoom({ db, dialect }: Sql) {
 
     listUsers(query: Query, want: ListQuery): Promise<Page<StoredDocument>> {
       const matching = matchingUsers(want)
-      const ids = matching
+      const ids = behind(matching, want)
         .select('id')
         .orderBy(pageOrder(want, dialect))
         .limit(want.count)
@@ -217,7 +225,7 @@ export function documentRoom({ db, dialect }: Sql) {
 
     listCredentials(query: Query, want: ListQuery): Promise<Page<StoredDocument>> {
       const matching = matchingCredentials(want)
-      const ids = matching
+      const ids = behind(matching, want)
         .select('id')
         .orderBy(pageOrder(want, dialect))
         .limit(want.count)

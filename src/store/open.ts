@@ -5,6 +5,7 @@ import { clientRoom } from './clients.ts'
 import { sqliteDialect } from './dialect.ts'
 import { documentRoom } from './documents.ts'
 import { journalRoom } from './journal.ts'
+import { ledgerRoom } from './ledger.ts'
 import {
   ledgerTable,
   migrations,
@@ -82,6 +83,7 @@ function buildStore(database: SqliteDatabase, codec: DocumentCodec): Store {
   const sweeps = sweepRoom(sql, codec)
   const clients = clientRoom(sql, codec)
   const audit = auditRoom(sql)
+  const ledger = ledgerRoom(sql)
   const query = database.query.bind(database)
 
   function work(change: Change): () => Steps<Refusal | null> {
@@ -120,6 +122,14 @@ function buildStore(database: SqliteDatabase, codec: DocumentCodec): Store {
         return clients.clientTokenUsed(change.id, change.at)
       case 'meta':
         return clients.putMeta(change.key, change.value)
+      case 'replayClaim':
+        return ledger.claimReplay(change.replay, change.now)
+      case 'replayAnswer':
+        return ledger.answerReplay(change.replay)
+      case 'replayRelease':
+        return ledger.releaseReplay(change.replay)
+      case 'scimRequests':
+        return ledger.logRequests(change.requests, change.before)
       default:
         return assertNever(change)
     }
@@ -169,6 +179,8 @@ function buildStore(database: SqliteDatabase, codec: DocumentCodec): Store {
 
     audit: (tenant, want) => audit.list(query, tenant, want),
     meta: (key) => clients.meta(query, key),
+    replay: (tenant, client, scope) => ledger.replay(query, tenant, client, scope),
+    scimRequests: (want) => ledger.scimRequests(query, want),
   }
 
   return {

@@ -193,6 +193,37 @@ export interface MetaTable {
   value: string
 }
 
+export interface IdempotencyTable {
+  tenant: string
+  client: string
+  scope: string
+  fingerprint: string
+  request: string
+  /** Null while the first request is still running. */
+  status: number | null
+  headers: string | null
+  body: string | null
+  stale_at: string
+  expires_at: string
+}
+
+export interface ScimRequestTable {
+  tenant: string
+  id: string
+  client: string
+  at: string
+  method: string
+  route: string
+  target: string | null
+  query: string | null
+  agent: string | null
+  status: number
+  error: string | null
+  scim_type: string | null
+  body: string | null
+  milliseconds: number
+}
+
 export interface Tables {
   resource: ResourceTable
   credential: CredentialTable
@@ -205,4 +236,6 @@ export interface Tables {
   client_token: ClientTokenTable
   issued_token: IssuedTokenTable
   meta: MetaTable
+  idempotency: IdempotencyTable
+  scim_request: ScimRequestTable
 }

@@ -8,7 +8,7 @@ import { openStore } from '../../src/store/open.ts'
 import { jsonCodec as codec } from '../support/json-codec.ts'
 
 const next = (statements: readonly string[]): Migration => ({
-  number: migrations.length + 1,
+  number: migrations.at(-1)!.number + 1,
   name: 'the-next-one',
   statements: () => statements,
 })
@@ -31,8 +31,9 @@ describe('migrations', () => {
     return rows
   }
 
-  it('are numbered without gaps', () => {
-    expect(migrations.map((m) => m.number)).toEqual(migrations.map((_, i) => i + 1))
+  it('are numbered upwards, once each', () => {
+    const numbers = migrations.map((m) => m.number)
+    expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b))
   })
 
   it('run once, in order, and keep what is there', async () => {
@@ -56,7 +57,7 @@ describe('migrations', () => {
 
     await expect(openStore({ url, codec })).rejects.toMatchObject({
       code: 'databaseNewer',
-      facts: { found: newer.length, known: migrations.length },
+      facts: { found: newer.at(-1)!.number, known: migrations.at(-1)!.number },
     })
   })
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { errors } from '../../domain/errors.ts'
 import type { Dialect } from '../dialect.ts'
 import { initial } from './0001-initial.ts'
+import { ledger } from './0004-ledger.ts'
 
 /** One numbered step of the schema; once released it is never edited, its checksum is stored. */
 export interface Migration {
@@ -22,7 +23,7 @@ export interface PendingMigration extends AppliedMigration {
   readonly statements: readonly string[]
 }
 
-export const migrations: readonly Migration[] = [initial]
+export const migrations: readonly Migration[] = [initial, ledger]
 
 /** The ledger itself; it exists before the first migration. */
 export function ledgerTable({ text, tableSuffix }: Dialect): string {

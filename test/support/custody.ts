@@ -57,6 +57,8 @@ export async function startTestCustody(
     readonly sandboxes?: boolean
     readonly roles?: readonly Role[]
     readonly home?: string
+    /** Unlimited unless a test is about it. */
+    readonly rateLimit?: { readonly perSecond: number; readonly burst: number }
   } = {},
 ): Promise<TestCustody> {
   const home = options.home ?? (await mkdtemp(path.join(tmpdir(), 'custody-test-')))
@@ -77,6 +79,7 @@ export async function startTestCustody(
   const running = await startCustody({
     config,
     roles: options.roles ?? ['http', 'worker'],
+    rateLimit: options.rateLimit ?? null,
     log: createLog({ level: 'trace', write: (line) => log.push(line) }),
   })
   const adminToken = (await readFile(path.join(home, 'admin-token'), 'utf8')).trim()

@@ -86,7 +86,7 @@ export async function performBulk(bulk: {
       const patch = completionOf(operation.data as JsonObject, step.deferred)
       const missing = referencesIn(patch).find((bulkId) => !ids.has(bulkId))
       if (missing !== undefined) throw errors.bulkIdUnresolved({ bulkId: missing })
-      const data = resolveReferences(patch as Json, ids)
+      const data = resolveReferences(patch, ids)
       const { document } = await perform(operation, { method: 'PATCH', id, data })
       return { ...done, version: document ? weakTag(document.etag) : null }
     } catch (error) {

@@ -3,6 +3,7 @@ import { AppError, errors } from '../domain/errors.ts'
 import type { Json } from '../domain/json.ts'
 import { isJsonObject } from '../domain/json.ts'
 import type { Caller } from '../lifecycle/engine.ts'
+import { isUrn } from '../scim/bulk.ts'
 import type { CursorBinding, Position } from '../scim/cursor.ts'
 import { openCursor, sealCursor } from '../scim/cursor.ts'
 import { does } from '../scim/dialects.ts'
@@ -68,9 +69,9 @@ export function searchOfBody(body: unknown, { client }: Caller): SearchRequest {
     throw errors.invalidSyntax({ reason: 'The body must be one JSON object.' })
   const members = new Map(Object.entries(body).map(([key, value]) => [key.toLowerCase(), value]))
   const schemas = members.get('schemas')
-  const isSearch = (urn: Json): boolean =>
-    String(urn).toLowerCase() === searchRequestUrn.toLowerCase()
-  const listed = Array.isArray(schemas) && (schemas as readonly Json[]).some(isSearch)
+  const listed =
+    Array.isArray(schemas) &&
+    (schemas as readonly Json[]).some((urn) => isUrn(urn, searchRequestUrn))
   if (!listed && !does(client.dialect, 'repairsSchemas')) {
     throw errors.invalidSyntax({ reason: `schemas must be a list with "${searchRequestUrn}".` })
   }

@@ -67,7 +67,7 @@ export function parseBulk(body: unknown): BulkRequest {
   const members = lowerKeys(body)
   const listed = members.get('schemas')
   const urns = Array.isArray(listed) ? (listed as readonly Json[]) : []
-  if (!urns.some((urn) => String(urn).toLowerCase() === bulkRequestUrn.toLowerCase())) {
+  if (!urns.some((urn) => isUrn(urn, bulkRequestUrn))) {
     throw errors.invalidSyntax({ reason: `schemas must be a list with "${bulkRequestUrn}".` })
   }
   const operations = members.get('operations')
@@ -271,6 +271,11 @@ export function completionOf(data: JsonObject, deferred: readonly DeferredAttrib
       return { op: 'add', path, value: value ?? null }
     }),
   }
+}
+
+/** Whether a value is this URN, in any case. */
+export function isUrn(value: Json, urn: string): boolean {
+  return typeof value === 'string' && value.toLowerCase() === urn.toLowerCase()
 }
 
 function lowerKeys(value: JsonObject): ReadonlyMap<string, Json> {

@@ -136,7 +136,7 @@ const definitions = {
     'invalidCount',
     (f) => `${f.name} must be a whole number, not below 0; leave it out for the default.`,
   ),
-  invalidCursor: def<Record<never, never>>(
+  invalidCursor: def<Facts>(
     400,
     'invalidCursor',
     () =>

@@ -1,5 +1,5 @@
 import { AppError, errors } from '../domain/errors.ts'
-import type { Json, JsonObject } from '../domain/json.ts'
+import type { JsonObject } from '../domain/json.ts'
 import type { Operation } from '../domain/operation.ts'
 import type { Caller } from '../lifecycle/engine.ts'
 import type { BulkOperation, BulkStep } from '../scim/bulk.ts'

@@ -435,7 +435,7 @@ describe('what identity providers really send', () => {
   })
   afterAll(() => custody.close())
 
-  const play = async (shape: Shape, headers: Record<string, string>): Promise<void> => {
+  const play = async (shape: Shape, headers: Record<string, string>): Promise<Reply> => {
     count += 1
     const userName = `person-${count}@x.test`
     const id = await custody.createPerson(userName)
@@ -448,11 +448,10 @@ describe('what identity providers really send', () => {
       { headers: { ...headers, ...shape.headers } },
     )
 
-    expect(reply.status, reply.text).toBe(shape.status)
     if (shape.status === 204) {
       expect(reply.text).toBe('')
       expect((await custody.call('GET', `/scim/v2/Users/${id}`)).status).toBe(404)
-      return
+      return reply
     }
     expect(reply.headers.get('content-type')).toContain('application/scim+json')
     if (shape.total !== undefined) {
@@ -461,10 +460,13 @@ describe('what identity providers really send', () => {
     }
     if (shape.says) expect(reply.body).toMatchObject(shape.says(setting))
     for (const name of shape.lacks ?? []) expect(reply.body).not.toHaveProperty([name])
+    return reply
   }
 
   describe('Okta', () => {
-    it.each(okta)('$name', (shape) => play(shape, oktaHeaders))
+    it.each(okta)('$name', async (shape) => {
+      expect((await play(shape, oktaHeaders)).status).toBe(shape.status)
+    })
 
     it('asserts 401 with a SCIM body for Authorization: non-token', async () => {
       const reply = await custody.call('GET', '/scim/v2/Users', undefined, {
@@ -494,22 +496,34 @@ describe('what identity providers really send', () => {
     })
   })
   describe('Microsoft Entra ID', () => {
-    it.each(entra)('$name', (shape) => play(shape, {}))
+    it.each(entra)('$name', async (shape) => {
+      expect((await play(shape, {})).status).toBe(shape.status)
+    })
   })
   describe('Microsoft Entra ID with aadOptscim062020', () => {
-    it.each(entraWithFlag)('$name', (shape) => play(shape, {}))
+    it.each(entraWithFlag)('$name', async (shape) => {
+      expect((await play(shape, {})).status).toBe(shape.status)
+    })
   })
   describe('JumpCloud', () => {
-    it.each(jumpCloud)('$name', (shape) => play(shape, {}))
+    it.each(jumpCloud)('$name', async (shape) => {
+      expect((await play(shape, {})).status).toBe(shape.status)
+    })
   })
   describe('OneLogin', () => {
-    it.each(oneLogin)('$name', (shape) => play(shape, { 'content-type': 'application/json' }))
+    it.each(oneLogin)('$name', async (shape) => {
+      expect((await play(shape, { 'content-type': 'application/json' })).status).toBe(shape.status)
+    })
   })
   describe('Ping', () => {
-    it.each(ping)('$name', (shape) => play(shape, {}))
+    it.each(ping)('$name', async (shape) => {
+      expect((await play(shape, {})).status).toBe(shape.status)
+    })
   })
   describe('authentik', () => {
-    it.each(authentik)('$name', (shape) => play(shape, {}))
+    it.each(authentik)('$name', async (shape) => {
+      expect((await play(shape, {})).status).toBe(shape.status)
+    })
 
     it('reads from the configuration how large its chunks may be', async () => {
       const { body } = await custody.call('GET', '/scim/v2/ServiceProviderConfig')

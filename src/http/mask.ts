@@ -35,7 +35,8 @@ export function maskBody(body: unknown, limit: number): string | null {
     if (room <= 0) return '…'
     if (typeof value === 'string') {
       room -= value.length + 2
-      return maskText(value.slice(0, limit))
+      // A little more than is kept: a secret cut in two would not be recognised.
+      return maskText(value.slice(0, limit + 512)).slice(0, limit)
     }
     if (Array.isArray(value)) {
       const items: Json[] = []

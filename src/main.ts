@@ -50,6 +50,8 @@ export interface StartOptions {
   readonly roles?: readonly Role[]
   readonly log?: Log
   readonly clock?: Clock
+  /** SCIM requests per client; absent = 50/s in bursts of 200, null = unlimited. */
+  readonly rateLimit?: { readonly perSecond: number; readonly burst: number } | null
 }
 
 /** A running Custody; `close` finishes what is at a commit and leaves the rest to the journal. */
@@ -143,6 +145,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       clock,
       ids,
       pepper,
+      ...(options.rateLimit === undefined ? {} : { rateLimit: options.rateLimit }),
       baseUrl: () => url,
       notReady: () => (stopping ? 'it is shutting down' : null),
       log: ({ level, error, ...facts }) =>

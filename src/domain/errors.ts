@@ -131,6 +131,33 @@ const definitions = {
     'invalidValue',
     (f) => `${f.name} must be a whole number.`,
   ),
+  invalidPageCount: def<{ name: string }>(
+    400,
+    'invalidCount',
+    (f) => `${f.name} must be a whole number, not below 0; leave it out for the default.`,
+  ),
+  invalidCursor: def<Facts>(
+    400,
+    'invalidCursor',
+    () =>
+      'The cursor cannot be used: send it exactly as it came, with the same client and the same parameters.',
+  ),
+  expiredCursor: def<{ seconds: number }>(
+    400,
+    'expiredCursor',
+    (f) => `The cursor is older than ${f.seconds} seconds; start again with the first page.`,
+  ),
+  tooManyOperations: def<{ count: number; limit: number }>(
+    413,
+    'tooMany',
+    (f) => `The request has ${f.count} operations, at most ${f.limit} are allowed; split it.`,
+  ),
+  bulkIdUnresolved: def<{ bulkId: string }>(
+    409,
+    'invalidValue',
+    (f) =>
+      `"bulkId:${f.bulkId}" stands for nothing: no operation of this request creates it, or that one failed.`,
+  ),
 
   // Who may
   unauthenticated: def<{ reason: string }>(
@@ -142,6 +169,17 @@ const definitions = {
     403,
     null,
     (f) => `Role "${f.role}" may not ${f.action}${f.reason ? `: ${f.reason}` : '.'}`,
+  ),
+  noPerson: def<{ client: string }>(
+    404,
+    null,
+    (f) =>
+      `Client "${f.client}" stands for no person, so there is no /Me; link one with "custody client create --person".`,
+  ),
+  tooManyRequests: def<{ seconds: number }>(
+    429,
+    null,
+    (f) => `This client sends too many requests; try again in ${f.seconds} s.`,
   ),
   notFound: def<{ what: string; id: string }>(
     404,

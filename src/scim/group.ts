@@ -3,6 +3,7 @@ import { errors } from '../domain/errors.ts'
 import type { Member } from '../domain/group.ts'
 import type { Json, JsonObject } from '../domain/json.ts'
 import type { GroupWrite, MembersWrite, MemberWish } from '../domain/want.ts'
+import { does } from './dialects.ts'
 import type { FilterNode } from './filter.ts'
 import { bindElement, matchNode, parsePath } from './filter.ts'
 import { applyPatch, parsePatch } from './patch.ts'
@@ -145,7 +146,7 @@ function memberEdit(
   const name = plain.startsWith(prefix) ? plain.slice(prefix.length + 1) : plain
   if (!name.trimStart().startsWith('members')) return null
   const expression = parsePath(path, dialect)
-  const target = resolvePath(groupSchema, expression.path, dialect === 'lenient')
+  const target = resolvePath(groupSchema, expression.path, does(dialect, 'readsDottedUrn'))
   if (!target.found || target.attribute?.name !== 'members') return null
   if (target.sub !== null || expression.sub !== null) {
     throw errors.mutability({
@@ -153,7 +154,7 @@ function memberEdit(
       reason: 'a member cannot be changed; remove it and add another one.',
     })
   }
-  if (expression.filter && dialect === 'interop') {
+  if (expression.filter && !does(dialect, 'patchesWholeElements')) {
     throw errors.invalidPath({ path, reason: 'a path with a filter must end in a sub-attribute.' })
   }
   return { op, filter: expression.filter, value }
@@ -276,7 +277,7 @@ class MemberEdits {
 
   /** A removal that is repeated finds nothing: no error for clients that are known to repeat. */
   #refuseMiss(path: string): void {
-    if (this.#dialect !== 'lenient') throw errors.noTarget({ path })
+    if (!does(this.#dialect, 'removesNothing')) throw errors.noTarget({ path })
   }
 }
 

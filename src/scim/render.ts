@@ -245,11 +245,16 @@ export function weakTag(etag: string): string {
 /** The text of a ListResponse around finished documents; all counters are integers (RFC 7644 §3.4.2). */
 export function listResponse(list: {
   readonly total: number
-  readonly startIndex: number
+  /** Null for a page by cursor, which has no index. */
+  readonly startIndex: number | null
+  /** Null on the last page (RFC 9865 §2). */
+  readonly nextCursor?: string | null
   readonly documents: readonly string[]
 }): string {
   const { total, startIndex, documents } = list
-  return `{"schemas":["${listUrn}"],"totalResults":${total},"startIndex":${startIndex},"itemsPerPage":${documents.length},"Resources":[${documents.join(',')}]}`
+  const index = startIndex === null ? '' : `"startIndex":${startIndex},`
+  const next = list.nextCursor ? `"nextCursor":"${list.nextCursor}",` : ''
+  return `{"schemas":["${listUrn}"],"totalResults":${total},${index}${next}"itemsPerPage":${documents.length},"Resources":[${documents.join(',')}]}`
 }
 
 export interface Projection {

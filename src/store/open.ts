@@ -7,6 +7,7 @@ import { postgresDialect } from './dialect-postgres.ts'
 import { documentRoom } from './documents.ts'
 import { groupRoom } from './groups.ts'
 import { journalRoom } from './journal.ts'
+import { ledgerRoom } from './ledger.ts'
 import { migrations, type Migration } from './migrations/migrations.ts'
 import { PostgresDatabase } from './postgres.ts'
 import { resourceRoom } from './resources.ts'
@@ -84,6 +85,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   const sweeps = sweepRoom(sql, codec)
   const clients = clientRoom(sql, codec)
   const audit = auditRoom(sql)
+  const ledger = ledgerRoom(sql)
   const query: Query = database.query.bind(database)
 
   function work(change: Change): () => Steps<Refusal | null> {
@@ -128,6 +130,14 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return clients.clientTokenUsed(change.id, change.at)
       case 'meta':
         return clients.putMeta(change.key, change.value)
+      case 'replayClaim':
+        return ledger.claimReplay(change.replay, change.now)
+      case 'replayAnswer':
+        return ledger.answerReplay(change.replay)
+      case 'replayRelease':
+        return ledger.releaseReplay(change.replay)
+      case 'scimRequests':
+        return ledger.logRequests(change.requests, change.before)
       default:
         return assertNever(change)
     }
@@ -187,6 +197,8 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
 
     audit: (tenant, want) => audit.list(query, tenant, want),
     meta: (key) => clients.meta(query, key),
+    replay: (tenant, client, scope) => ledger.replay(query, tenant, client, scope),
+    scimRequests: (want) => ledger.scimRequests(query, want),
   }
 
   return {

@@ -13,6 +13,7 @@ import type {
   TenantId,
 } from '../domain/ids.ts'
 import type { JsonObject } from '../domain/json.ts'
+import type { Replay, ScimRequest } from '../domain/ledger.ts'
 import type { Failure, Operation, OperationKind, OperationStatus } from '../domain/operation.ts'
 import type { Person } from '../domain/owner.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
@@ -115,6 +116,17 @@ export type Change =
   | { readonly type: 'issuedTokenUsed'; readonly id: string; readonly at: Instant }
   | { readonly type: 'clientTokenUsed'; readonly id: string; readonly at: Instant }
   | { readonly type: 'meta'; readonly key: string; readonly value: string }
+  /** Conflict `slot` while the same scope is held or answered; abandoned and expired ones give way. */
+  | { readonly type: 'replayClaim'; readonly replay: Replay; readonly now: Instant }
+  /** Both silent when the claim is not this request's any more. */
+  | { readonly type: 'replayAnswer'; readonly replay: Replay }
+  | { readonly type: 'replayRelease'; readonly replay: Replay }
+  /** Appends to the request log and forgets what happened before `before`. */
+  | {
+      readonly type: 'scimRequests'
+      readonly requests: readonly ScimRequest[]
+      readonly before: Instant
+    }
 
 /** Why nothing of a commit was written. */
 export interface Conflict {
@@ -211,6 +223,17 @@ export interface OperationQuery {
   readonly cause?: string
   readonly status?: OperationStatus
   readonly kind?: OperationKind
+  /** Keyset cursor: the id of the last row seen (newest first). */
+  readonly after: string | null
+  readonly limit: number
+}
+
+export interface ScimRequestQuery {
+  readonly tenant: TenantId
+  readonly client?: string
+  readonly status?: number
+  /** Only what was answered with 400 or more. */
+  readonly failed?: boolean
   /** Keyset cursor: the id of the last row seen (newest first). */
   readonly after: string | null
   readonly limit: number
@@ -339,6 +362,9 @@ export interface Reads {
     },
   ): Promise<readonly AuditRow[]>
   meta(key: string): Promise<string | null>
+  replay(tenant: TenantId, client: ClientId, scope: string): Promise<Replay | null>
+  /** Newest first. */
+  scimRequests(query: ScimRequestQuery): Promise<readonly ScimRequest[]>
 }
 
 export interface Store {

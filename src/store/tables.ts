@@ -235,6 +235,37 @@ export interface CounterTable {
   total: number
 }
 
+export interface IdempotencyTable {
+  tenant: string
+  client: string
+  scope: string
+  fingerprint: string
+  request: string
+  /** Null while the first request is still running. */
+  status: number | null
+  headers: string | null
+  body: string | null
+  stale_at: string
+  expires_at: string
+}
+
+export interface ScimRequestTable {
+  tenant: string
+  id: string
+  client: string
+  at: string
+  method: string
+  route: string
+  target: string | null
+  query: string | null
+  agent: string | null
+  status: number
+  error: string | null
+  scim_type: string | null
+  body: string | null
+  milliseconds: number
+}
+
 export interface Tables {
   resource: ResourceTable
   grp: GroupTable
@@ -250,4 +281,6 @@ export interface Tables {
   issued_token: IssuedTokenTable
   meta: MetaTable
   counter: CounterTable
+  idempotency: IdempotencyTable
+  scim_request: ScimRequestTable
 }

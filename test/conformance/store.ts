@@ -22,6 +22,7 @@ import {
 import { filterConformance } from './store-filters.ts'
 import { listConformance } from './store-lists.ts'
 import { groupConformance } from './store-groups.ts'
+import { ledgerConformance } from './store-ledger.ts'
 import { storeModel } from './store-model.ts'
 
 export interface OpenedStore {
@@ -915,6 +916,7 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
     filterConformance(() => store, effort)
     listConformance(() => store)
     groupConformance(() => store)
+    ledgerConformance(() => store)
 
     storeModel(open, effort)
   })

@@ -58,6 +58,8 @@ export async function startTestCustody(
     readonly roles?: readonly Role[]
     readonly home?: string
     readonly storeUrl?: string
+    /** Unlimited unless a test is about it. */
+    readonly rateLimit?: { readonly perSecond: number; readonly burst: number }
   } = {},
 ): Promise<TestCustody> {
   const home = options.home ?? (await mkdtemp(path.join(tmpdir(), 'custody-test-')))
@@ -78,6 +80,7 @@ export async function startTestCustody(
   const running = await startCustody({
     config,
     roles: options.roles ?? ['http', 'worker'],
+    rateLimit: options.rateLimit ?? null,
     log: createLog({ level: 'trace', write: (line) => log.push(line) }),
   })
   const adminToken = (await readFile(path.join(home, 'admin-token'), 'utf8')).trim()

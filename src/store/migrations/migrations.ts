@@ -4,6 +4,7 @@ import type { Dialect } from '../dialect.ts'
 import { initial } from './0001-initial.ts'
 import { groups } from './0002-groups.ts'
 import { counters } from './0003-counters.ts'
+import { ledger } from './0004-ledger.ts'
 
 /** One numbered step of the schema; once released it is never edited, its checksum is stored. */
 export interface Migration {
@@ -24,7 +25,7 @@ export interface PendingMigration extends AppliedMigration {
   readonly statements: readonly string[]
 }
 
-export const migrations: readonly Migration[] = [initial, groups, counters]
+export const migrations: readonly Migration[] = [initial, groups, counters, ledger]
 
 /** The ledger itself; it exists before the first migration. */
 export function ledgerTable({ text, tableSuffix }: Dialect): string {

@@ -4,7 +4,7 @@ import { applyPatch, parsePatch } from '../scim/patch.ts'
 import { checkImmutable, readCredential } from '../scim/resource.ts'
 import { credentialSchema } from '../scim/schema.ts'
 import type { ScimEndpoint } from './scim-endpoint.ts'
-import { endpointOf, parsedDocument } from './scim-endpoint.ts'
+import { endpointOf, parsedDocument, sameAs } from './scim-endpoint.ts'
 import type { HttpHost } from './server.ts'
 
 /** Credentials as resources of their own (contract §3): POST requests, DELETE revokes, PATCH re-plans. */
@@ -39,6 +39,7 @@ export function credentialEndpoint(host: HttpHost, base: () => string): ScimEndp
       checkImmutable(current, body, credentialSchema)
       const want = readCredential({ ...immutableOf(current), ...body }, { dialect })
       const { credential } = await engine.credential(caller, before.id)
+      sameAs(before, credential, 'Credential')
       const { operation } = await engine.updateCredential(caller, credential, want)
       return operation ? [operation] : []
     },

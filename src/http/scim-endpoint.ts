@@ -102,6 +102,21 @@ function checkVersion(version: string | null, document: StoredDocument): void {
   }
 }
 
+/**
+ * What a write is planned on has to be what its document showed: it is read a second time, as a row,
+ * and somebody may have written in between.
+ * @throws changedMeanwhile
+ */
+export function sameAs<T extends { readonly version: number }>(
+  before: StoredDocument,
+  row: T,
+  what: string,
+): T {
+  // Behind the row's version an ETag counts what is kept beside the row.
+  if (before.etag.split('.')[0] === String(row.version)) return row
+  throw errors.changedMeanwhile({ what, id: before.id })
+}
+
 /** Whether a list of ETags, as in If-Match and If-None-Match, has this one. */
 export function tagListed(header: string, etag: string): boolean {
   return header.split(',').some((tag) => {

@@ -5,21 +5,15 @@ import { readGroup, readGroupPatch } from '../scim/group.ts'
 import { groupSchema } from '../scim/schema.ts'
 import type { StoredDocument } from '../store/store.ts'
 import type { ScimEndpoint } from './scim-endpoint.ts'
-import { endpointOf, parsedDocument } from './scim-endpoint.ts'
+import { endpointOf, parsedDocument, sameAs } from './scim-endpoint.ts'
 import type { HttpHost } from './server.ts'
 
 /** Groups; their members are read only where the answer shows them. */
 export function groupEndpoint(host: HttpHost, base: () => string): ScimEndpoint {
   const { engine, store } = host
 
-  /** The group as it was when its version was compared with what the client asked for. */
-  const groupOf = async (caller: Caller, before: StoredDocument): Promise<Group> => {
-    const group = await engine.group(caller, before.id)
-    if (String(group.version) !== before.etag) {
-      throw errors.changedMeanwhile({ what: 'Group', id: before.id })
-    }
-    return group
-  }
+  const groupOf = async (caller: Caller, before: StoredDocument): Promise<Group> =>
+    sameAs(before, await engine.group(caller, before.id), 'Group')
 
   return endpointOf({
     schema: groupSchema,

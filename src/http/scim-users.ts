@@ -5,7 +5,7 @@ import { assertSameClass, readUser } from '../scim/resource.ts'
 import { userSchema } from '../scim/schema.ts'
 import { orNull } from './errors.ts'
 import type { ScimEndpoint, ScimWrites } from './scim-endpoint.ts'
-import { endpointOf, parsedDocument } from './scim-endpoint.ts'
+import { endpointOf, parsedDocument, sameAs } from './scim-endpoint.ts'
 import type { HttpHost } from './server.ts'
 
 /** People and service accounts (contract §3): one endpoint, told apart by the nhi extension. */
@@ -47,11 +47,11 @@ export function userEndpoint(host: HttpHost, base: () => string): ScimEndpoint {
       assertSameClass(current, body)
       const want = readUser(body, { dialect })
       if (want.type === 'person') {
-        const person = await engine.person(caller, before.id)
+        const person = sameAs(before, await engine.person(caller, before.id), 'User')
         const { operation } = await engine.updatePerson(caller, person, want)
         return operation ? [operation] : []
       }
-      const account = await engine.account(caller, before.id)
+      const account = sameAs(before, await engine.account(caller, before.id), 'User')
       if (want.kind !== account.kind) {
         throw errors.mutability({ path: 'kind', reason: `is immutable; it is "${account.kind}".` })
       }

@@ -62,6 +62,79 @@ describe('SCIM groups', () => {
     call('GET', `/Groups?${query}`, undefined, who)
   const eq = (path: string, value: string) => encodeURIComponent(`${path} eq "${value}"`)
 
+  describe('in Bulk, .search and the root query', () => {
+    const named = (bulkId: string, ...members: readonly string[]): Json => ({
+      method: 'POST',
+      path: '/Groups',
+      bulkId,
+      data: {
+        schemas: [groupUrn],
+        displayName: unique(bulkId),
+        members: members.map((value) => ({ value })),
+      },
+    })
+
+    it('are created around each other, changed and deleted', async () => {
+      const bulk = async (...operations: readonly Json[]): Promise<readonly Json[]> => {
+        const schemas = ['urn:ietf:params:scim:api:messages:2.0:BulkRequest']
+        const reply = await call('POST', '/Bulk', { schemas, Operations: operations })
+        expect(reply.status).toBe(200)
+        return reply.body.Operations
+      }
+      const made = await bulk(named('a', 'bulkId:b', u[0]), named('b', 'bulkId:a'))
+      expect(made.map((o) => o.status)).toEqual(['201', '201'])
+      const [a, b] = made.map((o) => o.location.split('/').at(-1) as string)
+      expect(new Set(await membersOf(a!))).toEqual(new Set([b, u[0]]))
+      expect(await membersOf(b!)).toEqual([a])
+      expect((await get(b!)).meta.version).toBe(made[1]!.version)
+
+      const remove = { op: 'remove', path: 'members' }
+      const patched = { schemas: [patchUrn], Operations: [remove] }
+      const changed = await bulk(
+        { method: 'PATCH', path: `/Groups/${a}`, data: patched },
+        { method: 'DELETE', path: `/Groups/${b}`, version: 'W/"999"' },
+        { method: 'DELETE', path: `/Groups/${b}` },
+      )
+      expect(changed.map((o) => o.status)).toEqual(['204', '412', '204'])
+      expect(changed[0]!.version).toBe((await get(a!)).meta.version)
+      expect(await membersOf(a!)).toEqual([])
+    })
+
+    it('are found, and walked by cursor across the types', async () => {
+      const { id, displayName } = await create([u[0], u[1]])
+      const schemas = ['urn:ietf:params:scim:api:messages:2.0:SearchRequest']
+      const filter = `displayName eq "${displayName}"`
+      const found = await call('POST', '/Groups/.search', { schemas, filter })
+      expect(found.body.Resources).toMatchObject([{ id, members: [{}, {}] }])
+      const bare = await call('POST', '/.search', { schemas, filter, attributes: 'displayName' })
+      expect(bare.body.Resources).toEqual([{ schemas: [groupUrn], id, displayName }])
+
+      const types: string[] = []
+      const ids = new Set<string>()
+      for (let cursor: string | undefined = ''; cursor !== undefined;) {
+        const page = await call('GET', `/?count=1&attributes=meta&cursor=${cursor}`)
+        expect(page.body.Resources).toHaveLength(1)
+        ids.add(page.body.Resources[0].id)
+        types.push(page.body.Resources[0].meta.resourceType)
+        cursor = page.body.nextCursor
+      }
+      const { totalResults } = (await call('GET', '/?count=0')).body
+      expect([types.length, ids.size]).toEqual([totalResults, totalResults])
+      const order = ['User', 'Group', 'Credential']
+      expect(types).toEqual(types.toSorted((a, b) => order.indexOf(a) - order.indexOf(b)))
+      expect(types).toContain('Group')
+    })
+
+    it('answer a condition without reading on, and a miss with the whole group', async () => {
+      const { id } = await create([u[0]])
+      const version = (await get(id)).meta.version as string
+      const known = (tag: string) =>
+        call('GET', `/Groups/${id}`, undefined, as.lenient, { 'if-none-match': tag })
+      expect((await known(version)).status).toBe(304)
+      expect((await known('W/"999"')).body.members).toHaveLength(1)
+    })
+  })
+
   describe('resources', () => {
     it('are created with members that are resolved, and read back the same', async () => {
       const inner = await create()

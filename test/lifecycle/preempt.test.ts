@@ -241,4 +241,18 @@ describe('one provider that fails', () => {
     expect(await test.liveAtProviders(account.id)).toEqual([])
     test.aws.faults.release()
   })
+
+  it('ends a deploy key whose answer was lost, though it was never journalled', async () => {
+    const owner = await test.person()
+    test.github.faults.arm('POST /repos/{owner}/{repo}/keys', { kind: 'lostResponse' })
+    const account = await test.request(owner, { credentials: [wants.deployKey()], drain: false })
+    await test.worker.drain()
+    expect(await test.liveAtProviders(account.id)).toHaveLength(1)
+
+    await test.engine.switchAccount(test.admin, account.id, 'disable', null)
+    await test.pass(5)
+
+    expect(await test.liveAtProviders(account.id)).toEqual([])
+    expect((await test.account(account.id)).status).toBe('disabled')
+  })
 })

@@ -243,7 +243,12 @@ async function disableStrays(ctx: StepContext): Promise<boolean> {
     const found = newcomers(mint, listing.items, journal, provider.name)
     const [stray] = found
     if (found.length !== 1 || !stray || !isOurStray(stray, mint, principal)) continue
-    if (stray.active) await provider.disable(principal.external, stray.keyId, ctx.call())
+    const canDisable = provider.capabilities[stray.kind]?.canDisable === true
+    if (canDisable && stray.active) {
+      await provider.disable(principal.external, stray.keyId, ctx.call())
+    }
+    // Deploy keys have no "off": deleting is the only way to end one.
+    if (!canDisable) await provider.revoke(principal.external, stray.keyId, ctx.call())
     const generations = journal.filter((k) => k.credential === cut.subject).map((k) => k.generation)
     const key = strayKey(
       { credential: cut.subject as IssuedKey['credential'], principal },
@@ -252,7 +257,10 @@ async function disableStrays(ctx: StepContext): Promise<boolean> {
       life.clock.now(),
     )
     await ctx.checkpoint({}, [
-      { type: 'key', key: { ...key, status: 'disabled', deletedAt: null } },
+      {
+        type: 'key',
+        key: { ...key, status: 'disabled', deletedAt: canDisable ? null : life.clock.now() },
+      },
       audit(
         ctx,
         'key.strayDisabled',

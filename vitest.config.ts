@@ -5,6 +5,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     exclude: ['test/long/**'],
     pool: 'forks',
+    globalSetup: ['test/support/postgres-server.ts'],
     // The default leaves one core idle, which on two cores is half of them: 150 s against 100 s.
     maxWorkers: '100%',
     testTimeout: 20_000,

@@ -50,6 +50,8 @@ export interface StartOptions {
   readonly roles?: readonly Role[]
   readonly log?: Log
   readonly clock?: Clock
+  /** SCIM requests per client; absent = 50/s in bursts of 200, null = unlimited. */
+  readonly rateLimit?: { readonly perSecond: number; readonly burst: number } | null
 }
 
 /** A running Custody; `close` finishes what is at a commit and leaves the rest to the journal. */
@@ -77,15 +79,8 @@ const modules: BuiltInModules = {
  * Nothing is opened, and no package loaded.
  */
 export const checkConfig: ConfigCheck = async (config, lineOf) => {
-  const problems = await checkPlugins(config, modules, lineOf)
-  if (config.store.kind === 'sqlite') return problems
-  return [
-    { path: 'store.url', line: lineOf(['store', 'url']), message: postgresLater },
-    ...problems,
-  ]
+  return checkPlugins(config, modules, lineOf)
 }
-
-const postgresLater = 'PostgreSQL is not supported by this version yet; use sqlite:FILE.'
 
 /**
  * Puts the house together: configuration in, a listening service out.
@@ -150,6 +145,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       clock,
       ids,
       pepper,
+      ...(options.rateLimit === undefined ? {} : { rateLimit: options.rateLimit }),
       baseUrl: () => url,
       notReady: () => (stopping ? 'it is shutting down' : null),
       log: ({ level, error, ...facts }) =>
@@ -238,9 +234,10 @@ async function loadPolicies(directory: string): Promise<Policies> {
   }
 }
 
-function storeUrlOf(config: Config): string {
-  if (config.store.kind === 'sqlite') return `sqlite:${config.store.file}`
-  throw errors.configInvalid({ problems: `store.url: ${postgresLater}` })
+function storeUrlOf({ store }: Config): string {
+  return store.kind === 'sqlite'
+    ? `sqlite:${store.file}`
+    : store.url.use((bytes) => bytes.toString('utf8'))
 }
 
 /** The database that is there already, if one is; SQLite makes an empty file before it writes. */

@@ -131,6 +131,33 @@ const definitions = {
     'invalidValue',
     (f) => `${f.name} must be a whole number.`,
   ),
+  invalidPageCount: def<{ name: string }>(
+    400,
+    'invalidCount',
+    (f) => `${f.name} must be a whole number, not below 0; leave it out for the default.`,
+  ),
+  invalidCursor: def<Facts>(
+    400,
+    'invalidCursor',
+    () =>
+      'The cursor cannot be used: send it exactly as it came, with the same client and the same parameters.',
+  ),
+  expiredCursor: def<{ seconds: number }>(
+    400,
+    'expiredCursor',
+    (f) => `The cursor is older than ${f.seconds} seconds; start again with the first page.`,
+  ),
+  tooManyOperations: def<{ count: number; limit: number }>(
+    413,
+    'tooMany',
+    (f) => `The request has ${f.count} operations, at most ${f.limit} are allowed; split it.`,
+  ),
+  bulkIdUnresolved: def<{ bulkId: string }>(
+    409,
+    'invalidValue',
+    (f) =>
+      `"bulkId:${f.bulkId}" stands for nothing: no operation of this request creates it, or that one failed.`,
+  ),
 
   // Who may
   unauthenticated: def<{ reason: string }>(
@@ -142,6 +169,17 @@ const definitions = {
     403,
     null,
     (f) => `Role "${f.role}" may not ${f.action}${f.reason ? `: ${f.reason}` : '.'}`,
+  ),
+  noPerson: def<{ client: string }>(
+    404,
+    null,
+    (f) =>
+      `Client "${f.client}" stands for no person, so there is no /Me; link one with "custody client create --person".`,
+  ),
+  tooManyRequests: def<{ seconds: number }>(
+    429,
+    null,
+    (f) => `This client sends too many requests; try again in ${f.seconds} s.`,
   ),
   notFound: def<{ what: string; id: string }>(
     404,
@@ -172,6 +210,12 @@ const definitions = {
     'uniqueness',
     (f) =>
       `userName "${f.userName}" is taken by ${f.id}; update that resource or choose another name.`,
+  ),
+  displayNameTaken: def<{ displayName: string; id: string }>(
+    409,
+    'uniqueness',
+    (f) =>
+      `displayName "${f.displayName}" is taken by group ${f.id} of the same directory; update that group or choose another name.`,
   ),
   externalIdTaken: def<{ externalId: string; id: string }>(
     409,
@@ -217,7 +261,8 @@ const definitions = {
   ownerGone: def<{ owner: string }>(
     400,
     'invalidValue',
-    (f) => `owner: ${f.owner} is not an active person; name an owner who is active.`,
+    (f) =>
+      `owner: ${f.owner} is not an active person or a group with an active member; name an owner who is active.`,
   ),
   backupGone: def<{ owner: string }>(
     400,
@@ -228,13 +273,19 @@ const definitions = {
     400,
     'invalidValue',
     (f) =>
-      `${f.path}: no person "${f.owner}" is known here; create the person first or check the id.`,
+      `${f.path}: no person and no group "${f.owner}" is known here; create it first or check the id.`,
   ),
   noActiveOwner: def<{ account: string }>(
     409,
     null,
     (f) =>
       `Account ${f.account} has no active owner, so it gets nothing that works; transfer it to an active person first.`,
+  ),
+  memberUnknown: def<{ member: string }>(
+    400,
+    'invalidValue',
+    (f) =>
+      `members.value: "${f.member}" is no person and no group of this directory; create it first or check the id.`,
   ),
   expiryTooFar: def<{ path: string; cap: string }>(
     400,

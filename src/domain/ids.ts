@@ -4,6 +4,7 @@ export type Brand<T, B extends string> = T & { readonly __brand: B }
 
 export type TenantId = Brand<string, 'TenantId'>
 export type PersonId = Brand<string, 'PersonId'>
+export type GroupId = Brand<string, 'GroupId'>
 export type AccountId = Brand<string, 'AccountId'>
 export type CredentialId = Brand<string, 'CredentialId'>
 export type OperationId = Brand<string, 'OperationId'>

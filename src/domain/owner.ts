@@ -1,3 +1,4 @@
+import type { GroupState } from './group.ts'
 import type { ClientId, PersonId, TenantId } from './ids.ts'
 import type { JsonObject } from './json.ts'
 import type { Instant } from './time.ts'
@@ -33,6 +34,7 @@ export interface Person {
 export interface OwnerState {
   readonly ref: OwnerRef
   readonly active: boolean
+  /** Of a group: when it was left without an active member; the grace it then has is not in it. */
   readonly leftAt: Instant | null
   readonly displayName: string | null
   readonly manager: string | null
@@ -49,5 +51,16 @@ export function ownerStateOf(person: Person): OwnerState {
     leftAt: person.leftAt,
     displayName: typeof displayName === 'string' ? displayName : person.userName,
     manager: enterprise?.manager?.value ?? null,
+  }
+}
+
+/** A group owns as long as somebody active is in it (contract §3). */
+export function ownerStateOfGroup({ group, active }: GroupState): OwnerState {
+  return {
+    ref: { type: 'Group', id: group.id },
+    active,
+    leftAt: active ? null : (group.emptiedAt ?? group.deletedAt),
+    displayName: group.displayName,
+    manager: null,
   }
 }

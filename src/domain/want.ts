@@ -1,5 +1,6 @@
 import type { AccountKind } from './account.ts'
 import type { CredentialKind } from './credential.ts'
+import type { Member } from './group.ts'
 import type { JsonObject } from './json.ts'
 import type { OwnerRef } from './owner.ts'
 import type { Instant, Seconds } from './time.ts'
@@ -59,4 +60,23 @@ export interface CredentialWrite {
   readonly expiresAt: Instant | undefined
   readonly rotateEvery: Seconds | undefined
   readonly overlap: Seconds | undefined
+}
+
+/** A member as a client names it; the type is undefined when it left it to us to find out. */
+export type MemberWish = Omit<Member, 'type'> & { readonly type: Member['type'] | undefined }
+
+export interface GroupWrite {
+  readonly displayName: string
+  readonly externalId: string | null
+  readonly attributes: JsonObject
+}
+
+/**
+ * What becomes of a group's members, in the order: all out when `replace`, then `remove`, then
+ * `add`. An id is in at most one of the two lists.
+ */
+export interface MembersWrite {
+  readonly replace: boolean
+  readonly add: readonly MemberWish[]
+  readonly remove: readonly string[]
 }

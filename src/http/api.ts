@@ -95,8 +95,10 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
     }
     app.post<ById>('/accounts/:id/transfer', async (request) => {
       const caller = await authenticate(request)
+      const owner = required(request.body, 'owner', text)
+      const group = await store.read.group(caller.tenant, owner)
       const account = await engine.transfer(caller, request.params.id, {
-        owner: { type: 'User', id: required(request.body, 'owner', text) },
+        owner: { type: group ? 'Group' : 'User', id: owner },
         atOnce: optional(request.body, 'atOnce', flag) ?? false,
         reason: optional(request.body, 'reason', text),
       })

@@ -20,7 +20,7 @@ export function clientRoutes(host: HttpHost, authenticate: Authenticate): Fastif
       return { items: await Promise.all(clients.map(withTokens)), cursor: null }
     })
 
-    app.post('/clients', async (request, reply) => {
+    app.post('/clients', { config: { secretAnswer: true } }, async (request, reply) => {
       const caller = await authenticate(request)
       const id = ids.next() as ClientId
       const decision = engine.authorise(caller, 'client.create', { type: 'client', id })

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { AppError, errors } from '../domain/errors.ts'
+import type { JsonObject } from '../domain/json.ts'
 
 const scimErrorUrn = 'urn:ietf:params:scim:api:messages:2.0:Error'
 
@@ -58,10 +59,12 @@ export function sendError(
   if (error.status === 401) void reply.header('www-authenticate', 'Bearer realm="custody"')
   if (error.code === 'methodNotAllowed')
     void reply.header('allow', String(error.facts['allow'] ?? ''))
+  if (error.code === 'tooManyRequests')
+    void reply.header('retry-after', String(error.facts['seconds']))
   if (error.code === 'notReady') void reply.header('retry-after', '1')
   void reply.status(error.status)
   return isScim(request)
-    ? reply.type('application/scim+json').send(scimError(error))
+    ? reply.type('application/scim+json').send(JSON.stringify(scimError(error)))
     : reply.type('application/problem+json').send(JSON.stringify(problem(error, request)))
 }
 
@@ -71,13 +74,13 @@ function isScim(request: FastifyRequest): boolean {
   )
 }
 
-export function scimError(error: AppError): string {
-  return JSON.stringify({
+export function scimError(error: AppError): JsonObject {
+  return {
     schemas: [scimErrorUrn],
     status: String(error.status),
     ...(error.scimType === null ? {} : { scimType: error.scimType }),
     detail: error.message,
-  })
+  }
 }
 
 function problem(error: AppError, request: FastifyRequest) {
@@ -113,6 +116,7 @@ const titles: Readonly<Record<number, string>> = {
   415: 'Unsupported Media Type',
   422: 'Unprocessable Content',
   428: 'Precondition Required',
+  429: 'Too Many Requests',
   500: 'Internal Server Error',
   501: 'Not Implemented',
   503: 'Service Unavailable',

@@ -1,391 +1,166 @@
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { errors } from '../domain/errors.ts'
-import type { JsonObject } from '../domain/json.ts'
 import type { Operation } from '../domain/operation.ts'
-import type { Person } from '../domain/owner.ts'
-import type { Caller } from '../lifecycle/engine.ts'
-import { replanned } from '../lifecycle/engine.ts'
-import { pageMax, resourceTypes, schemas, serviceProviderConfig } from '../scim/discovery.ts'
-import { bindFilter, parseFilter } from '../scim/filter.ts'
-import { applyPatch, parsePatch } from '../scim/patch.ts'
-import { finishDocument, listResponse, locationOf, project, weakTag } from '../scim/render.ts'
-import { assertSameClass, checkImmutable, readCredential, readUser } from '../scim/resource.ts'
-import type { ResourceSchema } from '../scim/schema.ts'
-import { credentialSchema, userSchema } from '../scim/schema.ts'
-import type { ListQuery, Page, StoredDocument } from '../store/store.ts'
+import { bulkBytesMax } from '../scim/bulk.ts'
+import type { Projection } from '../scim/render.ts'
+import { locationOf, weakTag } from '../scim/render.ts'
 import type { Authenticate } from './auth.ts'
-import { orNull } from './errors.ts'
+import { toAppError } from './errors.ts'
+import { performBulk } from './scim-bulk.ts'
+import { credentialEndpoint } from './scim-credentials.ts'
+import { discoveryRoutes } from './scim-discovery.ts'
+import type { ScimCall, ScimEndpoint, ScimMethod } from './scim-endpoint.ts'
+import { tagListed } from './scim-endpoint.ts'
+import { groupEndpoint } from './scim-groups.ts'
+import type { SearchRequest } from './scim-list.ts'
+import {
+  bodyOf,
+  projectionOf,
+  queryOf,
+  searchOfBody,
+  searchOfQuery,
+  searchPage,
+  showsUnder,
+} from './scim-list.ts'
+import { userEndpoint } from './scim-users.ts'
 import type { HttpHost } from './server.ts'
 
 const mediaType = 'application/scim+json'
-interface ById {
-  Params: { id: string }
-}
+/** More ids than this would not fit into what HTTP clients read of headers. */
+const namedOperationsMax = 100
 
-/** The SCIM 2.0 endpoints (RFC 7644 §3.2): parse, decide in the engine, render. */
+type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>
+
+/** The SCIM 2.0 endpoints (RFC 7644 §3.2): each route is one operation of a resource type. */
 export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyPluginAsync {
-  const { engine, store } = host
   const base = (): string => `${host.baseUrl()}/scim/v2`
+  const users = userEndpoint(host, base)
+  const endpoints: readonly ScimEndpoint[] = [
+    users,
+    groupEndpoint(host, base),
+    credentialEndpoint(host, base),
+  ]
 
-  const finish = (document: StoredDocument): string =>
-    finishDocument({ ...document, baseUrl: base() })
-  const parsed = (document: StoredDocument): JsonObject =>
-    JSON.parse(finish(document)) as JsonObject
-
-  /** The stored text untouched, unless the client asked for parts of it. */
-  const bodyOf = (
-    request: FastifyRequest,
-    document: StoredDocument,
-    schema: ResourceSchema,
-  ): string => {
-    const projection = projectionOf(request.query)
-    return projection
-      ? JSON.stringify(project(parsed(document), projection, schema))
-      : finish(document)
+  const idOf = (request: FastifyRequest): string => (request.params as { id: string }).id
+  /** The person that the client stands for (RFC 7644 §3.11). */
+  const ownId = async (request: FastifyRequest): Promise<string> => {
+    const { client } = await authenticate(request)
+    if (client.person === null) throw errors.noPerson({ client: client.name })
+    return client.person
   }
 
-  const sendOne = (
-    request: FastifyRequest,
-    reply: FastifyReply,
-    document: StoredDocument,
-    schema: ResourceSchema,
-    answer: { readonly status: number; readonly operations?: readonly Operation[] },
-  ): FastifyReply => {
-    const location = locationOf({ ...document, baseUrl: base() })
-    void reply.headers({ etag: weakTag(document.etag), 'content-location': location })
-    if (answer.status === 201) void reply.header('location', location)
-    nameOperations(reply, answer.operations ?? [])
-    return reply
-      .status(answer.status)
-      .type(mediaType)
-      .send(bodyOf(request, document, schema))
-  }
-
-  const list = async (
-    request: FastifyRequest,
-    reply: FastifyReply,
-    schema: ResourceSchema,
-    read: (query: ListQuery) => Promise<Page<StoredDocument>>,
-  ): Promise<FastifyReply> => {
-    const caller = await authenticate(request)
-    const query = (request.query ?? {}) as Readonly<Record<string, string | undefined>>
-    const { dialect } = caller.client
-    const startIndex = Math.max(
-      1,
-      wholeNumber(query['startIndex'] ?? query['startindex'], 'startIndex', 1),
-    )
-    const count = Math.min(Math.max(0, wholeNumber(query['count'], 'count', 100)), pageMax)
-    const filter = query['filter']
-      ? bindFilter(parseFilter(query['filter'], dialect), schema, { dialect })
-      : null
-    const page = await read({
-      tenant: caller.tenant,
-      visibility: engine.visibility(caller),
-      filter,
-      startIndex,
-      count,
-    })
-    const documents = page.rows.map((row) => bodyOf(request, row, schema))
-    return reply.type(mediaType).send(listResponse({ total: page.total, startIndex, documents }))
-  }
-
-  /** A client that sent If-Match wants to hear that it lost a race; any other one's write is planned anew. */
-  const unlessConditional = <T>(request: FastifyRequest, write: () => Promise<T>): Promise<T> =>
-    request.headers['if-match'] === undefined ? replanned(write) : write()
-
-  const userDocument = async (caller: Caller, id: string): Promise<StoredDocument> => {
-    const document = await store.read.userDocument(caller.tenant, id)
-    const visible =
-      document !== null &&
-      (document.type === 'person'
-        ? await orNull(engine.person(caller, id))
-        : await orNull(engine.account(caller, id)))
-    if (!document || !visible) throw errors.notFound({ what: 'User', id })
-    return document
-  }
-
-  const credentialDocument = async (caller: Caller, id: string): Promise<StoredDocument> => {
-    const { credential } = await engine.credential(caller, id)
-    const document = await store.read.credentialDocument(caller.tenant, id)
-    if (!document || credential.status === 'revoked')
-      throw errors.notFound({ what: 'Credential', id })
-    return document
-  }
-
-  /** PUT and PATCH of a User are one write: PATCH computes the full body first. */
-  const writeUser = async (
-    request: FastifyRequest<ById>,
-    reply: FastifyReply,
-    bodyFrom: (
-      current: JsonObject,
-      caller: Caller,
-    ) => { readonly body: JsonObject; readonly mayRemove: boolean },
-  ): Promise<FastifyReply> => {
-    const caller = await authenticate(request)
-    const { id } = request.params
-    const options = { dialect: caller.client.dialect }
-    const operations = await unlessConditional(request, async () => {
-      const before = await userDocument(caller, id)
-      checkIfMatch(request, before)
-      const current = parsed(before)
-      const { body, mayRemove } = bodyFrom(current, caller)
-      assertSameClass(current, body)
-      const want = readUser(body, options)
-      if (want.type === 'person') {
-        const person = await engine.person(caller, id)
-        const { operation } = await engine.updatePerson(caller, person, want)
-        return operation ? [operation] : []
+  const one =
+    (
+      endpoint: ScimEndpoint,
+      target: (request: FastifyRequest) => string | null | Promise<string | null>,
+    ): Handler =>
+    async (request, reply) => {
+      const projection = projectionOf(queryOf(request))
+      const known = request.method === 'GET' ? request.headers['if-none-match'] : undefined
+      const call: ScimCall = {
+        caller: await authenticate(request),
+        method: request.method as ScimMethod,
+        id: await target(request),
+        data: request.body,
+        version: request.headers['if-match'] ?? null,
+        shows: showsUnder(projection, endpoint.schema),
+        bodyWanted: wantsBody(request, projection),
       }
-      const account = await engine.account(caller, id)
-      if (want.kind !== account.kind) {
-        throw errors.mutability({ path: 'kind', reason: `is immutable; it is "${account.kind}".` })
+      if (known !== undefined) {
+        // What is dear to read is read only when the client does not have it.
+        const { document } = await endpoint.perform({ ...call, shows: () => false })
+        if (document !== null && tagListed(known, document.etag)) {
+          const location = locationOf({ ...document, baseUrl: base() })
+          void reply.headers({ etag: weakTag(document.etag), 'content-location': location })
+          return reply.status(304).send()
+        }
       }
-      const result = await engine.updateAccount(caller, account, want, { mayRemove })
-      return result.operations
-    })
-    const after = await userDocument(caller, id)
-    return sendOne(request, reply, after, userSchema, { status: 200, operations })
-  }
+      const { status, document, operations } = await endpoint.perform(call)
+      nameOperations(reply, operations)
+      if (document === null) return reply.status(status).send()
+      if (status === 204) return reply.status(204).header('etag', weakTag(document.etag)).send()
+      const location = locationOf({ ...document, baseUrl: base() })
+      void reply.headers({ etag: weakTag(document.etag), 'content-location': location })
+      if (status === 201 || request.routeOptions.url?.endsWith('/Me')) {
+        void reply.header('location', location)
+      }
+      const body = bodyOf(document, projection, endpoint.schema, base())
+      return reply.status(status).type(mediaType).send(body)
+    }
 
-  const writeCredential = async (
-    request: FastifyRequest<ById>,
-    reply: FastifyReply,
-    bodyFrom: (current: JsonObject, caller: Caller) => JsonObject,
-  ): Promise<FastifyReply> => {
-    const caller = await authenticate(request)
-    const { id } = request.params
-    await unlessConditional(request, async () => {
-      const before = await credentialDocument(caller, id)
-      checkIfMatch(request, before)
-      const current = parsed(before)
-      const body = bodyFrom(current, caller)
-      checkImmutable(current, body, credentialSchema)
-      const want = readCredential(
-        { ...immutableOf(current), ...body },
-        { dialect: caller.client.dialect },
-      )
-      const { credential } = await engine.credential(caller, id)
-      return engine.updateCredential(caller, credential, want)
+  const many =
+    (over: readonly ScimEndpoint[]): Handler =>
+    async (request, reply) => {
+      const caller = await authenticate(request)
+      const search: SearchRequest =
+        request.method === 'POST'
+          ? searchOfBody(request.body, caller)
+          : searchOfQuery(queryOf(request))
+      return reply.type(mediaType).send(await searchPage(host, caller, over, search, base()))
+    }
+
+  const bulk: Handler = async (request, reply) => {
+    const { body, operations } = await performBulk({
+      caller: await authenticate(request),
+      endpoints,
+      body: request.body,
+      baseUrl: base(),
+      toError: (error) => {
+        const known = toAppError(error, request)
+        if (known.code === 'internal') host.log(failureOf(request, error))
+        return known
+      },
     })
-    return sendOne(request, reply, await credentialDocument(caller, id), credentialSchema, {
-      status: 200,
-    })
+    nameOperations(reply, operations)
+    return reply.type(mediaType).send(body)
   }
 
   return async (app) => {
-    app.get('/Users', (request, reply) =>
-      list(request, reply, userSchema, (q) => store.read.listUsers(q)),
-    )
-
-    app.post('/Users', async (request, reply) => {
-      const caller = await authenticate(request)
-      const want = readUser(request.body, { dialect: caller.client.dialect })
-      const created =
-        want.type === 'person'
-          ? { id: (await engine.createPerson(caller, want)).person.id, operations: [] }
-          : await engine
-              .requestAccount(caller, want)
-              .then(({ account, operations }) => ({ id: account.id, operations }))
-      const document = await store.read.userDocument(caller.tenant, created.id)
-      return sendOne(request, reply, document!, userSchema, {
-        status: 201,
-        operations: created.operations,
-      })
-    })
-
-    app.get<ById>('/Users/:id', async (request, reply) => {
-      const caller = await authenticate(request)
-      const document = await userDocument(caller, request.params.id)
-      if (notModified(request, document))
-        return reply.status(304).header('etag', weakTag(document.etag)).send()
-      return sendOne(request, reply, document, userSchema, { status: 200 })
-    })
-
-    app.put<ById>('/Users/:id', (request, reply) =>
-      writeUser(request, reply, () => ({
-        body: request.body as JsonObject,
-        // Leaving a credential out revokes it: only for a client that has read the current list.
-        mayRemove: request.headers['if-match'] !== undefined,
-      })),
-    )
-
-    app.patch<ById>('/Users/:id', (request, reply) =>
-      writeUser(request, reply, (current, caller) => {
-        const { dialect } = caller.client
-        const patched = applyPatch(current, parsePatch(request.body, dialect), userSchema, {
-          dialect,
-        })
-        return { body: patched.resource, mayRemove: true }
-      }),
-    )
-
-    app.delete<ById>('/Users/:id', async (request, reply) => {
-      const caller = await authenticate(request)
-      const { id } = request.params
-      const operations = await unlessConditional(request, async () => {
-        const document = await userDocument(caller, id)
-        checkIfMatch(request, document)
-        if (document.type === 'account') {
-          return (await engine.deleteAccount(caller, await engine.account(caller, id))).operations
-        }
-        const person: Person = await engine.person(caller, id)
-        const { operation } = await engine.deletePerson(caller, person)
-        return operation ? [operation] : []
-      })
-      return nameOperations(reply, operations).status(204).send()
-    })
-
-    app.get('/Credentials', (request, reply) =>
-      list(request, reply, credentialSchema, (q) => store.read.listCredentials(q)),
-    )
-
-    app.post('/Credentials', async (request, reply) => {
-      const caller = await authenticate(request)
-      const want = readCredential(request.body, { dialect: caller.client.dialect })
-      const { credential, operation } = await engine.requestCredential(caller, want)
-      const document = await store.read.credentialDocument(caller.tenant, credential.id)
-      return sendOne(request, reply, document!, credentialSchema, {
-        status: 201,
-        operations: operation ? [operation] : [],
-      })
-    })
-
-    app.get<ById>('/Credentials/:id', async (request, reply) => {
-      const caller = await authenticate(request)
-      const document = await credentialDocument(caller, request.params.id)
-      if (notModified(request, document))
-        return reply.status(304).header('etag', weakTag(document.etag)).send()
-      return sendOne(request, reply, document, credentialSchema, { status: 200 })
-    })
-
-    app.put<ById>('/Credentials/:id', (request, reply) =>
-      writeCredential(request, reply, () => request.body as JsonObject),
-    )
-
-    app.patch<ById>('/Credentials/:id', (request, reply) =>
-      writeCredential(request, reply, (current, caller) => {
-        const { dialect } = caller.client
-        return applyPatch(current, parsePatch(request.body, dialect), credentialSchema, { dialect })
-          .resource
-      }),
-    )
-
-    app.delete<ById>('/Credentials/:id', async (request, reply) => {
-      const caller = await authenticate(request)
-      const { id } = request.params
-      const operation = await unlessConditional(request, async () => {
-        const document = await credentialDocument(caller, id)
-        checkIfMatch(request, document)
-        return engine.revokeCredential(caller, id)
-      })
-      return nameOperations(reply, [operation]).status(204).send()
-    })
-
-    discovery(app, base)
-
-    for (const path of ['/Me', '/Bulk', '/.search', '/Users/.search', '/Credentials/.search']) {
-      app.all(path, async (request) => {
-        await authenticate(request)
-        throw errors.notImplemented({ what: path })
-      })
-    }
-  }
-}
-
-/** Public (RFC 7644 §4): a client has to be able to learn how to authenticate. */
-function discovery(app: Parameters<FastifyPluginAsync>[0], base: () => string): void {
-  const byId = (items: readonly JsonObject[], id: string, what: string): JsonObject => {
-    const found = items.find((item) => (item['id'] as string).toLowerCase() === id.toLowerCase())
-    if (!found) throw errors.notFound({ what, id })
-    return found
-  }
-  const listOf = (items: readonly JsonObject[]): string =>
-    listResponse({
-      total: items.length,
-      startIndex: 1,
-      documents: items.map((item) => JSON.stringify(item)),
-    })
-  const get = (path: string, answer: (request: FastifyRequest) => string): void => {
-    app.get(path, (request, reply) => {
-      if ((request.query as { filter?: string }).filter !== undefined) {
-        throw errors.forbidden({
-          action: 'filter discovery endpoints',
-          role: 'any',
-          reason: 'RFC 7644 section 4 forbids it; leave the filter out.',
-        })
+    for (const endpoint of endpoints) {
+      const path = endpoint.schema.endpoint
+      app.get(path, many([endpoint]))
+      app.post(
+        path,
+        one(endpoint, () => null),
+      )
+      app.post(`${path}/.search`, { config: { reads: true } }, many([endpoint]))
+      for (const method of ['GET', 'PUT', 'PATCH', 'DELETE']) {
+        app.route({ method, url: `${path}/:id`, handler: one(endpoint, idOf) })
       }
-      return reply.type(mediaType).send(answer(request))
-    })
-    app.route({
-      method: ['POST', 'PUT', 'PATCH', 'DELETE'],
-      url: path,
-      handler: (request) => {
-        throw errors.methodNotAllowed({ method: request.method, allow: 'GET' })
-      },
-    })
+    }
+    for (const method of ['GET', 'PUT', 'PATCH', 'DELETE']) {
+      app.route({ method, url: '/Me', handler: one(users, ownId) })
+    }
+    app.get('/', many(endpoints))
+    app.post('/.search', { config: { reads: true } }, many(endpoints))
+    app.post('/Bulk', { bodyLimit: bulkBytesMax }, bulk)
+    discoveryRoutes(app, base)
   }
-  const idOf = (request: FastifyRequest): string => (request.params as { id: string }).id
-  get('/ServiceProviderConfig', () => JSON.stringify(serviceProviderConfig(base())))
-  get('/ResourceTypes', () => listOf(resourceTypes(base())))
-  get('/ResourceTypes/:id', (request) =>
-    JSON.stringify(byId(resourceTypes(base()), idOf(request), 'ResourceType')),
-  )
-  get('/Schemas', () => listOf(schemas(base())))
-  get('/Schemas/:id', (request) => JSON.stringify(byId(schemas(base()), idOf(request), 'Schema')))
 }
 
-/** What a PUT of a credential may leave out and still mean the same (immutable, RFC 7644 §3.5.1). */
-function immutableOf(current: JsonObject): JsonObject {
-  const kept = ['schemas', 'serviceAccount', 'provider', 'kind', 'deliverTo']
-  return Object.fromEntries(
-    kept.flatMap((name) => (current[name] === undefined ? [] : [[name, current[name]]])),
-  )
+/** A client that names attributes or a media type expects an answer in it (RFC 7644 §3.5.2). */
+function wantsBody(request: FastifyRequest, projection: Projection | null): boolean {
+  const { accept } = request.headers
+  if (projection?.attributes) return true
+  return accept !== undefined && !/^\s*(\*\/\*)?\s*$/.test(accept)
 }
 
 /** Tells the client which operations its write started (contract §3). */
-function nameOperations(reply: FastifyReply, operations: readonly Operation[]): FastifyReply {
-  return operations.length === 0
-    ? reply
-    : reply.header('custody-operation', operations.map((o) => o.id).join(', '))
+function nameOperations(reply: FastifyReply, operations: readonly Operation[]): void {
+  if (operations.length === 0) return
+  const named = operations.slice(0, namedOperationsMax)
+  void reply.header('custody-operation', named.map((o) => o.id).join(', '))
 }
 
-function projectionOf(
-  query: unknown,
-): { readonly attributes?: string[]; readonly excludedAttributes?: string[] } | null {
-  const { attributes, excludedAttributes } = (query ?? {}) as Readonly<
-    Record<string, string | undefined>
-  >
-  if (!attributes && !excludedAttributes) return null
+function failureOf(request: FastifyRequest, error: unknown) {
   return {
-    ...(attributes ? { attributes: attributes.split(',').map((a) => a.trim()) } : {}),
-    ...(excludedAttributes
-      ? { excludedAttributes: excludedAttributes.split(',').map((a) => a.trim()) }
-      : {}),
-  }
-}
-
-function wholeNumber(value: string | undefined, name: string, missing: number): number {
-  if (value === undefined || value === '') return missing
-  if (!/^-?\d{1,12}$/.test(value)) throw errors.invalidCount({ name })
-  return Number(value)
-}
-
-/** RFC 9110 §13.1.1 with weak comparison, as RFC 7644 §3.14 wants for weak tags. @throws preconditionFailed */
-function checkIfMatch(request: FastifyRequest, document: StoredDocument): void {
-  const header = request.headers['if-match']
-  if (header !== undefined && !tagListed(header, document.etag)) {
-    throw errors.preconditionFailed({ etag: weakTag(document.etag) })
-  }
-}
-
-function notModified(request: FastifyRequest, document: StoredDocument): boolean {
-  const header = request.headers['if-none-match']
-  return header !== undefined && tagListed(header, document.etag)
-}
-
-function tagListed(header: string, etag: string): boolean {
-  return header.split(',').some((tag) => {
-    const trimmed = tag.trim()
-    return trimmed === '*' || trimmed.replace(/^W\//, '') === `"${etag}"`
-  })
+    level: 'error',
+    request: request.id,
+    method: request.method,
+    route: request.routeOptions.url ?? 'unknown',
+    status: 500,
+    code: 'internal',
+    milliseconds: 0,
+    error,
+  } as const
 }

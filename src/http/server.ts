@@ -7,11 +7,17 @@ import { errors } from '../domain/errors.ts'
 import type { Engine, Tokens } from '../lifecycle/engine.ts'
 import type { Store } from '../store/store.ts'
 import { apiRoutes } from './api.ts'
+import type { Authenticate } from './auth.ts'
 import { createAuthenticate } from './auth.ts'
 import { acceptJson, bodyBytesMax } from './body.ts'
 import { clientRoutes } from './clients.ts'
 import { sendError, toAppError } from './errors.ts'
+import { acceptIdempotencyKeys } from './idempotency.ts'
+import { oauthRoutes } from './oauth.ts'
 import { opsRoutes } from './ops.ts'
+import type { RateLimit } from './rate-limit.ts'
+import { createRateLimit, standardRate } from './rate-limit.ts'
+import { RequestLog, requestLogRoutes } from './request-log.ts'
 import { scimRoutes } from './scim.ts'
 
 export interface HttpHost {
@@ -25,8 +31,21 @@ export interface HttpHost {
   readonly baseUrl: () => string
   /** null = ready; otherwise the reason in words. */
   readonly notReady: () => string | null
+  /** SCIM requests per client; absent = the standard, null = unlimited. */
+  readonly rateLimit?: RateLimit | null
   /** One event per failed request; the cause is for the operator only. */
   readonly log: (event: HttpEvent) => void
+}
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Public: nobody is authenticated, counted or logged. */
+    open?: boolean
+    /** A POST that changes nothing. */
+    reads?: boolean
+    /** Answers with a secret, which is not kept for a replay. */
+    secretAnswer?: boolean
+  }
 }
 
 export interface HttpEvent {
@@ -105,13 +124,48 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
   })
 
   const authenticate = createAuthenticate(host)
-  await app.register(scimRoutes(host, authenticate), { prefix: '/scim/v2' })
-  await app.register(scimRoutes(host, authenticate), { prefix: '/scim' })
-  await app.register(apiRoutes(host, authenticate), { prefix: '/api/v1' })
-  await app.register(clientRoutes(host, authenticate), { prefix: '/api/v1' })
+  const log = new RequestLog(host)
+  const take = createRateLimit(
+    host.rateLimit === undefined ? standardRate : host.rateLimit,
+    host.clock,
+  )
+  for (const prefix of ['/scim/v2', '/scim']) {
+    await app.register(
+      async (scim) => {
+        log.watch(scim, authenticate)
+        admit(scim, authenticate, take)
+        acceptIdempotencyKeys(scim, host, authenticate)
+        await scim.register(scimRoutes(host, authenticate))
+      },
+      { prefix },
+    )
+  }
+  await app.register(
+    async (api) => {
+      acceptIdempotencyKeys(api, host, authenticate)
+      await api.register(apiRoutes(host, authenticate))
+      await api.register(clientRoutes(host, authenticate))
+      requestLogRoutes(api, host, authenticate, log)
+    },
+    { prefix: '/api/v1' },
+  )
   await app.register(opsRoutes(host, authenticate))
+  await app.register(oauthRoutes(host, authenticate))
   refuseOtherMethods(app, methods)
   return app
+}
+
+/** Who calls, and how often, is known before a body is read. */
+function admit(
+  app: FastifyInstance,
+  authenticate: Authenticate,
+  take: (client: string) => void,
+): void {
+  app.addHook('onRequest', async (request) => {
+    if (request.routeOptions.config.open) return
+    const { client } = await authenticate(request)
+    take(client.id)
+  })
 }
 
 const httpMethods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const

@@ -130,10 +130,8 @@ function planAll(
 }
 
 async function requireActiveOwner(life: Lifecycle, caller: Caller, owner: OwnerRef): Promise<void> {
-  const state = await ownerState(life, caller.tenant, owner.id)
-  if (!state || owner.type !== 'User') {
-    throw errors.ownerUnknown({ owner: owner.id, path: 'owner.value' })
-  }
+  const state = await ownerState(life, caller.tenant, owner)
+  if (!state) throw errors.ownerUnknown({ owner: owner.id, path: 'owner.value' })
   if (!state.active) throw errors.ownerGone({ owner: owner.id })
 }
 
@@ -150,7 +148,7 @@ async function backupsFrom(
     if (backups.some((b) => b.id === ref.id)) continue
     const known = before.find((b) => b.id === ref.id && b.type === ref.type)
     if (!known) {
-      const state = await ownerState(life, caller.tenant, ref.id)
+      const state = await ownerState(life, caller.tenant, ref)
       if (!state) throw errors.ownerUnknown({ owner: ref.id, path: 'backupOwners.value' })
       if (!state.active) throw errors.backupGone({ owner: ref.id })
     }

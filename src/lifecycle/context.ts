@@ -30,13 +30,16 @@ export interface Caller {
   readonly client: Client
   readonly actor: Actor
   readonly tenant: TenantId
+  /** The groups around the linked person, nested ones included: it owns what they own. */
+  readonly groups: readonly string[]
 }
 
-export function callerOf(client: Client): Caller {
+export function callerOf(client: Client, groups: readonly string[] = []): Caller {
   return {
     client,
     actor: { type: 'client', id: client.id, name: client.name },
     tenant: client.tenant,
+    groups,
   }
 }
 
@@ -56,7 +59,10 @@ export function visibilityOf(caller: Caller): Visibility {
     case 'owner':
       return {
         people: 'all',
-        accounts: { client: client.id, owners: client.person === null ? [] : [client.person] },
+        accounts: {
+          client: client.id,
+          owners: client.person === null ? [] : [client.person, ...caller.groups],
+        },
       }
     case 'verifier':
       return { people: 'none', accounts: 'none' }
@@ -78,6 +84,7 @@ export function authorise(
       tenant: client.tenant,
       directory: client.directory,
       person: client.person,
+      groups: caller.groups,
     },
     action,
     resource: { ...resource, tenant: caller.tenant },
@@ -222,6 +229,11 @@ async function conflictError(
       return errors.userNameTaken({ userName: userNameOf(change), id: other })
     case 'externalId':
       return errors.externalIdTaken({ externalId: externalIdOf(change), id: other })
+    case 'displayName':
+      return errors.displayNameTaken({
+        displayName: change?.type === 'group' ? change.group.displayName : '',
+        id: other,
+      })
     case 'path':
       return change?.type === 'credential'
         ? errors.pathTaken({
@@ -251,6 +263,7 @@ function userNameOf(change: Change | undefined): string {
 
 function externalIdOf(change: Change | undefined): string {
   if (change?.type === 'person') return change.person.externalId ?? ''
+  if (change?.type === 'group') return change.group.externalId ?? ''
   return change?.type === 'account' ? (change.account.externalId ?? '') : ''
 }
 

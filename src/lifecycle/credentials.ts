@@ -264,7 +264,7 @@ export async function requestCredential(
  * @throws noActiveOwner
  */
 export async function requireLivingOwner(life: Lifecycle, account: ServiceAccount): Promise<void> {
-  const owner = await ownerState(life, account.tenant, account.owner.id)
+  const owner = await ownerState(life, account.tenant, account.owner)
   if (!owner?.active) throw errors.noActiveOwner({ account: account.id })
 }
 

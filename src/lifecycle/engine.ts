@@ -1,7 +1,14 @@
 import type { ServiceAccount } from '../domain/account.ts'
 import type { Credential } from '../domain/credential.ts'
 import type { Person } from '../domain/owner.ts'
-import type { AccountWrite, CredentialWrite, PersonWrite } from '../domain/want.ts'
+import type { Group } from '../domain/group.ts'
+import type {
+  AccountWrite,
+  CredentialWrite,
+  GroupWrite,
+  MemberWish,
+  PersonWrite,
+} from '../domain/want.ts'
 import { requestAccount, updateAccount } from './accounts.ts'
 import { deleteAccount, switchAccount } from './switching.ts'
 import type { Caller, Lifecycle } from './context.ts'
@@ -12,6 +19,7 @@ import {
   rotateCredential,
   updateCredential,
 } from './credentials.ts'
+import { createGroup, deleteGroup, membersOf, updateGroup, visibleGroup } from './groups.ts'
 import { cancelOperation, retryOperation, visibleOperation } from './operations.ts'
 import { createPerson, declareLeave, deletePerson, updatePerson } from './people.ts'
 import { impactOf, offboardingReport } from './reports.ts'
@@ -50,6 +58,18 @@ export function createEngine(life: Lifecycle) {
       declareLeave(life, caller, id, reason),
     impact: (caller: Caller, id: string) => impactOf(life, caller, id),
     offboarding: (caller: Caller, id: string) => offboardingReport(life, caller, id),
+
+    group: (caller: Caller, id: string) => visibleGroup(life, caller, id),
+    createGroup: (caller: Caller, want: GroupWrite, members: readonly MemberWish[]) =>
+      createGroup(life, caller, want, members),
+    updateGroup: (
+      caller: Caller,
+      current: Group,
+      want: Parameters<typeof updateGroup>[3],
+      options: { readonly exact: boolean },
+    ) => updateGroup(life, caller, current, want, options),
+    deleteGroup: (caller: Caller, current: Group) => deleteGroup(life, caller, current),
+    membersOf: (group: Group) => membersOf(life, group),
 
     account: (caller: Caller, id: string, options?: { readonly retiredToo?: boolean }) =>
       visibleAccount(life, caller, id, options),

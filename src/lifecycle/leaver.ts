@@ -10,6 +10,7 @@ import type { LifecycleTerms } from '../policy/lifecycle.ts'
 export type LeaverRule =
   | 'ownerActive'
   | 'accountClosed'
+  | 'groupGrace'
   | 'activeBackup'
   | 'usedInProduction'
   | 'noHeir'
@@ -17,7 +18,7 @@ export type LeaverRule =
   | 'observed'
 
 export type LeaverDecision =
-  | { readonly action: 'none'; readonly rule: 'ownerActive' | 'accountClosed' }
+  | { readonly action: 'none'; readonly rule: 'ownerActive' | 'accountClosed' | 'groupGrace' }
   /** The policy only watches (`enforcement: observe`): nothing is done, `would` is what enforcing does. */
   | { readonly action: 'none'; readonly rule: 'observed'; readonly would: EnforcedDecision }
   | EnforcedDecision
@@ -35,7 +36,7 @@ export type EnforcedDecision =
   | { readonly action: 'disable'; readonly rule: 'noHeir' }
 
 export interface LeaverInput {
-  /** null = no such person exists any more. */
+  /** null = no such person or group exists any more. */
   readonly owner: OwnerState | null
   readonly account: ServiceAccount
   /** States of the account's backups, by id; a missing one counts as gone. */
@@ -53,16 +54,31 @@ export function decideLeaver(input: LeaverInput): LeaverDecision {
   const { owner, account, terms } = input
   if (owner?.active) return { action: 'none', rule: 'ownerActive' }
   if (!isOpen(account.status)) return { action: 'none', rule: 'accountClosed' }
+  const leftAt = leftAtOf(input)
+  if (owner?.ref.type === 'Group' && (leftAt === null || input.now < leftAt)) {
+    return { action: 'none', rule: 'groupGrace' }
+  }
   const decision = enforced(input)
   return terms.enforcement === 'observe'
     ? { action: 'none', rule: 'observed', would: decision }
     : decision
 }
 
+/**
+ * When the owner was gone to this account. A group is, once its grace is over: who left it last knows
+ * the keys no better than who left it a year ago, and a directory empties groups while it moves them.
+ */
+export function leftAtOf({ owner, terms }: Pick<LeaverInput, 'owner' | 'terms'>): Instant | null {
+  const leftAt = owner?.leftAt ?? null
+  return leftAt !== null && owner?.ref.type === 'Group'
+    ? addSeconds(leftAt, terms.leaver.groupGrace)
+    : leftAt
+}
+
 function enforced(input: LeaverInput): EnforcedDecision {
   const { owner, account, terms, now } = input
   // Deadlines count from the leaving, not from when a sweep happens to look.
-  const leftAt = owner?.leftAt ?? account.orphanedAt ?? now
+  const leftAt = leftAtOf(input) ?? account.orphanedAt ?? now
   const oldKeysUntil = addSeconds(leftAt, terms.leaver.overlap)
 
   if (account.protected) {
@@ -105,7 +121,7 @@ function managerOf(owner: OwnerState): OwnerRef | null {
 
 /** A backup named shortly before the leaving may be the leaver's own doing: it must have accepted. */
 function countsAsHeir(backup: BackupOwner, input: LeaverInput, leftAt: Instant): boolean {
-  const state = input.backups.find((s) => s.ref.id === backup.id)
+  const state = input.backups.find((s) => s.ref.id === backup.id && s.ref.type === backup.type)
   if (!state?.active) return false
   if (backup.acceptedAt !== null) return true
   return secondsBetween(backup.nominatedAt, leftAt) >= input.terms.leaver.backupMinAge
@@ -142,7 +158,7 @@ export function rejectionOf(
   const decision = decideLeaver(input)
   if (decision.action === 'none') return null
   if (decision.action === 'disable') return 'ownerLeft'
-  const leftAt = input.owner?.leftAt ?? account.orphanedAt
+  const leftAt = leftAtOf(input) ?? account.orphanedAt
   const known = leftAt === null || servedBefore(leftAt, key, input.issuedAt)
   if (known && now >= decision.oldKeysUntil) return 'ownerLeft'
   if (decision.disableAt !== null && now >= decision.disableAt) return 'ownerLeft'

@@ -11,7 +11,7 @@ import type { Lifecycle } from './context.ts'
 import { auditRow } from './context.ts'
 import { lastUseOf, rotation, termsOf } from './credentials.ts'
 import type { LeaverDecision } from './leaver.ts'
-import { decideLeaver } from './leaver.ts'
+import { decideLeaver, leftAtOf } from './leaver.ts'
 import { ownerState, ownerStates } from './people.ts'
 
 /** What would be decided for one account now, with what the decision looked at. */
@@ -19,6 +19,8 @@ export interface Verdict {
   readonly account: ServiceAccount
   readonly credentials: readonly Credential[]
   readonly owner: OwnerState | null
+  /** When the owner was gone to this account: a group is when its grace is over. */
+  readonly leftAt: Instant | null
   readonly decision: LeaverDecision
 }
 
@@ -33,27 +35,24 @@ export async function verdictOn(
 ): Promise<Verdict> {
   const now = life.clock.now()
   const [current, backups, credentials] = await Promise.all([
-    ownerState(life, account.tenant, account.owner.id),
-    ownerStates(
-      life,
-      account.tenant,
-      account.backups.map((b) => b.id),
-    ),
+    ownerState(life, account.tenant, account.owner),
+    ownerStates(life, account.tenant, account.backups),
     life.store.read.credentialsOf(account.tenant, account.id),
   ])
   const owner =
     current && options.assumeLeft
       ? { ...current, active: false, leftAt: current.leftAt ?? now }
       : current
+  const terms = termsOf(life, account)
   const decision = decideLeaver({
     owner,
     account,
     backups,
     lastUsedAt: lastUseOf(credentials),
-    terms: termsOf(life, account),
+    terms,
     now,
   })
-  return { account, credentials, owner, decision }
+  return { account, credentials, owner, leftAt: leftAtOf({ owner, terms }), decision }
 }
 
 /**
@@ -84,13 +83,13 @@ function planFor(
   verdict: Verdict,
   why: { readonly actor: Actor; readonly cause: string },
 ): { readonly changes: readonly Change[]; readonly operations: readonly Operation[] } | null {
-  const { account, credentials, owner, decision } = verdict
+  const { account, credentials, leftAt, decision } = verdict
   const now = life.clock.now()
   const facts: JsonObject = {
     decision: decision.action,
     rule: decision.rule,
     owner: account.owner.id,
-    ownerLeftAt: owner?.leftAt ?? null,
+    ownerLeftAt: leftAt,
   }
   switch (decision.action) {
     case 'none':
@@ -100,7 +99,7 @@ function planFor(
       }
       return decision.rule === 'observed'
         ? observed(life, verdict, why)
-        : markPaused(life, account, owner, why, facts)
+        : markPaused(life, verdict, why, facts)
     case 'disable':
       return closing(life, account, why, facts)
     case 'offer': {
@@ -123,7 +122,7 @@ function planFor(
         ...account,
         status: 'orphaned',
         statusReason: decision.rule === 'usedInProduction' ? 'contained' : 'offerPending',
-        orphanedAt: owner?.leftAt ?? now,
+        orphanedAt: leftAt ?? now,
         pendingOwner: decision.to,
         disableAt: decision.disableAt,
         updatedAt: now,
@@ -190,18 +189,18 @@ function observed(
  */
 function markPaused(
   life: Lifecycle,
-  account: ServiceAccount,
-  owner: OwnerState | null,
+  { account, owner, leftAt }: Verdict,
   why: { readonly actor: Actor; readonly cause: string },
   facts: JsonObject,
 ): { readonly changes: readonly Change[]; readonly operations: readonly Operation[] } | null {
   const paused = account.status === 'disabled' || account.status === 'disabling'
   if (owner?.active || !paused || account.statusReason !== 'operator') return null
   const now = life.clock.now()
+  if (leftAt !== null && now < leftAt) return null
   const marked: ServiceAccount = {
     ...account,
     statusReason: 'ownerLeft',
-    orphanedAt: owner?.leftAt ?? now,
+    orphanedAt: leftAt ?? now,
     // While still `disabling`, the operation that ends it starts the clock.
     deleteAt:
       account.status === 'disabled'

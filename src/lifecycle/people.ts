@@ -1,8 +1,8 @@
 import { errors } from '../domain/errors.ts'
 import type { PersonId } from '../domain/ids.ts'
 import type { Operation } from '../domain/operation.ts'
-import type { OwnerState, Person } from '../domain/owner.ts'
-import { ownerStateOf } from '../domain/owner.ts'
+import type { OwnerRef, OwnerState, Person } from '../domain/owner.ts'
+import { ownerStateOf, ownerStateOfGroup } from '../domain/owner.ts'
 import type { PersonWrite } from '../domain/want.ts'
 import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
@@ -177,6 +177,12 @@ async function savePerson(
     : null
   const person = operation ? { ...write.next, leftCause: operation.id } : write.next
   const changes: Change[] = [{ type: 'person', person, expectedVersion: current.version }]
+  const gone = person.deletedAt !== null
+  // An owning group may have lost its last active member, or have one again.
+  if (gone || current.active !== person.active) {
+    const { tenant, id } = person
+    changes.push({ type: 'memberSwitched', tenant, member: id, gone, at: person.updatedAt })
+  }
   // Someone who returned and leaves again has the fan-out of the first leave pre-empted by this one.
   if (operation) changes.push({ type: 'enqueue', operation, preempt: true })
   changes.push(
@@ -198,12 +204,16 @@ function personResource(person: Person) {
   return { type: 'person', id: person.id, directory: person.directory } as const
 }
 
-/** null when nobody of that id was ever here: to a decision the same as gone. */
+/** null when nobody and no group of that id was ever here: to a decision the same as gone. */
 export async function ownerState(
   life: Pick<Lifecycle, 'store'>,
   tenant: Person['tenant'],
-  id: string,
+  { type, id }: OwnerRef,
 ): Promise<OwnerState | null> {
+  if (type === 'Group') {
+    const state = await life.store.read.groupState(tenant, id)
+    return state && ownerStateOfGroup(state)
+  }
   const person = await life.store.read.person(tenant, id)
   return person ? ownerStateOf(person) : null
 }
@@ -211,8 +221,8 @@ export async function ownerState(
 export async function ownerStates(
   life: Pick<Lifecycle, 'store'>,
   tenant: Person['tenant'],
-  ids: readonly string[],
+  owners: readonly OwnerRef[],
 ): Promise<readonly OwnerState[]> {
-  const states = await Promise.all(ids.map((id) => ownerState(life, tenant, id)))
+  const states = await Promise.all(owners.map((owner) => ownerState(life, tenant, owner)))
   return states.filter((state) => state !== null)
 }

@@ -233,7 +233,8 @@ async function rotateDue(
   if (!due || credential.status !== 'active' || account.status !== 'active') return []
   if (watched(life, account)) return []
   // A rotation gives a working key: never to an account whose owner is gone (R60).
-  if ((await verdictOn(life, account)).decision.action !== 'none') return []
+  const { decision } = await verdictOn(life, account)
+  if (decision.action !== 'none' || decision.rule === 'groupGrace') return []
   const operation = rotation(life, account, credential, actor, { reason: 'scheduled' })
   const result = await life.store.commit([
     { type: 'enqueue', operation, preempt: false },

@@ -62,12 +62,8 @@ export function createTokens(host: {
   const accepted = async (state: TokenState): Promise<boolean> => {
     const { account, credential, key, token } = state
     const [owner, backups, credentials] = await Promise.all([
-      ownerState(host, account.tenant, account.owner.id),
-      ownerStates(
-        host,
-        account.tenant,
-        account.backups.map((b) => b.id),
-      ),
+      ownerState(host, account.tenant, account.owner),
+      ownerStates(host, account.tenant, account.backups),
       store.read.credentialsOf(account.tenant, account.id),
     ])
     const rejection = rejectionOf({

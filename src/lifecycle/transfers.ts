@@ -25,9 +25,8 @@ export async function transferAccount(
   const decision = authorise(life, caller, action, accountResource(seen))
   if (want.atOnce && !want.reason)
     throw errors.reasonRequired({ action: 'pass an account at once' })
-  const state = await ownerState(life, caller.tenant, want.owner.id)
-  if (!state || want.owner.type !== 'User')
-    throw errors.ownerUnknown({ owner: want.owner.id, path: 'owner' })
+  const state = await ownerState(life, caller.tenant, want.owner)
+  if (!state) throw errors.ownerUnknown({ owner: want.owner.id, path: 'owner' })
   if (!state.active) throw errors.ownerGone({ owner: want.owner.id })
   const account = want.atOnce ? await leaverDealtWith(life, caller, seen) : seen
   const next = want.atOnce
@@ -52,7 +51,7 @@ export async function acceptTransfer(
   const heir = seen.pendingOwner
   if (!heir)
     throw errors.wrongState({ what: 'Account', id, status: 'not on offer', action: 'accepted' })
-  const state = await ownerState(life, caller.tenant, heir.id)
+  const state = await ownerState(life, caller.tenant, heir)
   if (!state?.active) throw errors.ownerGone({ owner: heir.id })
   const account = await leaverDealtWith(life, caller, seen)
   return write(life, caller, account, await owned(life, account, heir), {
@@ -106,7 +105,7 @@ async function leaverDealtWith(
   caller: Caller,
   account: ServiceAccount,
 ): Promise<ServiceAccount> {
-  const owner = await ownerState(life, account.tenant, account.owner.id)
+  const owner = await ownerState(life, account.tenant, account.owner)
   if (owner?.active || account.status === 'orphaned' || !isOpen(account.status)) return account
   await actOnLeaver(life, account, { actor: caller.actor, cause: life.ids.next() })
   return (await life.store.read.account(account.tenant, account.id)) ?? account
@@ -118,7 +117,7 @@ async function owned(
   owner: OwnerRef,
 ): Promise<ServiceAccount> {
   const orphaned = account.status === 'orphaned'
-  const before = await ownerState(life, account.tenant, account.owner.id)
+  const before = await ownerState(life, account.tenant, account.owner)
   // A paused account whose owner is gone: its keys are known to somebody who left.
   const tainted = account.statusReason === 'operator' && !before?.active
   return {

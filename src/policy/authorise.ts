@@ -23,6 +23,9 @@ export const actions = [
   'person.create',
   'person.update',
   'person.delete',
+  'group.create',
+  'group.update',
+  'group.delete',
   'account.request',
   'account.update',
   'account.disable',
@@ -56,6 +59,7 @@ export type Action = (typeof actions)[number]
 
 export type AuthoriseResourceType =
   | 'person'
+  | 'group'
   | 'account'
   | 'credential'
   | 'operation'
@@ -73,6 +77,8 @@ export interface AuthoriseActor {
   readonly directory: string | null
   /** The person this client is linked to. */
   readonly person: string | null
+  /** The groups around that person; what they own counts as the person's. */
+  readonly groups?: readonly string[]
 }
 
 /** For an action that creates, the resource as it would come to be. */
@@ -168,6 +174,7 @@ function decide(version: string, { actor, action, resource }: AuthoriseRequest):
 
 const typeNames: Readonly<Record<AuthoriseResourceType, string>> = {
   person: 'Person',
+  group: 'Group',
   account: 'Account',
   credential: 'Credential',
   operation: 'Operation',
@@ -186,6 +193,7 @@ function actorAttributes(actor: AuthoriseActor): Attributes {
     tenant: actor.tenant,
     ...optional('directory', actor.directory),
     ...optional('person', actor.person),
+    groups: actor.person === null ? [] : [...(actor.groups ?? [])],
   }
 }
 
@@ -193,6 +201,7 @@ function resourceAttributes(resource: AuthoriseResource): Attributes {
   const { tenant } = resource
   switch (resource.type) {
     case 'person':
+    case 'group':
       return { tenant, ...optional('directory', resource.directory) }
     case 'account':
       return {

@@ -24,6 +24,8 @@ export interface LifecycleTerms {
     readonly acceptWithin: Seconds
     /** A nomination younger than this counts only once accepted. */
     readonly backupMinAge: Seconds
+    /** How long a group without an active member still counts as an owner. */
+    readonly groupGrace: Seconds
     readonly contain: boolean
     readonly containFor: Seconds
     readonly containWhenUsedWithin: Seconds
@@ -280,6 +282,7 @@ const sections: Readonly<Record<Section, Readonly<Record<string, object>>>> = {
     overlap: duration,
     acceptWithin: positive,
     backupMinAge: duration,
+    groupGrace: duration,
     contain: { type: 'boolean' },
     containFor: positive,
     containWhenUsedWithin: duration,

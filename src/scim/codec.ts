@@ -3,6 +3,9 @@ import {
   renderAccount,
   renderCredential,
   renderCredentialSummary,
+  renderGroup,
+  renderGroupSummary,
+  renderMember,
   renderPerson,
 } from './render.ts'
 
@@ -12,5 +15,8 @@ export const documentCodec = {
   account: renderAccount,
   credential: renderCredential,
   credentialSummary: renderCredentialSummary,
+  group: renderGroup,
+  member: renderMember,
+  groupSummary: renderGroupSummary,
   attributes: attributesOf,
 }

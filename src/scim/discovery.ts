@@ -1,8 +1,11 @@
 import type { Json, JsonObject } from '../domain/json.ts'
+import { bulkBytesMax, bulkOperationsMax } from './bulk.ts'
+import { cursorSecondsMax } from './cursor.ts'
 import type { ResourceSchema, Schema } from './schema.ts'
 import { resourceSchemas } from './schema.ts'
 
 export const pageMax = 200
+export const pageStandard = 100
 
 const coreUrn = 'urn:ietf:params:scim:schemas:core:2.0'
 
@@ -17,11 +20,23 @@ export function serviceProviderConfig(baseUrl: string): JsonObject {
     schemas: [`${coreUrn}:ServiceProviderConfig`],
     documentationUri,
     patch: { supported: true },
-    bulk: { supported: false, maxOperations: 0, maxPayloadSize: 0 },
+    bulk: {
+      supported: true,
+      maxOperations: bulkOperationsMax,
+      maxPayloadSize: bulkBytesMax,
+    },
     filter: { supported: true, maxResults: pageMax },
     changePassword: { supported: false },
     sort: { supported: false },
     etag: { supported: true },
+    pagination: {
+      cursor: true,
+      index: true,
+      defaultPaginationMethod: 'index',
+      defaultPageSize: pageStandard,
+      maxPageSize: pageMax,
+      cursorTimeout: cursorSecondsMax,
+    },
     authenticationSchemes: [
       {
         type: 'oauthbearertoken',
@@ -30,6 +45,15 @@ export function serviceProviderConfig(baseUrl: string): JsonObject {
         specUri: 'https://www.rfc-editor.org/info/rfc6750',
         documentationUri,
         primary: true,
+      },
+      {
+        type: 'oauth2',
+        name: 'Client credentials',
+        description:
+          'POST /oauth2/token with the id of the client and its token as the secret; see /.well-known/oauth-authorization-server.',
+        specUri: 'https://www.rfc-editor.org/info/rfc6749',
+        documentationUri,
+        primary: false,
       },
     ],
     meta: { resourceType: 'ServiceProviderConfig', location: `${baseUrl}/ServiceProviderConfig` },

@@ -1,6 +1,7 @@
 import type { Dialect } from '../domain/client.ts'
 import type { AppError } from '../domain/errors.ts'
 import { errors } from '../domain/errors.ts'
+import { does } from './dialects.ts'
 import type { CompareOperator, FilterNode, FilterValue } from './filter.ts'
 
 export const filterLengthMax = 4_096
@@ -50,7 +51,7 @@ export function parsePath(text: string, dialect: Dialect = 'rfc'): PathExpressio
 /** Recursive descent, one pass, no regular expression ever sees more than one short token. */
 class Parser {
   readonly #text: string
-  readonly #lenient: boolean
+  readonly #loose: boolean
   #at = 0
   #depth = 0
   #terms = 0
@@ -62,7 +63,7 @@ class Parser {
 
   constructor(text: string, dialect: Dialect) {
     this.#text = text
-    this.#lenient = dialect === 'lenient'
+    this.#loose = does(dialect, 'readsLooseValues')
   }
 
   filter(): FilterNode {
@@ -185,7 +186,7 @@ class Parser {
 
   #value(): FilterValue {
     const quote = this.#peek()
-    if (quote === '"' || (quote === "'" && this.#lenient)) return this.#quoted(quote)
+    if (quote === '"' || (quote === "'" && this.#loose)) return this.#quoted(quote)
     const at = this.#at
     let end = at
     while (!this.#atDelimiter(end)) end += 1
@@ -195,7 +196,7 @@ class Parser {
     if (word === 'false') return false
     if (word === 'null') return null
     if (isNumber(word)) return Number(word)
-    if (this.#lenient && word !== '') return word
+    if (this.#loose && word !== '') return word
     throw this.fail('expected a value: text in double quotes, a number, true, false or null.', at)
   }
 

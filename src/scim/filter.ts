@@ -5,6 +5,7 @@ import type { Json, JsonObject } from '../domain/json.ts'
 import { assertNever, isJsonObject } from '../domain/json.ts'
 import { compareText, normalise } from '../domain/text.ts'
 import { parseInstant } from '../domain/time.ts'
+import { does } from './dialects.ts'
 import type { ResourceSchema, SchemaAttribute } from './schema.ts'
 import { findAttribute, findSub, isExtension, nearestSub, resolvePath } from './schema.ts'
 import { isUnassigned } from './value.ts'
@@ -118,7 +119,7 @@ type Find = (path: string, at: number) => Found | null
 
 function rootFind(schema: ResourceSchema, dialect: Dialect): Find {
   return (path, at) => {
-    const resolved = resolvePath(schema, path, dialect === 'lenient')
+    const resolved = resolvePath(schema, path, does(dialect, 'readsDottedUrn'))
     if (!resolved.found) return unknown(path, at, resolved.nearest, dialect)
     const extension = isExtension(schema, resolved.schema) ? [resolved.schema.id] : []
     const steps = [resolved.attribute, resolved.sub].filter((step) => step !== null)
@@ -150,7 +151,7 @@ function elementFind(attribute: SchemaAttribute, path: string, dialect: Dialect)
 }
 
 function unknown(path: string, at: number, nearest: () => string | null, dialect: Dialect): null {
-  if (dialect === 'lenient') return null
+  if (does(dialect, 'unknownFilterMatchesNothing')) return null
   const close = nearest()
   const hint = close ? `; did you mean "${close}"?` : '.'
   throw invalid(`"${path}" is not an attribute of this resource${hint}`, at)
@@ -213,7 +214,7 @@ function toValue(found: Found, at: number, dialect: Dialect): Found {
   if (leaf && leaf.type !== 'complex') return found
   const value = leaf && findSub(leaf, 'value')
   // `manager eq "id"`: the RFC grants the short form to multi-valued attributes only.
-  if (!leaf || !value || !(leaf.multiValued || dialect === 'lenient')) {
+  if (!leaf || !value || !(leaf.multiValued || does(dialect, 'comparesComplexByValue'))) {
     throw invalid(`"${found.path}" has no value of its own; name one of its sub-attributes.`, at)
   }
   return {
@@ -246,11 +247,11 @@ function bindValue(
       `"${attribute.path}" is compared with ${wanted}, not with ${JSON.stringify(value)}.`,
       at,
     )
-  const lenient = dialect === 'lenient'
+  const loose = does(dialect, 'readsLooseValues')
   switch (attribute.type) {
     case 'boolean': {
       if (typeof value === 'boolean') return value
-      const word = typeof value === 'string' && lenient ? value.toLowerCase() : ''
+      const word = typeof value === 'string' && loose ? value.toLowerCase() : ''
       if (word === 'true' || word === 'false') return word === 'true'
       throw wrong('true or false')
     }
@@ -267,7 +268,7 @@ function bindValue(
     case 'reference':
     case 'binary': {
       // Unquoted `employeeNumber eq 77` is a number to the grammar and text to the client.
-      const text = lenient && typeof value !== 'string' ? String(value) : value
+      const text = loose && typeof value !== 'string' ? String(value) : value
       if (typeof text !== 'string') throw wrong('text in double quotes')
       return attribute.caseExact ? text : normalise(text)
     }

@@ -3,6 +3,7 @@ import type { AppError } from '../domain/errors.ts'
 import { errors } from '../domain/errors.ts'
 import type { Json, JsonObject } from '../domain/json.ts'
 import { isJsonObject } from '../domain/json.ts'
+import { does } from './dialects.ts'
 
 export const patchOperationsMax = 1_000
 export const patchUrn = 'urn:ietf:params:scim:api:messages:2.0:PatchOp'
@@ -25,7 +26,10 @@ export function parsePatch(body: unknown, dialect: Dialect): readonly PatchOpera
   const schemas = members.get('schemas')
   const isPatch = (urn: unknown): boolean =>
     typeof urn === 'string' && urn.toLowerCase() === patchUrn.toLowerCase()
-  if (dialect !== 'lenient' && !(Array.isArray(schemas) && schemas.some(isPatch))) {
+  if (
+    !does(dialect, 'patchesWithoutSchemas') &&
+    !(Array.isArray(schemas) && schemas.some(isPatch))
+  ) {
     throw syntax(`schemas must be a list with "${patchUrn}".`)
   }
   const operations = members.get('operations')
@@ -50,10 +54,10 @@ function parseOperation(item: Json, index: number, dialect: Dialect): PatchOpera
     throw errors.invalidPath({ path: JSON.stringify(path), reason: `${at}.path must be text.` })
   }
   // An empty path is how some template-driven clients leave it out.
-  const target = path === '' && dialect === 'lenient' ? null : path
+  const target = path === '' && does(dialect, 'readsEmptyPathAsNone') ? null : path
   const value = members.get('value')
   if (target === null && op === 'remove') throw errors.pathRequired({ operation: at })
-  if (target === null && dialect === 'interop') {
+  if (target === null && does(dialect, 'requiresPath')) {
     throw syntax(`${at}.path is required for this client.`)
   }
   if (op !== 'remove' && value === undefined) {

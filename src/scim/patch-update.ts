@@ -3,6 +3,7 @@ import { errors } from '../domain/errors.ts'
 import type { Json, JsonObject } from '../domain/json.ts'
 import { assertNever, isJsonObject } from '../domain/json.ts'
 import { normalise } from '../domain/text.ts'
+import { does } from './dialects.ts'
 import type { FilterNode } from './filter.ts'
 import { bindElement, matchNode } from './filter.ts'
 import type { PatchOperation } from './patch-parser.ts'
@@ -99,7 +100,7 @@ function setWhole(
   }
   if (next === undefined && !isJsonObject(value)) return emptied(current, op, value)
   // The interop profile wants a complex value replaced as a whole, the RFC merged (§3.5.2.3).
-  if (op === 'replace' && context.dialect === 'interop') return next
+  if (op === 'replace' && does(context.dialect, 'replacesComplexWhole')) return next
   return mergeElement(current, asElement(next), value, attribute)
 }
 
@@ -189,12 +190,12 @@ function updateSelected(
     matchNode(node, isJsonObject(item) ? item : { value: item })
   const count = list.filter(isSelected).length
   if (count === 0) {
-    if (op === 'remove' && context.dialect === 'lenient') return list
+    if (op === 'remove' && does(context.dialect, 'removesNothing')) return list
     const created = op === 'add' ? createSelected(filter, target, value, context) : undefined
     if (created === undefined) throw errors.noTarget({ path: target.path })
     return demote([...list, created], new Set([created]))
   }
-  if (count > 1 && context.dialect === 'interop') {
+  if (count > 1 && !does(context.dialect, 'patchesSeveralElements')) {
     throw errors.invalidFilter({
       reason: `${count} elements of "${target.path}" match; for this client one must.`,
       position: null,
@@ -223,7 +224,8 @@ function setElement(
   const next = readElement(target, value, context)
   if (next === undefined) return emptied(item, op, value)
   // The RFC replaces a selected element whole; deployed clients name only what they change.
-  if (!isJsonObject(item) || (op === 'replace' && context.dialect !== 'lenient')) return next
+  const replaced = op === 'replace' && !does(context.dialect, 'mergesElements')
+  if (!isJsonObject(item) || replaced) return next
   return mergeElement(item, asElement(next), value, target.attribute)
 }
 
@@ -335,7 +337,7 @@ function removeListed(
   const items = read(target.attribute, value, target, context) ?? []
   const isNamed = selector(items as readonly Json[], target.attribute)
   const next = list.filter((element) => !isNamed(element))
-  if (next.length === list.length && context.dialect !== 'lenient') {
+  if (next.length === list.length && !does(context.dialect, 'removesNothing')) {
     throw errors.noTarget({ path: target.path })
   }
   return next

@@ -2,6 +2,7 @@ import type { Dialect } from '../domain/client.ts'
 import { errors } from '../domain/errors.ts'
 import type { Json, JsonObject } from '../domain/json.ts'
 import { isJsonObject } from '../domain/json.ts'
+import { does } from './dialects.ts'
 import type { PathExpression } from './filter.ts'
 import { parsePath } from './filter.ts'
 import type { PatchOperation } from './patch-parser.ts'
@@ -85,13 +86,13 @@ function applyMembers(
 function isIgnored({ attribute, sub }: Target, { dialect }: Context): boolean {
   if (attribute?.name === 'schemas') return true
   const readOnly = attribute?.mutability === 'readOnly' || sub?.mutability === 'readOnly'
-  return readOnly && dialect === 'lenient'
+  return readOnly && does(dialect, 'ignoresReadOnlyMembers')
 }
 
 /** @returns null when the path leads nowhere and this client may send such paths */
 function locate(expression: PathExpression, path: string, context: Context): Target | null {
   const { schema, dialect } = context
-  const resolved = resolvePath(schema, expression.path, dialect === 'lenient')
+  const resolved = resolvePath(schema, expression.path, does(dialect, 'readsDottedUrn'))
   if (!resolved.found) return unknownPath(path, resolved.schema, resolved.nearest, dialect)
   const { attribute } = resolved
   if (expression.filter && (!attribute?.multiValued || resolved.sub)) {
@@ -105,7 +106,7 @@ function locate(expression: PathExpression, path: string, context: Context): Tar
       return unknownPath(path, resolved.schema, hint, dialect)
     }
   }
-  if (dialect === 'interop' && expression.filter && !sub) {
+  if (expression.filter && !sub && !does(dialect, 'patchesWholeElements')) {
     throw errors.invalidPath({ path, reason: 'a path with a filter must end in a sub-attribute.' })
   }
   return { part: resolved.schema, attribute, sub, filter: expression.filter, path: resolved.path }
@@ -118,7 +119,7 @@ function unknownPath(
   dialect: Dialect,
 ): null {
   if (part && isClosed(part)) throw errors.unknownAttribute({ path, nearest: nearest() })
-  if (dialect === 'lenient') return null
+  if (does(dialect, 'ignoresUnknownPaths')) return null
   const close = nearest()
   const hint = close ? `; did you mean "${close}"?` : '.'
   throw errors.invalidPath({ path, reason: `it is not an attribute of this resource${hint}` })
@@ -158,7 +159,7 @@ function applyToSchema(
   }
   if (op === 'remove' || isUnassigned(value)) {
     if (op === 'add') return resource
-    if (!Object.hasOwn(resource, part.id) && context.dialect !== 'lenient') {
+    if (!Object.hasOwn(resource, part.id) && !does(context.dialect, 'removesNothing')) {
       throw errors.noTarget({ path: part.id })
     }
     return without(resource, part.id)

@@ -2,6 +2,7 @@ import type { ServiceAccount } from '../domain/account.ts'
 import { isOpen } from '../domain/account.ts'
 import type { Credential } from '../domain/credential.ts'
 import { errors } from '../domain/errors.ts'
+import type { Group, Member } from '../domain/group.ts'
 import type { Json, JsonObject } from '../domain/json.ts'
 import { isJsonObject } from '../domain/json.ts'
 import type { OwnerRef, Person } from '../domain/owner.ts'
@@ -14,6 +15,8 @@ import {
   credentialSchema,
   credentialUrn,
   enterpriseUrn,
+  groupSchema,
+  groupUrn,
   isExtension,
   nhiUrn,
   resolvePath,
@@ -115,6 +118,32 @@ export function renderCredentialSummary(credential: Credential): string {
   )
 }
 
+/** The stored text of a group, without its members. */
+export function renderGroup(group: Group): string {
+  const { id, externalId, displayName, attributes } = group
+  const values = { ...attributes, id, externalId, displayName, schemas: [groupUrn] }
+  return JSON.stringify({
+    ...assigned(groupSchema.common, values),
+    ...assigned(groupSchema.core, values),
+  })
+}
+
+/** One element of a group's `members`. */
+export function renderMember({ id, type, display }: Member): string {
+  const $ref = `../${type}s/${id}`
+  return JSON.stringify({ value: id, $ref, type, ...(display === null ? {} : { display }) })
+}
+
+/** One element of a person's `groups`. */
+export function renderGroupSummary({ id, displayName }: Group): string {
+  return JSON.stringify({
+    value: id,
+    $ref: `../Groups/${id}`,
+    display: displayName,
+    type: 'direct',
+  })
+}
+
 function reference({ type, id }: OwnerRef): JsonObject {
   return { value: id, $ref: `../${type}s/${id}`, type }
 }
@@ -157,13 +186,26 @@ export function attributesOf(text: string): JsonObject {
   return consumers === undefined ? rest : { ...rest, [nhiUrn]: { consumers } }
 }
 
+type StoredType = 'person' | 'account' | 'credential' | 'group'
+
+const served = {
+  person: { resourceType: 'User', endpoint: 'Users' },
+  account: { resourceType: 'User', endpoint: 'Users' },
+  credential: { resourceType: 'Credential', endpoint: 'Credentials' },
+  group: { resourceType: 'Group', endpoint: 'Groups' },
+} as const satisfies Record<StoredType, object>
+
 /** A stored document with what is known only when it is served. */
 export interface Finish {
   readonly id: string
-  readonly type: 'person' | 'account' | 'credential'
+  readonly type: StoredType
   readonly text: string
   /** JSON array text of an account's credential summaries. */
   readonly credentials: string | null
+  /** JSON array text of a person's groups, when there are any. */
+  readonly groups?: string | null
+  /** JSON array text of a group's members, when there are any and they are wanted. */
+  readonly members?: string | null
   readonly createdAt: Instant
   readonly updatedAt: Instant
   readonly etag: string
@@ -171,28 +213,28 @@ export interface Finish {
   readonly baseUrl: string
 }
 
-/** Splices `credentials` and `meta` into a stored text; by position, never by parsing. */
+/** Splices `credentials`, `groups`, `members` and `meta` into a stored text; by position, never by parsing. */
 export function finishDocument(stored: Finish): string {
-  const { text, credentials } = stored
+  const { text, credentials, groups, members } = stored
   const hasCredentials = stored.type === 'account' && credentials !== null && credentials !== '[]'
   // An account's text ends in "}}": the first brace closes the nhi object, which is never empty.
   const open = hasCredentials
     ? `${text.slice(0, -2)},"credentials":${credentials}}`
     : text.slice(0, -1)
-  const isCredential = stored.type === 'credential'
+  const joined = `${groups ? `,"groups":${groups}` : ''}${members ? `,"members":${members}` : ''}`
   const meta = {
-    resourceType: isCredential ? 'Credential' : 'User',
+    resourceType: served[stored.type].resourceType,
     created: stored.createdAt,
     lastModified: stored.updatedAt,
     location: locationOf(stored),
     version: weakTag(stored.etag),
   }
-  return `${open},"meta":${JSON.stringify(meta)}}`
+  return `${open}${joined},"meta":${JSON.stringify(meta)}}`
 }
 
 /** The `meta.location`, also the `Location` header (RFC 7643 §3.1). */
 export function locationOf({ type, id, baseUrl }: Pick<Finish, 'type' | 'id' | 'baseUrl'>): string {
-  return `${baseUrl}/${type === 'credential' ? 'Credentials' : 'Users'}/${id}`
+  return `${baseUrl}/${served[type].endpoint}/${id}`
 }
 
 /** The `meta.version`, also the `ETag` header (RFC 7644 §3.14). */
@@ -203,11 +245,16 @@ export function weakTag(etag: string): string {
 /** The text of a ListResponse around finished documents; all counters are integers (RFC 7644 §3.4.2). */
 export function listResponse(list: {
   readonly total: number
-  readonly startIndex: number
+  /** Null for a page by cursor, which has no index. */
+  readonly startIndex: number | null
+  /** Null on the last page (RFC 9865 §2). */
+  readonly nextCursor?: string | null
   readonly documents: readonly string[]
 }): string {
   const { total, startIndex, documents } = list
-  return `{"schemas":["${listUrn}"],"totalResults":${total},"startIndex":${startIndex},"itemsPerPage":${documents.length},"Resources":[${documents.join(',')}]}`
+  const index = startIndex === null ? '' : `"startIndex":${startIndex},`
+  const next = list.nextCursor ? `"nextCursor":"${list.nextCursor}",` : ''
+  return `{"schemas":["${listUrn}"],"totalResults":${total},${index}${next}"itemsPerPage":${documents.length},"Resources":[${documents.join(',')}]}`
 }
 
 export interface Projection {

@@ -9,6 +9,7 @@ import type { OwnerRef } from '../domain/owner.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
 import { parseDuration } from '../domain/time.ts'
 import type { AccountWrite, CredentialEntry, CredentialWrite, PersonWrite } from '../domain/want.ts'
+import { does } from './dialects.ts'
 import { deliveryOf, parseDelivery } from './deliver-to.ts'
 import type { ResourceSchema, Schema, SchemaAttribute } from './schema.ts'
 import {
@@ -213,7 +214,7 @@ export function readDocument(
     const extension = findSchema(schema, key)
     if (extension && isExtension(schema, extension)) {
       if (isUnassigned(value)) continue
-      if (options.dialect !== 'lenient' && !listed.has(extension)) {
+      if (!does(options.dialect, 'repairsSchemas') && !listed.has(extension)) {
         throw errors.invalidSyntax({
           reason: `schemas does not list ${extension.id}, whose attributes the body carries.`,
         })
@@ -258,11 +259,11 @@ function listedSchemas(
   const sent = memberOf(body, 'schemas')
   const urns = Array.isArray(sent) ? sent : [sent]
   const found = urns.map((urn) => (typeof urn === 'string' ? findSchema(schema, urn) : null))
-  if (dialect !== 'lenient' && !(Array.isArray(sent) && found.includes(schema.core))) {
+  if (!does(dialect, 'repairsSchemas') && !(Array.isArray(sent) && found.includes(schema.core))) {
     throw errors.invalidSyntax({ reason: `schemas must be a list with "${schema.core.id}".` })
   }
   const unknown = found.indexOf(null)
-  if (dialect === 'interop' && unknown >= 0) {
+  if (does(dialect, 'refusesForeignUrn') && unknown >= 0) {
     throw errors.invalidSyntax({
       reason: `schemas lists ${JSON.stringify(urns[unknown])}, which this service does not know.`,
     })
@@ -298,7 +299,7 @@ function readMember(
   const attribute = findAttribute(part.attributes, key)
   if (!attribute) {
     // Hints only for what is refused anyway: a hint costs an edit distance per known name.
-    if (!rules.closed && dialect === 'lenient') return
+    if (!rules.closed && does(dialect, 'ignoresUnknownAttributes')) return
     throw unknownAttribute(qualify(schema, part, key), nearestName(schema, part, key), dialect)
   }
   if (attribute.mutability === 'readOnly' || attribute.name === 'schemas') return

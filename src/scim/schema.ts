@@ -2,6 +2,7 @@ import { nearest } from '../domain/errors.ts'
 import common from './schemas/common.json' with { type: 'json' }
 import credential from './schemas/credential.json' with { type: 'json' }
 import enterpriseUser from './schemas/enterprise-user.json' with { type: 'json' }
+import group from './schemas/group.json' with { type: 'json' }
 import nhiUser from './schemas/nhi-user.json' with { type: 'json' }
 import user from './schemas/user.json' with { type: 'json' }
 
@@ -40,7 +41,7 @@ export interface Schema {
 
 /** What a resource of one type may carry: the common attributes, its core schema and extensions. */
 export interface ResourceSchema {
-  readonly type: 'User' | 'Credential'
+  readonly type: 'User' | 'Group' | 'Credential'
   readonly endpoint: string
   readonly description: string
   readonly common: Schema
@@ -53,6 +54,7 @@ export const userUrn = user.id
 export const enterpriseUrn = enterpriseUser.id
 export const nhiUrn = nhiUser.id
 export const credentialUrn = credential.id
+export const groupUrn = group.id
 
 // RFC 7643 gives User a `password`. Custody holds no passwords of people, so the attribute is not
 // in the schema at all: what is published as writable gets posted, and then expected back.
@@ -74,7 +76,20 @@ export const credentialSchema: ResourceSchema = {
   extensions: [],
 }
 
-export const resourceSchemas: readonly ResourceSchema[] = [userSchema, credentialSchema]
+export const groupSchema: ResourceSchema = {
+  type: 'Group',
+  endpoint: '/Groups',
+  description: 'Groups of people; they can own service accounts.',
+  common: common as Schema,
+  core: group as Schema,
+  extensions: [],
+}
+
+export const resourceSchemas: readonly ResourceSchema[] = [
+  userSchema,
+  groupSchema,
+  credentialSchema,
+]
 
 /**
  * Whether an unknown attribute is refused in every dialect. In our own schemas it can only be a

@@ -5,6 +5,7 @@ import type { Json, JsonObject } from '../domain/json.ts'
 import { assertNever, isJsonObject } from '../domain/json.ts'
 import { normalise } from '../domain/text.ts'
 import { parseInstant } from '../domain/time.ts'
+import { does } from './dialects.ts'
 import { deliveryAsObject, deliveryAsText } from './deliver-to.ts'
 import type { SchemaAttribute } from './schema.ts'
 import { findSub, nearestSub } from './schema.ts'
@@ -12,11 +13,15 @@ import { findSub, nearestSub } from './schema.ts'
 /** Elements of one multi-valued attribute; what a PATCH costs grows with operations × elements. */
 export const elementsMax = 1_000
 
+/** Members are kept as rows and changed by key, so a request may name more of them. */
+export const membersMax = 5_000
+
 /** @throws tooMany */
 export function checkElements(count: number, path: string): void {
-  if (count <= elementsMax) return
+  const most = path === 'members' ? membersMax : elementsMax
+  if (count <= most) return
   throw errors.tooMany({
-    reason: `${path} would have ${count} values; at most ${elementsMax} fit.`,
+    reason: `${path} would have ${count} values; at most ${most} fit.`,
   })
 }
 
@@ -45,7 +50,7 @@ export function readValue(
   if (attribute.multiValued) return readList(attribute, value, path, rules)
   if (!Array.isArray(value)) return readOne(attribute, value, path, rules)
   if (value.length === 0) return undefined
-  if (rules.dialect === 'lenient' && value.length === 1) {
+  if (does(rules.dialect, 'readsOneAsList') && value.length === 1) {
     return readValue(attribute, value[0] as Json, path, rules)
   }
   throw errors.invalidValue({ path, reason: 'takes one value, not a list.' })
@@ -57,7 +62,7 @@ function readList(
   path: string,
   rules: ReadRules,
 ): Json | undefined {
-  if (!Array.isArray(value) && rules.dialect !== 'lenient') {
+  if (!Array.isArray(value) && !does(rules.dialect, 'readsOneAsList')) {
     throw errors.invalidValue({ path, reason: 'must be a list.' })
   }
   const items = (Array.isArray(value) ? value : [value]) as readonly Json[]
@@ -78,7 +83,7 @@ function onePrimary(elements: readonly Json[], path: string, rules: ReadRules): 
     isJsonObject(element) && element['primary'] === true
   const primaries = elements.filter(isPrimary)
   if (primaries.length < 2) return elements
-  if (rules.dialect !== 'lenient') {
+  if (!does(rules.dialect, 'keepsFirstPrimary')) {
     throw errors.invalidValue({ path, reason: 'only one element may be primary.' })
   }
   return elements.map((element) =>
@@ -104,7 +109,7 @@ function readOne(
   path: string,
   rules: ReadRules,
 ): Json | undefined {
-  const value = respell(attribute, sent)
+  const value = respell(attribute, sent, rules)
   switch (attribute.type) {
     case 'complex':
       return readComplex(attribute, value, path, rules)
@@ -131,8 +136,15 @@ function readOne(
   }
 }
 
-/** `deliverTo` is text in one schema and complex in the other; both forms are read in both. */
-function respell(attribute: SchemaAttribute, value: Json): Json {
+/**
+ * `deliverTo` is text in one schema and complex in the other; both forms are read in both. Of a
+ * member some clients send `displayName` for `display`.
+ */
+function respell(attribute: SchemaAttribute, value: Json, { dialect }: ReadRules): Json {
+  if (attribute.name === 'members' && does(dialect, 'readsMemberNames') && isJsonObject(value)) {
+    const sent = Object.entries(value).find(([key]) => key.toLowerCase() === 'displayname')
+    return sent && value['display'] === undefined ? { ...value, display: sent[1] } : value
+  }
   if (attribute.name !== 'deliverTo') return value
   return attribute.type === 'complex' ? deliveryAsObject(value) : deliveryAsText(value)
 }
@@ -145,17 +157,18 @@ function readBoolean(
 ): boolean | undefined {
   if (typeof value === 'boolean') return value
   // Entra sends "False". A leaver must not survive a dialect, so `active` is coerced in all of them.
-  if (typeof value === 'string' && (rules.dialect === 'lenient' || attribute.name === 'active')) {
+  const reads = attribute.name === 'active' || does(rules.dialect, 'readsBooleanWords')
+  if (typeof value === 'string' && reads) {
     const word = value.toLowerCase()
     if (word === 'true') return true
     if (word === 'false') return false
-    if (word === '' && rules.dialect === 'lenient') return undefined
+    if (word === '' && does(rules.dialect, 'emptyTextUnassigns')) return undefined
   }
   throw errors.invalidValue({ path, reason: 'must be true or false.' })
 }
 
 function readDate(value: Json, path: string, rules: ReadRules): string | undefined {
-  if (value === '' && rules.dialect === 'lenient') return undefined
+  if (value === '' && does(rules.dialect, 'emptyTextUnassigns')) return undefined
   const instant = typeof value === 'string' ? parseInstant(value) : null
   if (instant === null) {
     throw errors.invalidValue({
@@ -172,10 +185,11 @@ function readText(
   path: string,
   rules: ReadRules,
 ): string | undefined {
-  const lenient = rules.dialect === 'lenient'
-  const text = lenient && typeof value === 'number' ? String(value) : value
+  const asText = typeof value === 'number' && does(rules.dialect, 'readsNumberAsText')
+  const text = asText ? String(value) : value
   if (typeof text !== 'string') throw errors.invalidValue({ path, reason: 'must be text.' })
-  if (text === '' && (lenient || attribute.required || rules.closed)) return undefined
+  const unassigns = attribute.required || rules.closed || does(rules.dialect, 'emptyTextUnassigns')
+  if (text === '' && unassigns) return undefined
   return canonicalValue(attribute, text, path, rules)
 }
 
@@ -190,9 +204,11 @@ function canonicalValue(
   rules: ReadRules,
 ): string {
   const known = attribute.canonicalValues
-  if (!known || !(rules.closed || rules.dialect === 'interop') || known.includes(text)) return text
+  const binds = rules.closed || does(rules.dialect, 'bindsCanonicalValues')
+  if (!known || !binds || known.includes(text)) return text
   const respelt = known.find((candidate) => normalise(candidate) === normalise(text))
-  if (respelt !== undefined && (rules.dialect === 'lenient' || !attribute.caseExact)) return respelt
+  const respells = !attribute.caseExact || does(rules.dialect, 'respellsCanonicalValues')
+  if (respelt !== undefined && respells) return respelt
   const close = nearest(text, known)
   throw errors.invalidValue({
     path,
@@ -208,7 +224,9 @@ function readComplex(
 ): JsonObject | undefined {
   // Entra sends `manager: "id"` and, to clear it, `manager: ""`.
   const bare =
-    typeof sent === 'string' && rules.dialect === 'lenient' && findSub(attribute, 'value')
+    typeof sent === 'string' &&
+    does(rules.dialect, 'readsBareReference') &&
+    findSub(attribute, 'value')
   const value = bare ? { value: sent } : sent
   if (!isJsonObject(value)) {
     throw errors.invalidValue({ path, reason: 'must be an object with sub-attributes.' })
@@ -250,14 +268,16 @@ function refuseUnknown(
   path: string,
   rules: ReadRules,
 ): void {
-  if (!rules.closed && rules.dialect === 'lenient') return
+  if (!rules.closed && does(rules.dialect, 'ignoresUnknownAttributes')) return
   throw unknownAttribute(`${path}.${key}`, nearestSub(attribute, path, key), rules.dialect)
 }
 
 /** The interop profile wants `invalidSyntax` for a name no schema knows, the RFC `invalidValue`. */
 export function unknownAttribute(path: string, close: string | null, dialect: Dialect): AppError {
   const error = errors.unknownAttribute({ path, nearest: close })
-  return dialect === 'interop' ? errors.invalidSyntax({ reason: error.message }) : error
+  return does(dialect, 'callsUnknownSyntax')
+    ? errors.invalidSyntax({ reason: error.message })
+    : error
 }
 
 /** Whether two values mean the same; members of an object may stand in any order. */

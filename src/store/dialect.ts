@@ -16,20 +16,29 @@ type Condition = RawBuilder<boolean>
 /** The elements of one array inside a document, to be put after `from`. */
 export interface ElementSource {
   readonly from: RawBuilder<unknown>
-  /** The element as JSON text when it is an object, else null. */
+  /** The element as a document of its own when it is an object, else null. */
   readonly object: RawBuilder<unknown>
   /** The element as a plain value; of an object its `value` (RFC 7643 §2.4). */
-  readonly plain: RawBuilder<unknown>
+  plain(as: PlainType): RawBuilder<unknown>
+  /** Whether it has such a value, of whatever type. */
+  readonly hasValue: Condition
   readonly isPresent: Condition
+  /** The element's place in its array, ascending. */
+  readonly position: RawBuilder<unknown>
 }
 
-/** How JSON text is looked into. A `root` is an expression that yields JSON text of an object, or null. */
+/** What a JSON value is read as; `flag` is 1 or 0. A value of another type may be null. */
+export type PlainType = 'text' | 'number' | 'flag'
+
+/** How JSON is looked into. A `root` is what `document` or an element's `object` yields, or null. */
 export interface JsonDialect {
-  /** The value at `keys` as text or number (true is 1); of an object its `value`; null when absent. */
-  value(root: Text, keys: readonly string[]): RawBuilder<unknown>
+  /** A column that holds JSON text, in the form the others look into. */
+  document(column: Text): RawBuilder<unknown>
+  /** The value at `keys`; of an object its `value`; null when absent. */
+  value(root: Text, keys: readonly string[], as: PlainType): RawBuilder<unknown>
   /** Whether there is something else than null, `{}` and `[]` at `keys`; never null itself. */
   isPresent(root: Text, keys: readonly string[]): Condition
-  /** The object at `keys` as JSON text, else null. */
+  /** The object at `keys` as a document of its own, else null. */
   object(root: Text, keys: readonly string[]): RawBuilder<unknown>
   /** The elements of the array at `keys`; at the root itself when there are no keys. */
   elements(root: Text, keys: readonly string[], alias: string): ElementSource
@@ -37,9 +46,11 @@ export interface JsonDialect {
 
 /** All that differs between the databases, named; a query never asks which database it runs on. */
 export interface Dialect {
-  readonly name: 'sqlite'
+  readonly name: 'sqlite' | 'postgres'
   /** Text that compares byte by byte, as ids, instants and normalised names need. */
   readonly text: string
+  /** A number as JavaScript has it: 8 bytes. */
+  readonly real: string
   readonly tableSuffix: string
   /**
    * Statements that tell the planner how selective the indexes are, where it cannot find out by
@@ -51,6 +62,8 @@ export interface Dialect {
   ): readonly string[]
   /** Rows can be locked with SKIP LOCKED; where there is one writer they need not be. */
   readonly skipLocked: boolean
+  /** A text constant where nothing else tells its type. */
+  literal(value: string): RawBuilder<string>
   /** A builder that compiles and never executes. */
   compiler(): Kysely<Tables>
   /** `normalise` of src/domain/text.ts, in SQL. */
@@ -59,6 +72,8 @@ export interface Dialect {
   instant(value: Text): RawBuilder<string>
   /** A column whose order or range the planner shall not serve from an index. */
   unindexed(column: Text): RawBuilder<string>
+  /** A condition that holds at every row, and stops a query that was told to stop; null: not needed. */
+  readonly mayGoOn: Condition | null
   contains(value: Text, part: Text): Condition
   startsWith(value: Text, part: Text): Condition
   /** `part` is not empty. */
@@ -80,6 +95,7 @@ function jsonPath(keys: readonly string[]): string {
 }
 
 const sqliteJson: JsonDialect = {
+  document: (column) => sql`${column}`,
   value(root, keys) {
     const path = jsonPath(keys)
     const inner = jsonPath([...keys, 'value'])
@@ -97,12 +113,15 @@ const sqliteJson: JsonDialect = {
     const value = sql.ref(`${alias}.value`)
     const type = sql.ref(`${alias}.type`)
     const inner = jsonPath(['value'])
+    const plain = sql`(case ${type} when 'object' then json_extract(${value}, ${inner}) else ${value} end)`
     return {
       from: sql`json_each(${root}, ${jsonPath(keys)}) as ${sql.id(alias)}`,
       // A bare word is not JSON text: without the case, json_extract would refuse the whole query.
       object: sql`(case ${type} when 'object' then ${value} end)`,
-      plain: sql`(case ${type} when 'object' then json_extract(${value}, ${inner}) else ${value} end)`,
+      plain: () => plain,
+      hasValue: sql`${plain} is not null`,
       isPresent: sql`(${type} <> 'null' and not (${type} = 'object' and ${value} = '{}'))`,
+      position: sql.ref(`${alias}.key`),
     }
   },
 }
@@ -110,6 +129,7 @@ const sqliteJson: JsonDialect = {
 export const sqliteDialect: Dialect = {
   name: 'sqlite',
   text: 'text',
+  real: 'real',
   // STRICT: SQLite otherwise keeps any type in any column and compares text above all numbers.
   tableSuffix: ' strict',
   // Without statistics SQLite takes every equality for selective and walks a tenant's million rows
@@ -136,9 +156,12 @@ export const sqliteDialect: Dialect = {
         createQueryCompiler: () => new SqliteQueryCompiler(),
       },
     }),
+  literal: (value) => sql`${value}`,
   normalise: (value) => sql`custody_normalise(${value})`,
   instant: (value) => sql`custody_instant(${value})`,
   unindexed: (column) => sql`+${column}`,
+  // With the row as its argument it cannot be answered once for all rows.
+  mayGoOn: sql`custody_may_go_on(rowid) = 1`,
   // Not LIKE: it folds ASCII case and needs its wildcards escaped.
   contains: (value, part) => sql`instr(${value}, ${part}) > 0`,
   startsWith: (value, part) => sql`substr(${value}, 1, length(${part})) = ${part}`,

@@ -1,55 +1,21 @@
+import { createHash } from 'node:crypto'
 import { sql, type RawBuilder } from 'kysely'
 import type { TenantId } from '../domain/ids.ts'
 import type { Instant } from '../domain/time.ts'
 import type { Dialect } from './dialect.ts'
-import { filterToSql, type ColumnSource, type FilterSource } from './filter-sql.ts'
-import { arg, statement, type Query, type Row, type Sql } from './sql.ts'
-import type { ListQuery, Page, StoredDocument, Visibility } from './store.ts'
-
-const nhi = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
-const lower = (column: string): ColumnSource => ({ column, spelling: 'lower' })
-const exact = (column: string): ColumnSource => ({ column, spelling: 'exact' })
-
-const userSource: FilterSource = {
-  columns: new Map([
-    ['id', lower('id')],
-    [
-      'userName',
-      {
-        column: 'user_name',
-        spelling: 'exact',
-        normalised: 'user_name_norm',
-        partialOn: 'deleted_at',
-      },
-    ],
-    ['externalId', { ...exact('external_id'), partialOn: 'deleted_at' }],
-    ['active', { ...exact('active'), partialOn: 'deleted_at' }],
-    ['meta created', exact('created_at')],
-    ['meta lastModified', exact('modified_at')],
-    [`${nhi} owner value`, exact('owner_id')],
-    [`${nhi} owner type`, exact('owner_type')],
-    [`${nhi} environment`, exact('environment')],
-    [`${nhi} expiresAt`, exact('expires_at')],
-    [`${nhi} status`, lower('status')],
-  ]),
-  constants: new Map([['meta resourceType', 'User']]),
-  beside: { keys: [nhi, 'credentials'], column: 'credentials' },
-}
-
-const credentialSource: FilterSource = {
-  columns: new Map([
-    ['id', lower('id')],
-    ['serviceAccount value', lower('account')],
-    ['provider', { column: 'provider', spelling: 'exact', normalised: 'provider_norm' }],
-    ['kind', lower('kind')],
-    ['status', lower('status')],
-    ['expiresAt', exact('expires_at')],
-    ['meta created', exact('created_at')],
-    ['meta lastModified', exact('updated_at')],
-  ]),
-  constants: new Map([['meta resourceType', 'Credential']]),
-  beside: null,
-}
+import { filterToSql } from './filter-sql.ts'
+import { groupsOfUser, membersOfGroup } from './membership.ts'
+import {
+  decodePosition,
+  encodePosition,
+  isAfter,
+  orderBy,
+  sortKey,
+  type SortKey,
+} from './paging.ts'
+import { credentialSource, groupSource, reachOf, userSource, type FilterSource } from './sources.ts'
+import { arg, statement, type Cost, type Query, type Row, type Sql, type Statement } from './sql.ts'
+import type { GroupListQuery, ListQuery, Page, StoredDocument, Visibility } from './store.ts'
 
 const userColumns = [
   'id',
@@ -61,19 +27,31 @@ const userColumns = [
   'modified_at',
   'version',
 ] as const
-const credentialColumns = ['id', 'doc', 'created_at', 'updated_at', 'version'] as const
+/** From here on a page is looked for from the nearer end; before it that is not worth asking. */
+const deepFrom = 1_000
+
+const documentColumns = ['id', 'doc', 'created_at', 'updated_at', 'version'] as const
 
 function userFromRow(row: Row): StoredDocument {
   const isAccount = row['type'] === 'account'
+  const groups = (row['groups'] ?? null) as string | null
   return {
     id: row['id'] as string,
     type: isAccount ? 'account' : 'person',
     text: row['doc'] as string,
     credentials: row['credentials'] as string | null,
+    ...(groups === null ? {} : { groups }),
     createdAt: row['created_at'] as Instant,
     updatedAt: row['modified_at'] as Instant,
-    etag: isAccount ? `${row['version']}.${row['credentials_rev']}` : String(row['version']),
+    etag: isAccount
+      ? `${row['version']}.${row['credentials_rev']}`
+      : `${row['version']}${groups === null ? '' : `.${fingerprint(groups)}`}`,
   }
+}
+
+/** Memberships are no part of the person's row, so its version does not tell when they change. */
+function fingerprint(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 8)
 }
 
 function credentialFromRow(row: Row): StoredDocument {
@@ -82,6 +60,20 @@ function credentialFromRow(row: Row): StoredDocument {
     type: 'credential',
     text: row['doc'] as string,
     credentials: null,
+    createdAt: row['created_at'] as Instant,
+    updatedAt: row['updated_at'] as Instant,
+    etag: String(row['version']),
+  }
+}
+
+function groupFromRow(row: Row): StoredDocument {
+  const members = row['members'] as string | null
+  return {
+    id: row['id'] as string,
+    type: 'group',
+    text: row['doc'] as string,
+    credentials: null,
+    ...(members === null ? {} : { members }),
     createdAt: row['created_at'] as Instant,
     updatedAt: row['updated_at'] as Instant,
     etag: String(row['version']),
@@ -106,15 +98,105 @@ function visible({ people, accounts }: Visibility): RawBuilder<boolean> | null {
   return parts.length === 0 ? sql`1 = 0` : sql`(${sql.join(parts, sql` or `)})`
 }
 
+/** Which counters make up the total of a list; null when it has to be counted. */
+function counted(
+  { visibility, filter }: ListQuery,
+  of: Listing['of'],
+): readonly RawBuilder<boolean>[] | null {
+  // Groups are too few for it to matter.
+  if (of === 'groups') return null
+  const { people, accounts } = visibility
+  if (filter !== null || (accounts !== 'all' && accounts !== 'none')) return null
+  if (of === 'credentials') return accounts === 'all' ? [sql`type = 'credential'`] : []
+  const parts: RawBuilder<boolean>[] = accounts === 'all' ? [sql`type = 'account'`] : []
+  if (people === 'all') return [...parts, sql`type = 'person'`]
+  return people === 'none'
+    ? parts
+    : [...parts, sql`(type = 'person' and directory = ${people.directory})`]
+}
+
+/** One kind of resource as it is listed. */
+interface Listing {
+  readonly of: 'users' | 'credentials' | 'groups'
+  readonly table: 'resource' | 'credential' | 'grp'
+  readonly columns: readonly string[]
+  /** What else is selected of the row `r`; null for nothing. */
+  readonly beside: ((dialect: Dialect) => RawBuilder<unknown>) | null
+  readonly source: FilterSource
+  /** What every row listed fulfils, under the role's scope. */
+  readonly scope: (want: ListQuery) => readonly RawBuilder<boolean>[]
+  readonly map: (row: Row) => StoredDocument
+}
+
+function groupListing(beside: NonNullable<Listing['beside']>): Listing {
+  return {
+    of: 'groups',
+    table: 'grp',
+    columns: documentColumns,
+    beside,
+    source: groupSource,
+    scope({ visibility: { people } }) {
+      const living = sql<boolean>`deleted_at is null`
+      if (people === 'all') return [living]
+      return [living, people === 'none' ? sql`1 = 0` : sql`directory = ${people.directory}`]
+    },
+    map: groupFromRow,
+  }
+}
+
+const listings = {
+  users: {
+    of: 'users',
+    table: 'resource',
+    columns: userColumns,
+    beside: (dialect) => sql`${groupsOfUser(dialect, 'r')} as groups`,
+    source: userSource,
+    scope({ visibility }) {
+      const scope = visible(visibility)
+      const living = sql<boolean>`deleted_at is null`
+      return scope === null ? [living] : [living, scope]
+    },
+    map: userFromRow,
+  },
+  credentials: {
+    of: 'credentials',
+    table: 'credential',
+    columns: documentColumns,
+    beside: null,
+    source: credentialSource,
+    scope({ tenant, visibility: { accounts } }) {
+      if (accounts === 'all') return []
+      if (accounts === 'none') return [sql`1 = 0`]
+      const scope = visible({ people: 'none', accounts })
+      return [sql`account in (select id from resource where tenant = ${tenant} and ${scope})`]
+    },
+    map: credentialFromRow,
+  },
+  groups: groupListing((dialect) => sql`${membersOfGroup(dialect, 'r')} as members`),
+  bareGroups: groupListing(() => sql`cast(null as text) as members`),
+} as const satisfies Readonly<Record<string, Listing>>
+
 /**
- * The order of a page. Under a filter SQLite would rather walk all ids in order than sort the few
- * that a range of another index finds, and search a million rows for ten; only behind an equality
- * it judges right. Hence the hidden column.
+ * What may look at many rows runs aside: filters but for equalities that find a handful, orders
+ * other than by id, and the scope of one owner or client.
  */
-function pageOrder({ filter }: ListQuery, dialect: Dialect): RawBuilder<unknown> {
+function costOf(want: ListQuery, listing: Listing): Cost {
+  if (want.filter !== null && reachOf(want.filter, listing.source) === 'few') return 'light'
+  if (want.filter !== null || (want.sort ?? null) !== null) return 'heavy'
+  if (listing.of === 'groups') return 'light'
+  return counted(want, listing.of) === null ? 'heavy' : 'light'
+}
+
+/**
+ * The order of a page by id. Under a filter SQLite would rather walk all ids in order than sort the
+ * few that a range of another index finds, and search a million rows for ten; only behind an
+ * equality it judges right, and only in tables it has statistics of. Hence the hidden column.
+ */
+function idOrder({ filter }: ListQuery, { of }: Listing, dialect: Dialect): RawBuilder<unknown> {
   const root = filter?.root
-  const judgesRight = root === undefined || (root.op === 'compare' && root.operator === 'eq')
-  return judgesRight ? sql.ref('id') : dialect.unindexed(sql.ref('id'))
+  const judgesRight =
+    root === undefined || (of !== 'groups' && root.op === 'compare' && root.operator === 'eq')
+  return judgesRight ? sql`${sql.ref('id')}` : dialect.unindexed(sql.ref('id'))
 }
 
 /** The resources as SCIM shows them: one by id, or a page under a filter and a role's scope. */
@@ -123,6 +205,7 @@ export function documentRoom({ db, dialect }: Sql) {
     db
       .selectFrom('resource')
       .select(userColumns)
+      .select(groupsOfUser(dialect, 'resource').as('groups'))
       .where('tenant', '=', arg('tenant'))
       .where('id', '=', arg('id'))
       .where('deleted_at', 'is', null),
@@ -130,55 +213,128 @@ export function documentRoom({ db, dialect }: Sql) {
   const credential = statement(
     db
       .selectFrom('credential')
-      .select(credentialColumns)
+      .select(documentColumns)
       .where('tenant', '=', arg('tenant'))
       .where('id', '=', arg('id')),
   )
+  const group = (members: RawBuilder<string | null>) =>
+    statement(
+      db
+        .selectFrom('grp')
+        .select(documentColumns)
+        .select(members.as('members'))
+        .where('tenant', '=', arg('tenant'))
+        .where('id', '=', arg('id'))
+        .where('deleted_at', 'is', null),
+    )
+  const groups = {
+    full: group(membersOfGroup(dialect, 'grp')),
+    bare: group(sql`cast(null as text)`),
+  }
+  const compiled = (query: RawBuilder<unknown>) => statement({ compile: () => query.compile(db) })
+  const all = (conditions: readonly RawBuilder<boolean>[]) => sql.join(conditions, sql` and `)
 
-  /** The ids that match; `doc` is fetched only for the rows of the page. */
-  function matchingUsers(want: ListQuery) {
-    let matching = db
-      .selectFrom('resource')
-      .where('tenant', '=', want.tenant)
-      .where('deleted_at', 'is', null)
-    const scope = visible(want.visibility)
-    if (scope !== null) matching = matching.where(scope)
-    if (want.filter !== null) {
-      matching = matching.where(filterToSql(want.filter, userSource, dialect))
-    }
-    return matching
+  /** What is selected of the row `r`. */
+  function selected({ columns, beside }: Listing): RawBuilder<unknown> {
+    const own = sql.join(columns.map((column) => sql.ref(`r.${column}`)))
+    return beside === null ? own : sql`${own}, ${beside(dialect)}`
   }
 
-  function matchingCredentials(want: ListQuery) {
-    let matching = db.selectFrom('credential').where('tenant', '=', want.tenant)
-    const { accounts } = want.visibility
-    if (accounts === 'none') matching = matching.where(sql<boolean>`1 = 0`)
-    else if (accounts !== 'all') {
-      const scope = visible({ people: 'none', accounts })!
-      matching = matching.where('account', 'in', (eb) =>
-        eb.selectFrom('resource').select('id').where('tenant', '=', want.tenant).where(scope),
-      )
-    }
-    if (want.filter !== null) {
-      matching = matching.where(filterToSql(want.filter, credentialSource, dialect))
-    }
-    return matching
+  function matching(want: ListQuery, listing: Listing, cost: Cost): RawBuilder<boolean>[] {
+    const conditions = [sql<boolean>`tenant = ${want.tenant}`, ...listing.scope(want)]
+    if (cost === 'heavy' && dialect.mayGoOn !== null) conditions.push(dialect.mayGoOn)
+    if (want.filter !== null) conditions.push(filterToSql(want.filter, listing.source, dialect))
+    return conditions
   }
 
-  async function page(
+  /** One row more than the page holds tells whether there is another page. */
+  function rows(want: ListQuery, listing: Listing, key: SortKey | null, cost: Cost): Statement {
+    const table = sql.table(listing.table)
+    const conditions = matching(want, listing, cost)
+    const after = want.after ?? null
+    const id = idOrder(want, listing, dialect)
+    if (after !== null) {
+      const position = decodePosition(key, after)
+      conditions.push(key === null ? sql`${id} > ${position.id}` : isAfter(key, position))
+    }
+    const skip = after === null ? Math.max(1, want.startIndex) - 1 : 0
+    const limits = sql`limit ${want.count + 1} offset ${skip}`
+    const columns = selected(listing)
+    // The page is found first, over narrow indexes, and only its documents are fetched.
+    if (key === null) {
+      return compiled(sql`select ${columns} from ${table} as r where r.tenant = ${want.tenant}
+        and r.id in (select id from ${table} where ${all(conditions)} order by ${id} ${limits})
+        order by r.id`)
+    }
+    return compiled(sql`select ${columns}, page.sort_key from (
+        select id, ${key.value} as sort_key from ${table} where ${all(conditions)}
+        order by ${orderBy(key, key.value, sql`id`)} ${limits}
+      ) as page inner join ${table} as r on r.tenant = ${want.tenant} and r.id = page.id
+      order by ${orderBy(key, sql`page.sort_key`, sql`page.id`)}`)
+  }
+
+  function total(want: ListQuery, listing: Listing, cost: Cost): Statement {
+    const parts = counted(want, listing.of)
+    if (parts === null) {
+      const conditions = all(matching(want, listing, cost))
+      return compiled(sql`select count(*) as total from ${sql.table(listing.table)}
+        where ${conditions}`)
+    }
+    const scope = parts.length === 0 ? sql`1 = 0` : sql`(${sql.join(parts, sql` or `)})`
+    return compiled(sql`select coalesce(sum(total), 0) as total from counter
+      where tenant = ${want.tenant} and ${scope}`)
+  }
+
+  /** A page beyond the middle is nearer to the end: fewer rows to skip, and none to count. */
+  async function fromEnd(
     query: Query,
     want: ListQuery,
-    total: () => ReturnType<typeof statement>,
-    rows: () => ReturnType<typeof statement>,
-    map: (row: Row) => StoredDocument,
+    listing: Listing,
+    skip: number,
+  ): Promise<Page<StoredDocument> | null> {
+    const [counted] = await query(total(want, listing, 'light'))
+    const all = Number(counted!['total'])
+    if (skip <= all / 2) return null
+    const count = Math.min(want.count, all - skip)
+    if (count <= 0) return { total: all, rows: [], next: null }
+    const table = sql.table(listing.table)
+    const columns = selected(listing)
+    const conditions = sql.join(matching(want, listing, 'light'), sql` and `)
+    const found = await query(
+      compiled(sql`select ${columns} from ${table} as r where r.tenant = ${want.tenant}
+        and r.id in (select id from ${table} where ${conditions} order by id desc
+          limit ${count} offset ${all - skip - count})
+        order by r.id`),
+    )
+    const last = found.at(-1)
+    const next = last !== undefined && skip + count < all ? encodePosition(null, last) : null
+    return { total: all, rows: found.map(listing.map), next }
+  }
+
+  async function list(
+    query: Query,
+    want: ListQuery,
+    listing: Listing,
   ): Promise<Page<StoredDocument>> {
-    const found = want.count <= 0 ? [] : (await query(rows())).map(map)
-    // A page that is not full ends the list: a selective filter then costs one query, not two.
-    if (found.length > 0 && found.length < want.count) {
-      return { total: Math.max(1, want.startIndex) - 1 + found.length, rows: found }
+    const cost = costOf(want, listing)
+    const sort = want.sort ?? null
+    const key = sort === null ? null : sortKey(sort, listing.source, dialect)
+    const skip = (want.after ?? null) === null ? Math.max(1, want.startIndex) - 1 : 0
+    if (skip >= deepFrom && cost === 'light' && want.filter === null && want.count > 0) {
+      const page = await fromEnd(query, want, listing, skip)
+      if (page !== null) return page
     }
-    const [counted] = await query(total())
-    return { total: Number(counted!['total']), rows: found }
+    const found = want.count <= 0 ? [] : await query(rows(want, listing, key, cost), {}, cost)
+    const page = found.slice(0, Math.max(0, want.count))
+    const goesOn = found.length > page.length
+    const next = goesOn ? encodePosition(key, page.at(-1)!) : null
+    const documents = page.map(listing.map)
+    // A list that ends on this page needs no counting: a selective filter then costs one query.
+    if (page.length > 0 && !goesOn && (want.after ?? null) === null) {
+      return { total: skip + page.length, rows: documents, next }
+    }
+    const [counted] = await query(total(want, listing, cost), {}, cost)
+    return { total: Number(counted!['total']), rows: documents, next }
   }
 
   return {
@@ -190,53 +346,18 @@ export function documentRoom({ db, dialect }: Sql) {
       const [row] = await query(credential, { tenant, id })
       return row === undefined ? null : credentialFromRow(row)
     },
-
-    listUsers(query: Query, want: ListQuery): Promise<Page<StoredDocument>> {
-      const matching = matchingUsers(want)
-      const ids = matching
-        .select('id')
-        .orderBy(pageOrder(want, dialect))
-        .limit(want.count)
-        .offset(Math.max(1, want.startIndex) - 1)
-      return page(
-        query,
-        want,
-        () => statement(matching.select((eb) => eb.fn.countAll<number>().as('total'))),
-        () =>
-          statement(
-            db
-              .selectFrom('resource')
-              .select(userColumns)
-              .where('tenant', '=', want.tenant)
-              .where('id', 'in', ids)
-              .orderBy('id'),
-          ),
-        userFromRow,
-      )
+    async groupDocument(
+      query: Query,
+      tenant: TenantId,
+      id: string,
+      { members }: { readonly members: boolean },
+    ) {
+      const [row] = await query(members ? groups.full : groups.bare, { tenant, id })
+      return row === undefined ? null : groupFromRow(row)
     },
-
-    listCredentials(query: Query, want: ListQuery): Promise<Page<StoredDocument>> {
-      const matching = matchingCredentials(want)
-      const ids = matching
-        .select('id')
-        .orderBy(pageOrder(want, dialect))
-        .limit(want.count)
-        .offset(Math.max(1, want.startIndex) - 1)
-      return page(
-        query,
-        want,
-        () => statement(matching.select((eb) => eb.fn.countAll<number>().as('total'))),
-        () =>
-          statement(
-            db
-              .selectFrom('credential')
-              .select(credentialColumns)
-              .where('tenant', '=', want.tenant)
-              .where('id', 'in', ids)
-              .orderBy('id'),
-          ),
-        credentialFromRow,
-      )
-    },
+    listUsers: (query: Query, want: ListQuery) => list(query, want, listings.users),
+    listCredentials: (query: Query, want: ListQuery) => list(query, want, listings.credentials),
+    listGroups: (query: Query, want: GroupListQuery) =>
+      list(query, want, want.members ? listings.groups : listings.bareGroups),
   }
 }

@@ -8,37 +8,11 @@ import type {
   CompareOperator,
   FilterValue,
 } from '../scim/filter.ts'
-import type { Dialect, ElementSource } from './dialect.ts'
+import type { Dialect, ElementSource, PlainType } from './dialect.ts'
+import type { ColumnSource, FilterSource } from './sources.ts'
 
 type Condition = RawBuilder<boolean>
 type Value = Expression<unknown>
-
-/** An attribute that a column answers, so that an index can. */
-export interface ColumnSource {
-  readonly column: string
-  /**
-   * `exact` holds the attribute as it is; `lower` only ever holds lower case (ids, states), so a
-   * normalised value can be compared with it as it stands.
-   */
-  readonly spelling: 'exact' | 'lower'
-  /** The same attribute normalised, for comparisons that ignore case. */
-  readonly normalised?: string
-  /**
-   * A column that is null in every row looked at, on which the index is partial. The condition is
-   * repeated beside the comparison: SQLite looks only there when that stands below an OR.
-   */
-  readonly partialOn?: string
-}
-
-/** Where the attributes of one table's documents are found. */
-export interface FilterSource {
-  /** By `keys` joined with a space, which no attribute name contains. */
-  readonly columns: ReadonlyMap<string, ColumnSource>
-  /** Attributes with one value for all rows of the table. */
-  readonly constants: ReadonlyMap<string, string>
-  /** Attributes kept as JSON beside the document: a key prefix and the column with their array. */
-  readonly beside: { readonly keys: readonly string[]; readonly column: string } | null
-}
 
 /** Where a JSON attribute is looked for: a document, or one element of an array inside it. */
 interface Scope {
@@ -70,7 +44,7 @@ export function filterToSql(
   dialect: Dialect,
 ): Condition {
   let aliases = 0
-  const document: Scope = { root: sql.ref('doc'), element: null }
+  const document: Scope = { root: dialect.json.document(sql.ref('doc')), element: null }
 
   const join = (parts: readonly Condition[], how: 'and' | 'or'): Condition =>
     sql`(${sql.join(parts, how === 'and' ? sql` and ` : sql` or `)})`
@@ -116,9 +90,8 @@ export function filterToSql(
     }
     return inside(attribute, negated, scope, {
       ofElement(element, whole, negated) {
-        if (whole) return negated ? sql`not ${element.isPresent}` : element.isPresent
-        const how = sql.raw(negated ? 'is null' : 'is not null')
-        return sql`${element.plain} ${how}`
+        const there = whole ? element.isPresent : element.hasValue
+        return negated ? sql`not ${there}` : there
       },
       ofRoot(root, keys, negated) {
         const there = dialect.json.isPresent(root, keys)
@@ -145,15 +118,25 @@ export function filterToSql(
       }
       const constant = source.constants.get(name)
       if (constant !== undefined) {
-        const known = sql`${attribute.caseExact ? constant : normalise(constant)}`
+        const known = dialect.literal(attribute.caseExact ? constant : normalise(constant))
         return test(known, operator, value, negated)
       }
     }
     const found = inside(attribute, negated, scope, {
       ofElement: (element, _whole, negated) =>
-        test(spelt(element.plain, attribute), operator, value, negated),
+        test(
+          spelt((as) => element.plain(as), attribute),
+          operator,
+          value,
+          negated,
+        ),
       ofRoot: (root, keys, negated) =>
-        test(spelt(dialect.json.value(root, keys), attribute), operator, value, negated),
+        test(
+          spelt((as) => dialect.json.value(root, keys, as), attribute),
+          operator,
+          value,
+          negated,
+        ),
     })
     // `ne` also holds where there is nothing to differ from.
     if (operator !== 'ne' || !attribute.multiValued.includes(true)) return found
@@ -197,23 +180,8 @@ export function filterToSql(
     return join(end === null ? parts : [...parts, sql`${column} < ${end}`], 'and')
   }
 
-  /** The value as the filter's own value was normalised when it was bound. */
-  function spelt(raw: Value, attribute: BoundAttribute): Value {
-    switch (attribute.type) {
-      case 'boolean':
-      case 'decimal':
-      case 'integer':
-        return raw
-      case 'dateTime':
-        return dialect.instant(raw)
-      case 'string':
-      case 'reference':
-      case 'binary':
-        return attribute.caseExact ? raw : dialect.normalise(raw)
-      default:
-        return assertNever(attribute.type)
-    }
-  }
+  const spelt = (read: (as: PlainType) => Value, attribute: BoundAttribute): Value =>
+    speltLike(read, attribute, dialect)
 
   /** One comparison; where it is negated a missing value makes it true instead of NULL. */
   function test(
@@ -280,8 +248,10 @@ export function filterToSql(
         const only: ElementSource = {
           from: sql``,
           object,
-          plain: dialect.json.value(root, keys),
+          plain: (as) => dialect.json.value(root, keys, as),
+          hasValue: dialect.json.isPresent(root, [...keys, 'value']),
           isPresent: there,
+          position: sql`0`,
         }
         const matches = node(element, negated, { root: object, element: only })
         return negated ? join([sql`not ${there}`, matches], 'or') : join([there, matches], 'and')
@@ -304,11 +274,11 @@ export function filterToSql(
         ? leaf.ofElement(element, false, negated)
         : descend(root, keys, multiValued, negated, leaf)
     }
-    const beside = source.beside
-    if (beside !== null && beside.keys.every((key, i) => keys[i] === key)) {
+    const beside = source.beside.find((b) => b.keys.every((key, i) => keys[i] === key))
+    if (beside !== undefined) {
       const at = beside.keys.length
-      const column = sql.ref(beside.column)
-      return exists(column, [], keys.slice(at), multiValued.slice(at), negated, leaf)
+      const outer = beside.elements(dialect, `e${++aliases}`)
+      return anyOf(outer, keys.slice(at), multiValued.slice(at), negated, leaf)
     }
     return descend(root, keys, multiValued, negated, leaf)
   }
@@ -326,7 +296,6 @@ export function filterToSql(
       : exists(root, keys.slice(0, end), keys.slice(end), many.slice(end), negated, leaf)
   }
 
-  /** Any element may match; negated, none may. Below the outermost array nothing is negated. */
   function exists(
     root: Value,
     path: readonly string[],
@@ -335,7 +304,17 @@ export function filterToSql(
     negated: boolean,
     leaf: Leaf,
   ): Condition {
-    const element = dialect.json.elements(root, path, `e${++aliases}`)
+    return anyOf(dialect.json.elements(root, path, `e${++aliases}`), rest, many, negated, leaf)
+  }
+
+  /** Any element may match; negated, none may. Below the outermost array nothing is negated. */
+  function anyOf(
+    element: ElementSource,
+    rest: readonly string[],
+    many: readonly boolean[],
+    negated: boolean,
+    leaf: Leaf,
+  ): Condition {
     const ownValue = rest.length === 1 && rest[0] === 'value' && many[0] !== true
     const condition =
       rest.length === 0 || ownValue
@@ -346,6 +325,29 @@ export function filterToSql(
   }
 
   return node(filter.root, false, document)
+}
+
+/** A value as the filter's own value was normalised when it was bound. */
+export function speltLike(
+  read: (as: PlainType) => Value,
+  attribute: BoundAttribute,
+  dialect: Dialect,
+): Value {
+  switch (attribute.type) {
+    case 'boolean':
+      return read('flag')
+    case 'decimal':
+    case 'integer':
+      return read('number')
+    case 'dateTime':
+      return dialect.instant(read('text'))
+    case 'string':
+    case 'reference':
+    case 'binary':
+      return attribute.caseExact ? read('text') : dialect.normalise(read('text'))
+    default:
+      return assertNever(attribute.type)
+  }
 }
 
 /** The smallest text above all that start with `prefix`, bytewise in UTF-8; null when there is none. */

@@ -2,87 +2,91 @@ import { errors } from '../domain/errors.ts'
 import { assertNever } from '../domain/json.ts'
 import { auditRoom } from './audit.ts'
 import { clientRoom } from './clients.ts'
-import { sqliteDialect } from './dialect.ts'
+import { sqliteDialect, type Dialect } from './dialect.ts'
+import { postgresDialect } from './dialect-postgres.ts'
 import { documentRoom } from './documents.ts'
+import { groupRoom } from './groups.ts'
 import { journalRoom } from './journal.ts'
-import {
-  ledgerTable,
-  migrations,
-  pendingMigrations,
-  type AppliedMigration,
-  type Migration,
-} from './migrations/migrations.ts'
+import { ledgerRoom } from './ledger.ts'
+import { migrations, type Migration } from './migrations/migrations.ts'
+import { PostgresDatabase } from './postgres.ts'
 import { resourceRoom } from './resources.ts'
-import type { Refusal, Sql, Steps } from './sql.ts'
-import { SqliteDatabase } from './sqlite.ts'
+import type { Database, Query, Refusal, Sql, Steps } from './sql.ts'
+import { migrateSqlite, SqliteDatabase } from './sqlite.ts'
 import type { Change, CommitResult, DocumentCodec, Reads, Store } from './store.ts'
 import { sweepRoom } from './sweeps.ts'
 
 export interface StoreOptions {
-  /** `sqlite:<path>` or `sqlite::memory:`. */
+  /** `sqlite:<path>`, `sqlite::memory:` or `postgres://user:password@host:port/database`. */
   readonly url: string
   readonly codec: DocumentCodec
   /** For sweeps and local commands beside a running server: nothing is written, migrations neither. */
   readonly readonly?: boolean
+  /** PostgreSQL: at most so many connections (10); with one, writes keep the order of their calls. */
+  readonly connections?: number
   /** Other than the ones this version ships; for tests of migrating itself. */
   readonly migrations?: readonly Migration[]
 }
 
 /**
  * Opens the store, creating and migrating the database as needed.
- * @throws configInvalid for a URL of another kind; databaseNewer, migrationChanged; notReady when a
- *   read-only store meets a database that was not migrated, or the file stays locked
+ * @throws configInvalid for a URL of another kind or refused credentials; databaseNewer,
+ *   migrationChanged; notReady when a read-only store meets a database that was not migrated, when
+ *   the file stays locked or the server cannot be reached. None repeats the URL.
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
-  const path = /^sqlite:(.+)$/.exec(options.url)?.[1]
-  if (path === undefined) {
-    const problems = `store.url "${options.url.split(':')[0]}:…" is not supported; use sqlite:<path>.`
-    throw errors.configInvalid({ problems })
+  const readonly = options.readonly ?? false
+  const known = options.migrations ?? migrations
+  const [scheme] = options.url.split(':')
+  switch (scheme) {
+    case 'sqlite': {
+      const path = options.url.slice('sqlite:'.length)
+      const database = await SqliteDatabase.open(path, { readonly })
+      return buildStore(await migrated(database, known, readonly), sqliteDialect, options.codec)
+    }
+    case 'postgres':
+    case 'postgresql': {
+      const { connections } = options
+      const limit = connections === undefined ? {} : { connections }
+      const database = await PostgresDatabase.open(options.url, {
+        readonly,
+        migrations: known,
+        ...limit,
+      })
+      return buildStore(database, postgresDialect, options.codec)
+    }
+    default:
+      throw errors.configInvalid({
+        problems: `store.url "${scheme}:…" is not supported; use sqlite:<path> or postgres://….`,
+      })
   }
-  const database = await SqliteDatabase.open(path, { readonly: options.readonly ?? false })
+}
+
+async function migrated(
+  database: SqliteDatabase,
+  known: readonly Migration[],
+  readonly: boolean,
+): Promise<SqliteDatabase> {
   try {
-    await migrate(database, options)
-    return buildStore(database, options.codec)
+    await migrateSqlite(database, known, readonly)
+    return database
   } catch (error) {
     await database.close()
     throw error
   }
 }
 
-async function migrate(database: SqliteDatabase, options: StoreOptions): Promise<void> {
-  await database.migrate((db) => {
-    if (options.readonly !== true) db.exec(ledgerTable(sqliteDialect))
-    const ledger = db.prepare("select 1 from sqlite_schema where name = 'migration'").get()
-    const applied =
-      ledger === undefined
-        ? []
-        : db.prepare<[], AppliedMigration>('select number, name, checksum from migration').all()
-    const pending = pendingMigrations(options.migrations ?? migrations, applied, sqliteDialect)
-    if (options.readonly === true && pending.length > 0) {
-      throw errors.notReady({
-        reason: `the database lacks migration ${pending[0]!.name}; start the server once to apply it`,
-      })
-    }
-    const record =
-      pending.length > 0
-        ? db.prepare('insert into migration (number, name, checksum) values (?, ?, ?)')
-        : null
-    for (const { number, name, checksum, statements } of pending) {
-      for (const text of statements) db.exec(text)
-      record?.run(number, name, checksum)
-    }
-  })
-}
-
-function buildStore(database: SqliteDatabase, codec: DocumentCodec): Store {
-  const sql: Sql = { db: sqliteDialect.compiler(), dialect: sqliteDialect }
+function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec): Store {
+  const sql: Sql = { db: dialect.compiler(), dialect }
   const resources = resourceRoom(sql, codec)
   const documents = documentRoom(sql)
+  const groups = groupRoom(sql, codec)
   const journal = journalRoom(sql)
   const sweeps = sweepRoom(sql, codec)
   const clients = clientRoom(sql, codec)
   const audit = auditRoom(sql)
-  const query = database.query.bind(database)
+  const ledger = ledgerRoom(sql)
+  const query: Query = database.query.bind(database)
 
   function work(change: Change): () => Steps<Refusal | null> {
     switch (change.type) {
@@ -92,6 +96,12 @@ function buildStore(database: SqliteDatabase, codec: DocumentCodec): Store {
         return resources.putAccount(change.account, change.expectedVersion)
       case 'credential':
         return resources.putCredential(change.credential, change.expectedVersion)
+      case 'group':
+        return groups.putGroup(change.group, change.expectedVersion)
+      case 'members':
+        return groups.changeMembers(change)
+      case 'memberSwitched':
+        return groups.memberSwitched(change)
       case 'key':
         return resources.putKey(change.key)
       case 'principal':
@@ -120,6 +130,14 @@ function buildStore(database: SqliteDatabase, codec: DocumentCodec): Store {
         return clients.clientTokenUsed(change.id, change.at)
       case 'meta':
         return clients.putMeta(change.key, change.value)
+      case 'replayClaim':
+        return ledger.claimReplay(change.replay, change.now)
+      case 'replayAnswer':
+        return ledger.answerReplay(change.replay)
+      case 'replayRelease':
+        return ledger.releaseReplay(change.replay)
+      case 'scimRequests':
+        return ledger.logRequests(change.requests, change.before)
       default:
         return assertNever(change)
     }
@@ -146,6 +164,16 @@ function buildStore(database: SqliteDatabase, codec: DocumentCodec): Store {
     listUsers: (want) => documents.listUsers(query, want),
     listCredentials: (want) => documents.listCredentials(query, want),
 
+    group: (tenant, id) => groups.group(query, tenant, id),
+    groupState: (tenant, id) => groups.groupState(query, tenant, id),
+    members: (tenant, group, after, limit) => groups.members(query, tenant, group, after, limit),
+    membersAmong: (tenant, group, ids) => groups.membersAmong(query, tenant, group, ids),
+    memberTargets: (tenant, ids) => groups.memberTargets(query, tenant, ids),
+    groupsOf: (tenant, person) => groups.groupsOf(query, tenant, person),
+    groupsAround: (tenant, person) => groups.groupsAround(query, tenant, person),
+    groupDocument: (tenant, id, options) => documents.groupDocument(query, tenant, id, options),
+    listGroups: (want) => documents.listGroups(query, want),
+
     operation: (tenant, id) => journal.get(query, tenant, id),
     operations: (want) => journal.list(query, want),
     openOperations: (tenant, account) => journal.openOf(query, tenant, account),
@@ -169,6 +197,8 @@ function buildStore(database: SqliteDatabase, codec: DocumentCodec): Store {
 
     audit: (tenant, want) => audit.list(query, tenant, want),
     meta: (key) => clients.meta(query, key),
+    replay: (tenant, client, scope) => ledger.replay(query, tenant, client, scope),
+    scimRequests: (want) => ledger.scimRequests(query, want),
   }
 
   return {
@@ -178,12 +208,15 @@ function buildStore(database: SqliteDatabase, codec: DocumentCodec): Store {
       return database.write(
         () => inOrder(prepared),
         (result) => result === 'saved',
+        changes.flatMap(lockOf),
       )
     },
     claim: (worker, now, lease, limit) =>
       database.write(
         () => journal.claim(worker, now, lease, limit),
         () => true,
+        // A second claim has to see what the first made running.
+        ['claim'],
       ),
     heartbeat: (id, fence, until) =>
       database.write(
@@ -210,4 +243,32 @@ function* inOrder(work: readonly (() => Steps<Refusal | null>)[]): Steps<CommitR
     if (refusal !== null) return { change, ...refusal }
   }
   return 'saved'
+}
+
+/**
+ * The account whose summaries or open operations a change has to find as they were: its row alone
+ * does not guard them. Resources are named too: commits that touch the same ones in different
+ * orders then queue, where PostgreSQL would wait a second and break one off.
+ */
+function lockOf(change: Change): readonly string[] {
+  switch (change.type) {
+    case 'person':
+      return [change.person.id]
+    case 'account':
+      return [change.account.id]
+    case 'credential':
+      return [change.credential.account]
+    case 'group':
+      return [change.group.id]
+    // Whether a group has anybody active follows from the rows of many people and groups: what two
+    // commits change side by side, neither would see.
+    case 'members':
+      return [change.group, `members:${change.tenant}`]
+    case 'memberSwitched':
+      return [`members:${change.tenant}`]
+    case 'enqueue':
+      return [change.operation.account ?? change.operation.subject]
+    default:
+      return []
+  }
 }

@@ -1,4 +1,5 @@
 import type { Compilable, Kysely } from 'kysely'
+import { errors } from '../domain/errors.ts'
 import type { Dialect } from './dialect.ts'
 import type { Conflict } from './store.ts'
 import type { Tables } from './tables.ts'
@@ -38,7 +39,34 @@ export interface Outcome {
  */
 export type Steps<T> = Generator<Run, T, Outcome>
 
-export type Query = (statement: Statement, args?: Row) => Promise<readonly Row[]>
+/** `heavy` may look at every row: it runs aside and under a deadline. */
+export type Cost = 'light' | 'heavy'
+
+export type Query = (statement: Statement, args?: Row, cost?: Cost) => Promise<readonly Row[]>
+
+/** What the rooms are built upon. */
+export interface Database {
+  readonly query: Query
+  /**
+   * Runs `steps` in a transaction, which is kept when `keep` says so.
+   * @param locks names of what no other write may touch meanwhile, where writes run side by side
+   */
+  write<T>(
+    steps: () => Steps<T>,
+    keep: (result: T) => boolean,
+    locks?: readonly string[],
+  ): Promise<T>
+  close(): Promise<void>
+}
+
+/** How long one heavy query may take. */
+export const scanDeadlineMs = 2_000
+
+export function tooSlow(cause: unknown): Error {
+  const reason =
+    'The list takes too long to find: no index serves its filter or order. Filter by an indexed attribute, such as userName, externalId, owner.value or status, with eq.'
+  return errors.tooMany({ reason }, { cause })
+}
 
 /** Why one change cannot be made; its place in the commit is added by the caller. */
 export type Refusal = Omit<Conflict, 'change'>

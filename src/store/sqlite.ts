@@ -3,23 +3,27 @@ import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import Database from 'better-sqlite3'
 import { errors } from '../domain/errors.ts'
-import { normalise } from '../domain/text.ts'
-import { parseInstant } from '../domain/time.ts'
-import { bind, ConstraintFailed, type Outcome, type Row, type Run, type Statement } from './sql.ts'
-import type { Steps } from './sql.ts'
+import { sqliteDialect } from './dialect.ts'
+import {
+  ledgerTable,
+  missingMigration,
+  pendingMigrations,
+  type AppliedMigration,
+  type Migration,
+} from './migrations/migrations.ts'
+import { bind, ConstraintFailed } from './sql.ts'
+import type { Cost, Database as Store, Outcome, Row, Statement, Steps } from './sql.ts'
+import { SqliteAside } from './sqlite-aside.ts'
+import { Connection } from './sqlite-connection.ts'
 
 const busyDelaysMs = [1, 2, 4, 8, 16, 25]
 /** Another process holds the lock for one commit; whoever holds it this long is stuck. */
 const busyBudgetMs = 5_000
-/** Lists and searches are compiled per request; the texts repeat, since values are parameters. */
-const preparedMax = 500
 /**
  * Bounds one transaction, so that the event loop is held for some ~10 ms: 1 000 accounts in one
  * transaction take 70–320 ms.
  */
 const groupMax = 200
-
-type Prepared = Database.Statement<unknown[], Row>
 
 function isSqliteError(error: unknown): error is Error & { readonly code: string } {
   return error instanceof Database.SqliteError
@@ -27,7 +31,8 @@ function isSqliteError(error: unknown): error is Error & { readonly code: string
 
 /** Another process writes, recovers or checkpoints right now; a moment later it will not. */
 function isBusy(error: unknown): boolean {
-  return isSqliteError(error) && error.code.startsWith('SQLITE_BUSY')
+  const { code } = error as { readonly code?: unknown }
+  return typeof code === 'string' && code.startsWith('SQLITE_BUSY')
 }
 
 function asConstraint(error: unknown): ConstraintFailed | null {
@@ -48,11 +53,11 @@ function asConstraint(error: unknown): ConstraintFailed | null {
  * own busy timeout sleeps inside the call and stopped the event loop for 0.4–1.5 s.
  * @throws notReady after `budgetMs`
  */
-async function retryBusy<T>(attempt: () => T, budgetMs = busyBudgetMs): Promise<T> {
+async function retryBusy<T>(attempt: () => T | Promise<T>, budgetMs = busyBudgetMs): Promise<T> {
   let waited = 0
   for (let i = 0; ; i++) {
     try {
-      return attempt()
+      return await attempt()
     } catch (error) {
       if (!isBusy(error)) throw error
       if (waited >= budgetMs) {
@@ -66,52 +71,31 @@ async function retryBusy<T>(attempt: () => T, budgetMs = busyBudgetMs): Promise<
   }
 }
 
-/** One handle with its prepared statements. */
-class Connection {
-  readonly db: Database.Database
-  /** Of transactions and savepoints; parsing them anew cost a tenth of a grouped commit. */
-  readonly #control = new Map<string, Database.Statement>()
-  readonly #hot = new WeakMap<Statement, Prepared>()
-  readonly #byText = new Map<string, Prepared>()
-
-  constructor(path: string, options: { readonly readonly: boolean }) {
-    this.db = new Database(path, { readonly: options.readonly, timeout: 0 })
-    this.db.function('custody_normalise', { deterministic: true }, (value: unknown) =>
-      typeof value === 'string' ? normalise(value) : value,
-    )
-    this.db.function('custody_instant', { deterministic: true }, (value: unknown) =>
-      typeof value === 'string' ? parseInstant(value) : null,
-    )
-  }
-
-  execute({ statement, args }: Run): Outcome {
-    const prepared = this.#prepare(statement)
-    const values = bind(statement, args)
-    if (prepared.reader) return { rows: prepared.all(...values), changes: 0 }
-    return { rows: [], changes: prepared.run(...values).changes }
-  }
-
-  control(text: 'begin immediate' | 'commit' | 'savepoint member' | 'release member'): void {
-    let prepared = this.#control.get(text)
-    if (prepared === undefined) this.#control.set(text, (prepared = this.db.prepare(text)))
-    prepared.run()
-  }
-
-  /** Room statements live as long as the store; those of lists come anew with each request. */
-  #prepare(statement: Statement): Prepared {
-    const hot = this.#hot.get(statement)
-    if (hot !== undefined) return hot
-    let prepared = this.#byText.get(statement.text)
-    if (prepared === undefined) {
-      prepared = this.db.prepare<unknown[], Row>(statement.text)
-      if (this.#byText.size >= preparedMax) {
-        this.#byText.delete(this.#byText.keys().next().value!)
-      }
-      this.#byText.set(statement.text, prepared)
+/**
+ * Applies what is pending in one transaction.
+ * @throws databaseNewer, migrationChanged, notReady when it would have to write and may not
+ */
+export async function migrateSqlite(
+  database: SqliteDatabase,
+  known: readonly Migration[],
+  readonly: boolean,
+): Promise<void> {
+  await database.migrate((db) => {
+    if (!readonly) db.exec(ledgerTable(sqliteDialect))
+    const ledger = db.prepare("select 1 from sqlite_schema where name = 'migration'").get()
+    const applied =
+      ledger === undefined
+        ? []
+        : db.prepare<[], AppliedMigration>('select number, name, checksum from migration').all()
+    const pending = pendingMigrations(known, applied, sqliteDialect)
+    if (pending.length === 0) return
+    if (readonly) throw missingMigration(pending[0]!.name)
+    const record = db.prepare('insert into migration (number, name, checksum) values (?, ?, ?)')
+    for (const { number, name, checksum, statements } of pending) {
+      for (const text of statements) db.exec(text)
+      record.run(number, name, checksum)
     }
-    this.#hot.set(statement, prepared)
-    return prepared
-  }
+  })
 }
 
 interface Member {
@@ -131,27 +115,40 @@ interface Member {
  * `begin immediate` is retried asynchronously; once it holds, everything up to COMMIT is
  * synchronous, so nobody else's statement can slip in.
  */
-export class SqliteDatabase {
+export class SqliteDatabase implements Store {
   readonly #writer: Connection | null
   readonly #reader: Connection
+  /** For heavy queries; a database in memory has no second handle. */
+  readonly #aside: SqliteAside | null
   readonly #busyMs: number
   #queue: Member[] = []
   #flushing: Promise<void> | null = null
   #closed = false
 
-  private constructor(writer: Connection | null, reader: Connection, busyMs = busyBudgetMs) {
+  private constructor(
+    writer: Connection | null,
+    reader: Connection,
+    aside: SqliteAside | null,
+    busyMs = busyBudgetMs,
+  ) {
     this.#writer = writer
     this.#reader = reader
+    this.#aside = aside
     this.#busyMs = busyMs
   }
 
   /**
    * @param path of the file, or `:memory:`
    * @param options.busyMs how long a write waits for the lock of another process, in milliseconds
+   * @param options.deadlineMs how long a heavy query may take
    */
   static async open(
     path: string,
-    options: { readonly readonly: boolean; readonly busyMs?: number },
+    options: {
+      readonly readonly: boolean
+      readonly busyMs?: number
+      readonly deadlineMs?: number
+    },
   ): Promise<SqliteDatabase> {
     const memory = path === ':memory:'
     if (!memory && !options.readonly) createPrivately(path)
@@ -163,16 +160,20 @@ export class SqliteDatabase {
       writer.db.pragma('cache_size = -16384')
     }
     // Two handles on `:memory:` would be two databases.
-    if (memory && writer !== null) return new SqliteDatabase(writer, writer, options.busyMs)
+    if (memory && writer !== null) return new SqliteDatabase(writer, writer, null, options.busyMs)
     const reader = new Connection(path, { readonly: true })
-    reader.db.pragma('cache_size = -65536')
-    // Mapped pages are the kernel's to reclaim; at 1 M rows a read costs 42 µs with and 61 without.
-    reader.db.pragma('mmap_size = 2147418112')
-    return new SqliteDatabase(writer, reader, options.busyMs)
+    reader.tuneForReading()
+    const aside = new SqliteAside(path, options.deadlineMs)
+    return new SqliteDatabase(writer, reader, aside, options.busyMs)
   }
 
-  async query(statement: Statement, args: Row = {}): Promise<readonly Row[]> {
-    return retryBusy(() => this.#reader.execute({ statement, args }).rows)
+  /** @throws tooMany when a heavy query takes too long */
+  async query(statement: Statement, args: Row = {}, cost: Cost = 'light'): Promise<readonly Row[]> {
+    const values = bind(statement, args)
+    const aside = cost === 'heavy' ? this.#aside : null
+    return aside === null
+      ? retryBusy(() => this.#reader.execute(statement, statement.text, values).rows)
+      : retryBusy(() => aside.query(statement.text, values))
   }
 
   /** Runs `steps` in the next group; resolves when the group is on the disk. */
@@ -207,6 +208,7 @@ export class SqliteDatabase {
   async close(): Promise<void> {
     this.#closed = true
     await this.#flushing
+    await this.#aside?.close()
     // The reader first: the last handle to close folds the WAL back into the file, and a reader cannot.
     if (this.#reader !== this.#writer) this.#reader.db.close()
     this.#writer?.db.close()
@@ -262,7 +264,8 @@ function drive<T>(connection: Connection, steps: Steps<T>): T {
   while (step.done !== true) {
     let outcome: Outcome
     try {
-      outcome = connection.execute(step.value)
+      const { statement, args } = step.value
+      outcome = connection.execute(statement, statement.text, bind(statement, args))
     } catch (error) {
       const constraint = asConstraint(error)
       if (constraint === null) throw error

@@ -2,20 +2,23 @@ import type { ServiceAccount } from '../domain/account.ts'
 import type { AuditRow } from '../domain/audit.ts'
 import type { Client, ClientToken } from '../domain/client.ts'
 import type { Credential, IssuedKey, Principal } from '../domain/credential.ts'
+import type { Group, GroupState, Member, MemberType } from '../domain/group.ts'
 import type {
   AccountId,
   ClientId,
   CredentialId,
+  GroupId,
   OperationId,
   PersonId,
   TenantId,
 } from '../domain/ids.ts'
 import type { JsonObject } from '../domain/json.ts'
+import type { Replay, ScimRequest } from '../domain/ledger.ts'
 import type { Failure, Operation, OperationKind, OperationStatus } from '../domain/operation.ts'
 import type { Person } from '../domain/owner.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
 import type { IssuedToken } from '../provider/contract.ts'
-import type { BoundFilter } from '../scim/filter.ts'
+import type { BoundAttribute, BoundFilter } from '../scim/filter.ts'
 
 /**
  * One write, as data. A `commit` applies a list of them or none. `expectedVersion` null means
@@ -33,6 +36,35 @@ export type Change =
       readonly type: 'credential'
       readonly credential: Credential
       readonly expectedVersion: number | null
+    }
+  /** Everything of a group but its members and `emptiedAt`, which follows from them. */
+  | { readonly type: 'group'; readonly group: Group; readonly expectedVersion: number | null }
+  /**
+   * Changes membership rows: with `replace` all go first, then `remove`, then `add`; one that is
+   * there already stays as it is. The group's version moves when any row did. `emptiedAt` of the
+   * group and of all groups around it is brought up to date. With `expectedVersion` null two
+   * clients may add at the same time. Conflict `missing` for an unknown group.
+   */
+  | {
+      readonly type: 'members'
+      readonly tenant: TenantId
+      readonly group: GroupId
+      readonly expectedVersion: number | null
+      readonly replace: boolean
+      readonly add: readonly Member[]
+      readonly remove: readonly string[]
+      readonly at: Instant
+    }
+  /**
+   * A person or group turned active or inactive, as earlier changes of the same commit have written
+   * it: brings `emptiedAt` of the groups around it up to date. With `gone` it leaves them all.
+   */
+  | {
+      readonly type: 'memberSwitched'
+      readonly tenant: TenantId
+      readonly member: string
+      readonly gone: boolean
+      readonly at: Instant
     }
   /** Upsert by (credential, generation). */
   | { readonly type: 'key'; readonly key: IssuedKey }
@@ -84,6 +116,17 @@ export type Change =
   | { readonly type: 'issuedTokenUsed'; readonly id: string; readonly at: Instant }
   | { readonly type: 'clientTokenUsed'; readonly id: string; readonly at: Instant }
   | { readonly type: 'meta'; readonly key: string; readonly value: string }
+  /** Conflict `slot` while the same scope is held or answered; abandoned and expired ones give way. */
+  | { readonly type: 'replayClaim'; readonly replay: Replay; readonly now: Instant }
+  /** Both silent when the claim is not this request's any more. */
+  | { readonly type: 'replayAnswer'; readonly replay: Replay }
+  | { readonly type: 'replayRelease'; readonly replay: Replay }
+  /** Appends to the request log and forgets what happened before `before`. */
+  | {
+      readonly type: 'scimRequests'
+      readonly requests: readonly ScimRequest[]
+      readonly before: Instant
+    }
 
 /** Why nothing of a commit was written. */
 export interface Conflict {
@@ -95,6 +138,7 @@ export interface Conflict {
     | 'slot'
     | 'userName'
     | 'externalId'
+    | 'displayName'
     | 'path'
     | 'missing'
   /** The other row's id where one is known. */
@@ -112,10 +156,23 @@ export interface Visibility {
     | { readonly client: ClientId; readonly owners: readonly string[] }
 }
 
+/**
+ * The order of a list (RFC 7644 §3.4.2.3): missing values come last ascending and first descending;
+ * of several values the primary one counts, else the first. Equal ones are ordered by id.
+ */
+export interface Sort {
+  readonly attribute: BoundAttribute
+  readonly descending: boolean
+}
+
 export interface ListQuery {
   readonly tenant: TenantId
   readonly visibility: Visibility
   readonly filter: BoundFilter | null
+  /** By id when null or absent. */
+  readonly sort?: Sort | null
+  /** Starts after this `Page.next` of the same query instead of at `startIndex`. */
+  readonly after?: string | null
   /** 1-based (RFC 7644 §3.4.2.4). */
   readonly startIndex: number
   /** At most `pageMax`; 0 asks for the total only. */
@@ -125,20 +182,38 @@ export interface ListQuery {
 /** A resource as stored: its own attributes as JSON text, to be spliced and sent without parsing. */
 export interface StoredDocument {
   readonly id: string
-  readonly type: 'person' | 'account' | 'credential'
+  readonly type: 'person' | 'account' | 'credential' | 'group'
   /** JSON object text; of an account without `nhi.credentials`; without `meta`. */
   readonly text: string
   /** JSON array text of an account's credential summaries, null for the other types. */
   readonly credentials: string | null
+  /** JSON array text of a person's groups; null or omitted when there are none. */
+  readonly groups?: string | null
+  /** JSON array text of a group's members; null or omitted when there are none or nobody asked. */
+  readonly members?: string | null
   readonly createdAt: Instant
   readonly updatedAt: Instant
   /** The weak ETag's opaque part; changes with any visible change, credentials included. */
   readonly etag: string
 }
 
+export interface GroupListQuery extends ListQuery {
+  /** False spares reading the members, which may be many. */
+  readonly members: boolean
+}
+
+/** Something that may become a member. */
+export interface MemberTarget {
+  readonly id: string
+  readonly type: MemberType
+  readonly directory: string
+}
+
 export interface Page<T> {
   readonly total: number
   readonly rows: readonly T[]
+  /** Where the next page starts, for `after`; null at the end of the list and for `count` 0. */
+  readonly next: string | null
 }
 
 export interface OperationQuery {
@@ -148,6 +223,17 @@ export interface OperationQuery {
   readonly cause?: string
   readonly status?: OperationStatus
   readonly kind?: OperationKind
+  /** Keyset cursor: the id of the last row seen (newest first). */
+  readonly after: string | null
+  readonly limit: number
+}
+
+export interface ScimRequestQuery {
+  readonly tenant: TenantId
+  readonly client?: string
+  readonly status?: number
+  /** Only what was answered with 400 or more. */
+  readonly failed?: boolean
   /** Keyset cursor: the id of the last row seen (newest first). */
   readonly after: string | null
   readonly limit: number
@@ -190,6 +276,34 @@ export interface Reads {
   ): Promise<readonly ServiceAccount[]>
   peopleAfter(tenant: TenantId, after: string | null, limit: number): Promise<readonly Person[]>
 
+  /** Deleted groups included, as with people. */
+  group(tenant: TenantId, id: string): Promise<Group | null>
+  groupState(tenant: TenantId, id: string): Promise<GroupState | null>
+  /** Ordered by member id, strictly after `after`. */
+  members(
+    tenant: TenantId,
+    group: string,
+    after: string | null,
+    limit: number,
+  ): Promise<readonly Member[]>
+  /** Those of `ids` that are members, by id. */
+  membersAmong(tenant: TenantId, group: string, ids: readonly string[]): Promise<readonly Member[]>
+  /** The people and groups among `ids` that are there (not deleted). */
+  memberTargets(tenant: TenantId, ids: readonly string[]): Promise<readonly MemberTarget[]>
+  /** The groups that name the person directly, as `User.groups` shows them. */
+  groupsOf(
+    tenant: TenantId,
+    person: string,
+  ): Promise<readonly { readonly id: string; readonly displayName: string }[]>
+  /** Ids of all groups around the person, nested ones included: what it owns through them. */
+  groupsAround(tenant: TenantId, person: string): Promise<readonly string[]>
+  groupDocument(
+    tenant: TenantId,
+    id: string,
+    options: { readonly members: boolean },
+  ): Promise<StoredDocument | null>
+  listGroups(query: GroupListQuery): Promise<Page<StoredDocument>>
+
   /** Null once the resource was deleted; credentials are never deleted, they end as `revoked`. */
   userDocument(tenant: TenantId, id: string): Promise<StoredDocument | null>
   credentialDocument(tenant: TenantId, id: string): Promise<StoredDocument | null>
@@ -211,8 +325,8 @@ export interface Reads {
   nextRunAt(): Promise<Instant | null>
 
   /**
-   * Accounts in an open status whose `disableAt` has come, or whose owner (a User) has no row, is
-   * inactive or deleted while no account-level operation is open. Orphaned ones are among them as
+   * Accounts in an open status whose `disableAt` has come, or whose owner has no row, is inactive
+   * or deleted, or is a group without an active member, while no account-level operation is open. Orphaned ones are among them as
    * long as they wait: their heir may have left, too. This and the next four look at all tenants.
    */
   orphans(now: Instant, after: string | null, limit: number): Promise<readonly ServiceAccount[]>
@@ -248,6 +362,9 @@ export interface Reads {
     },
   ): Promise<readonly AuditRow[]>
   meta(key: string): Promise<string | null>
+  replay(tenant: TenantId, client: ClientId, scope: string): Promise<Replay | null>
+  /** Newest first. */
+  scimRequests(query: ScimRequestQuery): Promise<readonly ScimRequest[]>
 }
 
 export interface Store {
@@ -279,8 +396,14 @@ export interface DocumentCodec {
   credential(credential: Credential): string
   /** One element of the account's `credentials` attribute. */
   credentialSummary(credential: Credential): string
-  /** The attributes object back from a stored person or account text. */
+  group(group: Group): string
+  /** One element of a group's `members`. */
+  member(member: Member): string
+  /** One element of a person's `groups`. */
+  groupSummary(group: Group): string
+  /** The attributes object back from a stored person, account or group text. */
   attributes(text: string): JsonObject
 }
 
+export { isIndexed } from './sources.ts'
 export type { AuditRow, Failure, PersonId }

@@ -40,13 +40,18 @@ function statements({ db, dialect }: Sql) {
     where o.tenant = a.tenant and o.id = a.owner_id and o.type = 'person'
       and o.active = 1 and o.deleted_at is null)`
 
+  // A group that was left empty; how long it may stay so is for the decision to say.
+  const groupGone = sql<boolean>`not exists (
+    select 1 from grp as g
+    where g.tenant = a.tenant and g.id = a.owner_id
+      and g.deleted_at is null and g.emptied_at is null)`
+  const nobody = sql<boolean>`((a.owner_type = 'User' and ${ownerGone}) or (a.owner_type = 'Group' and ${groupGone}))`
+
   return {
     orphans: statement(
       walked
         .where(isOpen)
-        .where(
-          sql<boolean>`(a.disable_at <= ${arg('now')} or (a.owner_type = 'User' and ${ownerGone} and not ${workOpen}))`,
-        ),
+        .where(sql<boolean>`(a.disable_at <= ${arg('now')} or (${nobody} and not ${workOpen}))`),
     ),
     expired: statement(dated.where(isOpen).where('a.expires_at', '<=', arg('now'))),
     deletable: statement(

@@ -32,6 +32,38 @@ export interface ResourceTable {
   credentials_rev: number
 }
 
+export interface GroupTable {
+  tenant: string
+  id: string
+  directory: string
+  client: string
+  display_name: string
+  display_name_norm: string
+  external_id: string | null
+  /** Since when no active person is in it, directly or through groups; null while one is. */
+  emptied_at: string | null
+  deleted_at: string | null
+  version: number
+  created_at: string
+  updated_at: string
+  /** Without `members`. */
+  doc: string
+  /** This group as one element of its members' `groups`. */
+  summary: string
+}
+
+export interface MemberTable {
+  tenant: string
+  group_id: string
+  member_id: string
+  type: string
+  display: string | null
+  /** 1 while the member is an active person of the group's directory. */
+  live: number
+  /** This membership as one element of the group's `members`. */
+  doc: string
+}
+
 export interface CredentialTable {
   tenant: string
   id: string
@@ -193,8 +225,51 @@ export interface MetaTable {
   value: string
 }
 
+export interface CounterTable {
+  tenant: string
+  /** `person`, `account`, … or `credential`. */
+  type: string
+  /** Empty for what belongs to none. */
+  directory: string
+  shard: number
+  total: number
+}
+
+export interface IdempotencyTable {
+  tenant: string
+  client: string
+  scope: string
+  fingerprint: string
+  request: string
+  /** Null while the first request is still running. */
+  status: number | null
+  headers: string | null
+  body: string | null
+  stale_at: string
+  expires_at: string
+}
+
+export interface ScimRequestTable {
+  tenant: string
+  id: string
+  client: string
+  at: string
+  method: string
+  route: string
+  target: string | null
+  query: string | null
+  agent: string | null
+  status: number
+  error: string | null
+  scim_type: string | null
+  body: string | null
+  milliseconds: number
+}
+
 export interface Tables {
   resource: ResourceTable
+  grp: GroupTable
+  member: MemberTable
   credential: CredentialTable
   issued_key: IssuedKeyTable
   principal: PrincipalTable
@@ -205,4 +280,7 @@ export interface Tables {
   client_token: ClientTokenTable
   issued_token: IssuedTokenTable
   meta: MetaTable
+  counter: CounterTable
+  idempotency: IdempotencyTable
+  scim_request: ScimRequestTable
 }

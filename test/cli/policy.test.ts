@@ -53,7 +53,7 @@ describe('custody policy', () => {
   it('names every problem of the configuration at once, with its line', async () => {
     await writeFile(
       path.join(cwd, 'other.yaml'),
-      `store: { url: "postgres://custody:hunter2@db/custody" }
+      `store: { url: "mysql://custody:hunter2@db/custody" }
 polices: ./rules
 providers:
   - { name: Bad, type: token }
@@ -74,7 +74,7 @@ sinks:
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
     const lines = stderr.trimEnd().split('\n')
     for (const expected of [
-      'other.yaml:1: store.url: PostgreSQL is not supported by this version yet; use sqlite:FILE.',
+      'other.yaml:1: store.url: must be sqlite:FILE or postgres://user:password@host/database.',
       'other.yaml:2: polices: unknown key; did you mean "policies"?',
       'other.yaml:4: providers[0].name: must be lower case',
       'other.yaml:5: provider "aws": unknown type "aws-imm"; did you mean "aws-iam"?',

@@ -12,7 +12,7 @@ import {
 import type { Person } from '../../src/domain/owner.ts'
 import type { Change, CommitResult, Conflict } from '../../src/store/store.ts'
 import { makeId, makeOperation, makePerson, t0 } from '../support/entities.ts'
-import type { OpenedStore } from './store.ts'
+import type { OpenStore } from './store.ts'
 
 /** The store as one would write it with maps: slow, in memory and without a single trick. */
 class Model {
@@ -226,11 +226,11 @@ function changeOf(plan: Plan, made: Operation[]): Change {
   }
 }
 
-export function storeModel(open: () => Promise<OpenedStore>): void {
+export function storeModel(open: OpenStore, effort: number): void {
   it('behaves as the model does under any interleaving of commits and claims', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(round, { minLength: 1, maxLength: 12 }), async (rounds) => {
-        const opened = await open()
+        const opened = await open({ ordered: true })
         try {
           const model = new Model()
           const made: Operation[] = []
@@ -258,7 +258,7 @@ export function storeModel(open: () => Promise<OpenedStore>): void {
           await opened.dispose()
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 60 * effort },
     )
   })
 }

@@ -16,12 +16,23 @@ import {
 const shipped = fileURLToPath(new URL('../../policies/authorisation', import.meta.url))
 const authoriser = await compileAuthorisation(shipped)
 
-type Situation = 'created' | 'owned' | 'named' | 'stranger' | 'home' | 'abroad' | 'any'
+type Situation =
+  | 'created'
+  | 'owned'
+  | 'ownedByGroup'
+  | 'named'
+  | 'groupNamed'
+  | 'stranger'
+  | 'home'
+  | 'abroad'
+  | 'any'
 
-/** How the resource stands to the actor (client c1, linked person p1, directory d1). */
+/** How the resource stands to the actor (client c1, linked person p1 in group g1, directory d1). */
 const situations: Readonly<Record<Situation, Partial<AuthoriseResource>>> = {
   created: { client: 'c1', owner: 'p2' },
   owned: { client: 'c2', owner: 'p1' },
+  ownedByGroup: { client: 'c2', owner: 'g1' },
+  groupNamed: { client: 'c2', owner: 'p2', pendingOwner: 'g1' },
   named: { client: 'c2', owner: 'p2', pendingOwner: 'p1' },
   stranger: { client: 'c2', owner: 'p2', pendingOwner: 'p3' },
   home: { directory: 'd1' },
@@ -30,11 +41,15 @@ const situations: Readonly<Record<Situation, Partial<AuthoriseResource>>> = {
 }
 
 const situationsOf: Readonly<Partial<Record<AuthoriseResourceType, readonly Situation[]>>> = {
-  account: ['created', 'owned', 'named', 'stranger'],
-  credential: ['created', 'owned', 'stranger'],
-  operation: ['created', 'owned', 'stranger'],
+  account: ['created', 'owned', 'ownedByGroup', 'named', 'groupNamed', 'stranger'],
+  credential: ['created', 'owned', 'ownedByGroup', 'stranger'],
+  operation: ['created', 'owned', 'ownedByGroup', 'stranger'],
   person: ['home', 'abroad'],
+  group: ['home', 'abroad'],
 }
+
+const theirs: readonly Situation[] = ['owned', 'ownedByGroup']
+const keeper: readonly Situation[] = ['created', ...theirs]
 
 /**
  * Who may what, reviewed against the roles as published. A role that is not named may not; `admin`
@@ -52,30 +67,33 @@ const table: Readonly<
   'person.create': ['person', { directory: ['home'] }],
   'person.update': ['person', { directory: ['home'] }],
   'person.delete': ['person', { directory: ['home'] }],
+  'group.create': ['group', { directory: ['home'] }],
+  'group.update': ['group', { directory: ['home'] }],
+  'group.delete': ['group', { directory: ['home'] }],
   'account.request': ['account', { requester: ['created'] }],
-  'account.update': ['account', { requester: ['created', 'owned'] }],
-  'account.disable': ['account', { requester: ['created', 'owned'], security: 'all' }],
-  'account.enable': ['account', { requester: ['created', 'owned'], security: 'all' }],
-  'account.retire': ['account', { requester: ['created', 'owned'], security: 'all' }],
-  'account.transfer': ['account', { requester: ['created', 'owned'], security: 'all' }],
+  'account.update': ['account', { requester: keeper }],
+  'account.disable': ['account', { requester: keeper, security: 'all' }],
+  'account.enable': ['account', { requester: keeper, security: 'all' }],
+  'account.retire': ['account', { requester: keeper, security: 'all' }],
+  'account.transfer': ['account', { requester: keeper, security: 'all' }],
   'account.passAtOnce': ['account', { security: 'all' }],
   'account.protect': ['account', {}],
-  'account.certify': ['account', { owner: ['owned'] }],
-  'transfer.accept': ['account', { owner: ['named'] }],
-  'transfer.decline': ['account', { owner: ['named'] }],
-  'credential.request': ['credential', { requester: ['created', 'owned'] }],
-  'credential.update': ['credential', { requester: ['created', 'owned'] }],
-  'credential.rotate': ['credential', { requester: ['created', 'owned'], security: 'all' }],
-  'credential.revoke': ['credential', { requester: ['created', 'owned'], security: 'all' }],
+  'account.certify': ['account', { owner: theirs }],
+  'transfer.accept': ['account', { owner: ['named', 'groupNamed'] }],
+  'transfer.decline': ['account', { owner: ['named', 'groupNamed'] }],
+  'credential.request': ['credential', { requester: keeper }],
+  'credential.update': ['credential', { requester: keeper }],
+  'credential.rotate': ['credential', { requester: keeper, security: 'all' }],
+  'credential.revoke': ['credential', { requester: keeper, security: 'all' }],
   'owner.leave': ['person', { security: 'all' }],
   'owner.impact': ['person', { security: 'all', auditor: 'all' }],
   'sweep.run': ['sweep', { security: 'all' }],
   'sweep.plan': ['sweep', { security: 'all', auditor: 'all' }],
   'operation.read': [
     'operation',
-    { requester: ['created', 'owned'], owner: ['owned'], security: 'all', auditor: 'all' },
+    { requester: keeper, owner: theirs, security: 'all', auditor: 'all' },
   ],
-  'operation.retry': ['operation', { requester: ['created', 'owned'], security: 'all' }],
+  'operation.retry': ['operation', { requester: keeper, security: 'all' }],
   'operation.cancel': ['operation', { security: 'all' }],
   'client.create': ['client', {}],
   'client.read': ['client', { security: 'all', auditor: 'all' }],
@@ -86,7 +104,7 @@ const table: Readonly<
 }
 
 function actorOf(role: Role, change: Partial<AuthoriseActor> = {}): AuthoriseActor {
-  return { id: 'c1', role, tenant: 't1', directory: 'd1', person: 'p1', ...change }
+  return { id: 'c1', role, tenant: 't1', directory: 'd1', person: 'p1', groups: ['g1'], ...change }
 }
 
 const matrix = roles.flatMap((role) =>

@@ -43,6 +43,7 @@ describe('the shipped lifecycle policy', () => {
         overlap: hour,
         acceptWithin: 3 * day,
         backupMinAge: 0,
+        groupGrace: hour,
         contain: false,
         containFor: 4 * hour,
         containWhenUsedWithin: 24 * hour,

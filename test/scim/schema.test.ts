@@ -174,12 +174,15 @@ describe('discovery', () => {
     expect(serviceProviderConfig(base)).toMatchObject({
       documentationUri: 'https://c.test/openapi.json',
       patch: { supported: true },
-      bulk: { supported: false, maxOperations: 0, maxPayloadSize: 0 },
+      bulk: { supported: true, maxOperations: 500, maxPayloadSize: 4_194_304 },
       filter: { supported: true, maxResults: 200 },
       changePassword: { supported: false },
       sort: { supported: false },
       etag: { supported: true },
-      authenticationSchemes: [{ type: 'oauthbearertoken', primary: true }],
+      authenticationSchemes: [
+        { type: 'oauthbearertoken', primary: true },
+        { type: 'oauth2', primary: false },
+      ],
       meta: { resourceType: 'ServiceProviderConfig', location: `${base}/ServiceProviderConfig` },
     })
     expect(serviceProviderConfig('https://c.test/base/scim')['documentationUri']).toBe(
@@ -204,6 +207,11 @@ describe('discovery', () => {
         id: 'User',
         endpoint: '/Users',
         meta: { location: `${base}/ResourceTypes/User` },
+      },
+      {
+        id: 'Group',
+        endpoint: '/Groups',
+        meta: { location: `${base}/ResourceTypes/Group` },
       },
       {
         id: 'Credential',

@@ -7,8 +7,9 @@ import { migrations, type Migration } from '../../src/store/migrations/migration
 import { openStore } from '../../src/store/open.ts'
 import { jsonCodec as codec } from '../support/json-codec.ts'
 
+const newest = migrations.at(-1)!.number
 const next = (statements: readonly string[]): Migration => ({
-  number: migrations.length + 1,
+  number: newest + 1,
   name: 'the-next-one',
   statements: () => statements,
 })
@@ -56,7 +57,7 @@ describe('migrations', () => {
 
     await expect(openStore({ url, codec })).rejects.toMatchObject({
       code: 'databaseNewer',
-      facts: { found: newer.length, known: migrations.length },
+      facts: { found: newest + 1, known: newest },
     })
   })
 

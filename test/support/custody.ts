@@ -57,6 +57,9 @@ export async function startTestCustody(
     readonly sandboxes?: boolean
     readonly roles?: readonly Role[]
     readonly home?: string
+    readonly storeUrl?: string
+    /** Unlimited unless a test is about it. */
+    readonly rateLimit?: { readonly perSecond: number; readonly burst: number }
   } = {},
 ): Promise<TestCustody> {
   const home = options.home ?? (await mkdtemp(path.join(tmpdir(), 'custody-test-')))
@@ -69,7 +72,7 @@ export async function startTestCustody(
   const env = {
     CUSTODY_HOME: home,
     CUSTODY_LISTEN: '127.0.0.1:0',
-    CUSTODY_STORE_URL: `sqlite:${path.join(home, 'custody.db')}`,
+    CUSTODY_STORE_URL: options.storeUrl ?? `sqlite:${path.join(home, 'custody.db')}`,
   }
   const file = aws ? path.join(home, 'custody.yaml') : null
   const config = await loadConfig({ file, env, cwd: home })
@@ -77,6 +80,7 @@ export async function startTestCustody(
   const running = await startCustody({
     config,
     roles: options.roles ?? ['http', 'worker'],
+    rateLimit: options.rateLimit ?? null,
     log: createLog({ level: 'trace', write: (line) => log.push(line) }),
   })
   const adminToken = (await readFile(path.join(home, 'admin-token'), 'utf8')).trim()

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { ServiceAccount } from '../../src/domain/account.ts'
 import type { AuditRow } from '../../src/domain/audit.ts'
 import type { Client, ClientToken } from '../../src/domain/client.ts'
+import type { Group } from '../../src/domain/group.ts'
 import type { Credential, IssuedKey, Principal } from '../../src/domain/credential.ts'
 import {
   createIdSource,
@@ -9,6 +10,7 @@ import {
   type AccountId,
   type ClientId,
   type CredentialId,
+  type GroupId,
   type OperationId,
   type PersonId,
 } from '../../src/domain/ids.ts'
@@ -48,6 +50,24 @@ export function makePerson(overrides: Partial<Person> = {}): Person {
     leftCause: null,
     deletedAt: null,
     attributes: { schemas: ['urn:ietf:params:scim:schemas:core:2.0:User'] },
+    createdAt: t0,
+    updatedAt: t0,
+    version: 1,
+    ...overrides,
+  }
+}
+
+export function makeGroup(overrides: Partial<Group> = {}): Group {
+  return {
+    tenant: defaultTenant,
+    id: makeId<GroupId>(),
+    directory: 'default',
+    client: 'client-hr' as ClientId,
+    displayName: unique('group'),
+    externalId: null,
+    emptiedAt: t0,
+    deletedAt: null,
+    attributes: { schemas: ['urn:ietf:params:scim:schemas:core:2.0:Group'] },
     createdAt: t0,
     updatedAt: t0,
     version: 1,

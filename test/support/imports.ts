@@ -44,6 +44,7 @@ const floors: Readonly<Record<string, readonly string[]>> = {
 const fences: Readonly<Record<string, readonly string[]>> = {
   kysely: ['src/store'],
   'better-sqlite3': ['src/store'],
+  pg: ['src/store'],
   '@cedar-policy/cedar-wasm': ['src/policy'],
   yaml: ['src/document'],
   ajv: ['src/document', 'src/sandbox'],

@@ -58,6 +58,18 @@ export const jsonCodec: DocumentCodec = {
       status: credential.status,
     })
   },
+  group({ id, displayName, externalId, attributes }) {
+    return JSON.stringify({
+      ...attributes,
+      id,
+      displayName,
+      ...(externalId === null ? {} : { externalId }),
+    })
+  },
+  member({ id, type, display }) {
+    return JSON.stringify({ value: id, type, ...(display === null ? {} : { display }) })
+  },
+  groupSummary: ({ id, displayName }) => JSON.stringify({ value: id, display: displayName }),
   attributes(text) {
     const document = JSON.parse(text) as Record<string, never>
     const own = new Set(['id', 'userName', 'externalId', 'active', nhi])

@@ -71,7 +71,8 @@ async function withholds(ctx: StepContext, { account }: Subject): Promise<StepRe
     return ask('accountClosed', `the account is ${account.status}; enable it, then retry`)
   }
   const { decision } = await verdictOn(ctx.life, account)
-  return decision.action === 'disable'
+  // Within its grace an empty group keeps what works and gets nothing new.
+  return decision.action === 'disable' || decision.rule === 'groupGrace'
     ? { go: 'wait', until: addSeconds(ctx.life.clock.now(), withheldSeconds) }
     : null
 }

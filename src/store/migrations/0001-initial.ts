@@ -10,7 +10,7 @@ const large = 1_000_000
 export const initial: Migration = {
   number: 1,
   name: '0001-initial',
-  statements: ({ text, tableSuffix, statistics }) => [
+  statements: ({ text, real, tableSuffix, statistics }) => [
     `create table resource (
       tenant ${text} not null,
       id ${text} not null,
@@ -77,8 +77,8 @@ export const initial: Migration = {
       fingerprint ${text},
       secret_ref ${text},
       expires_at ${text} not null,
-      rotate_every real,
-      overlap real,
+      rotate_every ${real},
+      overlap ${real},
       issued_at ${text},
       rotate_after ${text},
       last_rotated_at ${text},

@@ -2,13 +2,16 @@ import { createHash } from 'node:crypto'
 import { errors } from '../../domain/errors.ts'
 import type { Dialect } from '../dialect.ts'
 import { initial } from './0001-initial.ts'
+import { groups } from './0002-groups.ts'
+import { counters } from './0003-counters.ts'
+import { ledger } from './0004-ledger.ts'
 
 /** One numbered step of the schema; once released it is never edited, its checksum is stored. */
 export interface Migration {
   readonly number: number
   readonly name: string
   readonly statements: (
-    dialect: Pick<Dialect, 'text' | 'tableSuffix' | 'statistics'>,
+    dialect: Pick<Dialect, 'name' | 'text' | 'real' | 'tableSuffix' | 'statistics'>,
   ) => readonly string[]
 }
 
@@ -22,7 +25,7 @@ export interface PendingMigration extends AppliedMigration {
   readonly statements: readonly string[]
 }
 
-export const migrations: readonly Migration[] = [initial]
+export const migrations: readonly Migration[] = [initial, groups, counters, ledger]
 
 /** The ledger itself; it exists before the first migration. */
 export function ledgerTable({ text, tableSuffix }: Dialect): string {
@@ -54,5 +57,12 @@ export function pendingMigrations(
     }
     if (before.checksum !== checksum) throw errors.migrationChanged({ name: before.name })
     return []
+  })
+}
+
+/** A store that only reads does not migrate; it waits for one that writes to have done so. */
+export function missingMigration(name: string): Error {
+  return errors.notReady({
+    reason: `the database lacks migration ${name}; start the server once to apply it`,
   })
 }

@@ -1,0 +1,40 @@
+import type { ClientId, TenantId } from './ids.ts'
+import type { Instant } from './time.ts'
+
+/** One use of an `Idempotency-Key`; `status` null while the first request is still running. */
+export interface Replay {
+  readonly tenant: TenantId
+  readonly client: ClientId
+  /** Method, route, id and key as JSON text. */
+  readonly scope: string
+  /** Keyed hash of query and body: a body may hold what must not be recoverable. */
+  readonly fingerprint: string
+  /** The id of the request that holds the claim. */
+  readonly request: string
+  readonly status: number | null
+  readonly headers: Readonly<Record<string, string>> | null
+  /** Null also when the answer carried a secret and is therefore not kept. */
+  readonly body: string | null
+  /** From then on an unanswered claim counts as abandoned: the process died under it. */
+  readonly staleAt: Instant
+  readonly expiresAt: Instant
+}
+
+/** What a client sent to SCIM and got, masked before it reaches any store. */
+export interface ScimRequest {
+  readonly tenant: TenantId
+  readonly id: string
+  readonly client: ClientId
+  readonly at: Instant
+  readonly method: string
+  /** The route's pattern, without the prefix. */
+  readonly route: string
+  readonly target: string | null
+  readonly query: string | null
+  readonly agent: string | null
+  readonly status: number
+  readonly error: string | null
+  readonly scimType: string | null
+  readonly body: string | null
+  readonly milliseconds: number
+}

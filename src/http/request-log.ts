@@ -1,0 +1,154 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { AppError } from '../domain/errors.ts'
+import { errors } from '../domain/errors.ts'
+import type { ScimRequest } from '../domain/ledger.ts'
+import { addSeconds, day } from '../domain/time.ts'
+import type { Authenticate } from './auth.ts'
+import { refusedClientOf } from './auth.ts'
+import { toAppError } from './errors.ts'
+import { pageOf } from './fields.ts'
+import { maskBody, maskText } from './mask.ts'
+import type { HttpHost } from './server.ts'
+
+const keepSeconds = 30 * day
+const bodyMax = 4_096
+const textMax = 1_024
+/** One commit for many requests: a durable row per read would cost more than the read. */
+const flushMilliseconds = 1_000
+const flushRows = 200
+
+/**
+ * What clients sent to SCIM and got (issue: "why does the sync fail?"): every write, every list and
+ * everything refused; single reads that succeeded say nothing. Masked before it is kept, for 30 days.
+ */
+export class RequestLog {
+  readonly #host: HttpHost
+  #rows: ScimRequest[] = []
+  #timer: NodeJS.Timeout | null = null
+  #writing: Promise<void> = Promise.resolve()
+
+  constructor(host: HttpHost) {
+    this.#host = host
+  }
+
+  /** Watches the routes registered below `app`. */
+  watch(app: FastifyInstance, authenticate: Authenticate): void {
+    const failures = new WeakMap<FastifyRequest, AppError>()
+    app.addHook('onError', async (request, _reply, error) => {
+      failures.set(request, toAppError(error, request))
+    })
+    app.addHook('onResponse', async (request, reply) => {
+      if (request.routeOptions.config.open) return
+      const isRead = request.method === 'GET' && reply.statusCode < 400
+      if (isRead && (request.params as { id?: string }).id !== undefined) return
+      const caller = await authenticate(request).catch(() => null)
+      const client = caller?.client ?? refusedClientOf(request)
+      if (client === null) return
+      this.#add({
+        tenant: client.tenant,
+        client: client.id,
+        ...this.#shapeOf(request, reply, failures.get(request) ?? null),
+      })
+    })
+    app.addHook('onClose', () => this.flush())
+  }
+
+  async flush(): Promise<void> {
+    if (this.#timer) clearTimeout(this.#timer)
+    this.#timer = null
+    const rows = this.#rows.splice(0)
+    if (rows.length > 0) this.#writing = this.#writing.then(() => this.#write(rows))
+    await this.#writing
+  }
+
+  async #write(requests: readonly ScimRequest[]): Promise<void> {
+    const before = addSeconds(this.#host.clock.now(), -keepSeconds)
+    try {
+      await this.#host.store.commit([{ type: 'scimRequests', requests, before }])
+    } catch (error) {
+      this.#host.log({
+        level: 'warn',
+        request: '',
+        method: '',
+        route: 'request log',
+        status: 0,
+        code: 'requestLogNotKept',
+        milliseconds: 0,
+        error,
+      })
+    }
+  }
+
+  #add(row: ScimRequest): void {
+    this.#rows.push(row)
+    if (this.#rows.length >= flushRows) void this.flush()
+    else this.#timer ??= setTimeout(() => void this.flush(), flushMilliseconds).unref()
+  }
+
+  #shapeOf(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    failure: AppError | null,
+  ): Omit<ScimRequest, 'tenant' | 'client'> {
+    const text = (value: string | null | undefined): string | null =>
+      value ? maskText(value).slice(0, textMax) : null
+    const { id } = (request.params ?? {}) as { id?: string }
+    const query = request.url.split('?').slice(1).join('?')
+    return {
+      id: request.id,
+      at: this.#host.clock.now(),
+      method: request.method,
+      route: (request.routeOptions.url ?? request.url.split('?')[0]!)
+        .replace(/^\/scim(?:\/v2)?/, '')
+        .slice(0, 200),
+      target: text(id),
+      query: text(readable(query)),
+      agent: text(request.headers['user-agent']),
+      status: reply.statusCode,
+      error: text(failure?.message),
+      scimType: failure?.scimType ?? null,
+      body: maskBody(request.body, bodyMax),
+      milliseconds: Math.round(reply.elapsedTime * 10) / 10,
+    }
+  }
+}
+
+/** `GET /api/v1/scim-requests?client=&status=`: newest first, for those who may read the audit log. */
+export function requestLogRoutes(
+  app: FastifyInstance,
+  host: HttpHost,
+  authenticate: Authenticate,
+  log: RequestLog,
+): void {
+  app.get('/scim-requests', async (request) => {
+    const caller = await authenticate(request)
+    host.engine.authorise(caller, 'audit.read', { type: 'audit', id: 'any' })
+    const { client, status } = request.query as Readonly<Record<string, string | undefined>>
+    const { after, limit } = pageOf(request.query)
+    await log.flush()
+    const rows = await host.store.read.scimRequests({
+      tenant: caller.tenant,
+      ...(client === undefined ? {} : { client }),
+      ...statusOf(status),
+      after,
+      limit,
+    })
+    const items = rows.map(({ tenant: _tenant, ...row }) => row)
+    return { items, cursor: items.length === limit ? (items.at(-1)?.id ?? null) : null }
+  })
+}
+
+function statusOf(status: string | undefined): { status?: number; failed?: boolean } {
+  if (status === undefined) return {}
+  if (status === 'failed') return { failed: true }
+  if (/^[1-5]\d\d$/.test(status)) return { status: Number(status) }
+  throw errors.invalidValue({ path: 'status', reason: 'must be an HTTP status, or "failed".' })
+}
+
+function readable(query: string): string {
+  try {
+    return decodeURIComponent(query.replaceAll('+', ' '))
+  } catch {
+    return query
+  }
+}

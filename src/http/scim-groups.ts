@@ -1,0 +1,61 @@
+import { errors } from '../domain/errors.ts'
+import type { Group } from '../domain/group.ts'
+import type { Caller } from '../lifecycle/engine.ts'
+import { readGroup, readGroupPatch } from '../scim/group.ts'
+import { groupSchema } from '../scim/schema.ts'
+import type { StoredDocument } from '../store/store.ts'
+import type { ScimEndpoint } from './scim-endpoint.ts'
+import { endpointOf, parsedDocument, sameAs } from './scim-endpoint.ts'
+import type { HttpHost } from './server.ts'
+
+/** Groups; their members are read only where the answer shows them. */
+export function groupEndpoint(host: HttpHost, base: () => string): ScimEndpoint {
+  const { engine, store } = host
+
+  const groupOf = async (caller: Caller, before: StoredDocument): Promise<Group> =>
+    sameAs(before, await engine.group(caller, before.id), 'Group')
+
+  return endpointOf({
+    schema: groupSchema,
+    // Entra wants no list of 50 000 back for one it added.
+    isTerse: true,
+    list: (query, shows) => store.read.listGroups({ ...query, members: shows('members') }),
+
+    async read(caller, id, shows) {
+      // Throws for a group of another directory, too.
+      await engine.group(caller, id)
+      const members = shows('members')
+      const document = await store.read.groupDocument(caller.tenant, id, { members })
+      if (!document) throw errors.notFound({ what: 'Group', id })
+      return document
+    },
+
+    async create(caller, data) {
+      const { group, members } = readGroup(data, { dialect: caller.client.dialect })
+      const { id } = await engine.createGroup(caller, group, members)
+      return { id, operations: [] }
+    },
+
+    async update(caller, before, { method, data, guarded }) {
+      const { dialect } = caller.client
+      const current = await groupOf(caller, before)
+      if (method === 'PUT') {
+        const { group, members: add } = readGroup(data, { dialect })
+        const members = { replace: true, add, remove: [] }
+        await engine.updateGroup(caller, current, { group, members }, { exact: guarded })
+        return []
+      }
+      const among = (ids: readonly string[]) =>
+        store.read.membersAmong(caller.tenant, current.id, ids)
+      const source = { among, all: () => engine.membersOf(current) }
+      const want = await readGroupPatch(data, parsedDocument(before, base()), source, { dialect })
+      await engine.updateGroup(caller, current, want, { exact: guarded })
+      return []
+    },
+
+    async remove(caller, before) {
+      await engine.deleteGroup(caller, await groupOf(caller, before))
+      return []
+    },
+  })
+}

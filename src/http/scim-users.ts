@@ -1,0 +1,72 @@
+import { errors } from '../domain/errors.ts'
+import type { JsonObject } from '../domain/json.ts'
+import { applyPatch, parsePatch } from '../scim/patch.ts'
+import { assertSameClass, readUser } from '../scim/resource.ts'
+import { userSchema } from '../scim/schema.ts'
+import { orNull } from './errors.ts'
+import type { ScimEndpoint, ScimWrites } from './scim-endpoint.ts'
+import { endpointOf, parsedDocument, sameAs } from './scim-endpoint.ts'
+import type { HttpHost } from './server.ts'
+
+/** People and service accounts (contract §3): one endpoint, told apart by the nhi extension. */
+export function userEndpoint(host: HttpHost, base: () => string): ScimEndpoint {
+  const { engine, store } = host
+  const writes: ScimWrites = {
+    schema: userSchema,
+    list: (query) => store.read.listUsers(query),
+
+    async read(caller, id) {
+      const document = await store.read.userDocument(caller.tenant, id)
+      const visible =
+        document !== null &&
+        (document.type === 'person'
+          ? await orNull(engine.person(caller, id))
+          : await orNull(engine.account(caller, id)))
+      if (!document || !visible) throw errors.notFound({ what: 'User', id })
+      return document
+    },
+
+    async create(caller, data) {
+      const want = readUser(data, { dialect: caller.client.dialect })
+      if (want.type === 'person') {
+        const { person } = await engine.createPerson(caller, want)
+        return { id: person.id, operations: [] }
+      }
+      const { account, operations } = await engine.requestAccount(caller, want)
+      return { id: account.id, operations }
+    },
+
+    /** PUT and PATCH are one write: PATCH computes the full body first. */
+    async update(caller, before, { method, data, guarded }) {
+      const { dialect } = caller.client
+      const current = parsedDocument(before, base())
+      const body =
+        method === 'PUT'
+          ? (data as JsonObject)
+          : applyPatch(current, parsePatch(data, dialect), userSchema, { dialect }).resource
+      assertSameClass(current, body)
+      const want = readUser(body, { dialect })
+      if (want.type === 'person') {
+        const person = sameAs(before, await engine.person(caller, before.id), 'User')
+        const { operation } = await engine.updatePerson(caller, person, want)
+        return operation ? [operation] : []
+      }
+      const account = sameAs(before, await engine.account(caller, before.id), 'User')
+      if (want.kind !== account.kind) {
+        throw errors.mutability({ path: 'kind', reason: `is immutable; it is "${account.kind}".` })
+      }
+      // Leaving a credential out of a PUT revokes it: only for a client that has read the list.
+      const mayRemove = method === 'PATCH' || guarded
+      return (await engine.updateAccount(caller, account, want, { mayRemove })).operations
+    },
+
+    async remove(caller, { id, type }) {
+      if (type === 'account') {
+        return (await engine.deleteAccount(caller, await engine.account(caller, id))).operations
+      }
+      const { operation } = await engine.deletePerson(caller, await engine.person(caller, id))
+      return operation ? [operation] : []
+    },
+  }
+  return endpointOf(writes)
+}

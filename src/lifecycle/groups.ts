@@ -1,0 +1,309 @@
+import { setImmediate } from 'node:timers/promises'
+import { errors } from '../domain/errors.ts'
+import type { Group, Member } from '../domain/group.ts'
+import type { GroupId } from '../domain/ids.ts'
+import type { GroupWrite, MembersWrite, MemberWish } from '../domain/want.ts'
+import type { Decision } from '../domain/audit.ts'
+import type { Change } from '../store/store.ts'
+import type { Caller, Lifecycle } from './context.ts'
+import { auditRow, authorise, sameJson, save, visibilityOf } from './context.ts'
+
+/** Members per page when all of them have to be looked at, and ids per audit row. */
+const pageSize = 500
+
+/** @throws notFound also when the caller may not see the group's directory (contract §6) */
+export async function visibleGroup(life: Lifecycle, caller: Caller, id: string): Promise<Group> {
+  const group = await life.store.read.group(caller.tenant, id)
+  const { people } = visibilityOf(caller)
+  const visible =
+    group !== null &&
+    group.deletedAt === null &&
+    (people === 'all' || (people !== 'none' && people.directory === group.directory))
+  if (!visible) throw errors.notFound({ what: 'Group', id })
+  return group
+}
+
+/** @throws forbidden, displayNameTaken, externalIdTaken, memberUnknown */
+export async function createGroup(
+  life: Lifecycle,
+  caller: Caller,
+  want: GroupWrite,
+  members: readonly MemberWish[],
+): Promise<Group> {
+  const id = life.ids.next() as GroupId
+  const directory = caller.client.directory ?? 'default'
+  const decision = authorise(life, caller, 'group.create', { type: 'group', id, directory })
+  const now = life.clock.now()
+  const group: Group = {
+    tenant: caller.tenant,
+    id,
+    directory,
+    client: caller.client.id,
+    displayName: want.displayName,
+    externalId: want.externalId,
+    emptiedAt: now,
+    deletedAt: null,
+    attributes: want.attributes,
+    createdAt: now,
+    updatedAt: now,
+    version: 1,
+  }
+  const add = await resolved(life, caller, group, members)
+  await save(
+    life,
+    [
+      { type: 'group', group, expectedVersion: null },
+      auditRow(life, {
+        tenant: caller.tenant,
+        actor: caller.actor,
+        action: 'group.created',
+        target: { type: 'group', id },
+        decision,
+        facts: { displayName: group.displayName, members: add.length },
+      }),
+      ...memberChanges(life, caller, group, decision, {
+        expectedVersion: null,
+        replace: false,
+        add,
+        remove: [],
+      }),
+    ],
+    { what: 'Group', id },
+  )
+  return group
+}
+
+/**
+ * Writes a group's name and members, each only as far as it differs from what is there; a write that
+ * changes nothing writes nothing, not even `lastModified`.
+ * @param want.group null leaves everything but the members as it is
+ * @param options.exact the caller decided on `current` (If-Match), so nobody may have written since
+ * @returns whether anything was written
+ * @throws forbidden, displayNameTaken, externalIdTaken, memberUnknown, changedMeanwhile
+ */
+export async function updateGroup(
+  life: Lifecycle,
+  caller: Caller,
+  current: Group,
+  want: { readonly group: GroupWrite | null; readonly members: MembersWrite },
+  options: { readonly exact: boolean },
+): Promise<boolean> {
+  const decision = authorise(life, caller, 'group.update', groupResource(current))
+  const next: Group = { ...current, ...want.group }
+  const changed = (['displayName', 'externalId', 'attributes'] as const).filter(
+    (name) => !sameJson(current[name], next[name]),
+  )
+  const difference = await differenceOf(life, caller, current, want.members)
+  const renamed = changed.length > 0
+  const moved = difference.replace || difference.add.length + difference.remove.length > 0
+  if (!renamed && !moved) return false
+
+  const changes: Change[] = []
+  if (renamed) {
+    changes.push(
+      {
+        type: 'group',
+        group: { ...next, updatedAt: life.clock.now() },
+        expectedVersion: current.version,
+      },
+      auditRow(life, {
+        tenant: caller.tenant,
+        actor: caller.actor,
+        action: 'group.updated',
+        target: { type: 'group', id: current.id },
+        decision,
+        facts: { changed, displayName: next.displayName },
+      }),
+    )
+  }
+  if (moved) {
+    // A replacement was worked out against the members as read; an addition stands by itself.
+    const guarded = !renamed && (options.exact || want.members.replace)
+    changes.push(
+      ...memberChanges(life, caller, current, decision, {
+        ...difference,
+        expectedVersion: guarded ? current.version : null,
+      }),
+    )
+  }
+  await save(life, changes, { what: 'Group', id: current.id })
+  return true
+}
+
+/**
+ * DELETE: gone from SCIM at once. To the accounts it owns it is a group that has turned empty: they
+ * have the policy's grace, and a group of the same name is another group.
+ */
+export async function deleteGroup(life: Lifecycle, caller: Caller, current: Group): Promise<void> {
+  const decision = authorise(life, caller, 'group.delete', groupResource(current))
+  const now = life.clock.now()
+  const { tenant, id } = current
+  await save(
+    life,
+    [
+      {
+        type: 'group',
+        group: { ...current, deletedAt: now, updatedAt: now },
+        expectedVersion: current.version,
+      },
+      {
+        type: 'members',
+        tenant,
+        group: id,
+        expectedVersion: null,
+        replace: true,
+        add: [],
+        remove: [],
+        at: now,
+      },
+      { type: 'memberSwitched', tenant, member: id, gone: true, at: now },
+      auditRow(life, {
+        tenant,
+        actor: caller.actor,
+        action: 'group.deleted',
+        target: { type: 'group', id },
+        decision,
+        facts: { displayName: current.displayName },
+      }),
+    ],
+    { what: 'Group', id },
+  )
+}
+
+function groupResource(group: Group) {
+  return { type: 'group', id: group.id, directory: group.directory } as const
+}
+
+interface Difference {
+  readonly replace: boolean
+  readonly add: readonly Member[]
+  readonly remove: readonly string[]
+}
+
+/** What has to be written to get there from the members as they are. */
+async function differenceOf(
+  life: Lifecycle,
+  caller: Caller,
+  group: Group,
+  want: MembersWrite,
+): Promise<Difference> {
+  if (!want.replace) {
+    const ids = [...want.add.map((m) => m.id), ...want.remove]
+    const known = await life.store.read.membersAmong(group.tenant, group.id, ids)
+    const there = new Set(known.map((m) => m.id))
+    return {
+      replace: false,
+      add: await resolved(
+        life,
+        caller,
+        group,
+        want.add.filter((m) => !there.has(m.id)),
+      ),
+      remove: want.remove.filter((id) => there.has(id)),
+    }
+  }
+  const wanted = new Map(want.add.map((m) => [m.id, m]))
+  const kept: Member[] = []
+  const gone: string[] = []
+  for await (const member of membersOf(life, group)) {
+    if (wanted.delete(member.id)) kept.push(member)
+    else gone.push(member.id)
+  }
+  const add = await resolved(life, caller, group, [...wanted.values()])
+  // One statement empties a group of any size; otherwise each row that goes is a statement.
+  return gone.length > kept.length
+    ? { replace: true, add: [...kept, ...add], remove: [] }
+    : { replace: false, add, remove: gone }
+}
+
+/** All members in order of id, a page at a time. */
+export async function* membersOf(
+  life: Pick<Lifecycle, 'store'>,
+  group: Pick<Group, 'tenant' | 'id'>,
+): AsyncGenerator<Member> {
+  let after: string | null = null
+  for (;;) {
+    const page: readonly Member[] = await life.store.read.members(
+      group.tenant,
+      group.id,
+      after,
+      pageSize,
+    )
+    yield* page
+    const last = page.at(-1)
+    if (!last || page.length < pageSize) return
+    after = last.id
+    // A page is read at once: without a turn in between, 50 000 members would stop everybody else.
+    await setImmediate()
+  }
+}
+
+/**
+ * Finds out what each member is. People and groups of another directory are unknown here, as
+ * everywhere else to its clients.
+ * @throws memberUnknown, invalidValue outside lenient, which keeps what it does not know
+ */
+async function resolved(
+  life: Lifecycle,
+  caller: Caller,
+  group: Pick<Group, 'tenant' | 'directory'>,
+  members: readonly MemberWish[],
+): Promise<readonly Member[]> {
+  const targets = await life.store.read.memberTargets(
+    group.tenant,
+    members.map((m) => m.id),
+  )
+  const known = new Map(
+    targets.filter((t) => t.directory === group.directory).map((t) => [t.id, t.type]),
+  )
+  const lenient = caller.client.dialect === 'lenient'
+  return members.map(({ id, type, display }) => {
+    const found = known.get(id)
+    if (found === undefined && !lenient) throw errors.memberUnknown({ member: id })
+    if (found !== undefined && type !== undefined && type !== found && !lenient) {
+      throw errors.invalidValue({ path: 'members.type', reason: `"${id}" is a ${found}.` })
+    }
+    return { id, type: found ?? type ?? 'User', display }
+  })
+}
+
+/** The rows and the audit of them; who came to own what through a group must be found again. */
+function memberChanges(
+  life: Lifecycle,
+  caller: Caller,
+  group: Group,
+  decision: Decision,
+  change: Difference & { readonly expectedVersion: number | null },
+): readonly Change[] {
+  const { add, remove, replace } = change
+  if (!replace && add.length + remove.length === 0) return []
+  const rows: Change[] = []
+  const ids = [
+    ...add.map((m) => ['added', m.id] as const),
+    ...remove.map((id) => ['removed', id] as const),
+  ]
+  for (let at = 0; at === 0 || at < ids.length; at += pageSize) {
+    const some = ids.slice(at, at + pageSize)
+    const of = (what: string) => some.filter(([which]) => which === what).map(([, id]) => id)
+    rows.push(
+      auditRow(life, {
+        tenant: group.tenant,
+        actor: caller.actor,
+        action: 'group.membersChanged',
+        target: { type: 'group', id: group.id },
+        decision,
+        facts: { replaced: replace, added: of('added'), removed: of('removed') },
+      }),
+    )
+  }
+  return [
+    {
+      type: 'members',
+      tenant: group.tenant,
+      group: group.id,
+      ...change,
+      at: life.clock.now(),
+    },
+    ...rows,
+  ]
+}

@@ -1,0 +1,403 @@
+import { sql } from 'kysely'
+import type { Group, GroupState, Member } from '../domain/group.ts'
+import type { TenantId } from '../domain/ids.ts'
+import { normalise } from '../domain/text.ts'
+import { mapping } from './mapping.ts'
+import { around, hasActive, liveNow } from './membership.ts'
+import {
+  arg,
+  ConstraintFailed,
+  first,
+  gaps,
+  run,
+  statement,
+  type Query,
+  type Refusal,
+  type Row,
+  type Sql,
+  type Steps,
+} from './sql.ts'
+import type { Change, DocumentCodec, MemberTarget } from './store.ts'
+
+type MembersChange = Extract<Change, { readonly type: 'members' }>
+type SwitchedChange = Extract<Change, { readonly type: 'memberSwitched' }>
+type Work = () => Steps<Refusal | null>
+
+/** Ids per `in (…)`: a PATCH may name 5 000, and each number of them is a statement of its own. */
+const chunkSize = 500
+
+const groups = mapping<Omit<Group, 'attributes'>>({
+  tenant: 'tenant',
+  id: 'id',
+  directory: 'directory',
+  client: 'client',
+  displayName: 'display_name',
+  externalId: 'external_id',
+  emptiedAt: 'emptied_at',
+  deletedAt: 'deleted_at',
+  createdAt: 'created_at',
+  updatedAt: 'updated_at',
+  version: 'version',
+})
+const groupColumns = [...groups.columns, 'display_name_norm', 'doc', 'summary'] as const
+const memberColumns = ['tenant', 'group_id', 'member_id', 'type', 'display', 'doc'] as const
+
+function groupRow(group: Group, codec: DocumentCodec): Row {
+  return {
+    ...groups.toRow(group),
+    display_name_norm: normalise(group.displayName),
+    doc: codec.group(group),
+    summary: codec.groupSummary(group),
+    version: 1,
+  }
+}
+
+function memberFromRow(row: Row): Member {
+  return {
+    id: row['member_id'] as string,
+    type: row['type'] as Member['type'],
+    display: row['display'] as string | null,
+  }
+}
+
+function statements({ db }: Sql) {
+  const tenant = sql<string>`${arg('tenant')}`
+  const group = db.selectFrom('grp').selectAll().where('tenant', '=', arg('tenant'))
+  const member = db
+    .selectFrom('member')
+    .select(['member_id', 'type', 'display'])
+    .where('tenant', '=', arg('tenant'))
+    .where('group_id', '=', arg('group'))
+  const writable = ['display_name', 'display_name_norm', 'external_id', 'deleted_at'] as const
+  const start = sql`${arg('start')}`
+
+  return {
+    insert: statement(db.insertInto('grp').values(gaps(groupColumns))),
+    update: statement(
+      db
+        .updateTable('grp')
+        .set(gaps([...writable, 'updated_at', 'doc', 'summary']))
+        .set({ version: sql<number>`version + 1` })
+        .where('tenant', '=', arg('tenant'))
+        .where('id', '=', arg('id'))
+        .where('version', '=', arg<number>('expected')),
+    ),
+    exists: statement(
+      db
+        .selectFrom('grp')
+        .select(['id', 'version'])
+        .where('tenant', '=', arg('tenant'))
+        .where('id', '=', arg('id')),
+    ),
+    nameTaken: statement(
+      db
+        .selectFrom('grp')
+        .select('id')
+        .where('tenant', '=', arg('tenant'))
+        .where('directory', '=', arg('directory'))
+        .where('display_name_norm', '=', arg('display_name_norm'))
+        .where('deleted_at', 'is', null)
+        .where('id', '<>', arg('id')),
+    ),
+    externalIdTaken: statement(
+      db
+        .selectFrom('grp')
+        .select('id')
+        .where('tenant', '=', arg('tenant'))
+        .where('external_id', '=', arg('external_id'))
+        .where('client', '=', arg('client'))
+        .where('deleted_at', 'is', null)
+        .where('id', '<>', arg('id')),
+    ),
+    touch: statement(
+      db
+        .updateTable('grp')
+        .set({ version: sql<number>`version + 1`, updated_at: arg('at') })
+        .where('tenant', '=', arg('tenant'))
+        .where('id', '=', arg('group')),
+    ),
+    touchAround: statement(
+      db
+        .updateTable('grp')
+        .set({ version: sql<number>`version + 1`, updated_at: arg('at') })
+        .where('tenant', '=', arg('tenant'))
+        .where('id', 'in', (eb) =>
+          eb
+            .selectFrom('member')
+            .select('group_id')
+            .where('tenant', '=', arg('tenant'))
+            .where('member_id', '=', arg('member')),
+        ),
+    ),
+    leaveAll: statement(
+      db
+        .deleteFrom('member')
+        .where('tenant', '=', arg('tenant'))
+        .where('member_id', '=', arg('member')),
+    ),
+    empty: statement(
+      db
+        .deleteFrom('member')
+        .where('tenant', '=', arg('tenant'))
+        .where('group_id', '=', arg('group')),
+    ),
+    remove: statement(
+      db
+        .deleteFrom('member')
+        .where('tenant', '=', arg('tenant'))
+        .where('group_id', '=', arg('group'))
+        .where('member_id', '=', arg('member_id')),
+    ),
+    add: statement(
+      db
+        .insertInto('member')
+        .values({
+          ...gaps<Record<(typeof memberColumns)[number], string>>(memberColumns),
+          live: liveNow(tenant, sql`${arg('group_id')}`, sql`${arg('member_id')}`),
+        })
+        .onConflict((c) => c.columns(['tenant', 'group_id', 'member_id']).doNothing()),
+    ),
+    relive: statement(
+      db
+        .updateTable('member')
+        .set({
+          live: liveNow(
+            sql.ref('member.tenant'),
+            sql.ref('member.group_id'),
+            sql.ref('member.member_id'),
+          ),
+        })
+        .where('tenant', '=', arg('tenant'))
+        .where('member_id', '=', arg('member')),
+    ),
+    // Since when a group is empty is a fact of its own: two looks an hour apart could both find it
+    // empty and miss that it was not in between.
+    refresh: statement(
+      db
+        .updateTable('grp')
+        .set({
+          emptied_at: sql<string>`case when ${hasActive('grp')} then null else coalesce(emptied_at, ${arg('at')}) end`,
+        })
+        .where('tenant', '=', arg('tenant'))
+        .where(sql<boolean>`id in (${around(start, tenant)})`),
+    ),
+
+    group: statement(group.where('id', '=', arg('id'))),
+    state: statement(
+      group
+        .select(sql<number>`case when ${hasActive('grp')} then 1 else 0 end`.as('has_active'))
+        .where('id', '=', arg('id')),
+    ),
+    members: statement(
+      member.where('member_id', '>', arg('after')).orderBy('member_id').limit(arg<number>('limit')),
+    ),
+    groupsOf: statement(
+      db
+        .selectFrom('member as m')
+        .crossJoin('grp as g')
+        .crossJoin('resource as p')
+        .select(['g.id as id', 'g.display_name as display_name'])
+        .where('m.tenant', '=', arg('tenant'))
+        .where('m.member_id', '=', arg('person'))
+        .whereRef('g.tenant', '=', 'm.tenant')
+        .whereRef('g.id', '=', 'm.group_id')
+        .where('g.deleted_at', 'is', null)
+        .whereRef('p.tenant', '=', 'm.tenant')
+        .whereRef('p.id', '=', 'm.member_id')
+        .whereRef('p.directory', '=', 'g.directory')
+        .orderBy('g.id'),
+    ),
+    groupsAround: statement(
+      db
+        .selectFrom('grp')
+        .select('id')
+        .where('tenant', '=', arg('tenant'))
+        .where('deleted_at', 'is', null)
+        .where(sql<boolean>`id in (${around(start, tenant)})`)
+        .where(
+          sql<boolean>`directory = (select p.directory from resource as p where p.tenant = grp.tenant and p.id = ${arg('start')} and p.type = 'person')`,
+        )
+        .orderBy('id'),
+    ),
+  }
+}
+
+/** Groups, who is in them, and since when nobody active is. */
+export function groupRoom(context: Sql, codec: DocumentCodec) {
+  const { db } = context
+  const s = statements(context)
+
+  function* clash(row: Row): Steps<Refusal | null> {
+    const named = yield* first(s.nameTaken, row)
+    if (named !== null) return { reason: 'displayName', with: named['id'] as string }
+    if (row['external_id'] === null) return null
+    const external = yield* first(s.externalIdTaken, row)
+    return external === null ? null : { reason: 'externalId', with: external['id'] as string }
+  }
+
+  function* put(row: Row, expected: number | null): Steps<Refusal | null> {
+    const id = row['id'] as string
+    try {
+      if (expected === null) {
+        yield* run(s.insert, row)
+        return null
+      }
+      const updated = yield* run(s.update, { ...row, expected })
+      if (updated.changes === 1) return null
+      const found = yield* first(s.exists, row)
+      return { reason: found === null ? 'missing' : 'version', with: id }
+    } catch (error) {
+      if (!(error instanceof ConstraintFailed)) throw error
+      const found = expected === null ? yield* first(s.exists, row) : null
+      if (found !== null) return { reason: 'version', with: id }
+      const refusal = yield* clash(row)
+      if (refusal === null) throw error
+      return refusal
+    }
+  }
+
+  function* change(want: MembersChange, rows: readonly Row[]): Steps<Refusal | null> {
+    const { tenant, group, at } = want
+    const found = yield* first(s.exists, { tenant, id: group })
+    if (found === null) return { reason: 'missing', with: group }
+    if (want.expectedVersion !== null && found['version'] !== want.expectedVersion) {
+      return { reason: 'version', with: group }
+    }
+    let changes = 0
+    if (want.replace) changes += (yield* run(s.empty, { tenant, group })).changes
+    for (const id of want.remove) {
+      changes += (yield* run(s.remove, { tenant, group, member_id: id })).changes
+    }
+    for (const row of rows) changes += (yield* run(s.add, row)).changes
+    if (changes === 0) return null
+    yield* run(s.touch, { tenant, group, at })
+    yield* run(s.refresh, { tenant, start: group, at })
+    return null
+  }
+
+  async function byChunks(
+    query: Query,
+    ids: readonly string[],
+    read: (chunk: readonly string[]) => ReturnType<typeof statement>,
+  ): Promise<readonly Row[]> {
+    const rows: Row[] = []
+    for (let at = 0; at < ids.length; at += chunkSize) {
+      rows.push(...(await query(read(ids.slice(at, at + chunkSize)))))
+    }
+    return rows
+  }
+
+  const toGroup = (row: Row): Group => {
+    // A person keeps its displayName among the attributes, a group has a field for it.
+    const { displayName: _, ...attributes } = codec.attributes(row['doc'] as string)
+    return { ...groups.fromRow(row), attributes }
+  }
+
+  return {
+    putGroup(group: Group, expected: number | null): Work {
+      const row = groupRow(group, codec)
+      return () => put(row, expected)
+    },
+    changeMembers(want: MembersChange): Work {
+      const rows = want.add.map((member): Row => ({
+        tenant: want.tenant,
+        group_id: want.group,
+        member_id: member.id,
+        type: member.type,
+        display: member.display,
+        doc: codec.member(member),
+      }))
+      return () => change(want, rows)
+    },
+    memberSwitched({ tenant, member, gone, at }: SwitchedChange): Work {
+      return function* memberSwitched() {
+        yield* run(s.relive, { tenant, member })
+        yield* run(s.refresh, { tenant, start: member, at })
+        if (gone) {
+          yield* run(s.touchAround, { tenant, member, at })
+          yield* run(s.leaveAll, { tenant, member })
+        }
+        return null
+      }
+    },
+
+    async group(query: Query, tenant: TenantId, id: string): Promise<Group | null> {
+      const [row] = await query(s.group, { tenant, id })
+      return row === undefined ? null : toGroup(row)
+    },
+    async groupState(query: Query, tenant: TenantId, id: string): Promise<GroupState | null> {
+      const [row] = await query(s.state, { tenant, id })
+      if (row === undefined) return null
+      return { group: toGroup(row), active: row['has_active'] === 1 && row['deleted_at'] === null }
+    },
+    async members(
+      query: Query,
+      tenant: TenantId,
+      group: string,
+      after: string | null,
+      limit: number,
+    ): Promise<readonly Member[]> {
+      const rows = await query(s.members, { tenant, group, after: after ?? '', limit })
+      return rows.map(memberFromRow)
+    },
+    async membersAmong(query: Query, tenant: TenantId, group: string, ids: readonly string[]) {
+      const rows = await byChunks(query, ids, (chunk) =>
+        statement(
+          db
+            .selectFrom('member')
+            .select(['member_id', 'type', 'display'])
+            .where('tenant', '=', tenant)
+            .where('group_id', '=', group)
+            .where('member_id', 'in', chunk),
+        ),
+      )
+      return rows.map(memberFromRow)
+    },
+    async memberTargets(
+      query: Query,
+      tenant: TenantId,
+      ids: readonly string[],
+    ): Promise<readonly MemberTarget[]> {
+      const people = await byChunks(query, ids, (chunk) =>
+        statement(
+          db
+            .selectFrom('resource')
+            .select(['id', 'directory'])
+            .where('tenant', '=', tenant)
+            .where('id', 'in', chunk)
+            .where('type', '=', sql.lit('person'))
+            .where('deleted_at', 'is', null),
+        ),
+      )
+      const nested = await byChunks(query, ids, (chunk) =>
+        statement(
+          db
+            .selectFrom('grp')
+            .select(['id', 'directory'])
+            .where('tenant', '=', tenant)
+            .where('id', 'in', chunk)
+            .where('deleted_at', 'is', null),
+        ),
+      )
+      const target =
+        (type: MemberTarget['type']) =>
+        (row: Row): MemberTarget => ({
+          id: row['id'] as string,
+          type,
+          directory: row['directory'] as string,
+        })
+      return [...people.map(target('User')), ...nested.map(target('Group'))]
+    },
+    async groupsOf(query: Query, tenant: TenantId, person: string) {
+      const rows = await query(s.groupsOf, { tenant, person })
+      return rows.map((row) => ({
+        id: row['id'] as string,
+        displayName: row['display_name'] as string,
+      }))
+    },
+    async groupsAround(query: Query, tenant: TenantId, person: string) {
+      const rows = await query(s.groupsAround, { tenant, start: person })
+      return rows.map((row) => row['id'] as string)
+    },
+  }
+}

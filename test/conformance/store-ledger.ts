@@ -1,0 +1,89 @@
+import { describe, expect, it } from 'vitest'
+import { defaultTenant as tenant, type ClientId } from '../../src/domain/ids.ts'
+import type { Replay, ScimRequest } from '../../src/domain/ledger.ts'
+import { addSeconds } from '../../src/domain/time.ts'
+import type { Change, Store } from '../../src/store/store.ts'
+import { makeId, t0, unique } from '../support/entities.ts'
+
+const client = 'client' as ClientId
+const later = addSeconds(t0, 60)
+
+const makeReplay = (overrides: Partial<Replay> = {}): Replay => ({
+  tenant,
+  client,
+  scope: unique('scope'),
+  fingerprint: 'same',
+  request: makeId(),
+  status: null,
+  headers: null,
+  body: null,
+  staleAt: addSeconds(t0, 30),
+  expiresAt: addSeconds(t0, 90),
+  ...overrides,
+})
+const claim = (replay: Replay, now = t0): Change => ({ type: 'replayClaim', replay, now })
+
+const makeRequest = (overrides: Partial<ScimRequest> = {}): ScimRequest => ({
+  tenant,
+  id: makeId(),
+  client,
+  at: t0,
+  method: 'POST',
+  route: '/Users',
+  target: null,
+  query: null,
+  agent: 'Okta',
+  status: 201,
+  error: null,
+  scimType: null,
+  body: '{}',
+  milliseconds: 1.234567,
+  ...overrides,
+})
+
+/** Replays of answers by `Idempotency-Key`, and the log of SCIM requests. */
+export function ledgerConformance(current: () => Store): void {
+  describe('the ledger', () => {
+    it('lets one of many claim a scope, until it is answered, released or abandoned', async () => {
+      const scope = unique('scope')
+      const rivals = Array.from({ length: 6 }, () => makeReplay({ scope }))
+      const results = await Promise.all(rivals.map((r) => current().commit([claim(r)])))
+      const [winner] = rivals.filter((_, i) => results[i] === 'saved')
+      expect(results.filter((r) => r === 'saved')).toHaveLength(1)
+      expect(results.filter((r) => r !== 'saved')).toEqual(
+        Array.from({ length: 5 }, () => ({ change: 0, reason: 'slot', with: winner!.request })),
+      )
+
+      const answer = { ...winner!, status: 201, headers: { etag: 'W/"1"' }, body: '{"a":1}' }
+      expect(await current().commit([{ type: 'replayAnswer', replay: answer }])).toBe('saved')
+      expect(await current().read.replay(tenant, client, scope)).toEqual(answer)
+      expect(await current().commit([claim(makeReplay({ scope }), later)])).toMatchObject({
+        reason: 'slot',
+      })
+      const anew = makeReplay({ scope, expiresAt: addSeconds(t0, 300) })
+      expect(await current().commit([claim(anew, addSeconds(t0, 90))])).toBe('saved')
+      await current().commit([{ type: 'replayRelease', replay: anew }])
+      expect(await current().read.replay(tenant, client, scope)).toBeNull()
+
+      const abandoned = makeReplay({ scope })
+      await current().commit([claim(abandoned)])
+      expect(await current().commit([claim(makeReplay({ scope }), later)])).toBe('saved')
+    })
+
+    it('logs requests as they were, newest first, and forgets old ones', async () => {
+      const old = makeRequest({ at: addSeconds(t0, -60) })
+      const [fine, refused] = [makeRequest(), makeRequest({ status: 409, error: 'userNameTaken' })]
+      const log = (requests: readonly ScimRequest[], before = addSeconds(t0, -90)) =>
+        current().commit([{ type: 'scimRequests', requests, before }])
+      const find = (more = {}) =>
+        current().read.scimRequests({ tenant, after: null, limit: 10, ...more })
+      await log([old, fine, refused])
+      expect(await find()).toEqual([refused, fine, old])
+      expect(await find({ failed: true })).toEqual([refused])
+      expect(await find({ status: 201, client, after: fine.id })).toEqual([old])
+
+      await log([], t0)
+      expect(await find()).toEqual([refused, fine])
+    })
+  })
+}

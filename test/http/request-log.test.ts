@@ -1,0 +1,176 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { maskBody, maskText } from '../../src/http/mask.ts'
+import type { Json, TestCustody } from '../support/custody.ts'
+import { patchUrn, startTestCustody, userUrn } from '../support/custody.ts'
+
+describe('the SCIM request log', () => {
+  let custody: TestCustody
+  let okta: { id: string; token: string }
+  beforeAll(async () => {
+    custody = await startTestCustody({ roles: ['http'] })
+    okta = await custody.createClient('directory', { directory: 'okta', dialect: 'rfc' })
+  })
+  afterAll(() => custody.close())
+
+  const logged = async (query = ''): Promise<Json[]> =>
+    (await custody.call('GET', `/api/v1/scim-requests?client=${okta.id}${query}`)).body.items
+  const as = (headers = {}) => ({ token: okta.token, headers })
+
+  it('says who called, in which shape, and why it was refused', async () => {
+    await custody.call(
+      'GET',
+      `/scim/v2/Users?filter=${encodeURIComponent('userName eq "nora"')}`,
+      undefined,
+      as({ 'user-agent': 'Okta SCIM Client 1.0.0' }),
+    )
+    await custody.call('PATCH', '/scim/Users/nobody', { schemas: [patchUrn] }, as())
+    await custody.call('POST', '/scim/v2/Users', { schemas: [userUrn], colour: 'red' }, as())
+
+    const [post, patch, list] = await logged()
+    expect(list).toMatchObject({
+      method: 'GET',
+      route: '/Users',
+      status: 200,
+      query: 'filter=userName eq "nora"',
+      agent: 'Okta SCIM Client 1.0.0',
+      error: null,
+    })
+    expect(patch).toMatchObject({ route: '/Users/:id', target: 'nobody', status: 404 })
+    expect(post).toMatchObject({ status: 400, scimType: 'invalidValue' })
+    expect(post.error).toContain('colour')
+    expect(JSON.parse(post.body)).toEqual({ schemas: [userUrn], colour: 'red' })
+  })
+
+  it('can be asked for what failed, for one status, and page by page', async () => {
+    expect((await logged('&status=failed')).map((r) => r.status)).toEqual([400, 404])
+    expect((await logged('&status=404')).map((r) => r.method)).toEqual(['PATCH'])
+    const page = await custody.call('GET', `/api/v1/scim-requests?client=${okta.id}&limit=2`)
+    const rest = await custody.call(
+      'GET',
+      `/api/v1/scim-requests?client=${okta.id}&limit=2&cursor=${page.body.cursor}`,
+    )
+    expect(rest.body.items.map((r: Json) => r.method)).toEqual(['GET'])
+    expect((await custody.call('GET', '/api/v1/scim-requests?status=odd')).status).toBe(400)
+  })
+
+  it('keeps no secret that a client sent, wherever it stood', async () => {
+    const token = okta.token
+    await custody.call(
+      'POST',
+      '/scim/v2/Users',
+      {
+        schemas: [userUrn],
+        userName: 'x',
+        password: 'hunter2-hunter2',
+        [token]: 1,
+        note: `my token is ${token}`,
+      },
+      as(),
+    )
+    await custody.call('GET', `/scim/v2/Users/${token}`, undefined, as())
+    await custody.call('GET', `/scim/v2/Users?filter=userName eq "${token}"`, undefined, as())
+    await custody.call(
+      'PATCH',
+      '/scim/v2/Users/x',
+      { Operations: [{ op: 'replace', path: 'password', value: 'hunter2-hunter2' }] },
+      as(),
+    )
+
+    const text = JSON.stringify(await logged())
+    expect(text).not.toContain(token.slice(4))
+    expect(text).not.toContain('hunter2')
+    expect(text).toContain('[masked]')
+  })
+
+  it('cuts bodies at 4 kB', async () => {
+    await custody.call(
+      'POST',
+      '/scim/v2/Users',
+      { schemas: [userUrn], userName: 'long@x.test', displayName: 'long '.repeat(4_000) },
+      as(),
+    )
+
+    const [{ body }] = await logged()
+    expect(body.length).toBeLessThanOrEqual(4_096)
+    expect(body.endsWith('…')).toBe(true)
+  })
+
+  it('shows a client whose token was revoked, and nobody with no token at all', async () => {
+    const gone = await custody.createClient('directory')
+    await custody.call('DELETE', `/api/v1/clients/${gone.id}`)
+    await custody.call('GET', '/scim/v2/Users', undefined, { token: gone.token })
+    await custody.call('GET', '/scim/v2/Users', undefined, { token: null })
+
+    const all = (await custody.call('GET', '/api/v1/scim-requests?status=401')).body.items
+    expect(all.map((r: Json) => r.client)).toEqual([gone.id])
+  })
+
+  it('is for those who may read the audit log', async () => {
+    for (const [role, status] of [
+      ['admin', 200],
+      ['security', 200],
+      ['auditor', 200],
+      ['directory', 403],
+      ['requester', 403],
+      ['verifier', 403],
+    ] as const) {
+      const { token } = await custody.createClient(role)
+      const reply = await custody.call('GET', '/api/v1/scim-requests', undefined, { token })
+      expect(reply.status, role).toBe(status)
+    }
+  })
+
+  it('forgets after 30 days', async () => {
+    const { store } = custody.running.engine.life
+    const [row] = await store.read.scimRequests({
+      tenant: 'default' as never,
+      after: null,
+      limit: 1,
+    })
+    const old = { ...row!, id: '0', at: '2020-01-01T00:00:00.000Z' as never }
+    const at = (before: string) =>
+      store.commit([{ type: 'scimRequests', requests: [], before: before as never }])
+    await store.commit([
+      { type: 'scimRequests', requests: [old], before: '2019-12-31T00:00:00.000Z' as never },
+    ])
+    const has = async () =>
+      (await store.read.scimRequests({ tenant: 'default' as never, after: '00', limit: 9 })).length
+
+    await at('2020-01-01T00:00:00.000Z')
+    expect(await has()).toBe(1)
+    await at('2020-01-01T00:00:00.001Z')
+    expect(await has()).toBe(0)
+  })
+})
+
+describe('masking', () => {
+  it.each([
+    ['a client token', 'cst_0123456789ab_abcdefghij'],
+    ['an access token', 'cat_WyJhYmMiLCIyMDI2LTExIl0.abcdefg-_h'],
+    ['a GitHub token', 'ghp_0123456789abcdefABCDEF0123456789abcd'],
+    ['an access key id', 'AKIAIOSFODNN7EXAMPLE'],
+    ['a secret access key', 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY'],
+    ['a JWT', 'eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2ln'],
+    ['a private key', '-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----'],
+  ])('finds %s in a sentence', (_name, secret) => {
+    expect(maskText(`before ${secret} after`)).toBe('before [masked] after')
+  })
+
+  it.each([
+    'urn:ietf:params:scim:schemas:extension:enterprise:2.0:User',
+    '01939f2e-0000-7000-8000-000000000000',
+    'filter=userName eq "nora.ek@example.com"',
+    'Okta SCIM Client 1.0.0',
+  ])('leaves %s alone', (text) => {
+    expect(maskText(text)).toBe(text)
+  })
+
+  it('walks no further than it keeps', () => {
+    const huge = { Operations: Array.from({ length: 100_000 }, () => ({ a: 'x'.repeat(20) })) }
+    const since = performance.now()
+
+    expect(maskBody(huge, 4_096)!.length).toBeLessThanOrEqual(4_096)
+    expect(performance.now() - since).toBeLessThan(50)
+    expect(maskBody(undefined, 10)).toBeNull()
+  })
+})

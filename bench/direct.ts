@@ -1,0 +1,252 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import type { ServiceAccount } from '../src/domain/account.ts'
+import { createIdSource, defaultTenant } from '../src/domain/ids.ts'
+import type { JsonObject } from '../src/domain/json.ts'
+import type { OperationId } from '../src/domain/ids.ts'
+import type { Operation } from '../src/domain/operation.ts'
+import { systemClock } from '../src/host/clock.ts'
+import { auditRow, systemActor } from '../src/lifecycle/engine.ts'
+import { documentCodec } from '../src/scim/codec.ts'
+import {
+  bindFilter,
+  filterDepthMax,
+  filterLengthMax,
+  filterTermsMax,
+  matchFilter,
+  parseFilter,
+} from '../src/scim/filter.ts'
+import { userSchema } from '../src/scim/schema.ts'
+import { openStore } from '../src/store/open.ts'
+import type { Change, Store } from '../src/store/store.ts'
+import { accountAt, nhiUrn, personAt, textAt } from './fixtures.ts'
+import { spread } from './measure.ts'
+import type { Spread } from './measure.ts'
+
+/** What is measured in this process, without HTTP. */
+export interface Direct {
+  readonly name: string
+  readonly unit: string
+  readonly value: Spread
+}
+
+const typical = [
+  'userName eq "service.000000042@bench.example"',
+  `${nhiUrn}:owner.value eq "019b7400-0000-7000-8000-000000000000"`,
+  `userName sw "service." and ${nhiUrn}:status eq "active" and meta.lastModified gt "2026-01-01T00:00:00Z"`,
+]
+
+/** Filters as dear as the limits allow, each in its own way. */
+function worst(): readonly string[] {
+  const terms = (term: (i: number) => string, joint = ' or '): string => {
+    let text = term(0)
+    for (let i = 1; i < filterTermsMax; i++) {
+      const next = `${text}${joint}${term(i)}`
+      if (next.length > filterLengthMax) break
+      text = next
+    }
+    return text
+  }
+  const nested = (open: string, inner: string, depth: number): string =>
+    `${open.repeat(depth)}${inner}${')'.repeat(depth)}`
+  const valuePath = (i: number): string => `emails[type eq "${i}" and not (value co "x")]`
+  return [
+    `userName eq "${'x'.repeat(filterLengthMax - 14)}"`,
+    `userName co "${'é'.repeat(filterLengthMax - 14)}"`,
+    terms((i) => `userName co "${i}"`),
+    terms((i) => `userName ne "${i}"`, ' and '),
+    terms((i) => `title eq "${i}"`),
+    terms((i) => `emails.value co "${i}"`),
+    terms((i) => `emails ne "${i}"`, ' and '),
+    terms((i) => `not (emails.type ne "${i}")`, ' and '),
+    terms((i) => `${nhiUrn}:owner.value eq "${i}"`),
+    terms(() => `${nhiUrn} pr`),
+    terms((i) => `meta.created gt "20${10 + (i % 80)}-01-01T00:00:00Z"`),
+    nested('not (', terms(valuePath, ' and ').slice(0, 0) + valuePath(0), filterDepthMax - 2),
+    nested('(', terms((i) => `groups.value eq "${i}"`), filterDepthMax - 2),
+    `not (${halved(terms(valuePath), 45)})`,
+    `not (${halved(terms((i) => `addresses[not (locality eq "${i}" or country ne "x")]`), 30)})`,
+    `not (${halved(terms((i) => `${nhiUrn}:credentials[status ne "${i}"]`), 45)})`,
+  ].filter((text) => {
+    const parsed = attempt(text)
+    if (!parsed) throw new Error(`not within the limits: ${text.slice(0, 100)}`)
+    return true
+  })
+}
+
+/** The first so many alternatives of a list of them. */
+function halved(text: string, count: number): string {
+  return text.split(' or ').slice(0, count).join(' or ')
+}
+
+function attempt(text: string): boolean {
+  try {
+    bindFilter(parseFilter(text, 'lenient'), userSchema, { dialect: 'lenient' })
+    return true
+  } catch {
+    return false
+  }
+}
+
+const bound = (text: string) =>
+  bindFilter(parseFilter(text, 'lenient'), userSchema, { dialect: 'lenient' })
+
+export async function measureFilters(): Promise<readonly Direct[]> {
+  for (let i = 0; i < 3_000; i++) for (const text of typical) bound(text)
+  const parse = typical.map((text) => {
+    const since = performance.now()
+    for (let i = 0; i < 5_000; i++) bound(text)
+    return ((performance.now() - since) / 5_000) * 1_000
+  })
+  const filters = worst()
+  const documents = [0, 1].map((index) => JSON.parse(textAt(index)) as JsonObject)
+  const compile: number[] = []
+  const match: number[] = []
+  // In memory there is no reading thread, so that preparing the statements is in the figure.
+  for (const text of [...filters, ...filters]) {
+    await using store = closing(
+      await openStore({ url: 'sqlite::memory:', codec: documentCodec }),
+    )
+    await store.value.read.listUsers({ ...everything, filter: bound('title pr') })
+    const since = performance.now()
+    const filter = bound(text)
+    await store.value.read.listUsers({ ...everything, filter })
+    compile.push(performance.now() - since)
+    for (const document of documents) {
+      const before = performance.now()
+      matchFilter(filter, document)
+      match.push(performance.now() - before)
+    }
+  }
+  // The first round has warmed the code; each text is still new to its store.
+  return [
+    { name: 'filter, typical: parse + bind', unit: 'µs', value: spread(parse) },
+    {
+      name: `filter, worst of ${filters.length}: parse + bind + compile + prepare`,
+      unit: 'ms',
+      value: spread(compile.slice(filters.length)),
+    },
+    {
+      name: `filter, worst of ${filters.length}: match in memory`,
+      unit: 'ms',
+      value: spread(match.slice(filters.length * 2)),
+    },
+  ]
+}
+
+const everything = {
+  tenant: defaultTenant,
+  visibility: { people: 'all', accounts: 'all' },
+  startIndex: 1,
+  count: 1,
+} as const
+
+function closing(store: Store) {
+  return { value: store, [Symbol.asyncDispose]: () => store.close() }
+}
+
+const writers = 50
+const ids = createIdSource(systemClock, (length) => crypto.getRandomValues(new Uint8Array(length)))
+
+/** Commits per second of an account, an operation and an audit row, each with one fsync or in groups. */
+export async function measureCommits(rounds: number, milliseconds: number): Promise<Direct[]> {
+  const directory = await mkdtemp(path.join(tmpdir(), 'custody-bench-commit-'))
+  const store = await openStore({
+    url: `sqlite:${path.join(directory, 'custody.db')}`,
+    codec: documentCodec,
+  })
+  const rate = async (concurrency: number): Promise<number> => {
+    const end = performance.now() + milliseconds
+    const since = performance.now()
+    let count = 0
+    const write = async (): Promise<void> => {
+      while (performance.now() < end) {
+        const result = await store.commit(requested())
+        if (result !== 'saved') throw new Error(JSON.stringify(result))
+        count += 1
+      }
+    }
+    await Promise.all(Array.from({ length: concurrency }, write))
+    return (count / (performance.now() - since)) * 1_000
+  }
+  try {
+    await store.commit([{ type: 'person', person: personAt(0), expectedVersion: null }])
+    await rate(writers)
+    const pairs: { readonly grouped: number; readonly single: number }[] = []
+    for (let i = 0; i < rounds; i++) {
+      pairs.push({ grouped: await rate(writers), single: await rate(1) })
+    }
+    return [
+      {
+        name: `store: commits of ${writers} writers in groups`,
+        unit: '/s',
+        value: spread(pairs.map((p) => p.grouped)),
+      },
+      {
+        name: 'store: commits one after the other',
+        unit: '/s',
+        value: spread(pairs.map((p) => p.single)),
+      },
+      {
+        name: 'store: grouped / one after the other',
+        unit: '×',
+        value: spread(pairs.map((p) => p.grouped / p.single)),
+      },
+    ]
+  } finally {
+    await store.close()
+    await rm(directory, { recursive: true })
+  }
+}
+
+function requested(): Change[] {
+  const id = ids.next()
+  const now = systemClock.now()
+  const account: ServiceAccount = {
+    ...accountAt(1),
+    id: id as ServiceAccount['id'],
+    userName: id,
+    externalId: id,
+    createdAt: now,
+    updatedAt: now,
+  }
+  const operation: Operation = {
+    tenant: defaultTenant,
+    id: ids.next() as OperationId,
+    kind: 'disable',
+    subjectType: 'account',
+    subject: id,
+    account: account.id,
+    provider: null,
+    steps: ['shut-off', 'disable-keys', 'prove-dead', 'settle'],
+    cursor: 0,
+    attempt: 0,
+    status: 'queued',
+    runAt: now,
+    leaseWorker: null,
+    leaseUntil: null,
+    fence: 0,
+    memo: {},
+    actor: systemActor,
+    cause: id,
+    failure: null,
+    createdAt: now,
+    updatedAt: now,
+    finishedAt: null,
+  }
+  const audit = auditRow(
+    { ids, clock: systemClock },
+    {
+      tenant: defaultTenant,
+      actor: systemActor,
+      action: 'account.requested',
+      target: { type: 'account', id },
+    },
+  )
+  return [
+    { type: 'account', account, expectedVersion: null },
+    { type: 'enqueue', operation, preempt: false },
+    audit,
+  ]
+}

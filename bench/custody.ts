@@ -5,7 +5,7 @@ import { loadConfig } from '../src/host/config.ts'
 import { createLog } from '../src/host/log.ts'
 import { checkConfig, startCustody } from '../src/main.ts'
 import { documentCodec } from '../src/scim/codec.ts'
-import type { Change, Reads, Store, StoredDocument } from '../src/store/store.ts'
+import type { Change, Reads, Store, StoredUser } from '../src/store/store.ts'
 
 const [home, writes] = process.argv.slice(2) as [string, 'grouped' | 'single' | 'dry']
 const config = await loadConfig(
@@ -38,20 +38,20 @@ function oneCommitEach(store: Store): Store {
 
 /** New people and accounts are rendered and read back, and never written. */
 function nothingWritten(store: Store): Store {
-  const created = new Map<string, StoredDocument>()
+  const created = new Map<string, StoredUser>()
   const keep = (change: Change): boolean => {
     if (change.type === 'person' && change.expectedVersion === null) {
-      const { id, createdAt, updatedAt } = change.person
+      const { id, directory, createdAt, updatedAt } = change.person
       const text = documentCodec.person(change.person)
       const document = { text, credentials: null, createdAt, updatedAt, etag: '1' } as const
-      created.set(id, { id, type: 'person', ...document })
+      created.set(id, { id, type: 'person', directory, ...document })
       return true
     }
     if (change.type === 'account' && change.expectedVersion === null) {
       const { id, createdAt, updatedAt } = change.account
       const text = documentCodec.account(change.account)
       const document = { text, credentials: '[]', createdAt, updatedAt, etag: '1.0' } as const
-      created.set(id, { id, type: 'account', ...document })
+      created.set(id, { id, type: 'account', directory: null, ...document })
       return true
     }
     return change.type === 'audit' || change.type === 'scimRequests'

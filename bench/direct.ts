@@ -64,10 +64,20 @@ function worst(): readonly string[] {
     terms(() => `${nhiUrn} pr`),
     terms((i) => `meta.created gt "20${10 + (i % 80)}-01-01T00:00:00Z"`),
     nested('not (', terms(valuePath, ' and ').slice(0, 0) + valuePath(0), filterDepthMax - 2),
-    nested('(', terms((i) => `groups.value eq "${i}"`), filterDepthMax - 2),
+    nested(
+      '(',
+      terms((i) => `groups.value eq "${i}"`),
+      filterDepthMax - 2,
+    ),
     `not (${halved(terms(valuePath), 45)})`,
-    `not (${halved(terms((i) => `addresses[not (locality eq "${i}" or country ne "x")]`), 30)})`,
-    `not (${halved(terms((i) => `${nhiUrn}:credentials[status ne "${i}"]`), 45)})`,
+    `not (${halved(
+      terms((i) => `addresses[not (locality eq "${i}" or country ne "x")]`),
+      30,
+    )})`,
+    `not (${halved(
+      terms((i) => `${nhiUrn}:credentials[status ne "${i}"]`),
+      45,
+    )})`,
   ].filter((text) => {
     const parsed = attempt(text)
     if (!parsed) throw new Error(`not within the limits: ${text.slice(0, 100)}`)
@@ -105,9 +115,7 @@ export async function measureFilters(): Promise<readonly Direct[]> {
   const match: number[] = []
   // In memory there is no reading thread, so that preparing the statements is in the figure.
   for (const text of [...filters, ...filters]) {
-    await using store = closing(
-      await openStore({ url: 'sqlite::memory:', codec: documentCodec }),
-    )
+    await using store = closing(await openStore({ url: 'sqlite::memory:', codec: documentCodec }))
     await store.value.read.listUsers({ ...everything, filter: bound('title pr') })
     const since = performance.now()
     const filter = bound(text)

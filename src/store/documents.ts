@@ -15,7 +15,14 @@ import {
 } from './paging.ts'
 import { credentialSource, groupSource, reachOf, userSource, type FilterSource } from './sources.ts'
 import { arg, statement, type Cost, type Query, type Row, type Sql, type Statement } from './sql.ts'
-import type { GroupListQuery, ListQuery, Page, StoredDocument, Visibility } from './store.ts'
+import type {
+  GroupListQuery,
+  ListQuery,
+  Page,
+  StoredDocument,
+  StoredUser,
+  Visibility,
+} from './store.ts'
 
 const userColumns = [
   'id',
@@ -204,7 +211,7 @@ export function documentRoom({ db, dialect }: Sql) {
   const user = statement(
     db
       .selectFrom('resource')
-      .select(userColumns)
+      .select([...userColumns, 'directory'])
       .select(groupsOfUser(dialect, 'resource').as('groups'))
       .where('tenant', '=', arg('tenant'))
       .where('id', '=', arg('id'))
@@ -338,9 +345,10 @@ export function documentRoom({ db, dialect }: Sql) {
   }
 
   return {
-    async userDocument(query: Query, tenant: TenantId, id: string) {
+    async userDocument(query: Query, tenant: TenantId, id: string): Promise<StoredUser | null> {
       const [row] = await query(user, { tenant, id })
-      return row === undefined ? null : userFromRow(row)
+      if (row === undefined) return null
+      return { ...userFromRow(row), directory: row['directory'] as string | null }
     },
     async credentialDocument(query: Query, tenant: TenantId, id: string) {
       const [row] = await query(credential, { tenant, id })

@@ -21,6 +21,7 @@ import type { Home } from './host/home.ts'
 import { isRunning } from './host/lock.ts'
 import type { Log } from './host/log.ts'
 import { createLog } from './host/log.ts'
+import { pooledRandom } from './host/random.ts'
 import { createServer } from './http/server.ts'
 import type { Scheduler } from './jobs/scheduler.ts'
 import { startScheduler } from './jobs/scheduler.ts'
@@ -108,7 +109,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
     closers.unshift(() => opened.close())
     const store = options.store?.(opened) ?? opened
     await checkMasterKey(store, config, home)
-    const ids = createIdSource(clock, randomBytes)
+    const ids = createIdSource(clock, pooledRandom)
     const pepper = derive(home.masterKey, 'token pepper')
     await registerLocalAdmin({ store, home, pepper, clock, ids })
     const tokens = createTokens({ store, clock, policy: () => policies.lifecycle, pepper })

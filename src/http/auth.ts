@@ -1,3 +1,5 @@
+import type { KeyObject } from 'node:crypto'
+import { createSecretKey } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import type { Client, ClientToken } from '../domain/client.ts'
 import { errors } from '../domain/errors.ts'
@@ -75,10 +77,18 @@ export function refusedClientOf(request: FastifyRequest): Client | null {
  */
 export async function checkClientToken(host: AuthHost, text: string): Promise<TokenCheck> {
   const parsed = parseToken(text)
-  const hash = host.pepper.use((pepper) => hashToken(pepper, text))
+  const hash = hashToken(keyOf(host.pepper), text)
   const found = parsed?.prefix === 'cst' ? await host.store.read.clientToken(parsed.id) : null
   const matches = sameHash(found?.token.hash ?? '00'.repeat(32), hash)
   return found && matches ? settle(host, found, null) : { accepted: false, client: null }
+}
+
+const keys = new WeakMap<Secret, KeyObject>()
+
+function keyOf(pepper: Secret): KeyObject {
+  let key = keys.get(pepper)
+  if (key === undefined) keys.set(pepper, (key = pepper.use((bytes) => createSecretKey(bytes))))
+  return key
 }
 
 async function checkAccessToken(host: AuthHost, text: string): Promise<TokenCheck> {

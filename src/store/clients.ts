@@ -252,7 +252,7 @@ export function clientRoom(context: Sql, codec: DocumentCodec) {
       return (await query(s.clients, { tenant })).map((row) => clients.fromRow(row))
     },
     async clientToken(query: Query, id: string) {
-      const [row] = await query(s.clientToken, { id })
+      const [row] = await query(s.clientToken, { id }, 'steady')
       if (row === undefined) return null
       return { token: clientTokens.fromRow(row, 't_'), client: clients.fromRow(row, 'c_') }
     },

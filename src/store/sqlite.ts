@@ -170,9 +170,14 @@ export class SqliteDatabase implements Store {
   /** @throws tooMany when a heavy query takes too long */
   async query(statement: Statement, args: Row = {}, cost: Cost = 'light'): Promise<readonly Row[]> {
     const values = bind(statement, args)
-    const aside = cost === 'heavy' ? this.#aside : null
-    return aside === null
-      ? retryBusy(() => this.#reader.execute(statement, statement.text, values).rows)
+    const reader = this.#reader
+    const aside = this.#aside
+    // With one handle for all, SQLite does not tell its own writes from none.
+    if (cost === 'light' || aside === null) {
+      return retryBusy(() => reader.execute(statement, statement.text, values).rows)
+    }
+    return cost === 'steady'
+      ? retryBusy(() => reader.recall(statement, values))
       : retryBusy(() => aside.query(statement.text, values))
   }
 

@@ -172,13 +172,16 @@ export class SqliteDatabase implements Store {
     const values = bind(statement, args)
     const reader = this.#reader
     const aside = this.#aside
-    // With one handle for all, SQLite does not tell its own writes from none.
-    if (cost === 'light' || aside === null) {
+    if (aside === null) {
       return retryBusy(() => reader.execute(statement, statement.text, values).rows)
     }
-    return cost === 'steady'
-      ? retryBusy(() => reader.recall(statement, values))
-      : retryBusy(() => aside.query(statement.text, values))
+    if (cost === 'heavy') return retryBusy(() => aside.query(statement.text, values))
+    return retryBusy(() => {
+      reader.openSnapshot()
+      return cost === 'steady'
+        ? reader.recall(statement, values)
+        : reader.execute(statement, statement.text, values).rows
+    })
   }
 
   /** Runs `steps` in the next group; resolves when the group is on the disk. */
@@ -214,6 +217,7 @@ export class SqliteDatabase implements Store {
     this.#closed = true
     await this.#flushing
     await this.#aside?.close()
+    this.#reader.closeSnapshot()
     // The reader first: the last handle to close folds the WAL back into the file, and a reader cannot.
     if (this.#reader !== this.#writer) this.#reader.db.close()
     this.#writer?.db.close()
@@ -229,6 +233,8 @@ export class SqliteDatabase implements Store {
         for (const member of this.#queue.splice(0)) member.reject(error)
         break
       }
+      // Whoever is told that its write is done has to find it.
+      this.#reader.closeSnapshot()
       // Taken only now: whoever came while the lock was awaited joins.
       runGroup(writer, this.#queue.splice(0, groupMax))
     }

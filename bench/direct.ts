@@ -51,9 +51,9 @@ function worst(): readonly string[] {
   const nested = (open: string, inner: string, depth: number): string =>
     `${open.repeat(depth)}${inner}${')'.repeat(depth)}`
   const valuePath = (i: number): string => `emails[type eq "${i}" and not (value co "x")]`
-  return [
+  const filters = [
     `userName eq "${'x'.repeat(filterLengthMax - 14)}"`,
-    `userName co "${'é'.repeat(filterLengthMax - 14)}"`,
+    `userName co "${'é'.repeat(filterLengthMax / 2 - 7)}"`,
     terms((i) => `userName co "${i}"`),
     terms((i) => `userName ne "${i}"`, ' and '),
     terms((i) => `title eq "${i}"`),
@@ -63,7 +63,7 @@ function worst(): readonly string[] {
     terms((i) => `${nhiUrn}:owner.value eq "${i}"`),
     terms(() => `${nhiUrn} pr`),
     terms((i) => `meta.created gt "20${10 + (i % 80)}-01-01T00:00:00Z"`),
-    nested('not (', terms(valuePath, ' and ').slice(0, 0) + valuePath(0), filterDepthMax - 2),
+    nested('not (', valuePath(0), filterDepthMax - 4),
     nested(
       '(',
       terms((i) => `groups.value eq "${i}"`),
@@ -78,25 +78,15 @@ function worst(): readonly string[] {
       terms((i) => `${nhiUrn}:credentials[status ne "${i}"]`),
       45,
     )})`,
-  ].filter((text) => {
-    const parsed = attempt(text)
-    if (!parsed) throw new Error(`not within the limits: ${text.slice(0, 100)}`)
-    return true
-  })
+  ]
+  // Throws where one is not within the limits after all.
+  filters.forEach(bound)
+  return filters
 }
 
 /** The first so many alternatives of a list of them. */
 function halved(text: string, count: number): string {
   return text.split(' or ').slice(0, count).join(' or ')
-}
-
-function attempt(text: string): boolean {
-  try {
-    bindFilter(parseFilter(text, 'lenient'), userSchema, { dialect: 'lenient' })
-    return true
-  } catch {
-    return false
-  }
 }
 
 const bound = (text: string) =>

@@ -318,10 +318,10 @@ export function documentRoom({ db, dialect }: Sql) {
     listing: Listing,
     key: SortKey | null,
     position: Position | null,
-    cost: Cost,
+    matches: readonly RawBuilder<boolean>[],
   ): Statement {
     const table = sql.table(listing.table)
-    const conditions = matching(want, listing, cost)
+    const conditions = [...matches]
     const id = idOrder(want, listing, dialect)
     if (position !== null) {
       const gaps = { key: position.key === null ? null : arg('afterKey'), id: arg('afterId') }
@@ -342,12 +342,15 @@ export function documentRoom({ db, dialect }: Sql) {
       order by ${orderBy(key, sql`page.sort_key`, sql`page.id`)}`)
   }
 
-  function total(want: ListQuery, listing: Listing, cost: Cost): Statement {
+  function total(
+    want: ListQuery,
+    listing: Listing,
+    matches: () => readonly RawBuilder<boolean>[],
+  ): Statement {
     const parts = counted(want, listing.of)
     if (parts === null) {
-      const conditions = all(matching(want, listing, cost))
       return compiled(sql`select count(*) as total from ${sql.table(listing.table)}
-        where ${conditions}`)
+        where ${all(matches())}`)
     }
     const scope = parts.length === 0 ? sql`1 = 0` : sql`(${sql.join(parts, sql` or `)})`
     return compiled(sql`select coalesce(sum(total), 0) as total from counter
@@ -362,24 +365,25 @@ export function documentRoom({ db, dialect }: Sql) {
     { shape, args }: FilterShape,
     skip: number,
   ): Promise<Page<StoredDocument> | null> {
-    const totals = planned(listing, `total ${shape}`, () => total(want, listing, 'light'))
+    const matches = (): RawBuilder<boolean>[] => matching(want, listing, 'light')
+    const totals = planned(listing, `total ${shape}`, () => total(want, listing, matches))
     const [counted] = await query(totals, args)
-    const all = Number(counted!['total'])
-    if (skip <= all / 2) return null
-    const count = Math.min(want.count, all - skip)
-    if (count <= 0) return { total: all, rows: [], next: null }
+    const size = Number(counted!['total'])
+    if (skip <= size / 2) return null
+    const count = Math.min(want.count, size - skip)
+    if (count <= 0) return { total: size, rows: [], next: null }
     const backwards = planned(listing, `backwards ${shape}`, () => {
       const table = sql.table(listing.table)
-      const conditions = sql.join(matching(want, listing, 'light'), sql` and `)
+      const conditions = all(matches())
       return compiled(sql`select ${selected(listing)} from ${table} as r
         where r.tenant = ${tenant} and r.id in (select id from ${table} where ${conditions}
           order by id desc limit ${arg('limit')} offset ${arg('offset')})
         order by r.id`)
     })
-    const found = await query(backwards, { ...args, limit: count, offset: all - skip - count })
+    const found = await query(backwards, { ...args, limit: count, offset: size - skip - count })
     const last = found.at(-1)
-    const next = last !== undefined && skip + count < all ? encodePosition(null, last) : null
-    return { total: all, rows: found.map(listing.map), next }
+    const next = last !== undefined && skip + count < size ? encodePosition(null, last) : null
+    return { total: size, rows: found.map(listing.map), next }
   }
 
   async function list(
@@ -398,7 +402,11 @@ export function documentRoom({ db, dialect }: Sql) {
       const page = await fromEnd(query, want, listing, { shape, args }, skip)
       if (page !== null) return page
     }
-    const paged = planned(listing, `rows ${shape}`, () => rows(want, listing, key, position, cost))
+    let made: readonly RawBuilder<boolean>[] | null = null
+    const matches = () => (made ??= matching(want, listing, cost))
+    const paged = planned(listing, `rows ${shape}`, () =>
+      rows(want, listing, key, position, matches()),
+    )
     const found = want.count <= 0 ? [] : await query(paged, args, cost)
     const page = found.slice(0, Math.max(0, want.count))
     const goesOn = found.length > page.length
@@ -408,7 +416,7 @@ export function documentRoom({ db, dialect }: Sql) {
     if (page.length > 0 && !goesOn && after === null) {
       return { total: skip + page.length, rows: documents, next }
     }
-    const totals = planned(listing, `total ${shape}`, () => total(want, listing, cost))
+    const totals = planned(listing, `total ${shape}`, () => total(want, listing, matches))
     const [counted] = await query(totals, args, cost)
     return { total: Number(counted!['total']), rows: documents, next }
   }

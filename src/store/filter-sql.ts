@@ -275,7 +275,8 @@ export function filterToSql(
     const right = sql`${arg(operand.name)}`
     switch (operator) {
       case 'eq':
-        return negated ? sql`(${left} is null or ${left} <> ${right})` : sql`${left} = ${right}`
+        // Once, where `is null or <>` would say it twice: what is read out of JSON is long.
+        return negated ? sql`${left} is distinct from ${right}` : sql`${left} = ${right}`
       case 'ne':
         return test(left, 'eq', operand, !negated)
       case 'gt':

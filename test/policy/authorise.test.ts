@@ -272,11 +272,11 @@ describe('a directory of rules with mistakes', () => {
     'decides each resource by itself where a rule asks which one it is: %s %s',
     async (head, when) => {
       await compileWith({ 'x.cedar': `permit ${head}\n${when};` })
-      const { decide } = await compileAuthorisation(directory)
+      const compiled = await compileAuthorisation(directory)
       const actor = actorOf('owner', { person: null })
       const effects = ['a1', 'a2', 'a1'].map((id) => {
         const resource = { type: 'account', id, tenant: 't1' } as const
-        return decide({ actor, action: 'account.update', resource }).effect
+        return compiled.decide({ actor, action: 'account.update', resource }).effect
       })
 
       expect(effects).toEqual(['permit', 'forbid', 'permit'])

@@ -5,6 +5,7 @@ import { scratchHome, userNameAt } from './fixtures.ts'
 import type { Ask, Load, Sample } from './measure.ts'
 import { drain, measure, probe } from './measure.ts'
 import type { Server } from './process.ts'
+import { referenceToken } from './reference/bearer.ts'
 import { startServer } from './process.ts'
 
 /** One thing to time: a server, and what is asked of it. */
@@ -71,7 +72,7 @@ export async function runScim(options: Options): Promise<{
     for (const { name, size, server, load, check } of cases) {
       await probe(server, load.asks(0)[0]!, load.token, check)
       say(`warming ${title(name, size)}`)
-      await measure(server, load, Math.max(1, isLarge(size) ? 10 : 6))
+      await measure(server, load, Math.max(1, isLarge(size) ? 8 : 4))
       await drain(server)
     }
     const samples = new Map<string, Sample[]>(cases.map((c) => [title(c.name, c.size), []]))
@@ -114,9 +115,8 @@ async function prepare(
     const raw = await run.start('reference/read.ts', [
       path.join(home, 'reference.db'),
       String(count),
-      token,
     ])
-    if (cases.length === 0) cases.push(await bareCase(run, token))
+    if (cases.length === 0) cases.push(await bareCase(run))
     cases.push(...pointReads({ size, count, custody, raw, token }))
     const paths = await pagePaths(custody, token, count)
     cases.push(...pages({ size, count, custody, token, paths }))
@@ -124,15 +124,14 @@ async function prepare(
   return [...cases, ...writing]
 }
 
-async function bareCase(
-  run: { readonly start: (...args: Parameters<typeof startServer>) => Promise<Server> },
-  token: string,
-): Promise<Case> {
+async function bareCase(run: {
+  readonly start: (...args: Parameters<typeof startServer>) => Promise<Server>
+}): Promise<Case> {
   return {
     name: 'bare Fastify',
     size: '',
     server: await run.start('reference/bare.ts', []),
-    load: { connections, token, asks: (c) => spreadOver(1_000, c, (i) => user(i)) },
+    load: { connections, token: referenceToken, asks: (c) => spreadOver(1_000, c, (i) => user(i)) },
     check: () => undefined,
   }
 }
@@ -177,7 +176,13 @@ function pointReads(of: {
     if (!body.includes('"id":"')) throw new Error(body)
   }
   return [
-    { name: 'raw read', size, server: raw, load: over(user), check: id },
+    {
+      name: 'raw read',
+      size,
+      server: raw,
+      load: { ...over(user), token: referenceToken },
+      check: id,
+    },
     { name: 'get', size, server: custody, load: over(user), check: id },
     {
       name: 'userName eq',
@@ -279,10 +284,9 @@ async function writes(
     grouped: await own('grouped'),
     single: await own('single'),
     dry: await own('dry'),
-    none: await run.start('reference/write.ts', ['none', token]),
+    none: await run.start('reference/write.ts', ['none']),
     insert: await run.start('reference/write.ts', [
       path.join(run.scratch[0]!, 'reference-write.db'),
-      token,
     ]),
   }
   // Each connection takes the next number: no two requests of a run have the same body.
@@ -305,8 +309,8 @@ async function writes(
     check: created,
   })
   return [
-    one('create, bare: no insert', servers.none, post(person)),
-    one('create, bare: group commit', servers.insert, post(person)),
+    one('create, bare: no insert', servers.none, { ...post(person), token: referenceToken }),
+    one('create, bare: group commit', servers.insert, { ...post(person), token: referenceToken }),
     one('create person', servers.grouped, post(person)),
     one('create person, nothing written', servers.dry, post(person)),
     one('create person, one commit each', servers.single, post(person)),

@@ -1,10 +1,13 @@
 import { createHash } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 
+/** As long as one of Custody's own. */
+export const referenceToken = 'reference-'.repeat(7)
+
 /** The least that a bearer token costs: one hash and one look into a map. */
-export function requireBearer(app: FastifyInstance, token: string): void {
+export function requireBearer(app: FastifyInstance): void {
   const hashOf = (text: string): string => createHash('sha256').update(text).digest('hex')
-  const known = new Map([[hashOf(token), 'admin']])
+  const known = new Map([[hashOf(referenceToken), 'admin']])
   app.addHook('onRequest', (request, reply, done) => {
     const [scheme, sent = ''] = request.headers.authorization?.split(' ') ?? []
     if (scheme === 'Bearer' && known.has(hashOf(sent))) done()

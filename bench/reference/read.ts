@@ -1,13 +1,13 @@
 // (B) The ceiling of a read: bearer token, one row by its id, the stored text as it is. No visibility,
 // no ETag, no location, no request id.
-//   node read.ts <file> <size> <token>
+//   node read.ts <file> <size>
 import { existsSync } from 'node:fs'
 import Database from 'better-sqlite3'
 import fastify from 'fastify'
 import { externalIdAt, idAt, ownerIndex, textAt, userNameAt } from '../fixtures.ts'
 import { requireBearer } from './bearer.ts'
 
-const [file, size, token] = process.argv.slice(2) as [string, string, string]
+const [file, size] = process.argv.slice(2) as [string, string]
 if (!existsSync(file)) build()
 const db = new Database(file, { readonly: true })
 db.pragma('cache_size = -65536')
@@ -15,7 +15,7 @@ db.pragma('mmap_size = 2147418112')
 const byId = db.prepare<[string], { doc: string }>('select doc from document where id = ?')
 
 const app = fastify()
-requireBearer(app, token)
+requireBearer(app)
 app.get<{ Params: { id: string } }>('/scim/v2/Users/:id', (request, reply) => {
   const row = byId.get(request.params.id)
   if (row === undefined) return reply.status(404).send()

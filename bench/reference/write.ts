@@ -1,14 +1,14 @@
 // (D0, D2) The ceiling of a create: bearer token, JSON in, JSON out, with one insert in a group commit
 // at synchronous=FULL (D2) or none (D0). No validation, no policy, no audit, no read back.
-//   node write.ts <file | none> <token>
+//   node write.ts <file | none>
 import { randomUUID } from 'node:crypto'
 import Database from 'better-sqlite3'
 import fastify from 'fastify'
 import { requireBearer } from './bearer.ts'
 
-const [file, token] = process.argv.slice(2) as [string, string]
+const [file] = process.argv.slice(2) as [string]
 const app = fastify()
-requireBearer(app, token)
+requireBearer(app)
 app.addContentTypeParser('application/scim+json', { parseAs: 'string' }, (_request, body, done) =>
   done(null, JSON.parse(body as string)),
 )

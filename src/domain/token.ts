@@ -1,4 +1,3 @@
-import type { KeyObject } from 'node:crypto'
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { Secret } from './secret.ts'
@@ -55,11 +54,8 @@ export function parseToken(
   return { prefix: m[1] as TokenPrefix, id: m[2]! }
 }
 
-/**
- * HMAC-SHA-256 in hex under the server's pepper: a copied database does not open the API.
- * @param pepper its bytes, or a key made of them once: making one costs several times the hash
- */
-export function hashToken(pepper: Uint8Array | KeyObject, token: string | Uint8Array): string {
+/** HMAC-SHA-256 in hex under the server's pepper: a copied database does not open the API. */
+export function hashToken(pepper: Uint8Array, token: string | Uint8Array): string {
   return createHmac('sha256', pepper).update(token).digest('hex')
 }
 

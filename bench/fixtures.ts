@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { cp, mkdir, rename, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -213,10 +213,11 @@ export async function homeOf(size: number, say: (text: string) => void): Promise
   return home
 }
 
-/** A copy of a home that no server has open, for writing into; the caller removes it. */
+/** A copy of a home that no server has open, for writing into; it goes with this process. */
 export async function scratchHome(home: string, name: string): Promise<string> {
   const copy = path.join(cacheDirectory(), `scratch-${process.pid}-${name}`)
   await rm(copy, { recursive: true, force: true })
+  process.once('exit', () => rmSync(copy, { recursive: true, force: true }))
   const isOwn = (file: string): boolean => !/server\.|reference/.test(path.basename(file))
   await cp(home, copy, { recursive: true, filter: isOwn })
   return copy

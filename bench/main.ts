@@ -10,7 +10,7 @@ import type { Sample, Spread } from './measure.ts'
 import { spread } from './measure.ts'
 import { isPinned, pinLoad } from './process.ts'
 import type { Goal, Options } from './scim.ts'
-import { goalsOf, runScim, title } from './scim.ts'
+import { goalsOf, isWanted, runScim, title } from './scim.ts'
 
 const help = `npm run bench -- scim [options]
 
@@ -58,6 +58,8 @@ const options: Options = {
   profile: values.profile === undefined ? null : path.resolve(values.profile),
   say: (text) => process.stderr.write(`${text}\n`),
 }
+// An interrupted run takes its servers along: they end with `exit`, which a signal alone skips.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
 pinLoad()
 process.stdout.write(`${machine()}\n\n`)
 
@@ -69,8 +71,8 @@ process.stdout.write(
   ])}\n\n`,
 )
 
-const direct = isWanted('filter') ? await measureFilters() : []
-const commits = isWanted('store')
+const direct = isWanted(options, 'filter') ? await measureFilters() : []
+const commits = isWanted(options, 'store')
   ? await measureCommits(options.rounds, options.seconds * 1_000)
   : []
 const measured = [...direct, ...commits]
@@ -95,10 +97,6 @@ process.stdout.write(
   ])}\n`,
 )
 if (values.gate && verdicts.some((v) => !v.met)) process.exitCode = 1
-
-function isWanted(name: string): boolean {
-  return options.only.length === 0 || options.only.some((prefix) => name.startsWith(prefix))
-}
 
 /** A ratio per round, since only what ran in the same round can be compared. */
 function judge(goal: Goal, samples: ReadonlyMap<string, readonly Sample[]>): readonly Verdict[] {

@@ -61,7 +61,7 @@ export async function measure(server: Server, load: Load, seconds: number): Prom
   const answered = result['2xx']
   if (result.non2xx + result.errors + result.timeouts > 0 || answered === 0) {
     throw new Error(
-      `${load.asks(0)[0]!.path}: ${answered} answers 2xx, ${result.non2xx} others, ${result.errors} errors, ${result.timeouts} timeouts`,
+      `${load.asks(0)[0]!.method} ${load.asks(0)[0]!.path}: ${answered} answers 2xx, ${result.non2xx} others, ${result.errors} errors, ${result.timeouts} timeouts`,
     )
   }
   return {

@@ -17,6 +17,12 @@ export interface Server {
   stop(): Promise<void>
 }
 
+/** What ends the servers when this process ends without having stopped them. */
+const running = new Set<() => void>()
+process.once('exit', () => {
+  for (const kill of running) kill()
+})
+
 /** Whether servers and load each get a core of their own. */
 export const isPinned: boolean =
   availableParallelism() >= 2 && spawnSync('taskset', ['--version']).status === 0
@@ -47,8 +53,8 @@ export async function startServer(
     said.push(line)
     if (said.length > 20) said.shift()
   })
-  const killed = (): void => void child.kill('SIGKILL')
-  process.once('exit', killed)
+  const kill = (): void => void child.kill('SIGKILL')
+  running.add(kill)
   const url = await new Promise<string>((resolve, reject) => {
     const timer = setTimeout(
       () => reject(new Error(`${script} does not listen`)),
@@ -69,7 +75,7 @@ export async function startServer(
     url,
     pid: child.pid!,
     async stop() {
-      process.off('exit', killed)
+      running.delete(kill)
       if (child.exitCode !== null || child.signalCode !== null) return
       const ended = once(child, 'exit')
       child.kill('SIGTERM')

@@ -75,7 +75,7 @@ export async function runScim(options: Options): Promise<{
     for (const { name, size, server, load, check } of cases) {
       await probe(server, load.asks(0)[0]!, load.token, check)
       say(`warming ${title(name, size)}`)
-      await measure(server, load, Math.max(1, isLarge(size) ? 6 : 3))
+      await measure(server, load, Math.min(seconds * 2, isLarge(size) ? 8 : 4))
       await drain(server)
     }
     const samples = new Map<string, Sample[]>(cases.map((c) => [title(c.name, c.size), []]))

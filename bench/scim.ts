@@ -41,8 +41,8 @@ export interface Options {
 
 const connections = 50
 const pageConnections = 10
-/** Per connection; enough that all connections together touch all parts of a large database. */
-const asksPerConnection = 400
+/** Per connection: all parts of a large database are touched, and again and again within a warm-up. */
+const asksPerConnection = 100
 const deep = 0.9
 const pageSize = 100
 const pageNames = [

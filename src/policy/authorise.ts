@@ -158,7 +158,7 @@ export async function compileAuthorisation(directory: string): Promise<Authorise
   }
 }
 
-/** Decisions of one policy version that are kept: a decision costs 70–130 µs, its key 2. */
+/** Decisions of one policy version that are kept: a decision costs 70–130 µs. */
 const decisionsMax = 2_000
 
 /**

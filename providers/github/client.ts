@@ -6,6 +6,7 @@ import {
   parseInstant,
   seconds,
   secondsBetween,
+  timeoutOf,
   type Clock,
   type Instant,
   type Seconds,
@@ -50,6 +51,8 @@ const jwtSeconds = 540
 const renewBeforeSeconds = 600
 /** A new token may be unknown (401) or without its permissions (403) on some replicas for a while. */
 const replicationSeconds = 15
+/** A process that ends does not wait long for the end of its token. */
+const closeMilliseconds = 2_000
 export const pageSize = 100
 const pagesMax = 100
 
@@ -144,7 +147,8 @@ export class GithubClient {
     if (!token) return
     const attempt = { request: 'DELETE /installation/token', writes: true }
     const authorization = token.secret.use((bytes) => `token ${bytes.toString('utf8')}`)
-    await this.#exchange(attempt, AbortSignal.timeout(2_000), authorization, (octokit, options) =>
+    const soon = timeoutOf(this.#options.clock, closeMilliseconds)
+    await this.#exchange(attempt, soon, authorization, (octokit, options) =>
       octokit.rest.apps.revokeInstallationAccessToken({ ...options }),
     ).catch(() => null)
     token.secret.dispose()
@@ -203,7 +207,7 @@ export class GithubClient {
         outcome: 'notApplied',
       })
     }
-    const timeout = AbortSignal.timeout(this.#options.timeout * 1_000)
+    const timeout = timeoutOf(this.#options.clock, this.#options.timeout * 1_000)
     try {
       const reply = await run(this.#octokit, {
         headers: { authorization },

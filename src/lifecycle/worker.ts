@@ -1,9 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { assertNever } from '../domain/json.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Failure, Operation, StepName } from '../domain/operation.ts'
-import type { Instant, Seconds } from '../domain/time.ts'
-import { addSeconds, later, seconds, secondsBetween } from '../domain/time.ts'
+import type { Clock, Instant, Seconds } from '../domain/time.ts'
+import { addSeconds, later, seconds, secondsBetween, timeoutOf } from '../domain/time.ts'
 import type { Call } from '../provider/contract.ts'
 import { ProviderError } from '../provider/contract.ts'
 import type { Change } from '../store/store.ts'
@@ -121,9 +120,9 @@ export function createWorker(life: Lifecycle, options: WorkerOptions): Worker {
     // At least a few milliseconds: something due that cannot be claimed (its account is busy) must not spin.
     const ms = Math.max(5, Math.min(dueIn, idleSecondsMax) * 1_000)
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms).unref()
+      const cancel = life.clock.after(ms, resolve)
       wakeUp = () => {
-        clearTimeout(timer)
+        cancel()
         resolve()
       }
     })
@@ -145,7 +144,7 @@ export function createWorker(life: Lifecycle, options: WorkerOptions): Worker {
           failure: null,
           error,
         })
-        await sleep(1_000, undefined, { ref: false })
+        await pause(life.clock, 1_000)
       }
     }
   }
@@ -167,8 +166,7 @@ export function createWorker(life: Lifecycle, options: WorkerOptions): Worker {
     async stop(graceSeconds = 10) {
       stopped = true
       wake()
-      const grace = sleep(graceSeconds * 1_000, undefined, { ref: false })
-      await Promise.race([Promise.all(running), grace])
+      await Promise.race([Promise.all(running), pause(life.clock, graceSeconds * 1_000)])
       abort.abort()
       await Promise.all(running)
       await loop
@@ -266,7 +264,7 @@ class Context implements StepContext {
     const timeout = Math.max(0, Math.min(callSeconds, left)) * 1_000
     return {
       key: key ?? this.life.ids.next(),
-      signal: AbortSignal.any([this.#signal, AbortSignal.timeout(Math.floor(timeout))]),
+      signal: AbortSignal.any([this.#signal, timeoutOf(this.life.clock, Math.floor(timeout))]),
       fence: () => this.#holds(),
     }
   }
@@ -501,6 +499,10 @@ function ask(
   }
   const runAt = owed > next.now ? owed : next.runAt
   return { set: { memo, attempt, status: 'waiting', runAt, failure }, release: true }
+}
+
+function pause(clock: Clock, milliseconds: number): Promise<void> {
+  return new Promise((resolve) => clock.after(milliseconds, resolve))
 }
 
 function backoffSeconds(attempt: number): Seconds {

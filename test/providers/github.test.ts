@@ -437,7 +437,10 @@ describe('an answer that got lost', () => {
     const want = wanted()
     sandbox.faults.arm(createKey, { kind: 'hold' })
 
-    const error = await refusalOf(issue(want))
+    const pending = refusalOf(issue(want))
+    await sandbox.faults.whenHolding()
+    clock.advance(0.2)
+    const error = await pending
     sandbox.faults.release()
 
     expect(error).toMatchObject({ kind: 'unavailable', outcome: 'unknown' })

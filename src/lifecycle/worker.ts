@@ -1,6 +1,7 @@
 import { assertNever } from '../domain/json.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Failure, Operation, StepName } from '../domain/operation.ts'
+import { urgentKinds } from '../domain/operation.ts'
 import type { Clock, Instant, Seconds } from '../domain/time.ts'
 import { addSeconds, later, seconds, secondsBetween, timeoutOf } from '../domain/time.ts'
 import type { Call } from '../provider/contract.ts'
@@ -52,7 +53,10 @@ const idleSecondsMax = 5
 
 export interface WorkerOptions {
   readonly name: string
-  /** Operations in flight at once; each holds at most one provider call open. */
+  /**
+   * Operations in flight at once; each holds at most one provider call open. A quarter of them is
+   * kept for what takes access away, so that no rush of rotations and no hanging provider delays it.
+   */
   readonly concurrency: number
   /** Where an operator reads of a failing step; receives no secrets. */
   readonly log: (event: WorkerEvent) => void
@@ -85,6 +89,8 @@ export interface Worker {
 export function createWorker(life: Lifecycle, options: WorkerOptions): Worker {
   const abort = new AbortController()
   const running = new Set<Promise<void>>()
+  const othersMax = Math.ceil((options.concurrency * 3) / 4)
+  let others = 0
   let stopped = false
   let woken = false
   let wakeUp: (() => void) | null = null
@@ -93,11 +99,20 @@ export function createWorker(life: Lifecycle, options: WorkerOptions): Worker {
   const claimSome = async (): Promise<number> => {
     const free = options.concurrency - running.size
     if (free <= 0) return 0
-    const claimed = await life.store.claim(options.name, life.clock.now(), leaseSeconds, free)
+    const claimed = await life.store.claim(
+      options.name,
+      life.clock.now(),
+      leaseSeconds,
+      free,
+      othersMax - others,
+    )
     for (const operation of claimed) {
+      const weight = urgentKinds.includes(operation.kind) ? 0 : 1
+      others += weight
       const run: Promise<void> = runOperation(life, operation, options, abort.signal).finally(
         () => {
           running.delete(run)
+          others -= weight
           wake()
         },
       )
@@ -117,8 +132,10 @@ export function createWorker(life: Lifecycle, options: WorkerOptions): Worker {
     const next = isFull ? null : await life.store.read.nextRunAt()
     if (woken) return
     const dueIn = next === null ? idleSecondsMax : secondsBetween(life.clock.now(), next)
-    // At least a few milliseconds: something due that cannot be claimed (its account is busy) must not spin.
-    const ms = Math.max(5, Math.min(dueIn, idleSecondsMax) * 1_000)
+    // At least a few milliseconds: something due that cannot be claimed (its account is busy, the
+    // slots of its sort are taken) must not spin.
+    const leastMs = others < othersMax ? 5 : 50
+    const ms = Math.max(leastMs, Math.min(dueIn, idleSecondsMax) * 1_000)
     await new Promise<void>((resolve) => {
       const cancel = life.clock.after(ms, resolve)
       wakeUp = () => {

@@ -203,7 +203,8 @@ describe('query plans', () => {
   it('sweeps and claims over what is open only', async () => {
     const sweeps = sweepRoom(sql, jsonCodec)
     const journal = journalRoom(sql)
-    const claim = journal.claim('w', t0, seconds(60), 10).next().value
+    const claim = journal.claim('w', t0, seconds(60), 10, 10)
+    const [urgent, others] = [claim.next().value, claim.next({ rows: [], changes: 0 }).value]
 
     expect(await plansOf((q) => sweeps.orphans(q, t0, null, 10))).toContain('resource_open ')
     expect(await plansOf((q) => sweeps.expired(q, t0, null, 10))).toContain('resource_open_expires')
@@ -211,10 +212,16 @@ describe('query plans', () => {
     expect(await plansOf((q) => sweeps.rotationDue(q, t0, null, 10))).toContain(
       'credential_rotation',
     )
-    const plan = await explain((claim as { statement: Statement }).statement)
-    expect(plan).toContain('operation_due')
-    expect(plan).toContain('operation_open_account')
-    expect(plan).not.toContain('SCAN')
+    const plans = [
+      [urgent, 'operation_due_urgent'],
+      [others, 'operation_due '],
+    ] as const
+    for (const [claimed, index] of plans) {
+      const plan = await explain((claimed as { statement: Statement }).statement)
+      expect(plan).toContain(`USING INDEX ${index}`)
+      expect(plan).toContain('operation_open_account')
+      expect(plan).not.toContain('SCAN')
+    }
     expect(await plansOf((q) => journal.nextRunAt(q))).toContain('operation_due')
   })
 })

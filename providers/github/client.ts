@@ -1,6 +1,6 @@
 import { sign, type KeyObject } from 'node:crypto'
 import { Octokit } from '@octokit/rest'
-import { ProviderError, type Call } from '../../src/provider/contract.ts'
+import { ProviderError, type Call, type Transport } from '../../src/provider/contract.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import {
   parseInstant,
@@ -21,6 +21,8 @@ export interface ClientOptions {
   readonly privateKey: KeyObject
   readonly timeout: Seconds
   readonly clock: Clock
+  /** Absent: the network. */
+  readonly transport?: Transport
 }
 
 /** What `send` adds to the parameters of one Octokit call. */
@@ -74,6 +76,7 @@ export class GithubClient {
       baseUrl: options.baseUrl.replace(/\/+$/, ''),
       userAgent: 'custody',
       log: { debug: silent, info: silent, warn: silent, error: silent },
+      ...(options.transport ? { request: { fetch: fetchOf(options.transport) } } : {}),
     })
   }
 
@@ -248,4 +251,19 @@ function answerOf(error: unknown): Answer | null {
   const details = (data?.errors ?? []).map((e) => (typeof e === 'string' ? e : e.message))
   const message = [data?.message ?? 'no message', ...details].filter(Boolean).join('; ')
   return { status: response.status, headers: response.headers, message: message.slice(0, 300) }
+}
+
+/** Lets Octokit speak through a transport. */
+function fetchOf(transport: Transport): typeof fetch {
+  return async (target, { method = 'GET', headers, body, signal = null } = {}) => {
+    const request = {
+      method,
+      url: new URL(target as string),
+      headers: Object.fromEntries(new Headers(headers)),
+      body: (body ?? '') as string,
+    }
+    const answer = await transport(request, signal)
+    const nothing = answer.status === 204 || answer.status === 304
+    return new Response(nothing ? null : answer.body, answer)
+  }
 }

@@ -49,7 +49,7 @@ const callSeconds = 20
 /** A minting operation asks a person after this many failures; what revokes never stops trying (R34, R42). */
 const attemptsMax = 8
 const backoff = { firstSeconds: 1, mostSeconds: 300 }
-const idleSecondsMax = 5
+const pollSeconds = 5
 
 export interface WorkerOptions {
   readonly name: string
@@ -58,6 +58,8 @@ export interface WorkerOptions {
    * kept for what takes access away, so that no rush of rotations and no hanging provider delays it.
    */
   readonly concurrency: number
+  /** How long a worker with nothing to do goes without looking, for what others queue; default 5. */
+  readonly pollSeconds?: number
   /** Where an operator reads of a failing step; receives no secrets. */
   readonly log: (event: WorkerEvent) => void
 }
@@ -94,6 +96,7 @@ export function createWorker(life: Lifecycle, options: WorkerOptions): Worker {
   let stopped = false
   let woken = false
   let wakeUp: (() => void) | null = null
+  const idleSecondsMax = options.pollSeconds ?? pollSeconds
   let loop: Promise<void> | null = null
 
   const claimSome = async (): Promise<number> => {

@@ -72,6 +72,7 @@ function dueAt(operation: Operation): Instant | null {
 const isOpen = sql<boolean>`status in (${sql.raw(openStatuses.map((s) => `'${s}'`).join(', '))})`
 const isOpenOf = (alias: string) =>
   sql<boolean>`${sql.ref(`${alias}.status`)} in (${sql.raw(openStatuses.map((s) => `'${s}'`).join(', '))})`
+const isUrgent = sql<boolean>`kind in (${sql.raw(urgentKinds.map((k) => `'${k}'`).join(', '))})`
 const isUrgentOf = (alias: string) =>
   sql<boolean>`${sql.ref(`${alias}.kind`)} in (${sql.raw(urgentKinds.map((k) => `'${k}'`).join(', '))})`
 
@@ -138,6 +139,12 @@ function statements({ db, dialect }: Sql) {
         .returningAll(),
     )
   }
+
+  const dueNow = db
+    .selectFrom('operation')
+    .select('id')
+    .where('due_at', '<=', arg('now'))
+    .limit(1)
 
   const idle = db
     .selectFrom('operation as o')
@@ -209,6 +216,8 @@ function statements({ db, dialect }: Sql) {
     ),
     claimUrgent: claim(true),
     claimOther: claim(false),
+    urgentDue: statement(dueNow.where(isUrgent)),
+    otherDue: statement(dueNow.where(sql<boolean>`not (${isUrgent})`)),
     heartbeat: statement(
       db
         .updateTable('operation')
@@ -347,9 +356,13 @@ export function journalRoom(context: Sql) {
           .sort((a, b) =>
             a.runAt === b.runAt ? (a.id < b.id ? -1 : 1) : a.runAt < b.runAt ? -1 : 1,
           )
-      const first = inOrder((yield* run(s.claimUrgent, { ...claim, limit })).rows)
+      // Most claims find nothing: to see that takes a tenth of what the update takes to find out.
+      const first =
+        (yield* run(s.urgentDue, { now })).rows.length > 0
+          ? inOrder((yield* run(s.claimUrgent, { ...claim, limit })).rows)
+          : []
       const left = Math.min(others, limit - first.length)
-      if (left <= 0) return first
+      if (left <= 0 || (yield* run(s.otherDue, { now })).rows.length === 0) return first
       const then = yield* run(s.claimOther, { ...claim, limit: left })
       return [...first, ...inOrder(then.rows)]
     },

@@ -143,15 +143,30 @@ export function mapErrors<C extends { readonly middlewareStack: object }>(client
   const stack = client.middlewareStack as Stack
   stack.add(
     (next, context) => async (args) => {
+      const operation = (context.commandName ?? 'call').replace(/Command$/, '')
       try {
-        return await next(args)
+        const answer = await next(args)
+        assertFromAws(answer, operation)
+        return answer
       } catch (error) {
-        throw providerErrorOf(error, (context.commandName ?? 'call').replace(/Command$/, ''))
+        throw providerErrorOf(error, operation)
       }
     },
     { step: 'initialize', priority: 'high', name: 'custodyErrors' },
   )
   return client
+}
+
+/**
+ * A proxy's page under a status of success parses as an answer with everything missing: an empty
+ * listing, a switch that worked. AWS names each request in a header; such a page does not.
+ */
+function assertFromAws(answer: unknown, operation: string): void {
+  const { output } = answer as { readonly output?: SdkError }
+  if (output?.$metadata?.requestId !== undefined) return
+  throw new ProviderError(lost.kind, `AWS ${operation}: the answer bears no request id of AWS`, {
+    outcome: lost.outcome,
+  })
 }
 
 /** Null instead of an error when what was asked for is not there. */

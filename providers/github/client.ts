@@ -216,8 +216,15 @@ export class GithubClient {
         headers: { authorization },
         request: { signal: AbortSignal.any([signal, timeout]) },
       })
+      if (reply.status !== 204 && typeof reply.data !== 'object') {
+        // A proxy's page under GitHub's status: nobody can tell what became of the request.
+        throw new ProviderError('unavailable', `${attempt.request}: the answer is not JSON.`, {
+          outcome: attempt.writes ? 'unknown' : 'notApplied',
+        })
+      }
       return { reply }
     } catch (error) {
+      if (error instanceof ProviderError) throw error
       const answer = answerOf(error)
       // Octokit's error holds the request with its headers, so it never becomes a cause.
       if (!answer) throw fromSilence(error, attempt)

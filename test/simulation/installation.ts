@@ -8,8 +8,9 @@ import { awsIam } from '../../providers/aws-iam/index.ts'
 import { awsSecrets } from '../../providers/aws-secrets/index.ts'
 import { github } from '../../providers/github/index.ts'
 import { token } from '../../providers/token/index.ts'
-import { createIdSource } from '../../src/domain/ids.ts'
+import { createIdSource, defaultTenant } from '../../src/domain/ids.ts'
 import { Secret } from '../../src/domain/secret.ts'
+import { seconds } from '../../src/domain/time.ts'
 import type { Caller, Engine, Lifecycle, Tokens, Worker } from '../../src/lifecycle/engine.ts'
 import { callerOf, createEngine, createTokens, createWorker } from '../../src/lifecycle/engine.ts'
 import type { WorkerEvent } from '../../src/lifecycle/worker.ts'
@@ -17,6 +18,7 @@ import type { Authoriser } from '../../src/policy/authorise.ts'
 import { compileAuthorisation } from '../../src/policy/authorise.ts'
 import type { LifecyclePolicy } from '../../src/policy/lifecycle.ts'
 import { compileLifecycle } from '../../src/policy/lifecycle.ts'
+import type { Transport } from '../../src/provider/contract.ts'
 import type { OpenPlugins } from '../../src/provider/registry.ts'
 import { openProviders } from '../../src/provider/registry.ts'
 import { AwsWorld } from '../../src/sandbox/aws.ts'
@@ -57,6 +59,17 @@ const restartSecondsMax = 40
 /** Nobody polls in the meantime: a commit that queues work wakes every worker, as a notification would. */
 const pollSeconds = 3_600
 
+/** Ways to break Custody from outside, each of which some law must notice. */
+export type Sabotage =
+  /** AWS says that it has switched a key off, and has not. */
+  | 'keys stay active'
+  /** Writes of workers that lost their claim are let through. */
+  | 'fences are ignored'
+  /** What a killed process was doing is never taken up again. */
+  | 'leases never lapse'
+  /** The rows that say what keys there are get lost. */
+  | 'keys are not journalled'
+
 /** One running process of Custody: engine, worker, adapters, all its own. */
 export interface Node {
   readonly process: Process
@@ -82,7 +95,16 @@ export class Installation {
   readonly #log: string[] = []
   #started = 0
 
-  private constructor(scheduler: Scheduler, worlds: Worlds, store: Store, shared: Rules) {
+  readonly #sabotage: Sabotage | null
+
+  private constructor(
+    scheduler: Scheduler,
+    worlds: Worlds,
+    store: Store,
+    shared: Rules,
+    sabotage: Sabotage | null,
+  ) {
+    this.#sabotage = sabotage
     this.scheduler = scheduler
     this.worlds = worlds
     this.store = store
@@ -91,7 +113,7 @@ export class Installation {
     this.admin = callerOf(makeClient({ role: 'admin' }))
   }
 
-  static async open(seed: number): Promise<Installation> {
+  static async open(seed: number, sabotage: Sabotage | null): Promise<Installation> {
     rules ??= compileRules()
     const shared = await rules
     const scheduler = new Scheduler(seed)
@@ -106,7 +128,7 @@ export class Installation {
       }),
     }
     const store = await openStore({ url: 'sqlite::memory:', codec: documentCodec })
-    return new Installation(scheduler, worlds, store, shared)
+    return new Installation(scheduler, worlds, store, shared, sabotage)
   }
 
   /** The node of that name as it runs now; the caller asks anew after each death. */
@@ -187,7 +209,7 @@ export class Installation {
     const { scheduler } = this
     const { policy, authoriser } = this.#rules
     const random = (length: number): Uint8Array => scheduler.chance.bytes(length)
-    const store = own.reach(this.store)
+    const store = own.reach(sabotagedStore(this.store, this.#sabotage))
     const tokens = this.tokensOf(store)
     const { accessKeyId, secretAccessKey } = this.worlds.aws.admin
     const connection = {
@@ -230,7 +252,10 @@ export class Installation {
         resolvePath: (file) => file,
         tokens: tokens.book,
         pepper: this.#pepper,
-        transport: transportOf(own, scheduler, this.worlds, () => this.weather),
+        transport: sabotagedTransport(
+          transportOf(own, scheduler, this.worlds, () => this.weather),
+          this.#sabotage,
+        ),
       }),
     })
     this.#plugins.push(plugins)
@@ -258,4 +283,41 @@ export class Installation {
       .digest('hex')
       .slice(0, 16)
   }
+}
+
+function sabotagedStore(store: Store, sabotage: Sabotage | null): Store {
+  switch (sabotage) {
+    case 'fences are ignored':
+      return {
+        ...store,
+        async commit(changes) {
+          const current = await Promise.all(
+            changes.map(async (change) => {
+              if (change.type !== 'advance') return change
+              const stored = await store.read.operation(defaultTenant, change.id)
+              return stored ? { ...change, fence: stored.fence } : change
+            }),
+          )
+          return store.commit(current)
+        },
+      }
+    case 'leases never lapse':
+      return {
+        ...store,
+        claim: (worker, now, _lease, ...rest) => store.claim(worker, now, seconds(1e9), ...rest),
+      }
+    case 'keys are not journalled':
+      return { ...store, commit: (changes) => store.commit(changes.filter((c) => c.type !== 'key')) }
+    default:
+      return store
+  }
+}
+
+function sabotagedTransport(transport: Transport, sabotage: Sabotage | null): Transport {
+  if (sabotage !== 'keys stay active') return transport
+  return (request, signal) =>
+    transport(
+      { ...request, body: request.body.replace('Status=Inactive', 'Status=Active') },
+      signal,
+    )
 }

@@ -5,6 +5,7 @@ const { values } = parseArgs({
   options: {
     seeds: { type: 'string', default: '1000' },
     start: { type: 'string', default: process.env['SEED'] ?? '1' },
+    minutes: { type: 'string', default: '8' },
     story: { type: 'boolean', default: false },
   },
 })
@@ -14,7 +15,7 @@ const count = Number(values.seeds)
 const began = performance.now()
 let [acts, events, deaths, broken] = [0, 0, 0, 0]
 for (let seed = first; seed < first + count; seed++) {
-  const outcome = await simulate(seed)
+  const outcome = await simulate(seed, { minutes: Number(values.minutes) })
   acts += outcome.acts
   events += outcome.events
   deaths += outcome.deaths
@@ -23,7 +24,7 @@ for (let seed = first; seed < first + count; seed++) {
   if (outcome.violation !== null) {
     broken += 1
     console.log(`seed ${seed}: ${outcome.violation}`)
-    console.log(`replay it: npm run simulate -- --seeds 1 --start ${seed} --story`)
+    console.log(`replay it: npm run simulate -- --seeds 1 --start ${seed} --minutes ${values.minutes} --story`)
   }
 }
 const seconds = (performance.now() - began) / 1_000

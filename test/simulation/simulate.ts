@@ -1,3 +1,4 @@
+import type { Sabotage } from './installation.ts'
 import { Installation } from './installation.ts'
 import { Laws, Violation } from './laws.ts'
 import { Traffic } from './traffic.ts'
@@ -20,14 +21,21 @@ const minute = 60
 const hour = 3_600
 const day = 86_400
 
+export interface SimulateOptions {
+  /** How long the storm lasts, in virtual minutes; 8 when omitted. */
+  readonly minutes?: number
+  /** Breaks Custody on purpose, to see that the laws notice. */
+  readonly sabotage?: Sabotage
+}
+
 /** One life of a small installation, from the seed alone. */
-export async function simulate(seed: number): Promise<Outcome> {
-  const installation = await Installation.open(seed)
+export async function simulate(seed: number, options: SimulateOptions = {}): Promise<Outcome> {
+  const installation = await Installation.open(seed, options.sabotage ?? null)
   const traffic = new Traffic(installation)
   const laws = new Laws(installation, traffic)
   let violation: string | null = null
   try {
-    await live(installation, traffic, laws)
+    await live(installation, traffic, laws, options.minutes ?? 8)
   } catch (error) {
     if (!(error instanceof Violation)) throw error
     violation = `${installation.scheduler.now()}: ${error.message}`
@@ -46,7 +54,12 @@ export async function simulate(seed: number): Promise<Outcome> {
   }
 }
 
-async function live(installation: Installation, traffic: Traffic, laws: Laws): Promise<void> {
+async function live(
+  installation: Installation,
+  traffic: Traffic,
+  laws: Laws,
+  minutes: number,
+): Promise<void> {
   const { scheduler, worlds } = installation
   const { chance } = scheduler
   const during = async (seconds: number, slice: number, each: () => Promise<void>) => {
@@ -68,7 +81,7 @@ async function live(installation: Installation, traffic: Traffic, laws: Laws): P
   installation.weather = weatherOf(chance.next() < 0.2 ? 0 : chance.oneOf([0.02, 0.08]), () =>
     chance.happens(0.4),
   )
-  await during(8 * minute, 15, async () => {
+  await during(minutes * minute, 15, async () => {
     if (chance.happens(0.5)) installation.background(traffic.act())
     await laws.always()
   })

@@ -2,6 +2,7 @@ import type { Transport, WireAnswer, WireRequest } from '../../src/provider/cont
 import { AwsError } from '../../src/sandbox/aws/error.ts'
 import { answerError, openEnvelope, respond } from '../../src/sandbox/aws/respond.ts'
 import type { AwsWorld } from '../../src/sandbox/aws.ts'
+import { proxyPage } from '../../src/sandbox/aws.ts'
 import { answer, operationOf } from '../../src/sandbox/github-routes.ts'
 import type { GithubWorld } from '../../src/sandbox/github.ts'
 import type { Process } from './process.ts'
@@ -57,7 +58,7 @@ export function transportOf(
     if (trouble === 'silence after') await silence(process, signal, 120_000)
     if (trouble === 'reset after') throw new Error('ECONNRESET')
     if (trouble === 'error after') return service.failed(request)
-    if (trouble === 'garbage after') return { ...answered, body: '<html>Bad gateway' }
+    if (trouble === 'garbage after') return proxyPage(answered)
     return answered
   }
 }

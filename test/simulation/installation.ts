@@ -84,7 +84,7 @@ export class Installation {
   readonly worlds: Worlds
   readonly store: Store
   readonly admin: Caller
-  readonly ways: Ways = { deathRate: 0 }
+  readonly ways: Ways = { deathRate: 0, freezeRate: 0 }
   weather: Weather = new Map()
   deaths = 0
   failure: unknown = null
@@ -254,6 +254,7 @@ export class Installation {
         pepper: this.#pepper,
         transport: sabotagedTransport(
           transportOf(own, scheduler, this.worlds, () => this.weather),
+          this.worlds,
           this.#sabotage,
         ),
       }),
@@ -313,11 +314,28 @@ function sabotagedStore(store: Store, sabotage: Sabotage | null): Store {
   }
 }
 
-function sabotagedTransport(transport: Transport, sabotage: Sabotage | null): Transport {
+function sabotagedTransport(
+  transport: Transport,
+  { aws }: Worlds,
+  sabotage: Sabotage | null,
+): Transport {
   if (sabotage !== 'keys stay active') return transport
-  return (request, signal) =>
-    transport(
-      { ...request, body: request.body.replace('Status=Inactive', 'Status=Active') },
-      signal,
-    )
+  return async (request, signal) => {
+    const answer = await transport(request, signal)
+    const input = new URLSearchParams(request.body)
+    if (input.get('Action') === 'UpdateAccessKey' && answer.status === 200) {
+      aws.call({
+        service: 'iam',
+        operation: 'UpdateAccessKey',
+        input: {
+          UserName: input.get('UserName'),
+          AccessKeyId: input.get('AccessKeyId'),
+          Status: 'Active',
+        },
+        accessKeyId: aws.admin.accessKeyId,
+        region: 'us-east-1',
+      })
+    }
+    return answer
+  }
 }

@@ -5,11 +5,14 @@ import type { Scheduler } from './scheduler.ts'
 /** What a killed process waits for. */
 const never = new Promise<never>(() => undefined)
 
-/** How slow the ways out of a process are, and how likely it dies on one of them. */
+/** How likely a process comes to grief at each step between two awaits. */
 export interface Ways {
-  /** Of each step between two awaits. */
   deathRate: number
+  /** Stands still for longer than a lease, and goes on as if nothing had been. */
+  freezeRate: number
 }
+
+const freezeMilliseconds = 75_000
 
 /**
  * One simulated process. Each call that leaves it goes through `step`: time passes there, others
@@ -21,6 +24,7 @@ export class Process {
   readonly #scheduler: Scheduler
   readonly #ways: Ways
   readonly #onDeath: (process: Process) => void
+  #frozenUntil = 0
   isAlive = true
 
   constructor(
@@ -38,15 +42,28 @@ export class Process {
       monotonic: () => scheduler.monotonic(),
       after: (milliseconds, act) =>
         scheduler.after(milliseconds, () => {
-          if (this.isAlive) act()
+          if (this.#thaw > 0) scheduler.after(this.#thaw, act)
+          else if (this.isAlive) act()
         }),
     }
   }
 
   async step(milliseconds: number): Promise<void> {
+    const { chance } = this.#scheduler
     await new Promise<void>((resolve) => this.#scheduler.after(milliseconds, resolve))
-    if (this.isAlive && this.#scheduler.chance.happens(this.#ways.deathRate)) this.kill()
+    if (this.isAlive && chance.happens(this.#ways.deathRate)) this.kill()
+    if (this.isAlive && chance.happens(this.#ways.freezeRate)) {
+      this.#frozenUntil = this.#scheduler.monotonic() + freezeMilliseconds
+    }
+    if (this.#thaw > 0) {
+      await new Promise<void>((resolve) => this.#scheduler.after(this.#thaw, resolve))
+    }
     if (!this.isAlive) await never
+  }
+
+  /** Milliseconds until it moves again. */
+  get #thaw(): number {
+    return Math.max(0, this.#frozenUntil - this.#scheduler.monotonic())
   }
 
   kill(): void {

@@ -78,6 +78,7 @@ async function live(
   // The storm: anything may fail, anybody may die, and people go on asking.
   worlds.aws.lagSeconds = chance.oneOf([0, 0, 5, 14])
   installation.ways.deathRate = chance.oneOf([0, 0.001, 0.005])
+  installation.ways.freezeRate = chance.oneOf([0, 0, 0.002])
   installation.weather = weatherOf(chance.next() < 0.2 ? 0 : chance.oneOf([0.02, 0.08]), () =>
     chance.happens(0.4),
   )
@@ -89,7 +90,9 @@ async function live(
   // The calm: everything ends within the hour, with an operator who has what is stuck tried again.
   installation.weather = new Map()
   installation.ways.deathRate = 0
+  installation.ways.freezeRate = 0
   await during(hour, 10 * minute, async () => {
+    installation.background(traffic.sweep('orphans'))
     installation.background(traffic.operatorRetries())
     await laws.always()
   })

@@ -97,7 +97,10 @@ export function providerErrorOf(error: unknown, operation: string): ProviderErro
   if (error instanceof ProviderError) return error
   const sdk = (error ?? {}) as SdkError
   const status = sdk.$metadata?.httpStatusCode
-  const meaning = meanings[sdk.name ?? ''] ?? meanings[sdk.code ?? ''] ?? byStatus(status)
+  const meaning =
+    meanings[sdk.name ?? ''] ??
+    meanings[sdk.code ?? ''] ??
+    byStatus(sdk.$metadata?.requestId === undefined && status !== 429 ? undefined : status)
   const name = sdk.name === 'Error' ? (sdk.code ?? 'Error') : (sdk.name ?? 'Error')
   const facts = [
     status === undefined ? null : `HTTP ${status}`,
@@ -112,7 +115,10 @@ export function providerErrorOf(error: unknown, operation: string): ProviderErro
   })
 }
 
-/** An answer of 4xx that nobody listed is still an answer; anything else may have had its effect. */
+/**
+ * An answer of 4xx that nobody listed is still an answer; anything else may have had its effect, and
+ * so may what a proxy answered in AWS's place (`undefined`).
+ */
 function byStatus(status: number | undefined): Meaning {
   if (status === 429) return refused('throttled')
   if (status === 401 || status === 403) return refused('denied')

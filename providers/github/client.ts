@@ -249,11 +249,11 @@ export class GithubClient {
 
 type GithubDetail = string | { readonly message?: string }
 
-/** Reduces Octokit's error to what GitHub answered; null when there was no answer. */
+/** Reduces Octokit's error to what GitHub answered; null when there was no answer, or not GitHub's. */
 function answerOf(error: unknown): Answer | null {
   if (typeof error !== 'object' || error === null || !('response' in error)) return null
   const { response } = error as { response?: Reply<unknown> }
-  if (!response) return null
+  if (typeof response?.data !== 'object') return null
   const data = response.data as { message?: string; errors?: readonly GithubDetail[] } | undefined
   const details = (data?.errors ?? []).map((e) => (typeof e === 'string' ? e : e.message))
   const message = [data?.message ?? 'no message', ...details].filter(Boolean).join('; ')

@@ -13,6 +13,7 @@ import { fanOut } from './steps/leave.ts'
 import { ensureAccount, issueAndDeliver } from './steps/mint.ts'
 import { StillListed, deleteKeys, deletePrincipals } from './steps/remove.ts'
 import { turnOn } from './steps/revive.ts'
+import { removeUnanswered } from './steps/strays.ts'
 import type { Step, StepContext, StepResult, Subject } from './steps/step.ts'
 import { NotConfigured, Preempted, loadSubject } from './steps/step.ts'
 import {
@@ -369,6 +370,8 @@ async function failed(context: Context, failure: Failure): Promise<StepResult> {
   if (context.operation.subjectType !== 'credential') return { go: 'ask', failure }
   try {
     const subject: Subject = await loadSubject(context, context.operation.subject)
+    const unanswered = await removeUnanswered(context, subject)
+    if (unanswered) return unanswered
     const halfMade = subject.keys.find((k) => k.status === 'issuing')
     const removed = halfMade ? await removeHalfMade(context, subject, halfMade) : []
     const after = await failureChanges(context, subject, failure.message)

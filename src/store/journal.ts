@@ -140,11 +140,7 @@ function statements({ db, dialect }: Sql) {
     )
   }
 
-  const dueNow = db
-    .selectFrom('operation')
-    .select('id')
-    .where('due_at', '<=', arg('now'))
-    .limit(1)
+  const dueNow = db.selectFrom('operation').select('id').where('due_at', '<=', arg('now')).limit(1)
 
   const idle = db
     .selectFrom('operation as o')

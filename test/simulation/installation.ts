@@ -308,7 +308,10 @@ function sabotagedStore(store: Store, sabotage: Sabotage | null): Store {
         claim: (worker, now, _lease, ...rest) => store.claim(worker, now, seconds(1e9), ...rest),
       }
     case 'keys are not journalled':
-      return { ...store, commit: (changes) => store.commit(changes.filter((c) => c.type !== 'key')) }
+      return {
+        ...store,
+        commit: (changes) => store.commit(changes.filter((c) => c.type !== 'key')),
+      }
     default:
       return store
   }

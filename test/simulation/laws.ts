@@ -53,7 +53,9 @@ export class Laws {
     const { store, admin } = this.#installation
     for (const status of ['queued', 'running', 'waiting', 'needsOperator'] as const) {
       const query = { tenant: admin.tenant, status, after: null, limit: 200 }
-      for (const { id, kind, steps, cursor, runAt, failure } of await store.read.operations(query)) {
+      for (const { id, kind, steps, cursor, runAt, failure } of await store.read.operations(
+        query,
+      )) {
         const isPlanned = status === 'waiting' && failure === null
         if (isPlanned && ['overlap', 'soak', 'settle'].includes(steps[cursor]!)) continue
         throw new Violation(
@@ -62,7 +64,9 @@ export class Laws {
       }
     }
     for (const account of await this.#accounts()) {
-      if (!['active', 'orphaned', 'disabled', 'retired', 'expired', 'failed'].includes(account.status)) {
+      if (
+        !['active', 'orphaned', 'disabled', 'retired', 'expired', 'failed'].includes(account.status)
+      ) {
         throw new Violation(`account ${account.id} is ${account.status}`)
       }
       const live = await this.#liveKeys(account)
@@ -85,7 +89,9 @@ export class Laws {
     for (const account of await this.#accounts()) {
       const live = await this.#liveKeys(account)
       if (live.length > 0) {
-        throw new Violation(`${live.join()} of ${account.status} account ${account.id} outlived its owner`)
+        throw new Violation(
+          `${live.join()} of ${account.status} account ${account.id} outlived its owner`,
+        )
       }
     }
   }
@@ -156,9 +162,7 @@ export class Laws {
     return [
       ...keys.filter((key) => aws.wouldAllow(key, 's3:GetObject', 'arn:aws:s3:::artifacts/x')),
       ...deployKeys.filter((k) => k.title.startsWith(`custody/${id}/`)).map((k) => String(k.id)),
-      ...issued
-        .filter((t) => t.active && accepted.includes(t.credential))
-        .map((t) => t.id),
+      ...issued.filter((t) => t.active && accepted.includes(t.credential)).map((t) => t.id),
     ]
   }
 

@@ -24,7 +24,9 @@ for (let seed = first; seed < first + count; seed++) {
   if (outcome.violation !== null) {
     broken += 1
     console.log(`seed ${seed}: ${outcome.violation}`)
-    console.log(`replay it: npm run simulate -- --seeds 1 --start ${seed} --minutes ${values.minutes} --story`)
+    console.log(
+      `replay it: npm run simulate -- --seeds 1 --start ${seed} --minutes ${values.minutes} --story`,
+    )
   }
 }
 const seconds = (performance.now() - began) / 1_000

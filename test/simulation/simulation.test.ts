@@ -21,9 +21,11 @@ describe('the simulation itself', () => {
     'keys are not journalled',
   ])('notices when %s', async (sabotage) => {
     for (let seed = 1; seed <= 40; seed++) {
-      const { violation } = await simulate(seed, { sabotage, minutes: 3 }).catch((error: unknown) => ({
-        violation: String(error),
-      }))
+      const { violation } = await simulate(seed, { sabotage, minutes: 3 }).catch(
+        (error: unknown) => ({
+          violation: String(error),
+        }),
+      )
       if (violation !== null) return
     }
     expect.fail('40 lives of a broken Custody went by without a violation')

@@ -36,6 +36,7 @@ export class Traffic {
       [1, 'retire', (engine) => this.#switch(engine, 'retire')],
       [3, 'leave', (engine) => this.#setActive(engine, false)],
       [1, 'return', (engine) => this.#setActive(engine, true)],
+      [1, 'cancel', (engine) => this.#cancel(engine)],
       [2, 'sweep', (engine) => engine.runSweep(this.#admin, this.#chance.oneOf(sweepNames))],
     ]
     const weights = acts.reduce((sum, [weight]) => sum + weight, 0)
@@ -175,6 +176,16 @@ export class Traffic {
     if (all.length === 0) return 'no credential'
     const { id } = this.#chance.oneOf(all)
     await engine[act](this.#admin, id)
+    return id
+  }
+
+  async #cancel(engine: Engine): Promise<string> {
+    const { tenant } = this.#admin
+    const all = await this.#installation.store.read.operations({ tenant, after: null, limit: 200 })
+    const open = all.filter((o) => ['queued', 'waiting', 'needsOperator'].includes(o.status))
+    if (open.length === 0) return 'nothing to cancel'
+    const { id } = this.#chance.oneOf(open)
+    await engine.cancelOperation(this.#admin, id)
     return id
   }
 

@@ -122,7 +122,11 @@ function aws(world: AwsWorld): Service {
 
 function github(world: GithubWorld): Service {
   const date = () => new Date(world.clock.now()).toUTCString()
-  const reply = (status: number, body: unknown, headers: Readonly<Record<string, string>> = {}) => ({
+  const reply = (
+    status: number,
+    body: unknown,
+    headers: Readonly<Record<string, string>> = {},
+  ) => ({
     status,
     headers: { 'content-type': 'application/json; charset=utf-8', date: date(), ...headers },
     body: body === undefined ? '' : JSON.stringify(body),

@@ -265,7 +265,7 @@ function fetchOf(transport: Transport): typeof fetch {
   return async (target, { method = 'GET', headers, body, signal = null } = {}) => {
     const request = {
       method,
-      url: new URL(target as string),
+      url: target instanceof Request ? new URL(target.url) : new URL(target),
       headers: Object.fromEntries(new Headers(headers)),
       body: (body ?? '') as string,
     }

@@ -8,6 +8,7 @@ import type { Call } from '../provider/contract.ts'
 import { ProviderError } from '../provider/contract.ts'
 import type { Change } from '../store/store.ts'
 import type { Lifecycle } from './context.ts'
+import { cancelledBy } from './operations.ts'
 import { disableKeys, proveDead, settle, shutOff } from './steps/kill.ts'
 import { fanOut } from './steps/leave.ts'
 import { ensureAccount, issueAndDeliver } from './steps/mint.ts'
@@ -15,7 +16,7 @@ import { StillListed, deleteKeys, deletePrincipals } from './steps/remove.ts'
 import { turnOn } from './steps/revive.ts'
 import { removeUnanswered } from './steps/strays.ts'
 import type { Step, StepContext, StepResult, Subject } from './steps/step.ts'
-import { NotConfigured, Preempted, loadSubject } from './steps/step.ts'
+import { NotConfigured, Preempted, loadSubject, memoOf } from './steps/step.ts'
 import {
   disableOld,
   endKnownKeys,
@@ -318,7 +319,9 @@ async function attempt(context: Context, step: Step): Promise<StepResult> {
   try {
     const owed = knownKeysUntil(context.operation)
     if (owed !== null && owed <= context.life.clock.now()) await endKnownKeys(context)
-    const result = await step(context)
+    const givenUpBy = memoOf<string>(context, 'cancelledBy')
+    const result =
+      givenUpBy === null ? await step(context) : await failed(context, cancelledBy(givenUpBy))
     // No new key will come: nothing is left to wait for.
     if (result.go === 'fail' && knownKeysUntil(context.operation) !== null) {
       await endKnownKeys(context)
@@ -497,8 +500,10 @@ function progress(
       const runAt = addSeconds(now, backoffSeconds(attempt))
       return ask(operation, result.failure, { memo, attempt, runAt, now })
     }
-    case 'fail':
-      return finished('failed', result.failure)
+    case 'fail': {
+      const isCancelled = (operation.memo['cancelledBy'] ?? null) !== null
+      return finished(isCancelled ? 'cancelled' : 'failed', result.failure)
+    }
     default:
       return assertNever(result)
   }

@@ -243,6 +243,33 @@ describe('a user that was there before Custody', () => {
   })
 })
 
+it('takes a half-made key away before it lets go of a cancelled issue', async () => {
+  await start()
+  test.aws.faults.arm(
+    'UpdateSecretVersionStage',
+    { kind: 'throttle', retryAfterSeconds: 0 },
+    100_000,
+  )
+  const { deliverTo } = wants.accessKey()
+  const served = await issuing(wants.deployKey({ deliverTo }))
+  await test.pass(600, 60)
+  const stuck = await served.operation()
+  expect(stuck.status).toBe('needsOperator')
+  expect(await test.liveAtProviders(served.account)).toHaveLength(1)
+
+  test.aws.faults.release()
+  const asked = await test.engine.cancelOperation(test.admin, stuck.id)
+  await test.pass(2)
+
+  expect(asked.status).toBe('queued')
+  expect(await served.operation()).toMatchObject({
+    status: 'cancelled',
+    failure: { code: 'cancelled' },
+  })
+  expect(await test.liveAtProviders(served.account)).toEqual([])
+  expect((await served.now()).status).toBe('failed')
+})
+
 describe('a faulty GitHub while a deploy key is registered', () => {
   beforeEach(() => start())
   const post = 'POST /repos/{owner}/{repo}/keys'

@@ -3,7 +3,6 @@ import type { Credential } from '../../src/domain/credential.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import type { Tokens } from '../../src/lifecycle/engine.ts'
 import type { Installation } from './installation.ts'
-import type { Traffic } from './traffic.ts'
 
 /** A law that did not hold. */
 export class Violation extends Error {
@@ -13,14 +12,12 @@ export class Violation extends Error {
 /** What must hold, judged by the providers' own state; Custody's rows say only what it believes. */
 export class Laws {
   readonly #installation: Installation
-  readonly #traffic: Traffic
   readonly #tokens: Tokens
   /** Keys that are none of Custody's business: user → key. */
   readonly #foreign: readonly { readonly user: string; readonly key: string }[]
 
-  constructor(installation: Installation, traffic: Traffic) {
+  constructor(installation: Installation) {
     this.#installation = installation
-    this.#traffic = traffic
     this.#tokens = installation.tokensOf(installation.store)
     this.#foreign = plantForeignKeys(installation)
   }

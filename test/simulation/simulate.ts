@@ -32,7 +32,7 @@ export interface SimulateOptions {
 export async function simulate(seed: number, options: SimulateOptions = {}): Promise<Outcome> {
   const installation = await Installation.open(seed, options.sabotage ?? null)
   const traffic = new Traffic(installation)
-  const laws = new Laws(installation, traffic)
+  const laws = new Laws(installation)
   let violation: string | null = null
   try {
     await live(installation, traffic, laws, options.minutes ?? 8)

@@ -25,7 +25,7 @@ export class Traffic {
 
   /** Asks for one random thing; a refusal is an answer, a server that died in the middle none. */
   async act(): Promise<void> {
-    const acts: readonly (readonly [number, string, (engine: Engine) => Promise<unknown>])[] = [
+    const acts: readonly (readonly [number, string, (engine: Engine) => Promise<string>])[] = [
       [2, 'hire', (engine) => this.#hire(engine)],
       [4, 'request an account', (engine) => this.#request(engine)],
       [3, 'request a credential', (engine) => this.#requestCredential(engine)],
@@ -37,7 +37,7 @@ export class Traffic {
       [3, 'leave', (engine) => this.#setActive(engine, false)],
       [1, 'return', (engine) => this.#setActive(engine, true)],
       [1, 'cancel', (engine) => this.#cancel(engine)],
-      [2, 'sweep', (engine) => engine.runSweep(this.#admin, this.#chance.oneOf(sweepNames))],
+      [2, 'sweep', (engine) => this.#sweep(engine, this.#chance.oneOf(sweepNames))],
     ]
     const weights = acts.reduce((sum, [weight]) => sum + weight, 0)
     let at = this.#chance.below(weights)
@@ -60,7 +60,7 @@ export class Traffic {
   }
 
   async sweep(name: SweepName): Promise<void> {
-    await this.#do(`sweep ${name}`, (engine) => engine.runSweep(this.#admin, name))
+    await this.#do(`sweep ${name}`, (engine) => this.#sweep(engine, name))
   }
 
   /** An operator who looks at what waits for a decision, and decides that it be tried again. */
@@ -73,9 +73,10 @@ export class Traffic {
       limit: 200,
     })
     for (const { id, kind, failure } of stuck) {
-      await this.#do(`retry ${kind}: ${failure?.message}`, (engine) =>
-        engine.retryOperation(this.#admin, id),
-      )
+      await this.#do(`retry ${kind}: ${failure?.message}`, async (engine) => {
+        await engine.retryOperation(this.#admin, id)
+        return id
+      })
     }
     return stuck.length
   }
@@ -84,17 +85,22 @@ export class Traffic {
     return this.#installation.admin
   }
 
-  async #do(name: string, run: (engine: Engine) => Promise<unknown>): Promise<void> {
+  async #do(name: string, run: (engine: Engine) => Promise<string>): Promise<void> {
     const { scheduler } = this.#installation
     if (!this.#installation.isUp('http')) return
     const line = `${scheduler.now()} ${name}`
     try {
       const answer = await run(this.#installation.node('http').engine)
-      this.log.push(`${line} → ${String(answer ?? 'done')}`)
+      this.log.push(`${line} → ${answer}`)
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error
       this.log.push(`${line} → ${error.code}`)
     }
+  }
+
+  async #sweep(engine: Engine, name: SweepName): Promise<string> {
+    const applied = await engine.runSweep(this.#admin, name)
+    return `${applied.length} acted on`
   }
 
   async #hire(engine: Engine): Promise<string> {

@@ -109,7 +109,7 @@ function handlerOf(transport: Transport) {
           method,
           url,
           headers: Object.fromEntries(lower) as Readonly<Record<string, string>>,
-          body: typeof body === 'string' ? body : Buffer.from(body).toString('utf8'),
+          body: typeof body === 'string' ? body : new TextDecoder().decode(body),
         },
         abortSignal ?? null,
       )

@@ -132,6 +132,8 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
   for (const prefix of ['/scim/v2', '/scim']) {
     await app.register(
       async (scim) => {
+        // Forms are for OAuth; in SCIM they are a type of body like any other we do not read.
+        scim.removeContentTypeParser('application/x-www-form-urlencoded')
         log.watch(scim, authenticate)
         admit(scim, authenticate, take)
         acceptIdempotencyKeys(scim, host, authenticate)

@@ -44,6 +44,7 @@ export type SentForm =
   | 'text'
   | 'text of its own'
   | 'empty text'
+  | 'base64'
   | 'boolean'
   | 'boolean as text'
   | 'integer'

@@ -117,12 +117,14 @@ function lookAtPath(
 function lookInto(seen: Sighting[], attribute: SchemaAttribute, value: Json, path: string): void {
   const form = formOf(value, attribute)
   seen.push({ path, known: true, form })
+  // Of what is read-only nothing inside matters: it is left out, or refused, as a whole.
+  if (attribute.mutability === 'readOnly') return
   if (Array.isArray(value)) {
     const at = attribute.multiValued ? `${path}[]` : path
     for (const item of (value as readonly Json[]).slice(0, elementsSeen)) {
       lookInside(seen, attribute, item, at)
     }
-  } else if (isJsonObject(value)) {
+  } else if (isJsonObject(value) && attribute.type === 'complex') {
     lookInside(seen, attribute, value, attribute.multiValued ? `${path}[]` : path)
   }
 }
@@ -130,7 +132,7 @@ function lookInto(seen: Sighting[], attribute: SchemaAttribute, value: Json, pat
 /** The parts of one value; a simple one in a list is seen as the list's element. */
 function lookInside(seen: Sighting[], attribute: SchemaAttribute, value: Json, path: string): void {
   if (seen.length >= sightingsMax) return
-  if (!isJsonObject(value)) {
+  if (!isJsonObject(value) || attribute.type !== 'complex') {
     seen.push({ path, known: true, form: formOf(value, elementOf(attribute)) })
     return
   }
@@ -166,6 +168,9 @@ function formOf(value: Json, attribute?: SchemaAttribute): SentForm {
 
 function formOfText(text: string, attribute: SchemaAttribute | undefined): SentForm {
   if (text === '') return 'empty text'
+  if (attribute?.type === 'binary') {
+    return /^[A-Za-z0-9+/_-]*={0,2}$/.test(text) ? 'base64' : 'text'
+  }
   if (/^(?:true|false)$/i.test(text)) return 'boolean as text'
   if (parseInstant(text) !== null) return 'dateTime'
   const canonical = attribute?.canonicalValues
@@ -250,61 +255,65 @@ function treatmentOfValue(
   if (attribute.multiValued && !isElement) {
     if (isList) return 'accepted'
     if (!does(dialect, 'readsOneAsList')) return 'refused'
-    const one = treatmentOfValue(form, { ...placeOfElement(attribute) }, closed, dialect)
-    return one === 'refused' ? 'refused' : 'repaired'
+    return treatmentOfOne(form, attribute, closed, dialect) === 'refused' ? 'refused' : 'repaired'
   }
-  if (isList)
+  if (isList) {
     return form === 'list of one' && does(dialect, 'readsOneAsList') ? 'repaired' : 'refused'
-  if (form === 'empty text' && attribute.type !== 'complex' && attribute.type !== 'binary') {
-    const isText = attribute.type === 'string' || attribute.type === 'reference'
-    if (attribute.type === 'integer' || attribute.type === 'decimal') return 'refused'
-    if (does(dialect, 'emptyTextUnassigns')) return 'repaired'
-    if (!isText) return 'refused'
-    return attribute.required || closed ? 'repaired' : 'accepted'
   }
-  const allowed = (may: boolean): Treatment => (may ? 'accepted' : 'refused')
+  return treatmentOfOne(form, attribute, closed, dialect)
+}
+
+function treatmentOfOne(
+  form: SentForm,
+  attribute: SchemaAttribute,
+  closed: boolean,
+  dialect: Dialect,
+): Treatment {
   const mended = (may: boolean): Treatment => (may ? 'repaired' : 'refused')
-  const isText = ['text', 'text of its own', 'dateTime', 'boolean as text', 'empty text'].includes(
-    form,
-  )
+  const allowed = (may: boolean): Treatment => (may ? 'accepted' : 'refused')
+  const isText = textForms.includes(form)
   switch (attribute.type) {
-    case 'complex':
-      if (form === 'object') return 'accepted'
-      return mended(isText && does(dialect, 'readsBareReference') && hasValue(attribute))
-    case 'boolean':
+    case 'complex': {
+      const isBare = isText && findSub(attribute, 'value') !== null
+      return form === 'object' ? 'accepted' : mended(isBare && does(dialect, 'readsBareReference'))
+    }
+    case 'boolean': {
       if (form === 'boolean') return 'accepted'
-      return mended(
-        form === 'boolean as text' &&
-          (attribute.name === 'active' || does(dialect, 'readsBooleanWords')),
-      )
+      if (form === 'empty text') return mended(does(dialect, 'emptyTextUnassigns'))
+      const reads = attribute.name === 'active' || does(dialect, 'readsBooleanWords')
+      return mended(form === 'boolean as text' && reads)
+    }
     case 'integer':
       return allowed(form === 'integer')
     case 'decimal':
       return allowed(form === 'integer' || form === 'decimal')
     case 'dateTime':
+      if (form === 'empty text') return mended(does(dialect, 'emptyTextUnassigns'))
       return allowed(form === 'dateTime')
     case 'binary':
-      return allowed(isText)
+      return allowed(form === 'base64' || form === 'empty text')
     case 'string':
     case 'reference': {
-      const isNumber = form === 'integer' || form === 'decimal'
-      if (isNumber) return mended(does(dialect, 'readsNumberAsText'))
-      const isOwn = form === 'text of its own' || (form !== 'text' && attribute.canonicalValues)
-      if (isOwn && does(dialect, 'bindsCanonicalValues')) return 'refused'
-      return allowed(isText)
+      if (form === 'integer' || form === 'decimal') {
+        return mended(does(dialect, 'readsNumberAsText'))
+      }
+      const unassigns = attribute.required || closed || does(dialect, 'emptyTextUnassigns')
+      if (form === 'empty text' && unassigns) return 'repaired'
+      const isOwn = attribute.canonicalValues !== undefined && form !== 'text'
+      return allowed(isText && !(isOwn && does(dialect, 'bindsCanonicalValues')))
     }
     default:
       return assertNever(attribute.type)
   }
 }
 
-function placeOfElement(attribute: SchemaAttribute): Place {
-  return { part: { id: '', name: '', description: '', attributes: [] }, attribute, isElement: true }
-}
-
-function hasValue(attribute: SchemaAttribute): boolean {
-  return findSub(attribute, 'value') !== null
-}
+const textForms: readonly SentForm[] = [
+  'text',
+  'text of its own',
+  'dateTime',
+  'boolean as text',
+  'empty text',
+]
 
 /** Attributes an operator should wonder about when a client never sends them. */
 const awaited: Readonly<Record<ResourceSchema['type'], Readonly<Record<string, string>>>> = {

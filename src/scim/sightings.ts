@@ -221,6 +221,8 @@ export function treatmentOf(
   if (!place) {
     if (findSchema(schema, path)) return isEmpty(form) || form === 'object' ? 'accepted' : 'refused'
     if (closedAt(path, schema)) return 'refused'
+    const isName = schema.type === 'Group' && path.toLowerCase() === 'members[].displayname'
+    if (isName && does(dialect, 'readsMemberNames')) return 'repaired'
     const isTop = isPath && !path.includes('[].')
     return does(dialect, isTop ? 'ignoresUnknownPaths' : 'ignoresUnknownAttributes')
       ? 'ignored'

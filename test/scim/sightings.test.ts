@@ -232,6 +232,16 @@ describe('what a report says becomes of it', () => {
   })
 })
 
+it('says that the displayName of a member is read as its display', () => {
+  const sighting = { path: 'members[].displayName', form: 'text', operation: 'POST' } as const
+
+  expect(dialects.map((dialect) => treatmentOf(sighting, groupSchema, dialect))).toEqual([
+    'repaired',
+    'refused',
+    'refused',
+  ])
+})
+
 describe('what is expected', () => {
   it.each([
     ['userName', 'string'],

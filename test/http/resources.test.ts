@@ -5,7 +5,8 @@ import { credentialUrn, nhiUrn, patchUrn, startTestCustody, userUrn } from '../s
 import type { Send } from '../support/scim.ts'
 import {
   enterpriseUrn,
-  expectError,
+  outcomeOf,
+  refusal,
   filter,
   groupUrn,
   patch,
@@ -96,11 +97,9 @@ describe('resources and their writes (RFC 7643 §2, §3; RFC 7644 §3.3 to §3.6
       const externalId = unique('ext')
       await make({ externalId })
 
-      expectError(
-        await lenient('POST', '/Users', person(unique('p'), { externalId })),
-        409,
-        'uniqueness',
-      )
+      expect(
+        outcomeOf(await lenient('POST', '/Users', person(unique('p'), { externalId }))),
+      ).toEqual(refusal(409, 'uniqueness'))
       expect((await make({ externalId }, as.rfc)).externalId).toBe(externalId)
       const other = await make({ externalId: externalId.toUpperCase() })
       expect(other.externalId).toBe(externalId.toUpperCase())
@@ -125,7 +124,7 @@ describe('resources and their writes (RFC 7643 §2, §3; RFC 7644 §3.3 to §3.6
                 patch({ op: 'replace', path: 'userName', value: taken }),
               )
 
-      expectError(reply, 409, 'uniqueness')
+      expect(outcomeOf(reply)).toEqual(refusal(409, 'uniqueness'))
     })
 
     it.each([
@@ -168,7 +167,7 @@ describe('resources and their writes (RFC 7643 §2, §3; RFC 7644 §3.3 to §3.6
       const account = { ...person(unique('svc')), schemas: [userUrn, nhiUrn] }
       const reply = await lenient('POST', '/Users', account)
 
-      expectError(reply, 400, 'invalidValue')
+      expect(outcomeOf(reply)).toEqual(refusal(400, 'invalidValue'))
       expect(reply.body.detail).toContain('kind')
       const owned = { ...account, [nhiUrn]: { kind: 'bot', owner: { value: id } } }
       expect((await lenient('POST', '/Users', owned)).body.detail).toContain('purpose')
@@ -219,7 +218,9 @@ describe('resources and their writes (RFC 7643 §2, §3; RFC 7644 §3.3 to §3.6
         const send = as[dialect]
         for (const path of ['groups', 'id', 'meta.created']) {
           const body = patch({ op: 'replace', path, value: 'x' })
-          expectError(await send('PATCH', `/Users/${made.id}`, body), 400, 'mutability')
+          expect(outcomeOf(await send('PATCH', `/Users/${made.id}`, body))).toEqual(
+            refusal(400, 'mutability'),
+          )
         }
       }
     })
@@ -231,10 +232,14 @@ describe('resources and their writes (RFC 7643 §2, §3; RFC 7644 §3.3 to §3.6
 
       expect((await lenient('PUT', `/Users/${body.id}`, body)).status).toBe(200)
       const other = { ...body, [nhiUrn]: { ...body[nhiUrn], kind: 'agent' } }
-      expectError(await lenient('PUT', `/Users/${body.id}`, other), 400, 'mutability')
+      expect(outcomeOf(await lenient('PUT', `/Users/${body.id}`, other))).toEqual(
+        refusal(400, 'mutability'),
+      )
       const set = (value: string) => patch({ op: 'replace', path: `${nhiUrn}:kind`, value })
       expect((await lenient('PATCH', `/Users/${body.id}`, set('bot'))).status).toBe(200)
-      expectError(await lenient('PATCH', `/Users/${body.id}`, set('agent')), 400, 'mutability')
+      expect(outcomeOf(await lenient('PATCH', `/Users/${body.id}`, set('agent')))).toEqual(
+        refusal(400, 'mutability'),
+      )
     })
 
     it('never shows a password, and has nothing write-only to show', async () => {
@@ -270,7 +275,9 @@ describe('resources and their writes (RFC 7643 §2, §3; RFC 7644 §3.3 to §3.6
       'refuses %j as a date',
       async (value) => {
         const { id } = await make()
-        expectError(await lenient('POST', '/Users', dated(value, id)), 400, 'invalidValue')
+        expect(outcomeOf(await lenient('POST', '/Users', dated(value, id)))).toEqual(
+          refusal(400, 'invalidValue'),
+        )
       },
     )
 
@@ -289,7 +296,7 @@ describe('resources and their writes (RFC 7643 §2, §3; RFC 7644 §3.3 to §3.6
       ])
       for (const value of ['not base64!', 5]) {
         const reply = await lenient('POST', '/Users', person(unique('p'), certificate(value)))
-        expectError(reply, 400, 'invalidValue')
+        expect(outcomeOf(reply)).toEqual(refusal(400, 'invalidValue'))
       }
     })
 
@@ -316,10 +323,8 @@ describe('resources and their writes (RFC 7643 §2, §3; RFC 7644 §3.3 to §3.6
 
       expect((await make({ emails })).emails.map((e: Json) => e.primary)).toEqual([true, false])
       for (const send of [as.rfc, as.interop]) {
-        expectError(
-          await send('POST', '/Users', person(unique('p'), { emails })),
-          400,
-          'invalidValue',
+        expect(outcomeOf(await send('POST', '/Users', person(unique('p'), { emails })))).toEqual(
+          refusal(400, 'invalidValue'),
         )
       }
     })
@@ -366,7 +371,7 @@ describe('resources and their writes (RFC 7643 §2, §3; RFC 7644 §3.3 to §3.6
       ['a list', [], 'invalidSyntax'],
     ])('refuses %s', async (_name, body, scimType) => {
       for (const dialect of dialects) {
-        expectError(await as[dialect]('POST', '/Users', body), 400, scimType)
+        expect(outcomeOf(await as[dialect]('POST', '/Users', body))).toEqual(refusal(400, scimType))
       }
     })
 
@@ -400,7 +405,7 @@ describe('resources and their writes (RFC 7643 §2, §3; RFC 7644 §3.3 to §3.6
         ['PATCH', patch({ op: 'replace', path: 'active', value: true })],
         ['DELETE', undefined],
       ] as const) {
-        expectError(await lenient(method, `/Users/${id}`, body), 404)
+        expect(outcomeOf(await lenient(method, `/Users/${id}`, body))).toEqual(refusal(404))
       }
       const where = filter(`userName eq "${userName}"`)
       expect((await lenient('GET', `/Users?${where}`)).body).toMatchObject({ totalResults: 0 })
@@ -412,8 +417,12 @@ describe('resources and their writes (RFC 7643 §2, §3; RFC 7644 §3.3 to §3.6
 
   describe('replacing (RFC 7644 §3.5.1)', () => {
     it('never creates', async () => {
-      expectError(await lenient('PUT', '/Users/nobody', person(unique('p'))), 404)
-      expectError(await lenient('PUT', '/Groups/none', { displayName: unique('g') }), 404)
+      expect(outcomeOf(await lenient('PUT', '/Users/nobody', person(unique('p'))))).toEqual(
+        refusal(404),
+      )
+      expect(outcomeOf(await lenient('PUT', '/Groups/none', { displayName: unique('g') }))).toEqual(
+        refusal(404),
+      )
     })
 
     it('clears what is left out and keeps active', async () => {
@@ -435,7 +444,9 @@ describe('resources and their writes (RFC 7643 §2, §3; RFC 7644 §3.3 to §3.6
 
     it('needs what is required', async () => {
       const { id } = await make()
-      expectError(await lenient('PUT', `/Users/${id}`, { schemas: [userUrn] }), 400, 'invalidValue')
+      expect(outcomeOf(await lenient('PUT', `/Users/${id}`, { schemas: [userUrn] }))).toEqual(
+        refusal(400, 'invalidValue'),
+      )
     })
   })
 
@@ -455,7 +466,7 @@ describe('resources and their writes (RFC 7643 §2, §3; RFC 7644 §3.3 to §3.6
         ['DELETE', undefined],
       ] as const) {
         const reply = await lenient(method, `/Users/${id}`, body, { 'if-match': 'W/"0"' })
-        expectError(reply, 412, 'invalidVers')
+        expect(outcomeOf(reply)).toEqual(refusal(412, 'invalidVers'))
       }
       const title = (value: string, tag: string) =>
         lenient('PATCH', `/Users/${id}`, patch({ op: 'replace', path: 'title', value }), {

@@ -2,7 +2,7 @@ import { request as httpRequest } from 'node:http'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Json, TestCustody } from '../support/custody.ts'
 import { startTestCustody, userUrn } from '../support/custody.ts'
-import { enterpriseUrn, expectError, filter, person, unique } from '../support/scim.ts'
+import { enterpriseUrn, outcomeOf, refusal, filter, person, unique } from '../support/scim.ts'
 
 const scim = '/scim/v2'
 const discovery = ['ServiceProviderConfig', 'Schemas', 'ResourceTypes'] as const
@@ -23,27 +23,34 @@ describe('how SCIM is spoken (RFC 7644 §2, §3.1, §3.12, §3.13)', () => {
   ])('answers %s with 401, a challenge and a SCIM error', async (_name, token, headers) => {
     const reply = await custody.call('GET', `${scim}/Users`, undefined, { token, headers })
 
-    expectError(reply, 401)
+    expect(outcomeOf(reply)).toEqual(refusal(401))
     expect(reply.headers.get('www-authenticate')).toMatch(/^Bearer realm=/)
   })
 
-  it.each([
-    ['application/scim+json', 201],
-    ['application/json', 201],
-    ['application/scim+json; charset=utf-8', 201],
-    ['Application/JSON;charset=UTF-8', 201],
-    ['text/plain', 415],
-    ['application/xml', 415],
-    ['application/x-www-form-urlencoded', 415],
-    ['multipart/form-data; boundary=x', 415],
-  ])('takes a body as %s with %i', async (type, status) => {
-    const reply = await custody.call('POST', `${scim}/Users`, person(unique('typed')), {
+  const sent = (type: string) =>
+    custody.call('POST', `${scim}/Users`, person(unique('typed')), {
       headers: { 'content-type': type },
     })
 
-    expect(reply.status).toBe(status)
+  it.each([
+    'application/scim+json',
+    'application/json',
+    'application/scim+json; charset=utf-8',
+    'Application/JSON;charset=UTF-8',
+  ])('reads a body of type %s', async (type) => {
+    const reply = await sent(type)
+
+    expect(reply.status).toBe(201)
     expect(reply.headers.get('content-type')).toContain('application/scim+json')
-    if (status !== 201) expectError(reply, status)
+  })
+
+  it.each([
+    'text/plain',
+    'application/xml',
+    'application/x-www-form-urlencoded',
+    'multipart/form-data; boundary=x',
+  ])('refuses a body of type %s', async (type) => {
+    expect(outcomeOf(await sent(type))).toEqual(refusal(415))
   })
 
   it.each(['*/*', 'application/json', 'application/scim+json', 'text/html, */*;q=0.8'])(
@@ -94,7 +101,7 @@ describe('how SCIM is spoken (RFC 7644 §2, §3.1, §3.12, §3.13)', () => {
   it.each(['/Nothing', '/Users/a/b/c', '/Users/nobody', '/Groups/nobody', '/Credentials/nobody'])(
     'answers %s with 404 and a SCIM error',
     async (path) => {
-      expectError(await custody.call('GET', `${scim}${path}`), 404)
+      expect(outcomeOf(await custody.call('GET', `${scim}${path}`))).toEqual(refusal(404))
     },
   )
 
@@ -104,13 +111,12 @@ describe('how SCIM is spoken (RFC 7644 §2, §3.1, §3.12, §3.13)', () => {
     ['DELETE', '/Credentials'],
     ['POST', '/Users/some-id'],
     ['GET', '/Bulk'],
-    ['GET', '/Users/.search/x'],
     ['DELETE', '/.search'],
-  ])('answers %s %s with a SCIM error', async (method, path) => {
+  ])('answers %s %s with 405 and a SCIM error', async (method, path) => {
     const reply = await custody.call(method, `${scim}${path}`)
 
-    expectError(reply, path.endsWith('/x') ? 404 : 405)
-    if (reply.status === 405) expect(reply.headers.get('allow')).not.toContain(method)
+    expect(outcomeOf(reply)).toEqual(refusal(405))
+    expect(reply.headers.get('allow')).not.toContain(method)
   })
 
   it('ignores parameters nobody knows on every route (aadOptscim062020)', async () => {
@@ -127,7 +133,7 @@ describe('how SCIM is spoken (RFC 7644 §2, §3.1, §3.12, §3.13)', () => {
       await slow.call('GET', `${scim}/Users`)
       const reply = await slow.call('GET', `${scim}/Users`)
 
-      expectError(reply, 429)
+      expect(outcomeOf(reply)).toEqual(refusal(429))
       expect(Number(reply.headers.get('retry-after'))).toBeGreaterThan(0)
     } finally {
       await slow.close()
@@ -143,10 +149,10 @@ describe('how SCIM is spoken (RFC 7644 §2, §3.1, §3.12, §3.13)', () => {
       title: 'x'.repeat(1_100_000),
     })
 
-    expectError(taken, 409, 'uniqueness')
-    expectError(syntax, 400, 'invalidSyntax')
-    expectError(where, 400, 'invalidFilter')
-    expectError(large, 413)
+    expect(outcomeOf(taken)).toEqual(refusal(409, 'uniqueness'))
+    expect(outcomeOf(syntax)).toEqual(refusal(400, 'invalidSyntax'))
+    expect(outcomeOf(where)).toEqual(refusal(400, 'invalidFilter'))
+    expect(outcomeOf(large)).toEqual(refusal(413))
   })
 
   it('speaks HTTP without an Accept header, too', async () => {
@@ -178,19 +184,19 @@ describe('how SCIM is spoken (RFC 7644 §2, §3.1, §3.12, §3.13)', () => {
     it.each(discovery.flatMap((path) => ['POST', 'PUT', 'PATCH', 'DELETE'].map((m) => [m, path])))(
       'cannot be changed: %s %s',
       async (method, path) => {
-        const reply = await custody.call(method!, `${scim}/${path}`)
+        const reply = await custody.call(method, `${scim}/${path}`)
 
-        expectError(reply, 405)
+        expect(outcomeOf(reply)).toEqual(refusal(405))
         expect(reply.headers.get('allow')).toBe('GET')
       },
     )
 
     it.each(discovery)('takes no filter: %s', async (path) => {
-      expectError(await ask(`${path}?${filter('id eq "x"')}`), 403)
+      expect(outcomeOf(await ask(`${path}?${filter('id eq "x"')}`))).toEqual(refusal(403))
     })
 
     it.each(['Schemas/urn:nobody', 'ResourceTypes/Nobody'])('has no %s', async (path) => {
-      expectError(await ask(path), 404)
+      expect(outcomeOf(await ask(path))).toEqual(refusal(404))
     })
 
     it('says in one object what the service can do', async () => {

@@ -21,16 +21,22 @@ export const person = (userName: string, more: Json = {}): Json => ({
 })
 export const filter = (text: string): string => `filter=${encodeURIComponent(text)}`
 
-/** What RFC 7644 §3.12 says of every refusal. */
-export function expectError(reply: Reply, status: number, scimType?: string): void {
-  expect(reply.headers.get('content-type'), reply.text).toContain('application/scim+json')
-  expect(reply.body).toEqual({
-    schemas: [errorUrn],
-    status: String(status),
-    ...(scimType === undefined ? {} : { scimType }),
-    detail: expect.stringMatching(/./),
-  })
-  expect(reply.status).toBe(status)
+/** What RFC 7644 §3.12 says of every refusal: one place of its status, the type and the body. */
+export function refusal(status: number, scimType?: string) {
+  return {
+    status,
+    type: expect.stringContaining('application/scim+json') as string,
+    body: {
+      schemas: [errorUrn],
+      status: String(status),
+      ...(scimType === undefined ? {} : { scimType }),
+      detail: expect.stringMatching(/./) as string,
+    },
+  }
+}
+
+export function outcomeOf({ status, headers, body }: Reply) {
+  return { status, type: headers.get('content-type'), body }
 }
 
 export type Send = (

@@ -97,6 +97,7 @@ export function playShapes(
   }
 
   for (const { name, shapes, headers } of providers) {
+    // oxlint-disable-next-line vitest/valid-title -- the name of the identity provider
     describe(name, () => {
       it.each(shapes)('$name', async (shape) => {
         expect((await play(shape, headers ?? {})).status).toBe(shape.status)

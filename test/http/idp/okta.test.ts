@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import type { Json } from '../../support/custody.ts'
 import { userUrn } from '../../support/custody.ts'
-import { expectError, filter, groupUrn, patch } from '../../support/scim.ts'
+import { outcomeOf, refusal, filter, groupUrn, patch } from '../../support/scim.ts'
 import type { Shape } from '../../support/shapes.ts'
 import { playShapes } from '../../support/shapes.ts'
 
@@ -193,7 +193,7 @@ playShapes([{ name: 'Okta', shapes: okta, headers: oktaHeaders }], (custody) => 
       headers: { ...oktaHeaders, authorization: 'non-token' },
     })
 
-    expectError(reply, 401)
+    expect(outcomeOf(reply)).toEqual(refusal(401))
   })
 
   it('Okta re-reads pages and finds the same order and integer counters', async () => {

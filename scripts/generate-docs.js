@@ -13,7 +13,13 @@ import { resourceSchemas } from '../src/scim/schema.ts'
 import { elementsMax } from '../src/scim/value.ts'
 
 const file = path.resolve(import.meta.dirname, '../docs/reference/scim.md')
-const areas = { body: 'Bodies', filter: 'Filters', patch: 'PATCH', search: 'Searches', answer: 'Answers' }
+const areas = {
+  body: 'Bodies',
+  filter: 'Filters',
+  patch: 'PATCH',
+  search: 'Searches',
+  answer: 'Answers',
+}
 
 const cell = (text) => String(text).replaceAll('|', '\\|').replaceAll('\n', ' ')
 const row = (...cells) => `| ${cells.map(cell).join(' | ')} |`

@@ -323,7 +323,7 @@ const awaited: Readonly<Record<ResourceSchema['type'], Readonly<Record<string, s
     userName: 'people are found by it',
     externalId: 'without it a renamed person cannot be told from a new one',
     active: 'without it only a DELETE says that a person has left',
-    'emails[].value': 'notices to owners have nowhere to go',
+    'emails[].value': 'an owner cannot be reached',
     displayName: 'owners are shown by their userName alone',
     'urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager':
       'an account without a backup owner is offered to nobody',

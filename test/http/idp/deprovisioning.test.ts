@@ -13,7 +13,8 @@ interface Owner {
   readonly as: CallOptions
 }
 
-describe('what a directory says of an owner', () => {
+// Each has an owner of its own, so they need not wait for each other's workers.
+describe.concurrent('what a directory says of an owner', () => {
   let custody: TestCustody
   beforeAll(async () => {
     custody = await startTestCustody()

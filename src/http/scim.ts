@@ -155,11 +155,11 @@ function answeredBy(
   return { excludedAttributes: [...(projection?.excludedAttributes ?? []), 'members'] }
 }
 
-/** A client that names attributes or a media type expects an answer in it (RFC 7644 §3.5.2). */
+/** A client that names attributes or a JSON type expects an answer in it (RFC 7644 §3.5.2). */
 function wantsBody(request: FastifyRequest, projection: Projection | null): boolean {
   const { accept } = request.headers
   if (projection?.attributes) return true
-  return accept !== undefined && !/^\s*(\*\/\*)?\s*$/.test(accept)
+  return accept !== undefined && /[/+]json\b|application\/\*/i.test(accept)
 }
 
 /** Tells the client which operations its write started (contract §3). */

@@ -520,8 +520,10 @@ describe('resources and their writes (RFC 7643 §2, §3; RFC 7644 §3.3 to §3.6
     it.each([
       [null, 204],
       ['*/*', 204],
+      ['text/html, */*;q=0.8', 204],
       ['application/scim+json', 200],
       ['application/json, text/plain, */*', 200],
+      ['application/vnd.github.v3+json', 200],
     ])('with Accept %j is %i for users, groups and credentials', async (accept, status) => {
       const owner = await make()
       const account = await custody.requestAccount(unique('svc'), owner.id)

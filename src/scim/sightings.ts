@@ -92,7 +92,7 @@ function lookAtPath(
   schema: ResourceSchema,
 ): void {
   const plain = sent.replace(/\[[\s\S]*\]/, '')
-  const found = resolvePath(schema, plain, true)
+  const found = resolvePath(schema, plain, false)
   if (!found.found) {
     seen.push({ path: sent.replace(/\[[\s\S]*\]/, '[]'), known: false, form: removedOr(value) })
     return
@@ -185,8 +185,8 @@ interface Place {
   readonly isElement: boolean
 }
 
-function placeOf(path: string, schema: ResourceSchema): Place | null {
-  const found = resolvePath(schema, path.replaceAll('[]', ''), false)
+function placeOf(path: string, schema: ResourceSchema, slips = false): Place | null {
+  const found = resolvePath(schema, path.replaceAll('[]', ''), slips)
   if (!found.found || !found.attribute) return null
   const isElement = path.endsWith('[]')
   return { part: found.schema, attribute: found.sub ?? found.attribute, isElement }
@@ -220,6 +220,12 @@ export function treatmentOf(
   const isPath = operation.startsWith('PATCH') && !operation.endsWith('without path')
   if (!place) {
     if (findSchema(schema, path)) return isEmpty(form) || form === 'object' ? 'accepted' : 'refused'
+    const slips = operation.startsWith('PATCH') && does(dialect, 'readsDottedUrn')
+    const meant = slips ? placeOf(path, schema, true) : null
+    if (meant) {
+      const one = treatmentOfValue(form, meant, isClosed(meant.part), dialect)
+      return one === 'refused' ? one : 'repaired'
+    }
     if (closedAt(path, schema)) return 'refused'
     const isName = schema.type === 'Group' && path.toLowerCase() === 'members[].displayname'
     if (isName && does(dialect, 'readsMemberNames')) return 'repaired'

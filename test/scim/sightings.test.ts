@@ -189,6 +189,7 @@ describe('what a report says becomes of it', () => {
     'name.givenName',
     'emails',
     `${enterpriseUrn}:manager`,
+    `${enterpriseUrn}.manager`,
     'emails[type eq "work"].value',
     'emails[type eq "work"].primary',
     'emails[type eq "work"].colour',
@@ -229,6 +230,16 @@ describe('what a report says becomes of it', () => {
     expect(said('colour', 'text')).toEqual(['ignored', 'refused', 'refused'])
     expect(said('title', 'empty text')).toEqual(['repaired', 'accepted', 'accepted'])
     expect(said('emails', 'object')).toEqual(['repaired', 'refused', 'refused'])
+    const dotted = {
+      path: `${enterpriseUrn}.manager`,
+      form: 'text',
+      operation: 'PATCH add',
+    } as const
+    expect(dialects.map((dialect) => treatmentOf(dotted, userSchema, dialect))).toEqual([
+      'repaired',
+      'refused',
+      'refused',
+    ])
   })
 })
 

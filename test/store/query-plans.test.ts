@@ -204,7 +204,14 @@ describe('query plans', () => {
     const sweeps = sweepRoom(sql, jsonCodec)
     const journal = journalRoom(sql)
     const claim = journal.claim('w', t0, seconds(60), 10, 10)
-    const [urgent, others] = [claim.next().value, claim.next({ rows: [], changes: 0 }).value]
+    const found = { rows: [{ id: 'due' }], changes: 0 }
+    const nothing = { rows: [], changes: 0 }
+    const [lookUrgent, urgent, lookOthers, others] = [
+      claim.next().value,
+      claim.next(found).value,
+      claim.next(nothing).value,
+      claim.next(found).value,
+    ]
 
     expect(await plansOf((q) => sweeps.orphans(q, t0, null, 10))).toContain('resource_open ')
     expect(await plansOf((q) => sweeps.expired(q, t0, null, 10))).toContain('resource_open_expires')
@@ -212,12 +219,13 @@ describe('query plans', () => {
     expect(await plansOf((q) => sweeps.rotationDue(q, t0, null, 10))).toContain(
       'credential_rotation',
     )
-    const plans = [
-      [urgent, 'operation_due_urgent'],
-      [others, 'operation_due '],
-    ] as const
-    for (const [claimed, index] of plans) {
-      const plan = await explain((claimed as { statement: Statement }).statement)
+    const planOf = (run: unknown) => explain((run as { statement: Statement }).statement)
+    for (const [look, claimed, index] of [
+      [lookUrgent, urgent, 'operation_due_urgent'],
+      [lookOthers, others, 'operation_due '],
+    ] as const) {
+      expect(await planOf(look)).toMatch(new RegExp(`USING (COVERING )?INDEX ${index}`))
+      const plan = await planOf(claimed)
       expect(plan).toContain(`USING INDEX ${index}`)
       expect(plan).toContain('operation_open_account')
       expect(plan).not.toContain('SCAN')

@@ -27,7 +27,14 @@ export interface PendingMigration extends AppliedMigration {
   readonly statements: readonly string[]
 }
 
-export const migrations: readonly Migration[] = [initial, groups, counters, ledger, sightings, urgent]
+export const migrations: readonly Migration[] = [
+  initial,
+  groups,
+  counters,
+  ledger,
+  sightings,
+  urgent,
+]
 
 /** The ledger itself; it exists before the first migration. */
 export function ledgerTable({ text, tableSuffix }: Dialect): string {

@@ -212,6 +212,13 @@ const table = {
     no: '400 `noTarget`',
     dialects: only.lenient,
   },
+  ignoresUnknownOrder: {
+    area: 'search',
+    when: '`sortBy` names an attribute that no schema has, or one without a value of its own',
+    yes: 'ignored: the list is in order of `id`',
+    no: '400 `invalidValue`',
+    dialects: only.lenient,
+  },
   searchesByPost: {
     area: 'search',
     when: 'a filter in `POST …/.search`',

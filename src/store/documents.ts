@@ -329,12 +329,18 @@ export function documentRoom({ db, dialect }: Sql) {
     const goesOn = found.length > page.length
     const next = goesOn ? encodePosition(key, page.at(-1)!) : null
     const documents = page.map(listing.map)
+    const places =
+      key === null
+        ? {}
+        : {
+            places: page.map((row) => ({ key: row['sort_key']!, after: encodePosition(key, row) })),
+          }
     // A list that ends on this page needs no counting: a selective filter then costs one query.
     if (page.length > 0 && !goesOn && (want.after ?? null) === null) {
-      return { total: skip + page.length, rows: documents, next }
+      return { total: skip + page.length, rows: documents, next, ...places }
     }
     const [counted] = await query(total(want, listing, cost), {}, cost)
-    return { total: Number(counted!['total']), rows: documents, next }
+    return { total: Number(counted!['total']), rows: documents, next, ...places }
   }
 
   return {

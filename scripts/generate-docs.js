@@ -4,15 +4,17 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { dialects } from '../src/domain/client.ts'
 import { bulkBytesMax, bulkOperationsMax } from '../src/scim/bulk.ts'
+import { jsonMembersMax, jsonValuesMax } from '../src/http/body.ts'
+import { projectedMax } from '../src/http/scim-list.ts'
 import { cursorSecondsMax } from '../src/scim/cursor.ts'
 import { quirks } from '../src/scim/dialects.ts'
 import { pageMax, pageStandard } from '../src/scim/discovery.ts'
 import { filterDepthMax, filterLengthMax, filterTermsMax } from '../src/scim/filter.ts'
-import { patchOperationsMax } from '../src/scim/patch.ts'
+import { patchEffortMax, patchOperationsMax } from '../src/scim/patch.ts'
 import { nameLengthMax } from '../src/scim/resource.ts'
 import { resourceSchemas } from '../src/scim/schema.ts'
 import { sortLengthMax } from '../src/store/paging.ts'
-import { elementsMax } from '../src/scim/value.ts'
+import { elementsMax, membersMax } from '../src/scim/value.ts'
 
 const file = path.resolve(import.meta.dirname, '../docs/reference/scim.md')
 const areas = { body: 'Bodies', filter: 'Filters', patch: 'PATCH', search: 'Searches' }
@@ -56,6 +58,11 @@ ${table(
   ['what', 'limit', 'beyond it'],
   [
     ['body', '1 MiB', '413'],
+    [
+      'values in a body; members of one object in it',
+      `${jsonValuesMax}; ${jsonMembersMax}`,
+      '400 `tooMany`',
+    ],
     ['body of `/Bulk`', `${bulkBytesMax} bytes`, '413'],
     ['operations in `/Bulk`', bulkOperationsMax, '413'],
     [
@@ -64,7 +71,14 @@ ${table(
       '400 `invalidValue`',
     ],
     ['operations in a PATCH', patchOperationsMax, '400 `tooMany`'],
+    [
+      'values that the operations of a PATCH look at (elements × terms of the filter)',
+      patchEffortMax,
+      '400 `tooMany`',
+    ],
     ['values of one attribute', elementsMax, '400 `tooMany`'],
+    ['members of a group named in a request', membersMax, '400 `tooMany`'],
+    ['names in `attributes` and `excludedAttributes`', projectedMax, '400 `tooMany`'],
     [
       'filter',
       `${filterLengthMax} characters, depth ${filterDepthMax}, ${filterTermsMax} terms`,

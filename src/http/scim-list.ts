@@ -105,12 +105,18 @@ function plain(value: Json, path: string): string {
   throw errors.invalidValue({ path, reason: 'has the wrong type.' })
 }
 
+/** Names in `attributes`; each is looked up in each resource of the page. */
+export const projectedMax = 200
+
+/** @throws tooMany */
 export function projectionOf(query: ReadonlyMap<string, string>): Projection | null {
-  const names = (name: string): string[] | undefined =>
-    query
-      .get(name)
-      ?.split(',')
-      .map((part) => part.trim())
+  const names = (name: string): string[] | undefined => {
+    const parts = query.get(name)?.split(',', projectedMax + 1)
+    if (parts !== undefined && parts.length > projectedMax) {
+      throw errors.tooMany({ reason: `${name} takes at most ${projectedMax} names.` })
+    }
+    return parts?.map((part) => part.trim())
+  }
   const attributes = query.get('attributes') ? names('attributes') : undefined
   const excludedAttributes = query.get('excludedattributes')
     ? names('excludedattributes')

@@ -114,6 +114,13 @@ const table = {
     no: 'an unknown attribute',
     dialects: only.lenient,
   },
+  keepsUnknownMembers: {
+    area: 'body',
+    when: 'a member of a group that is nobody of its directory, or of another `type` than it says',
+    yes: 'kept as sent; it counts for nothing until it is there',
+    no: '400 `invalidValue`',
+    dialects: only.lenient,
+  },
   readsDottedUrn: {
     area: 'body',
     when: 'a dot for the colon behind a URN: `urn:…:User.manager` (Entra)',

@@ -351,6 +351,13 @@ export function matchNode(node: BoundNode, document: JsonObject): boolean {
 
 /** All values a path leads to, through lists at any step; what is unassigned is left out. */
 function valuesAt(document: JsonObject, keys: readonly string[]): readonly Json[] {
+  const [first] = keys
+  if (keys.length === 1 && first !== undefined) {
+    // Nearly always: one plain sub-attribute of an element, of which there may be thousands.
+    const value = Object.hasOwn(document, first) ? document[first] : null
+    if (value === undefined || value === null) return []
+    if (typeof value !== 'object') return [value]
+  }
   let values: readonly Json[] = [document]
   for (const key of keys) {
     values = values

@@ -11,7 +11,7 @@ import { quirks } from '../src/scim/dialects.ts'
 import { pageMax, pageStandard } from '../src/scim/discovery.ts'
 import { filterDepthMax, filterLengthMax, filterTermsMax } from '../src/scim/filter.ts'
 import { patchEffortMax, patchOperationsMax } from '../src/scim/patch.ts'
-import { nameLengthMax } from '../src/scim/resource.ts'
+import { documentBytesMax, nameLengthMax } from '../src/scim/resource.ts'
 import { resourceSchemas } from '../src/scim/schema.ts'
 import { sortLengthMax } from '../src/store/paging.ts'
 import { elementsMax, membersMax } from '../src/scim/value.ts'
@@ -63,6 +63,7 @@ ${table(
       `${jsonValuesMax}; ${jsonMembersMax}`,
       '400 `tooMany`',
     ],
+    ['bytes of a resource, members of a group not counted', documentBytesMax, '400 `tooMany`'],
     ['body of `/Bulk`', `${bulkBytesMax} bytes`, '413'],
     ['operations in `/Bulk`', bulkOperationsMax, '413'],
     [

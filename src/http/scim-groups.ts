@@ -6,7 +6,7 @@ import type { Caller } from '../lifecycle/engine.ts'
 import { does } from '../scim/dialects.ts'
 import { readGroup, readGroupPatch } from '../scim/group.ts'
 import { groupSchema } from '../scim/schema.ts'
-import type { StoredDocument } from '../store/store.ts'
+import type { ListQuery, Page, Store, StoredDocument } from '../store/store.ts'
 import type { ScimEndpoint } from './scim-endpoint.ts'
 import { endpointOf, parsedDocument, sameAs } from './scim-endpoint.ts'
 import type { HttpHost } from './server.ts'
@@ -24,7 +24,7 @@ export function groupEndpoint(host: HttpHost, base: () => string): ScimEndpoint 
     schema: groupSchema,
     // Entra wants no list of 50 000 back for one it added.
     isTerse: true,
-    list: (query, shows) => store.read.listGroups({ ...query, members: shows('members') }),
+    list: (query, shows) => listGroups(store, query, shows('members')),
 
     async read(caller, id, shows) {
       // Throws for a group of another directory, too.
@@ -68,4 +68,30 @@ export function groupEndpoint(host: HttpHost, base: () => string): ScimEndpoint 
       return []
     },
   })
+}
+
+/** Bytes of members in one page; the page then ends early (RFC 7644 §3.4.2.4: at most `count`). */
+export const memberBytesMax = 4_194_304
+
+/** A page of groups is found without members, which then are read group by group. */
+async function listGroups(
+  store: Store,
+  query: ListQuery,
+  members: boolean,
+): Promise<Page<StoredDocument>> {
+  const page = await store.read.listGroups({ ...query, members: false })
+  if (!members) return page
+  const rows: StoredDocument[] = []
+  let bytes = 0
+  for (const row of page.rows) {
+    const full = await store.read.groupDocument(query.tenant, row.id, { members: true })
+    rows.push(full ?? row)
+    bytes += full?.members?.length ?? 0
+    if (bytes > memberBytesMax && rows.length < page.rows.length) {
+      const shorter = { ...query, count: rows.length, members: false }
+      return { ...(await store.read.listGroups(shorter)), rows }
+    }
+    if (rows.length % 50 === 0) await setImmediate()
+  }
+  return { ...page, rows }
 }

@@ -250,9 +250,10 @@ async function pageInTurn(plan: ListPlan, page: PageRange): Promise<FoundPage> {
   let next: Position | null = null
   let skip = page.position === null ? page.startIndex - 1 : 0
   for (const [index, endpoint] of endpoints.entries()) {
-    const passed = page.position !== null && index < start
-    const count = passed ? 0 : page.count - found.length
-    const part = await plan.read(endpoint, {
+    // A part may end before its count does.
+    const passed: boolean = next !== null || (page.position !== null && index < start)
+    const count: number = passed ? 0 : page.count - found.length
+    const part: Page<StoredDocument> = await plan.read(endpoint, {
       sort: order?.sorts.get(endpoint) ?? null,
       startIndex: skip + 1,
       after: index === start ? at?.after || null : null,

@@ -4,6 +4,7 @@ import type { Place } from '../scim/cursor.ts'
 import { pageMax } from '../scim/discovery.ts'
 import { bindSort } from '../scim/filter.ts'
 import type { SortPlace, StoredDocument } from '../store/store.ts'
+import { memberBytesMax } from './scim-groups.ts'
 import type { ScimEndpoint } from './scim-endpoint.ts'
 import type { Found, FoundPage, ListPlan, Order, PageRange } from './scim-list.ts'
 
@@ -32,12 +33,17 @@ export async function mergedPage(plan: ListPlan, page: PageRange): Promise<Found
     streams.push(await openStream({ plan, endpoint, order, batch }, ended ? null : place))
   }
   const found: Found[] = []
-  while (found.length < page.count) {
+  let bytes = 0
+  while (found.length < page.count && bytes <= memberBytesMax) {
     const stream = await foremost(streams, order.descending)
     if (stream === null) break
     const { document } = stream.take()
-    if (skip > 0) skip -= 1
-    else found.push({ endpoint: stream.endpoint, document })
+    if (skip > 0) {
+      skip -= 1
+      continue
+    }
+    found.push({ endpoint: stream.endpoint, document })
+    bytes += document.members?.length ?? 0
   }
   const places = streams.flatMap((stream) => stream.place() ?? [])
   return {

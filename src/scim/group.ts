@@ -9,7 +9,7 @@ import { bindElement, matchNode, parsePath } from './filter.ts'
 import { applyPatch, parsePatch } from './patch.ts'
 import type { PatchOperation } from './patch-parser.ts'
 import type { ReadOptions } from './resource.ts'
-import { checkName, externalIdOf, readDocument } from './resource.ts'
+import { checkName, checkSize, externalIdOf, readDocument } from './resource.ts'
 import { findAttribute, groupSchema, groupUrn, resolvePath } from './schema.ts'
 import { checkElements, readValue } from './value.ts'
 
@@ -32,6 +32,7 @@ export function readGroup(
     options,
   )
   checkName(displayName as string, 'displayName')
+  checkSize(attributes)
   return {
     group: {
       displayName: displayName as string,

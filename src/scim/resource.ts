@@ -38,6 +38,7 @@ export interface ReadOptions {
 export function readUser(body: unknown, options: ReadOptions): PersonWrite | AccountWrite {
   const sent = asObject(body)
   const document = readDocument(sent, userSchema, options)
+  checkSize(document)
   const { userName, externalId, active, ...rest } = document
   checkName(userName as string, 'userName')
   const own = {
@@ -83,6 +84,18 @@ export function checkName(name: string, path: string): void {
   throw errors.invalidValue({ path, reason })
 }
 
+/** Bytes of one resource; a page may hold 200, and is read and sent as a whole. */
+export const documentBytesMax = 65_536
+
+/** @throws tooMany */
+export function checkSize(document: JsonObject): void {
+  const bytes = Buffer.byteLength(JSON.stringify(document))
+  if (bytes <= documentBytesMax) return
+  throw errors.tooMany({
+    reason: `The resource would take ${bytes} bytes; at most ${documentBytesMax} fit.`,
+  })
+}
+
 /** @throws invalidValue */
 export function externalIdOf(read: Json | undefined): string | null {
   if (typeof read !== 'string') return null
@@ -97,6 +110,7 @@ export function externalIdOf(read: Json | undefined): string | null {
  */
 export function readCredential(body: unknown, options: ReadOptions): CredentialWrite {
   const document = readDocument(body, credentialSchema, options)
+  checkSize(document)
   const read = document as unknown as CredentialDocument
   return {
     serviceAccount: read.serviceAccount.value,

@@ -115,7 +115,7 @@ export function oddFilter(source: Source): FuzzRequest {
   const filter = filterText(source)
   const sort = source.chance(0.15) ? source.pick(attributes) : null
   // Beyond what an HTTP parser takes for a URL there is POST.
-  if (source.chance(0.5) || filter.length > 2_000) {
+  if (source.chance(0.3) || filter.length > 2_000) {
     const body = {
       schemas: ['urn:ietf:params:scim:api:messages:2.0:SearchRequest'],
       filter,

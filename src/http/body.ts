@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import type { FastifyInstance } from 'fastify'
 import { errors } from '../domain/errors.ts'
 
@@ -19,9 +20,14 @@ export function acceptJson(app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(
     ['application/json', 'application/scim+json'],
-    { parseAs: 'string', bodyLimit: bodyBytesMax },
+    { parseAs: 'buffer', bodyLimit: bodyBytesMax },
     (request, body, done) => {
-      const text = body as string
+      // Read as text, bytes that are none would be kept as U+FFFD, and nobody would be told.
+      if (!isUtf8(body as Buffer)) {
+        done(errors.malformedJson({ reason: 'it is not UTF-8' }))
+        return
+      }
+      const text = body.toString()
       const fault = faultOf(text)
       if (fault !== null) {
         done(fault)

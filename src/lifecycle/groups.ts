@@ -15,7 +15,7 @@ const pageSize = 500
  * Members that come or go in one commit: 50 000 rows deleted at once would hold SQLite's writer, and
  * so everybody, for 160 ms, 5 000 added ones for 60.
  */
-const movedMax = 2_000
+const movedMax = 1_000
 
 export interface MemberOptions {
   /** Members that lead nowhere, or are of another type than said, are kept as they were sent. */

@@ -108,19 +108,25 @@ function plain(value: Json, path: string): string {
 /** Names in `attributes`; each is looked up in each resource of the page. */
 export const projectedMax = 200
 
-/** @throws tooMany */
+/** @throws tooMany, invalidValue */
 export function projectionOf(query: ReadonlyMap<string, string>): Projection | null {
   const names = (name: string): string[] | undefined => {
-    const parts = query.get(name)?.split(',', projectedMax + 1)
-    if (parts !== undefined && parts.length > projectedMax) {
+    const parts = (query.get(name) ?? '').split(',', projectedMax + 1)
+    if (parts.length > projectedMax) {
       throw errors.tooMany({ reason: `${name} takes at most ${projectedMax} names.` })
     }
-    return parts?.map((part) => part.trim())
+    const named = parts.map((part) => part.trim()).filter((part) => part !== '')
+    return named.length > 0 ? named : undefined
   }
-  const attributes = query.get('attributes') ? names('attributes') : undefined
-  const excludedAttributes = query.get('excludedattributes')
-    ? names('excludedattributes')
-    : undefined
+  const attributes = names('attributes')
+  const excludedAttributes = names('excludedattributes')
+  // Said before anything is written: a refused request leaves no trace.
+  if (attributes && excludedAttributes) {
+    throw errors.invalidValue({
+      path: 'excludedAttributes',
+      reason: 'cannot be used together with attributes.',
+    })
+  }
   return attributes || excludedAttributes ? { attributes, excludedAttributes } : null
 }
 

@@ -72,7 +72,6 @@ function statements({ db, dialect }: Sql) {
   const start = sql`${arg('start')}`
   const compiled = (query: RawBuilder<unknown>) => statement({ compile: () => query.compile(db) })
   const given = dialect.json.elements(dialect.json.document(sql`${arg('list')}`), [], 'e')
-  const field = (name: string) => dialect.json.value(given.object, [name], 'text')
   const idsGiven = sql`select ${given.plain('text')} from ${given.from}`
   const membersOf = sql`delete from member where tenant = ${tenant} and group_id = ${arg('group')}`
 
@@ -148,11 +147,8 @@ function statements({ db, dialect }: Sql) {
     add: compiled(sql`insert into member (tenant, group_id, member_id, type, display, doc, live)
       select ${tenant}, ${arg('group')}, x.id, x.type, x.display, x.doc,
         ${liveNow(tenant, sql`${arg('group')}`, sql.ref('x.id'))}
-      from (
-        select ${field('id')} as id, ${field('type')} as type, ${field('display')} as display,
-          ${field('doc')} as doc
-        from ${given.from} order by 1
-      ) as x where 1 = 1
+      from ${dialect.records(sql`${arg('list')}`, ['id', 'type', 'display', 'doc'], 'x')}
+      where 1 = 1 order by x.id
       on conflict (tenant, group_id, member_id) do nothing`),
     relive: statement(
       db

@@ -85,7 +85,7 @@ export class FuzzServer {
   async judge(source: Source, asked: FuzzRequest): Promise<void> {
     const { token } = source.pick(this.#clients)
     const sent = { ...asked, headers: { authorization: `Bearer ${token}`, ...asked.headers } }
-    const watches = source.chance(1 / 16)
+    const watches = source.chance(1 / 4)
     const before = watches ? this.#digest() : ''
     const start = performance.now()
     const reply = await this.#send(sent)

@@ -130,7 +130,7 @@ export function oddRequest(source: Source, pool: Pool): FuzzRequest {
   const query = source.chance(0.06) ? source.pick(queries) : ''
   if (body === undefined) return { method, path: path + query, headers: {}, body: null }
   const tree = treeOf(body)
-  if (source.chance(0.85)) for (let i = source.int(3); i >= 0; i--) mutate(tree, source)
+  if (source.chance(0.75)) for (let i = source.int(2); i >= 0; i--) mutate(tree, source)
   const text = Buffer.from(textOf(tree))
   return {
     method,

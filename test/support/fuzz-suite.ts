@@ -9,13 +9,17 @@ import { blockedMax, FuzzServer } from './fuzz.ts'
  * Asks one server `count` odd things after each other and judges every answer. `SEED=` repeats a
  * whole run, since what a request meets depends on those before it.
  */
-export function fuzzSuite(kind: 'bodies' | 'filters', count: number): void {
+export function fuzzSuite(
+  kind: 'bodies' | 'filters',
+  count: number,
+  storeUrl?: () => Promise<string>,
+): void {
   const seed = Number(process.env['SEED'] ?? randomInt(2 ** 31))
 
   describe(`${count} fuzzed ${kind}, seed ${seed}`, () => {
     let server: FuzzServer
     beforeAll(async () => {
-      server = await FuzzServer.start()
+      server = await FuzzServer.start(await storeUrl?.())
     })
     afterAll(() => server.close())
 

@@ -39,18 +39,22 @@ export class FuzzServer {
   readonly pool: Pool = { Users: [], Groups: [], Credentials: [] }
   readonly #clients: { readonly token: string; readonly dialect: Dialect }[] = []
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 })
-  readonly #database: Database.Database
+  /** A handle of its own on a SQLite file, to see what a request wrote; null for PostgreSQL. */
+  readonly #database: Database.Database | null
   readonly #prototypes = ownNames()
   #slowest: { readonly ms: number; readonly asked: FuzzRequest }[] = []
   readonly statuses = new Map<number, number>()
 
-  private constructor(custody: TestCustody) {
+  private constructor(custody: TestCustody, file: string | null) {
     this.custody = custody
-    this.#database = new Database(path.join(custody.home, 'custody.db'), { readonly: true })
+    this.#database = file === null ? null : new Database(file, { readonly: true })
   }
 
-  static async start(): Promise<FuzzServer> {
-    const server = new FuzzServer(await startTestCustody({ roles: ['http'] }))
+  static async start(storeUrl?: string): Promise<FuzzServer> {
+    const store = storeUrl === undefined ? {} : { storeUrl }
+    const started = await startTestCustody({ roles: ['http'], ...store })
+    const file = storeUrl === undefined ? path.join(started.home, 'custody.db') : null
+    const server = new FuzzServer(started, file)
     const { custody, pool } = server
     for (const name of ['ada', 'ben', 'cleo']) pool.Users.push(await custody.createPerson(name))
     for (const dialect of dialects) {
@@ -77,7 +81,7 @@ export class FuzzServer {
 
   async close(): Promise<void> {
     this.#agent.destroy()
-    this.#database.close()
+    this.#database?.close()
     await this.custody.close()
   }
 
@@ -85,7 +89,7 @@ export class FuzzServer {
   async judge(source: Source, asked: FuzzRequest): Promise<void> {
     const { token } = source.pick(this.#clients)
     const sent = { ...asked, headers: { authorization: `Bearer ${token}`, ...asked.headers } }
-    const watches = source.chance(1 / 4)
+    const watches = this.#database !== null && source.chance(1 / 4)
     const before = watches ? this.#digest() : ''
     const start = performance.now()
     const reply = await this.#send(sent)
@@ -127,13 +131,11 @@ export class FuzzServer {
 
   /** Changes with every write to a resource; the audit has a row for each. */
   #digest(): string {
-    const row = this.#database
-      .prepare(
-        `select (select max(rowid) from audit) as audit, (select count(*) from member) as members,
+    const row = this.#database!.prepare(
+      `select (select max(rowid) from audit) as audit, (select count(*) from member) as members,
           (select sum(version) from resource) as users, (select sum(version) from grp) as groups,
           (select count(*) from operation) as operations`,
-      )
-      .get()
+    ).get()
     return JSON.stringify(row)
   }
 

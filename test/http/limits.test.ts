@@ -44,31 +44,37 @@ const patch = (path: string, ...operations: readonly Json[]): Promise<Reply> =>
 const users = (ids: readonly string[]) => ids.map((value) => ({ value }))
 
 describe('a request that is too much', () => {
-  const refused = (reply: Reply, words: RegExp) => {
-    expect(reply.body).toMatchObject({ status: '400', scimType: 'tooMany' })
-    expect(reply.body.detail).toMatch(words)
-  }
+  const tooMany = (words: RegExp) => ({
+    status: '400',
+    scimType: 'tooMany',
+    detail: expect.stringMatching(words) as string,
+  })
 
   it('is refused for more values than a body may hold', async () => {
     const body = `{"schemas":["${userUrn}"],"userName":"x","x":[${'{},'.repeat(100_000)}{}]}`
 
-    refused(await call('POST', '/Users', body), /values in the body.* 100000 /)
+    expect((await call('POST', '/Users', body)).body).toMatchObject(
+      tooMany(/values in the body.* 100000 /),
+    )
   })
 
   it('is refused for more members than an object may have', async () => {
     const names = Array.from({ length: 1_001 }, (_, i) => [`a${i}`, i])
 
-    refused(
-      await call('POST', '/Users', { userName: 'x', ...Object.fromEntries(names) }),
-      /members of one object.* 1000 /,
-    )
+    expect(
+      (await call('POST', '/Users', { userName: 'x', ...Object.fromEntries(names) })).body,
+    ).toMatchObject(tooMany(/members of one object.* 1000 /))
   })
 
   it('is refused for names of attributes by the hundred', async () => {
     const names = Array.from({ length: 201 }, () => 'a')
 
-    refused(await call('GET', `/Users?attributes=${names.join()}`), /attributes.* 200 /)
-    refused(await call('POST', '/Users/.search', { excludedAttributes: names }), /excluded/)
+    expect((await call('GET', `/Users?attributes=${names.join()}`)).body).toMatchObject(
+      tooMany(/attributes.* 200 /),
+    )
+    expect(
+      (await call('POST', '/Users/.search', { excludedAttributes: names })).body,
+    ).toMatchObject(tooMany(/excluded/))
   })
 
   it('is refused for operations that look through a long list again and again', async () => {
@@ -78,15 +84,19 @@ describe('a request that is too much', () => {
       value: 'x',
     }))
 
-    refused(await patch(`/Users/${ada}`, ...filtered), /operations together.* 50000 /)
+    expect((await patch(`/Users/${ada}`, ...filtered)).body).toMatchObject(
+      tooMany(/operations together.* 50000 /),
+    )
     expect((await patch(`/Users/${ada}`, ...filtered.slice(0, 20))).status).toBe(200)
   })
 
   it('is refused for a resource of more than 64 KiB', async () => {
     const user = { schemas: [userUrn], userName: 'fat', title: 'x'.repeat(66_000) }
 
-    refused(await call('POST', '/Users', user), /65536/)
-    refused(await patch(`/Users/${ada}`, { op: 'add', path: 'title', value: user.title }), /65536/)
+    expect((await call('POST', '/Users', user)).body).toMatchObject(tooMany(/65536/))
+    expect(
+      (await patch(`/Users/${ada}`, { op: 'add', path: 'title', value: user.title })).body,
+    ).toMatchObject(tooMany(/65536/))
   })
 
   it.each([

@@ -36,76 +36,36 @@ function textOf(node: Node): string {
 }
 
 const oddValues: readonly string[] = [
-  ...[
-    'null',
-    'true',
-    'false',
-    '[]',
-    '{}',
-    '""',
-    '" "',
-    '0',
-    '-0',
-    '1.5',
-    '"True"',
-    '[null]',
-    '[[]]',
-  ],
-  ...['1e999', '-1e999', '1e-400', '123456789012345678901234567890', '-9007199254740993', '1E2'],
-  ...['NaN', 'Infinity', 'undefined', "'x'", '01', '+1', '.5', '0x10', '"\\x"', '"\u0001"', '"\t"'],
-  ...['"\\ud800"', '"\\udc00x"', '"x\\ud83d"', '"\\u0000"', '"\\ud83d\\ude00"', '"\\u202e"'],
-  ...['"__proto__"', '"constructor"', '{"__proto__":{"polluted":1}}', '{"constructor":{"a":1}}'],
-  ...['{"constructor":{"prototype":{"polluted":1}}}', '{"toString":null}', '{"length":1e9}'],
-  ...['"bulkId:a"', '"bulkId:"', '"9999-99-99T00:00:00Z"', '"2027-01-31T12:00:00Z"', '"P400D"'],
-  ...[`"${'x'.repeat(5_000)}"`, `"${'é'.repeat(600)}"`, `"${'\\n'.repeat(700)}"`, '"../../etc"'],
-  ...['['.repeat(40) + ']'.repeat(40), `${'{"a":'.repeat(31)}1${'}'.repeat(31)}`],
-  ...[`[${'1,'.repeat(1_500)}1]`, `[${'{"value":"a"},'.repeat(1_100)}{}]`, '[{},{},null,7,"x"]'],
-  ...['[{"value":"a","primary":true},{"value":"b","primary":true}]', '{"value":{"value":"x"}}'],
-]
+  ['null', 'true', 'false', '[]', '{}', '""', '" "', '0', '-0', '1.5', '"True"', '[null]', '[[]]'],
+  ['1e999', '-1e999', '1e-400', '123456789012345678901234567890', '-9007199254740993', '1E2'],
+  ['NaN', 'Infinity', 'undefined', "'x'", '01', '+1', '.5', '0x10', '"\\x"', '"\u0001"', '"\t"'],
+  ['"\\ud800"', '"\\udc00x"', '"x\\ud83d"', '"\\u0000"', '"\\ud83d\\ude00"', '"\\u202e"'],
+  ['"__proto__"', '"constructor"', '{"__proto__":{"polluted":1}}', '{"constructor":{"a":1}}'],
+  ['{"constructor":{"prototype":{"polluted":1}}}', '{"toString":null}', '{"length":1e9}'],
+  ['"bulkId:a"', '"bulkId:"', '"9999-99-99T00:00:00Z"', '"2027-01-31T12:00:00Z"', '"P400D"'],
+  [`"${'x'.repeat(5_000)}"`, `"${'é'.repeat(600)}"`, `"${'\\n'.repeat(700)}"`, '"../../etc"'],
+  ['['.repeat(40) + ']'.repeat(40), `${'{"a":'.repeat(31)}1${'}'.repeat(31)}`],
+  [`[${'1,'.repeat(1_500)}1]`, `[${'{"value":"a"},'.repeat(1_100)}{}]`, '[{},{},null,7,"x"]'],
+  ['[{"value":"a","primary":true},{"value":"b","primary":true}]', '{"value":{"value":"x"}}'],
+].flat()
 
 const oddNames: readonly string[] = [
-  ...['__proto__', 'constructor', 'prototype', 'hasOwnProperty', 'toString', 'valueOf', '', ' '],
-  ...[
-    'name.familyName',
-    'emails[type eq \\"work\\"].value',
-    'members[',
-    '\\ud800',
-    '\\u0000',
-    '$ref',
-  ],
-  ...['schemas', 'SCHEMAS', 'id', 'meta', 'userName', 'USERNAME', 'active', 'members', 'groups'],
-  ...[nhi, nhi.toUpperCase(), `${nhi}.owner`, `${nhi}:owner.value`, enterprise, `${core}:User`],
-  ...[
-    `${core}:User:userName`,
-    `${enterprise}:manager`,
-    `${enterprise}.manager`,
-    'value',
-    'display',
-  ],
-  ...['op', 'path', 'Operations', 'OPERATIONS', 'bulkId', 'data', 'x'.repeat(600), 'é', 'password'],
-]
+  ['__proto__', 'constructor', 'prototype', 'hasOwnProperty', 'toString', 'valueOf', '', ' '],
+  ['name.familyName', 'emails[type eq \\"work\\"].value', 'members[', '\\ud800', '\\u0000', '$ref'],
+  ['schemas', 'SCHEMAS', 'id', 'meta', 'userName', 'USERNAME', 'active', 'members', 'groups'],
+  [nhi, nhi.toUpperCase(), `${nhi}.owner`, `${nhi}:owner.value`, enterprise, `${core}:User`],
+  [`${core}:User:userName`, `${enterprise}:manager`, `${enterprise}.manager`, 'value', 'display'],
+  ['op', 'path', 'Operations', 'OPERATIONS', 'bulkId', 'data', 'x'.repeat(600), 'é', 'password'],
+].flat()
 
 const paths: readonly string[] = [
-  ...['userName', 'active', 'emails', 'emails.value', 'emails[type eq "work"].value', 'members'],
-  ...['emails[type eq "work"]', 'name.familyName', 'name', 'title', 'displayName', 'externalId'],
-  ...[`${enterprise}:manager`, `${enterprise}:department`, enterprise, nhi, `${nhi}:labels`, 'id'],
-  ...[
-    `${nhi}:owner`,
-    `${nhi}:owner.value`,
-    `${nhi}:expiresAt`,
-    `${nhi}:credentials`,
-    'meta.version',
-  ],
-  ...[
-    'members[value eq "x"]',
-    'members[value eq "x"].display',
-    'schemas',
-    '',
-    'emails[',
-    'a.b.c.d',
-  ],
-  ...['__proto__', 'constructor.prototype', 'emails[__proto__ pr]', 'roles[primary eq true].value'],
-  ...[
+  ['userName', 'active', 'emails', 'emails.value', 'emails[type eq "work"].value', 'members'],
+  ['emails[type eq "work"]', 'name.familyName', 'name', 'title', 'displayName', 'externalId'],
+  [`${enterprise}:manager`, `${enterprise}:department`, enterprise, nhi, `${nhi}:labels`, 'id'],
+  [`${nhi}:owner`, `${nhi}:owner.value`, `${nhi}:expiresAt`, `${nhi}:credentials`, 'meta.version'],
+  ['members[value eq "x"]', 'members[value eq "x"].display', 'schemas', '', 'emails[', 'a.b.c.d'],
+  ['__proto__', 'constructor.prototype', 'emails[__proto__ pr]', 'roles[primary eq true].value'],
+  [
     '(',
     `emails[${'('.repeat(30)}`,
     'urn:x:y:z',
@@ -115,7 +75,7 @@ const paths: readonly string[] = [
     'overlap',
     '\u0000',
   ],
-]
+].flat()
 
 /** One well-formed request of any kind, its body broken in one or more places more often than not. */
 export function oddRequest(source: Source, pool: Pool): FuzzRequest {

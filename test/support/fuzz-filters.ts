@@ -6,8 +6,8 @@ const nhi = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
 const enterprise = 'urn:ietf:params:scim:schemas:extension:enterprise:2.0:User'
 
 const attributes: readonly string[] = [
-  ...['userName', 'USERNAME', 'id', 'externalId', 'active', 'title', 'displayName', 'meta.created'],
-  ...[
+  ['userName', 'USERNAME', 'id', 'externalId', 'active', 'title', 'displayName', 'meta.created'],
+  [
     'emails',
     'emails.value',
     'emails.primary',
@@ -16,21 +16,9 @@ const attributes: readonly string[] = [
     'groups',
     'members.value',
   ],
-  ...[
-    'meta.resourceType',
-    'meta.lastModified',
-    `${nhi}:owner.value`,
-    `${nhi}:credentials.provider`,
-  ],
-  ...[
-    `${nhi}:labels`,
-    `${nhi}:expiresAt`,
-    `${nhi}:status`,
-    `${enterprise}:manager`,
-    nhi,
-    'schemas',
-  ],
-  ...[
+  ['meta.resourceType', 'meta.lastModified', `${nhi}:owner.value`, `${nhi}:credentials.provider`],
+  [`${nhi}:labels`, `${nhi}:expiresAt`, `${nhi}:status`, `${enterprise}:manager`, nhi, 'schemas'],
+  [
     `${core}:User:userName`,
     `${enterprise}:department`,
     `${nhi}.owner`,
@@ -38,11 +26,11 @@ const attributes: readonly string[] = [
     'kind',
     'scopes',
   ],
-  ...['__proto__', 'constructor', 'toString', 'colour', 'a.b.c', '$ref', 'emails.$ref', 'manager'],
-]
+  ['__proto__', 'constructor', 'toString', 'colour', 'a.b.c', '$ref', 'emails.$ref', 'manager'],
+].flat()
 const operators = ['eq', 'ne', 'co', 'sw', 'ew', 'gt', 'ge', 'lt', 'le', 'EQ', 'Co'] as const
 const values: readonly string[] = [
-  ...[
+  [
     '"a"',
     '"A"',
     '""',
@@ -55,7 +43,7 @@ const values: readonly string[] = [
     '"_"',
     '"\\\\"',
   ],
-  ...[
+  [
     'true',
     'false',
     'null',
@@ -68,16 +56,8 @@ const values: readonly string[] = [
     '1e-400',
     '12345678901234567890',
   ],
-  ...[
-    '"2027-01-31T12:00:00Z"',
-    '"2027-13-31T12:00:00Z"',
-    "'a'",
-    'word',
-    '"',
-    '"\\x"',
-    '"a\u0001b"',
-  ],
-  ...[
+  ['"2027-01-31T12:00:00Z"', '"2027-13-31T12:00:00Z"', "'a'", 'word', '"', '"\\x"', '"a\u0001b"'],
+  [
     `"${'x'.repeat(1_000)}"`,
     '"true"',
     '"0"',
@@ -89,7 +69,7 @@ const values: readonly string[] = [
     '[]',
     '{}',
   ],
-]
+].flat()
 const noise = [
   '(',
   ')',

@@ -89,7 +89,7 @@ export class FuzzServer {
   async judge(source: Source, asked: FuzzRequest): Promise<void> {
     const { token } = source.pick(this.#clients)
     const sent = { ...asked, headers: { authorization: `Bearer ${token}`, ...asked.headers } }
-    const watches = this.#database !== null && source.chance(1 / 4)
+    const watches = this.#database !== null && source.chance(1 / 10)
     const before = watches ? this.#digest() : ''
     const start = performance.now()
     const reply = await this.#send(sent)
@@ -151,7 +151,7 @@ export class FuzzServer {
           reply.on('end', () =>
             resolve({
               status: reply.statusCode ?? 0,
-              type: String(reply.headers['content-type'] ?? ''),
+              type: reply.headers['content-type'] ?? '',
               text: Buffer.concat(parts).toString(),
             }),
           )

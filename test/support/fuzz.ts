@@ -52,7 +52,7 @@ export class FuzzServer {
 
   static async start(storeUrl?: string): Promise<FuzzServer> {
     const store = storeUrl === undefined ? {} : { storeUrl }
-    const started = await startTestCustody({ roles: ['http'], ...store })
+    const started = await startTestCustody({ roles: ['http'], quiet: true, ...store })
     const file = storeUrl === undefined ? path.join(started.home, 'custody.db') : null
     const server = new FuzzServer(started, file)
     const { custody, pool } = server

@@ -17,7 +17,13 @@ import { sortLengthMax } from '../src/store/paging.ts'
 import { elementsMax, membersMax } from '../src/scim/value.ts'
 
 const file = path.resolve(import.meta.dirname, '../docs/reference/scim.md')
-const areas = { body: 'Bodies', filter: 'Filters', patch: 'PATCH', search: 'Searches' }
+const areas = {
+  body: 'Bodies',
+  filter: 'Filters',
+  patch: 'PATCH',
+  search: 'Searches',
+  answer: 'Answers',
+}
 
 const cell = (text) => String(text).replaceAll('|', '\\|').replaceAll('\n', ' ')
 const row = (...cells) => `| ${cells.map(cell).join(' | ')} |`
@@ -100,6 +106,12 @@ const sorting = `## Sorting
 const bulk = `## Bulk
 \`bulkId:x\` stands for what operation \`x\` of the same request creates, as a whole value anywhere in \`data\` or as the id in \`path\`, before or after it. What is referred to is created first; where references form a circle, one is created without its reference, which is added as soon as the other exists, and if that fails the first half is taken back. An operation whose reference cannot be resolved is answered 409. \`failOnErrors\` stops after that many errors; the answer then has only what was done. \`version\` is checked as \`If-Match\` is.`
 
+const answers = `## Answers to a PATCH
+200 with the resource when \`Accept\` names a JSON type or the query has \`attributes\`; 204 with the \`ETag\` when \`Accept\` is absent or \`*/*\`. In Bulk every operation is answered without its resource.`
+
+const connections = `## What a connection sends
+\`GET /api/v1/clients/{id}/attributes\` (roles \`auditor\`, \`security\`, \`admin\`), or \`custody client attributes <id>\`: each attribute that the client sent in a POST, PUT, PATCH or Bulk, the form it had in JSON, how often, when first and last and by which operation, beside the type in the schema and what the client's dialect makes of it: \`accepted\`, \`repaired\`, \`ignored\` or \`refused\`. \`neverSent\` lists what matters and never came. A path has \`[]\` where a list or a filter stood. Values are never kept; names that no schema has are shown as sent, up to 200 per client. What was not sent for 30 days is forgotten. The requests themselves, masked: \`GET /api/v1/scim-requests?client=&status=\`.`
+
 const replays = `## Repeating a POST
 With an \`Idempotency-Key\` header (1 to 255 visible ASCII characters) a POST that succeeded is answered again for 24 hours, with \`Idempotency-Replayed: true\`. The same key with another body or query is 422, while the first is running 409. A refused request frees its key. Answers with a secret are not kept: 409 \`alreadyIssued\`.`
 
@@ -154,7 +166,9 @@ const text = `${[
   paging,
   sorting,
   bulk,
+  answers,
   replays,
+  connections,
   dialectTables(),
   schemaSections(),
 ].join('\n\n')}\n`

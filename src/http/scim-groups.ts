@@ -22,8 +22,6 @@ export function groupEndpoint(host: HttpHost, base: () => string): ScimEndpoint 
 
   return endpointOf({
     schema: groupSchema,
-    // Entra wants no list of 50 000 back for one it added.
-    isTerse: true,
     list: (query, shows) => listGroups(store, query, shows('members')),
 
     async read(caller, id, shows) {

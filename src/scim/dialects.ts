@@ -2,7 +2,7 @@ import type { Dialect } from '../domain/client.ts'
 
 /** One point in which clients, profiles and the RFCs disagree, and who gets which answer. */
 export interface Quirk {
-  readonly area: 'body' | 'filter' | 'patch' | 'search'
+  readonly area: 'body' | 'filter' | 'patch' | 'search' | 'answer'
   /** What a request looks like in which this matters. */
   readonly when: string
   readonly yes: string
@@ -224,6 +224,13 @@ const table = {
     when: '`sortBy` names an attribute that no schema has, or one without a value of its own',
     yes: 'ignored: the list is in order of `id`',
     no: '400 `invalidValue`',
+    dialects: only.lenient,
+  },
+  leavesMembersOut: {
+    area: 'answer',
+    when: 'a PATCH of a group that names no `attributes` (Entra adds one member to 50 000)',
+    yes: 'answered without `members`',
+    no: 'answered with all of them',
     dialects: only.lenient,
   },
   searchesByPost: {

@@ -13,7 +13,7 @@ import type {
   TenantId,
 } from '../domain/ids.ts'
 import type { JsonObject } from '../domain/json.ts'
-import type { Replay, ScimRequest } from '../domain/ledger.ts'
+import type { AttributeSighting, Replay, ScimRequest } from '../domain/ledger.ts'
 import type { Failure, Operation, OperationKind, OperationStatus } from '../domain/operation.ts'
 import type { Person } from '../domain/owner.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
@@ -125,6 +125,12 @@ export type Change =
   | {
       readonly type: 'scimRequests'
       readonly requests: readonly ScimRequest[]
+      readonly before: Instant
+    }
+  /** Adds to what was counted before, and forgets what was last seen before `before`. */
+  | {
+      readonly type: 'sightings'
+      readonly sightings: readonly AttributeSighting[]
       readonly before: Instant
     }
 
@@ -374,6 +380,8 @@ export interface Reads {
   replay(tenant: TenantId, client: ClientId, scope: string): Promise<Replay | null>
   /** Newest first. */
   scimRequests(query: ScimRequestQuery): Promise<readonly ScimRequest[]>
+  /** By resource, path and form. */
+  sightings(tenant: TenantId, client: ClientId): Promise<readonly AttributeSighting[]>
 }
 
 export interface Store {

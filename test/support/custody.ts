@@ -96,6 +96,8 @@ export async function startTestCustody(
     const response = await fetch(`${running.url}${route}`, {
       method,
       headers: {
+        // Else fetch sends */*, to which a PATCH is answered without a body.
+        accept: route.startsWith('/scim') ? 'application/scim+json' : '*/*',
         ...(token === null ? {} : { authorization: `Bearer ${token}` }),
         ...(body === undefined ? {} : { 'content-type': 'application/scim+json' }),
         ...headers,

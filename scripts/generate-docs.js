@@ -4,13 +4,17 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { dialects } from '../src/domain/client.ts'
 import { bulkBytesMax, bulkOperationsMax } from '../src/scim/bulk.ts'
+import { jsonMembersMax, jsonValuesMax } from '../src/http/body.ts'
+import { projectedMax } from '../src/http/scim-list.ts'
 import { cursorSecondsMax } from '../src/scim/cursor.ts'
 import { quirks } from '../src/scim/dialects.ts'
 import { pageMax, pageStandard } from '../src/scim/discovery.ts'
 import { filterDepthMax, filterLengthMax, filterTermsMax } from '../src/scim/filter.ts'
-import { patchOperationsMax } from '../src/scim/patch.ts'
+import { patchEffortMax, patchOperationsMax } from '../src/scim/patch.ts'
+import { documentBytesMax, nameLengthMax } from '../src/scim/resource.ts'
 import { resourceSchemas } from '../src/scim/schema.ts'
-import { elementsMax } from '../src/scim/value.ts'
+import { sortLengthMax } from '../src/store/paging.ts'
+import { elementsMax, membersMax } from '../src/scim/value.ts'
 
 const file = path.resolve(import.meta.dirname, '../docs/reference/scim.md')
 const areas = {
@@ -60,10 +64,28 @@ ${table(
   ['what', 'limit', 'beyond it'],
   [
     ['body', '1 MiB', '413'],
+    [
+      'values in a body; members of one object in it',
+      `${jsonValuesMax}; ${jsonMembersMax}`,
+      '400 `tooMany`',
+    ],
+    ['bytes of a resource, members of a group not counted', documentBytesMax, '400 `tooMany`'],
     ['body of `/Bulk`', `${bulkBytesMax} bytes`, '413'],
     ['operations in `/Bulk`', bulkOperationsMax, '413'],
+    [
+      '`userName`, `externalId`, `displayName` of a Group',
+      `${nameLengthMax} characters`,
+      '400 `invalidValue`',
+    ],
     ['operations in a PATCH', patchOperationsMax, '400 `tooMany`'],
+    [
+      'values that the operations of a PATCH look at (elements × terms of the filter)',
+      patchEffortMax,
+      '400 `tooMany`',
+    ],
     ['values of one attribute', elementsMax, '400 `tooMany`'],
+    ['members of a group named in a request', membersMax, '400 `tooMany`'],
+    ['names in `attributes` and `excludedAttributes`', projectedMax, '400 `tooMany`'],
     [
       'filter',
       `${filterLengthMax} characters, depth ${filterDepthMax}, ${filterTermsMax} terms`,
@@ -77,6 +99,9 @@ ${table(
 
 const paging = `## Paging
 By index: \`startIndex\` and \`count\`. By cursor (RFC 9865): send \`cursor=\` with the first page and then each \`nextCursor\` with all other parameters unchanged; the last page has none. A cursor belongs to the client and the query it was made for: any other one, like a forged one, is 400 \`invalidCursor\`.`
+
+const sorting = `## Sorting
+\`sortBy\` takes any attribute of the schemas, with its URN or a sub-attribute, in any case; \`sortOrder\` is \`ascending\` or \`descending\`. Missing values come last ascending and first descending; of several values the primary one counts, else the first; equal ones are in order of \`id\`. Texts are compared by their first ${sortLengthMax} characters, without regard to case unless the attribute is \`caseExact\`. At the root the types are merged into one order, in which a type that does not have the attribute counts as missing it; by index such a list reaches 1001, by cursor to its end. An order that no index serves is looked for aside, for at most 2 s (400 \`tooMany\`).`
 
 const bulk = `## Bulk
 \`bulkId:x\` stands for what operation \`x\` of the same request creates, as a whole value anywhere in \`data\` or as the id in \`path\`, before or after it. What is referred to is created first; where references form a circle, one is created without its reference, which is added as soon as the other exists, and if that fails the first half is taken back. An operation whose reference cannot be resolved is answered 409. \`failOnErrors\` stops after that many errors; the answer then has only what was done. \`version\` is checked as \`If-Match\` is.`
@@ -139,6 +164,7 @@ const text = `${[
   routes(),
   limits(),
   paging,
+  sorting,
   bulk,
   answers,
   replays,

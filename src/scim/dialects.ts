@@ -114,6 +114,13 @@ const table = {
     no: 'an unknown attribute',
     dialects: only.lenient,
   },
+  keepsUnknownMembers: {
+    area: 'body',
+    when: 'a member of a group that is nobody of its directory, or of another `type` than it says',
+    yes: 'kept as sent; it counts for nothing until it is there',
+    no: '400 `invalidValue`',
+    dialects: only.lenient,
+  },
   readsDottedUrn: {
     area: 'body',
     when: 'a dot for the colon behind a URN: `urn:…:User.manager` (Entra)',
@@ -210,6 +217,13 @@ const table = {
     when: '`remove` of what is not there (a repeated request)',
     yes: 'success, nothing changes',
     no: '400 `noTarget`',
+    dialects: only.lenient,
+  },
+  ignoresUnknownOrder: {
+    area: 'search',
+    when: '`sortBy` names an attribute that no schema has, or one without a value of its own',
+    yes: 'ignored: the list is in order of `id`',
+    no: '400 `invalidValue`',
     dialects: only.lenient,
   },
   leavesMembersOut: {

@@ -220,6 +220,15 @@ export interface Page<T> {
   readonly rows: readonly T[]
   /** Where the next page starts, for `after`; null at the end of the list and for `count` 0. */
   readonly next: string | null
+  /** Of a sorted list: where each row stands in it. */
+  readonly places?: readonly SortPlace[]
+}
+
+export interface SortPlace {
+  /** What the row is sorted by, as the database compares it. */
+  readonly key: string | number | null
+  /** What starts a list behind the row. */
+  readonly after: string
 }
 
 export interface OperationQuery {

@@ -5,4 +5,9 @@ import { instantOf } from '../domain/time.ts'
 export const systemClock: Clock = {
   now: () => instantOf(Date.now()),
   monotonic: () => performance.now(),
+  after(milliseconds, act) {
+    // Nothing that waits keeps a process alive that has nothing else to do.
+    const timer = setTimeout(act, milliseconds).unref()
+    return () => clearTimeout(timer)
+  },
 }

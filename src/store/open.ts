@@ -214,9 +214,9 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         changes.flatMap(lockOf),
       )
     },
-    claim: (worker, now, lease, limit) =>
+    claim: (worker, now, lease, limit, others = limit) =>
       database.write(
-        () => journal.claim(worker, now, lease, limit),
+        () => journal.claim(worker, now, lease, limit, others),
         () => true,
         // A second claim has to see what the first made running.
         ['claim'],

@@ -391,9 +391,17 @@ export interface Store {
   /**
    * Hands due operations (queued or waiting with `runAt` ≤ now, or running with a lapsed lease) to
    * this worker, at most one open operation per subject and none whose account has another running:
-   * one compare-and-set statement. Each comes back `running`, fence + 1, leased for `lease`.
+   * a compare-and-set statement each for what is urgent and for the rest. Each comes back `running`,
+   * fence + 1, leased for `lease`; urgent ones first, then in the order in which they fell due.
+   * @param others at most so many that are not urgent; `limit` when omitted
    */
-  claim(worker: string, now: Instant, lease: Seconds, limit: number): Promise<readonly Operation[]>
+  claim(
+    worker: string,
+    now: Instant,
+    lease: Seconds,
+    limit: number,
+    others?: number,
+  ): Promise<readonly Operation[]>
   /** Prolongs a lease; false when the fence moved on. */
   heartbeat(id: OperationId, fence: number, until: Instant): Promise<boolean>
   /**

@@ -4,16 +4,26 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { dialects } from '../src/domain/client.ts'
 import { bulkBytesMax, bulkOperationsMax } from '../src/scim/bulk.ts'
+import { jsonMembersMax, jsonValuesMax } from '../src/http/body.ts'
+import { projectedMax } from '../src/http/scim-list.ts'
 import { cursorSecondsMax } from '../src/scim/cursor.ts'
 import { quirks } from '../src/scim/dialects.ts'
 import { pageMax, pageStandard } from '../src/scim/discovery.ts'
 import { filterDepthMax, filterLengthMax, filterTermsMax } from '../src/scim/filter.ts'
-import { patchOperationsMax } from '../src/scim/patch.ts'
+import { patchEffortMax, patchOperationsMax } from '../src/scim/patch.ts'
+import { documentBytesMax, nameLengthMax } from '../src/scim/resource.ts'
 import { resourceSchemas } from '../src/scim/schema.ts'
-import { elementsMax } from '../src/scim/value.ts'
+import { sortLengthMax } from '../src/store/paging.ts'
+import { elementsMax, membersMax } from '../src/scim/value.ts'
 
 const file = path.resolve(import.meta.dirname, '../docs/reference/scim.md')
-const areas = { body: 'Bodies', filter: 'Filters', patch: 'PATCH', search: 'Searches' }
+const areas = {
+  body: 'Bodies',
+  filter: 'Filters',
+  patch: 'PATCH',
+  search: 'Searches',
+  answer: 'Answers',
+}
 
 const cell = (text) => String(text).replaceAll('|', '\\|').replaceAll('\n', ' ')
 const row = (...cells) => `| ${cells.map(cell).join(' | ')} |`
@@ -54,10 +64,28 @@ ${table(
   ['what', 'limit', 'beyond it'],
   [
     ['body', '1 MiB', '413'],
+    [
+      'values in a body; members of one object in it',
+      `${jsonValuesMax}; ${jsonMembersMax}`,
+      '400 `tooMany`',
+    ],
+    ['bytes of a resource, members of a group not counted', documentBytesMax, '400 `tooMany`'],
     ['body of `/Bulk`', `${bulkBytesMax} bytes`, '413'],
     ['operations in `/Bulk`', bulkOperationsMax, '413'],
+    [
+      '`userName`, `externalId`, `displayName` of a Group',
+      `${nameLengthMax} characters`,
+      '400 `invalidValue`',
+    ],
     ['operations in a PATCH', patchOperationsMax, '400 `tooMany`'],
+    [
+      'values that the operations of a PATCH look at (elements × terms of the filter)',
+      patchEffortMax,
+      '400 `tooMany`',
+    ],
     ['values of one attribute', elementsMax, '400 `tooMany`'],
+    ['members of a group named in a request', membersMax, '400 `tooMany`'],
+    ['names in `attributes` and `excludedAttributes`', projectedMax, '400 `tooMany`'],
     [
       'filter',
       `${filterLengthMax} characters, depth ${filterDepthMax}, ${filterTermsMax} terms`,
@@ -72,8 +100,17 @@ ${table(
 const paging = `## Paging
 By index: \`startIndex\` and \`count\`. By cursor (RFC 9865): send \`cursor=\` with the first page and then each \`nextCursor\` with all other parameters unchanged; the last page has none. A cursor belongs to the client and the query it was made for: any other one, like a forged one, is 400 \`invalidCursor\`.`
 
+const sorting = `## Sorting
+\`sortBy\` takes any attribute of the schemas, with its URN or a sub-attribute, in any case; \`sortOrder\` is \`ascending\` or \`descending\`. Missing values come last ascending and first descending; of several values the primary one counts, else the first; equal ones are in order of \`id\`. Texts are compared by their first ${sortLengthMax} characters, without regard to case unless the attribute is \`caseExact\`. At the root the types are merged into one order, in which a type that does not have the attribute counts as missing it; by index such a list reaches 1001, by cursor to its end. An order that no index serves is looked for aside, for at most 2 s (400 \`tooMany\`).`
+
 const bulk = `## Bulk
 \`bulkId:x\` stands for what operation \`x\` of the same request creates, as a whole value anywhere in \`data\` or as the id in \`path\`, before or after it. What is referred to is created first; where references form a circle, one is created without its reference, which is added as soon as the other exists, and if that fails the first half is taken back. An operation whose reference cannot be resolved is answered 409. \`failOnErrors\` stops after that many errors; the answer then has only what was done. \`version\` is checked as \`If-Match\` is.`
+
+const answers = `## Answers to a PATCH
+200 with the resource when \`Accept\` names a JSON type or the query has \`attributes\`; 204 with the \`ETag\` when \`Accept\` is absent or \`*/*\`. In Bulk every operation is answered without its resource.`
+
+const connections = `## What a connection sends
+\`GET /api/v1/clients/{id}/attributes\` (roles \`auditor\`, \`security\`, \`admin\`), or \`custody client attributes <id>\`: each attribute that the client sent in a POST, PUT, PATCH or Bulk, the form it had in JSON, how often, when first and last and by which operation, beside the type in the schema and what the client's dialect makes of it: \`accepted\`, \`repaired\`, \`ignored\` or \`refused\`. \`neverSent\` lists what matters and never came. A path has \`[]\` where a list or a filter stood. Values are never kept; names that no schema has are shown as sent, up to 200 per client. What was not sent for 30 days is forgotten. The requests themselves, masked: \`GET /api/v1/scim-requests?client=&status=\`.`
 
 const replays = `## Repeating a POST
 With an \`Idempotency-Key\` header (1 to 255 visible ASCII characters) a POST that succeeded is answered again for 24 hours, with \`Idempotency-Replayed: true\`. The same key with another body or query is 422, while the first is running 409. A refused request frees its key. Answers with a secret are not kept: 409 \`alreadyIssued\`.`
@@ -127,8 +164,11 @@ const text = `${[
   routes(),
   limits(),
   paging,
+  sorting,
   bulk,
+  answers,
   replays,
+  connections,
   dialectTables(),
   schemaSections(),
 ].join('\n\n')}\n`

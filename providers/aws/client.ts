@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { parseDuration } from '../../src/domain/time.ts'
 import type { Seconds } from '../../src/domain/time.ts'
-import type { HostContext } from '../../src/provider/contract.ts'
+import type { HostContext, Transport } from '../../src/provider/contract.ts'
 import { ProviderError } from '../../src/provider/contract.ts'
 
 /** The part of the configuration that every AWS module shares. */
@@ -41,12 +41,17 @@ export interface ClientSettings {
   readonly endpoint?: string
   readonly maxAttempts: number
   readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string }
-  readonly requestHandler: {
-    readonly connectionTimeout: number
-    readonly requestTimeout: number
-    readonly throwOnRequestTimeout: true
-  }
+  readonly requestHandler: Sockets | RequestHandler
 }
+
+/** The SDK's own handler, by its options. */
+interface Sockets {
+  readonly connectionTimeout: number
+  readonly requestTimeout: number
+  readonly throwOnRequestTimeout: true
+}
+
+type RequestHandler = ReturnType<typeof handlerOf>
 
 const connectMilliseconds = 5_000
 /** Below the lease of a claim (60 s): a call that hangs must end while we still own the step. */
@@ -62,13 +67,58 @@ export function clientSettings(host: HostContext, connection: AwsConnection): Cl
   return {
     region,
     maxAttempts: 1,
-    requestHandler: {
-      connectionTimeout: connectMilliseconds,
-      requestTimeout: requestMilliseconds,
-      throwOnRequestTimeout: true,
-    },
+    requestHandler: host.transport
+      ? handlerOf(host.transport)
+      : {
+          connectionTimeout: connectMilliseconds,
+          requestTimeout: requestMilliseconds,
+          throwOnRequestTimeout: true,
+        },
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(credentials === undefined ? {} : { credentials: keyPair(host, credentials) }),
+  }
+}
+
+/** As the SDK hands a request to its handler. */
+interface SdkRequest {
+  readonly method: string
+  readonly protocol: string
+  readonly hostname: string
+  readonly port?: number
+  readonly path: string
+  readonly query: Readonly<Record<string, string | readonly string[] | null>>
+  readonly headers: Readonly<Record<string, string>>
+  readonly body?: string | Uint8Array
+}
+
+/** Lets the SDK's clients speak through a transport. */
+function handlerOf(transport: Transport) {
+  return {
+    metadata: { handlerProtocol: 'http/1.1' },
+    async handle(
+      { method, protocol, hostname, port, path, query, headers, body = '' }: SdkRequest,
+      { abortSignal }: { readonly abortSignal?: AbortSignal } = {},
+    ) {
+      const url = new URL(`${protocol}//${hostname}${port ? `:${port}` : ''}${path}`)
+      for (const [name, value] of Object.entries(query)) {
+        for (const one of [value].flat()) url.searchParams.append(name, one ?? '')
+      }
+      const lower = Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value])
+      const answer = await transport(
+        {
+          method,
+          url,
+          headers: Object.fromEntries(lower) as Readonly<Record<string, string>>,
+          body: typeof body === 'string' ? body : new TextDecoder().decode(body),
+        },
+        abortSignal ?? null,
+      )
+      const { status: statusCode } = answer
+      const response = { statusCode, headers: answer.headers, body: Buffer.from(answer.body) }
+      return { response }
+    },
+    updateHttpClientConfig: () => undefined,
+    httpHandlerConfigs: () => ({}),
   }
 }
 

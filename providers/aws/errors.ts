@@ -97,7 +97,10 @@ export function providerErrorOf(error: unknown, operation: string): ProviderErro
   if (error instanceof ProviderError) return error
   const sdk = (error ?? {}) as SdkError
   const status = sdk.$metadata?.httpStatusCode
-  const meaning = meanings[sdk.name ?? ''] ?? meanings[sdk.code ?? ''] ?? byStatus(status)
+  const meaning =
+    meanings[sdk.name ?? ''] ??
+    meanings[sdk.code ?? ''] ??
+    byStatus(sdk.$metadata?.requestId === undefined && status !== 429 ? undefined : status)
   const name = sdk.name === 'Error' ? (sdk.code ?? 'Error') : (sdk.name ?? 'Error')
   const facts = [
     status === undefined ? null : `HTTP ${status}`,
@@ -112,7 +115,10 @@ export function providerErrorOf(error: unknown, operation: string): ProviderErro
   })
 }
 
-/** An answer of 4xx that nobody listed is still an answer; anything else may have had its effect. */
+/**
+ * An answer of 4xx that nobody listed is still an answer; anything else may have had its effect, and
+ * so may what a proxy answered in AWS's place (`undefined`).
+ */
 function byStatus(status: number | undefined): Meaning {
   if (status === 429) return refused('throttled')
   if (status === 401 || status === 403) return refused('denied')
@@ -143,15 +149,30 @@ export function mapErrors<C extends { readonly middlewareStack: object }>(client
   const stack = client.middlewareStack as Stack
   stack.add(
     (next, context) => async (args) => {
+      const operation = (context.commandName ?? 'call').replace(/Command$/, '')
       try {
-        return await next(args)
+        const answer = await next(args)
+        assertFromAws(answer, operation)
+        return answer
       } catch (error) {
-        throw providerErrorOf(error, (context.commandName ?? 'call').replace(/Command$/, ''))
+        throw providerErrorOf(error, operation)
       }
     },
     { step: 'initialize', priority: 'high', name: 'custodyErrors' },
   )
   return client
+}
+
+/**
+ * A proxy's page under a status of success parses as an answer with everything missing: an empty
+ * listing, a switch that worked. AWS names each request in a header; such a page does not.
+ */
+function assertFromAws(answer: unknown, operation: string): void {
+  const { output } = answer as { readonly output?: SdkError }
+  if (output?.$metadata?.requestId !== undefined) return
+  throw new ProviderError(lost.kind, `AWS ${operation}: the answer bears no request id of AWS`, {
+    outcome: lost.outcome,
+  })
 }
 
 /** Null instead of an error when what was asked for is not there. */

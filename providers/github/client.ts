@@ -1,11 +1,12 @@
 import { sign, type KeyObject } from 'node:crypto'
 import { Octokit } from '@octokit/rest'
-import { ProviderError, type Call } from '../../src/provider/contract.ts'
+import { ProviderError, type Call, type Transport } from '../../src/provider/contract.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import {
   parseInstant,
   seconds,
   secondsBetween,
+  timeoutOf,
   type Clock,
   type Instant,
   type Seconds,
@@ -20,6 +21,8 @@ export interface ClientOptions {
   readonly privateKey: KeyObject
   readonly timeout: Seconds
   readonly clock: Clock
+  /** Absent: the network. */
+  readonly transport?: Transport
 }
 
 /** What `send` adds to the parameters of one Octokit call. */
@@ -50,6 +53,8 @@ const jwtSeconds = 540
 const renewBeforeSeconds = 600
 /** A new token may be unknown (401) or without its permissions (403) on some replicas for a while. */
 const replicationSeconds = 15
+/** A process that ends does not wait long for the end of its token. */
+const closeMilliseconds = 2_000
 export const pageSize = 100
 const pagesMax = 100
 
@@ -71,6 +76,7 @@ export class GithubClient {
       baseUrl: options.baseUrl.replace(/\/+$/, ''),
       userAgent: 'custody',
       log: { debug: silent, info: silent, warn: silent, error: silent },
+      ...(options.transport ? { request: { fetch: fetchOf(options.transport) } } : {}),
     })
   }
 
@@ -144,7 +150,8 @@ export class GithubClient {
     if (!token) return
     const attempt = { request: 'DELETE /installation/token', writes: true }
     const authorization = token.secret.use((bytes) => `token ${bytes.toString('utf8')}`)
-    await this.#exchange(attempt, AbortSignal.timeout(2_000), authorization, (octokit, options) =>
+    const soon = timeoutOf(this.#options.clock, closeMilliseconds)
+    await this.#exchange(attempt, soon, authorization, (octokit, options) =>
       octokit.rest.apps.revokeInstallationAccessToken({ ...options }),
     ).catch(() => null)
     token.secret.dispose()
@@ -203,14 +210,21 @@ export class GithubClient {
         outcome: 'notApplied',
       })
     }
-    const timeout = AbortSignal.timeout(this.#options.timeout * 1_000)
+    const timeout = timeoutOf(this.#options.clock, this.#options.timeout * 1_000)
     try {
       const reply = await run(this.#octokit, {
         headers: { authorization },
         request: { signal: AbortSignal.any([signal, timeout]) },
       })
+      if (reply.status !== 204 && typeof reply.data !== 'object') {
+        // A proxy's page under GitHub's status: nobody can tell what became of the request.
+        throw new ProviderError('unavailable', `${attempt.request}: the answer is not JSON.`, {
+          outcome: attempt.writes ? 'unknown' : 'notApplied',
+        })
+      }
       return { reply }
     } catch (error) {
+      if (error instanceof ProviderError) throw error
       const answer = answerOf(error)
       // Octokit's error holds the request with its headers, so it never becomes a cause.
       if (!answer) throw fromSilence(error, attempt)
@@ -235,13 +249,28 @@ export class GithubClient {
 
 type GithubDetail = string | { readonly message?: string }
 
-/** Reduces Octokit's error to what GitHub answered; null when there was no answer. */
+/** Reduces Octokit's error to what GitHub answered; null when there was no answer, or not GitHub's. */
 function answerOf(error: unknown): Answer | null {
   if (typeof error !== 'object' || error === null || !('response' in error)) return null
   const { response } = error as { response?: Reply<unknown> }
-  if (!response) return null
+  if (typeof response?.data !== 'object') return null
   const data = response.data as { message?: string; errors?: readonly GithubDetail[] } | undefined
   const details = (data?.errors ?? []).map((e) => (typeof e === 'string' ? e : e.message))
   const message = [data?.message ?? 'no message', ...details].filter(Boolean).join('; ')
   return { status: response.status, headers: response.headers, message: message.slice(0, 300) }
+}
+
+/** Lets Octokit speak through a transport. */
+function fetchOf(transport: Transport): typeof fetch {
+  return async (target, { method = 'GET', headers, body, signal = null } = {}) => {
+    const request = {
+      method,
+      url: target instanceof Request ? new URL(target.url) : new URL(target),
+      headers: Object.fromEntries(new Headers(headers)),
+      body: (body ?? '') as string,
+    }
+    const answer = await transport(request, signal)
+    const nothing = answer.status === 204 || answer.status === 304
+    return new Response(nothing ? null : answer.body, answer)
+  }
 }

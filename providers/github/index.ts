@@ -71,6 +71,7 @@ export const github: ProviderModule = {
       privateKey: readKey(host, options.privateKeyFile),
       timeout: durationOf('timeout', options.timeout, seconds(10)),
       clock: host.clock,
+      ...(host.transport ? { transport: host.transport } : {}),
     })
     const settle = durationOf('settle', options.settle, seconds(5))
     return new DeployKeys(host, client, installationId, settle)

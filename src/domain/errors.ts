@@ -67,13 +67,13 @@ const definitions = {
   ),
   unsupportedMediaType: def<{ type: string }>(
     415,
-    'invalidSyntax',
+    null,
     (f) =>
       `Content-Type "${f.type}" is not understood; send application/scim+json or application/json.`,
   ),
   bodyTooLarge: def<{ limit: number }>(
     413,
-    'tooMany',
+    null,
     (f) => `The body is larger than ${f.limit} bytes; split the request.`,
   ),
   tooDeep: def<{ limit: number }>(
@@ -149,7 +149,7 @@ const definitions = {
   ),
   tooManyOperations: def<{ count: number; limit: number }>(
     413,
-    'tooMany',
+    null,
     (f) => `The request has ${f.count} operations, at most ${f.limit} are allowed; split it.`,
   ),
   bulkIdUnresolved: def<{ bulkId: string }>(

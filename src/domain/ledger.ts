@@ -38,3 +38,37 @@ export interface ScimRequest {
   readonly body: string | null
   readonly milliseconds: number
 }
+
+/** How a value was written in JSON, never what it was. */
+export type SentForm =
+  | 'text'
+  | 'text of its own'
+  | 'empty text'
+  | 'base64'
+  | 'boolean'
+  | 'boolean as text'
+  | 'integer'
+  | 'decimal'
+  | 'dateTime'
+  | 'object'
+  | 'list'
+  | 'list of one'
+  | 'empty list'
+  | 'null'
+  | 'removed'
+
+/** That a client sent one attribute in one form: counted, without any value. */
+export interface AttributeSighting {
+  readonly tenant: TenantId
+  readonly client: ClientId
+  /** `User`, `Group` or `Credential`. */
+  readonly resource: string
+  /** As the schema spells it, or as it was sent when no schema knows it. */
+  readonly path: string
+  readonly form: SentForm
+  readonly count: number
+  readonly firstAt: Instant
+  readonly lastAt: Instant
+  /** The last one, e.g. `POST`, `PATCH replace`, `PATCH add without path`. */
+  readonly operation: string
+}

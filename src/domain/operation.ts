@@ -92,6 +92,9 @@ export interface Operation {
   readonly finishedAt: Instant | null
 }
 
+/** What takes access away: it is claimed before anything else that is due. */
+export const urgentKinds: readonly OperationKind[] = ['leave', 'revoke', 'disable', 'retire']
+
 /** Higher pre-empts lower on the same account; a revoking kind always wins over a minting kind. */
 export const operationRank: Readonly<Record<OperationKind, number>> = {
   issue: 1,

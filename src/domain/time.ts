@@ -9,6 +9,17 @@ export interface Clock {
   now(): Instant
   /** Milliseconds that never go back; for durations only. */
   monotonic(): number
+  /** Calls `act` once, so many milliseconds from now, unless taken back by what is returned. */
+  after(milliseconds: number, act: () => void): () => void
+}
+
+/** Aborts after so many milliseconds of `clock`, as `AbortSignal.timeout` does of the machine's. */
+export function timeoutOf(clock: Clock, milliseconds: number): AbortSignal {
+  const controller = new AbortController()
+  clock.after(milliseconds, () => {
+    controller.abort(new DOMException('The operation timed out.', 'TimeoutError'))
+  })
+  return controller.signal
 }
 
 export const seconds = (n: number): Seconds => n as Seconds

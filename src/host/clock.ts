@@ -16,4 +16,9 @@ export const systemClock: Clock = {
     return last
   },
   monotonic: () => performance.now(),
+  after(milliseconds, act) {
+    // Nothing that waits keeps a process alive that has nothing else to do.
+    const timer = setTimeout(act, milliseconds).unref()
+    return () => clearTimeout(timer)
+  },
 }

@@ -1,13 +1,14 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { AppError } from '../domain/errors.ts'
 import { errors } from '../domain/errors.ts'
-import type { ScimRequest } from '../domain/ledger.ts'
+import type { AttributeSighting, ScimRequest } from '../domain/ledger.ts'
 import { addSeconds, day } from '../domain/time.ts'
 import type { Authenticate } from './auth.ts'
 import { refusedClientOf } from './auth.ts'
 import { toAppError } from './errors.ts'
 import { pageOf } from './fields.ts'
 import { maskBody, maskText } from './mask.ts'
+import { Sightings } from './sightings.ts'
 import type { HttpHost } from './server.ts'
 
 const keepSeconds = 30 * day
@@ -23,6 +24,7 @@ const flushRows = 200
  */
 export class RequestLog {
   readonly #host: HttpHost
+  readonly #sightings = new Sightings()
   #rows: ScimRequest[] = []
   #timer: NodeJS.Timeout | null = null
   #writing: Promise<void> = Promise.resolve()
@@ -44,6 +46,7 @@ export class RequestLog {
       const caller = await authenticate(request).catch(() => null)
       const client = caller?.client ?? refusedClientOf(request)
       if (client === null) return
+      this.#sightings.add(client, request, this.#host.clock.now())
       this.#add({
         tenant: client.tenant,
         client: client.id,
@@ -57,14 +60,21 @@ export class RequestLog {
     if (this.#timer) clearTimeout(this.#timer)
     this.#timer = null
     const rows = this.#rows.splice(0)
-    if (rows.length > 0) this.#writing = this.#writing.then(() => this.#write(rows))
+    const sightings = this.#sightings.take()
+    if (rows.length > 0) this.#writing = this.#writing.then(() => this.#write(rows, sightings))
     await this.#writing
   }
 
-  async #write(requests: readonly ScimRequest[]): Promise<void> {
+  async #write(
+    requests: readonly ScimRequest[],
+    sightings: readonly AttributeSighting[],
+  ): Promise<void> {
     const before = addSeconds(this.#host.clock.now(), -keepSeconds)
     try {
-      await this.#host.store.commit([{ type: 'scimRequests', requests, before }])
+      await this.#host.store.commit([
+        { type: 'scimRequests', requests, before },
+        ...(sightings.length > 0 ? [{ type: 'sightings', sightings, before } as const] : []),
+      ])
     } catch (error) {
       this.#host.log({
         level: 'warn',

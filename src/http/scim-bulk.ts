@@ -57,7 +57,7 @@ export async function performBulk(bulk: {
       version,
       // Of each operation only its id and version are answered.
       shows: () => false,
-      bodyWanted: false,
+      bodyWanted: true,
       ...call,
     })
     queued.push(...outcome.operations)

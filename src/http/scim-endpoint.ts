@@ -45,8 +45,6 @@ export interface ScimEndpoint {
 /** What writing one type of resource takes; `endpointOf` makes the rest of it. */
 export interface ScimWrites {
   readonly schema: ResourceSchema
-  /** A PATCH is answered with 204 unless the client asks for the body, which may be huge. */
-  readonly isTerse?: true
   list(query: ListQuery, shows: Shows): Promise<Page<StoredDocument>>
   /** @throws notFound also when the caller may not see it */
   read(caller: Caller, id: string, shows: Shows): Promise<StoredDocument>
@@ -88,7 +86,7 @@ export function endpointOf(writes: ScimWrites): ScimEndpoint {
     // Who asked for a version wants to hear that it lost a race; any other write is planned anew.
     const operations = version === null ? await replanned(write) : await write()
     if (method === 'DELETE') return { status: 204, document: null, operations }
-    const isTerse = method === 'PATCH' && writes.isTerse === true && !call.bodyWanted
+    const isTerse = method === 'PATCH' && !call.bodyWanted
     const document = await writes.read(caller, id, isTerse ? nothing : shows)
     return { status: isTerse ? 204 : 200, document, operations }
   }

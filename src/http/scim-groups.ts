@@ -1,12 +1,17 @@
+import { setImmediate } from 'node:timers/promises'
+import type { Dialect } from '../domain/client.ts'
 import { errors } from '../domain/errors.ts'
 import type { Group } from '../domain/group.ts'
 import type { Caller } from '../lifecycle/engine.ts'
+import { does } from '../scim/dialects.ts'
 import { readGroup, readGroupPatch } from '../scim/group.ts'
 import { groupSchema } from '../scim/schema.ts'
-import type { StoredDocument } from '../store/store.ts'
+import type { ListQuery, Page, Store, StoredDocument } from '../store/store.ts'
 import type { ScimEndpoint } from './scim-endpoint.ts'
 import { endpointOf, parsedDocument, sameAs } from './scim-endpoint.ts'
 import type { HttpHost } from './server.ts'
+
+const membersFor = (dialect: Dialect) => ({ keepsUnknown: does(dialect, 'keepsUnknownMembers') })
 
 /** Groups; their members are read only where the answer shows them. */
 export function groupEndpoint(host: HttpHost, base: () => string): ScimEndpoint {
@@ -17,9 +22,7 @@ export function groupEndpoint(host: HttpHost, base: () => string): ScimEndpoint 
 
   return endpointOf({
     schema: groupSchema,
-    // Entra wants no list of 50 000 back for one it added.
-    isTerse: true,
-    list: (query, shows) => store.read.listGroups({ ...query, members: shows('members') }),
+    list: (query, shows) => listGroups(store, query, shows('members')),
 
     async read(caller, id, shows) {
       // Throws for a group of another directory, too.
@@ -31,25 +34,30 @@ export function groupEndpoint(host: HttpHost, base: () => string): ScimEndpoint 
     },
 
     async create(caller, data) {
-      const { group, members } = readGroup(data, { dialect: caller.client.dialect })
-      const { id } = await engine.createGroup(caller, group, members)
+      const { dialect } = caller.client
+      const { group, members } = readGroup(data, { dialect })
+      const { id } = await engine.createGroup(caller, group, members, membersFor(dialect))
       return { id, operations: [] }
     },
 
     async update(caller, before, { method, data, guarded }) {
       const { dialect } = caller.client
       const current = await groupOf(caller, before)
+      const options = { exact: guarded, ...membersFor(dialect) }
       if (method === 'PUT') {
         const { group, members: add } = readGroup(data, { dialect })
         const members = { replace: true, add, remove: [] }
-        await engine.updateGroup(caller, current, { group, members }, { exact: guarded })
+        await engine.updateGroup(caller, current, { group, members }, options)
         return []
       }
-      const among = (ids: readonly string[]) =>
-        store.read.membersAmong(caller.tenant, current.id, ids)
+      // A PATCH asks once per operation, and SQLite answers at once: each time others get a turn.
+      const among = async (ids: readonly string[]) => {
+        await setImmediate()
+        return store.read.membersAmong(caller.tenant, current.id, ids)
+      }
       const source = { among, all: () => engine.membersOf(current) }
       const want = await readGroupPatch(data, parsedDocument(before, base()), source, { dialect })
-      await engine.updateGroup(caller, current, want, { exact: guarded })
+      await engine.updateGroup(caller, current, want, options)
       return []
     },
 
@@ -58,4 +66,30 @@ export function groupEndpoint(host: HttpHost, base: () => string): ScimEndpoint 
       return []
     },
   })
+}
+
+/** Bytes of members in one page; the page then ends early (RFC 7644 §3.4.2.4: at most `count`). */
+export const memberBytesMax = 4_194_304
+
+/** A page of groups is found without members, which then are read group by group. */
+async function listGroups(
+  store: Store,
+  query: ListQuery,
+  members: boolean,
+): Promise<Page<StoredDocument>> {
+  const page = await store.read.listGroups({ ...query, members: false })
+  if (!members) return page
+  const rows: StoredDocument[] = []
+  let bytes = 0
+  for (const row of page.rows) {
+    const full = await store.read.groupDocument(query.tenant, row.id, { members: true })
+    rows.push(full ?? row)
+    bytes += full?.members?.length ?? 0
+    if (bytes > memberBytesMax && rows.length < page.rows.length) {
+      const shorter = { ...query, count: rows.length, members: false }
+      return { ...(await store.read.listGroups(shorter)), rows }
+    }
+    if (rows.length % 50 === 0) await setImmediate()
+  }
+  return { ...page, rows }
 }

@@ -9,14 +9,15 @@ import { openCursor, sealCursor } from '../scim/cursor.ts'
 import { does } from '../scim/dialects.ts'
 import { pageMax, pageStandard } from '../scim/discovery.ts'
 import type { BoundFilter, FilterNode } from '../scim/filter.ts'
-import { bindFilter, parseFilter } from '../scim/filter.ts'
+import { bindFilter, bindSort, parseFilter } from '../scim/filter.ts'
 import type { Projection } from '../scim/render.ts'
 import { finishDocument, listResponse, project } from '../scim/render.ts'
 import type { ResourceSchema } from '../scim/schema.ts'
 import { resolvePath } from '../scim/schema.ts'
-import type { ListQuery, StoredDocument } from '../store/store.ts'
+import type { ListQuery, Page, Sort, StoredDocument } from '../store/store.ts'
 import type { ScimEndpoint, Shows } from './scim-endpoint.ts'
 import { parsedDocument } from './scim-endpoint.ts'
+import { mergedPage } from './scim-merge.ts'
 import type { HttpHost } from './server.ts'
 
 export const searchRequestUrn = 'urn:ietf:params:scim:api:messages:2.0:SearchRequest'
@@ -104,16 +105,28 @@ function plain(value: Json, path: string): string {
   throw errors.invalidValue({ path, reason: 'has the wrong type.' })
 }
 
+/** Names in `attributes`; each is looked up in each resource of the page. */
+export const projectedMax = 200
+
+/** @throws tooMany, invalidValue */
 export function projectionOf(query: ReadonlyMap<string, string>): Projection | null {
-  const names = (name: string): string[] | undefined =>
-    query
-      .get(name)
-      ?.split(',')
-      .map((part) => part.trim())
-  const attributes = query.get('attributes') ? names('attributes') : undefined
-  const excludedAttributes = query.get('excludedattributes')
-    ? names('excludedattributes')
-    : undefined
+  const names = (name: string): string[] | undefined => {
+    const parts = (query.get(name) ?? '').split(',', projectedMax + 1)
+    if (parts.length > projectedMax) {
+      throw errors.tooMany({ reason: `${name} takes at most ${projectedMax} names.` })
+    }
+    const named = parts.map((part) => part.trim()).filter((part) => part !== '')
+    return named.length > 0 ? named : undefined
+  }
+  const attributes = names('attributes')
+  const excludedAttributes = names('excludedattributes')
+  // Said before anything is written: a refused request leaves no trace.
+  if (attributes && excludedAttributes) {
+    throw errors.invalidValue({
+      path: 'excludedAttributes',
+      reason: 'cannot be used together with attributes.',
+    })
+  }
   return attributes || excludedAttributes ? { attributes, excludedAttributes } : null
 }
 
@@ -146,15 +159,45 @@ export function bodyOf(
     : finishDocument({ ...document, baseUrl })
 }
 
-interface Found {
+export interface Found {
   readonly endpoint: ScimEndpoint
   readonly document: StoredDocument
 }
 
+/** What is listed, in which order. */
+export interface ListPlan {
+  readonly endpoints: readonly ScimEndpoint[]
+  readonly order: Order | null
+  /** Reads from the list of one endpoint, under the filter and the caller's scope. */
+  read(endpoint: ScimEndpoint, part: ListPart): Promise<Page<StoredDocument>>
+}
+
+export type ListPart = Pick<ListQuery, 'sort' | 'startIndex' | 'after' | 'count'>
+
+/** By which attribute; the types that do not have it are null. */
+export interface Order {
+  readonly sorts: ReadonlyMap<ScimEndpoint, Sort | null>
+  readonly descending: boolean
+}
+
+export interface PageRange {
+  /** Null = by index. */
+  readonly position: Position | null
+  readonly startIndex: number
+  readonly count: number
+}
+
+export interface FoundPage {
+  readonly total: number
+  readonly found: readonly Found[]
+  /** Null when this page is the last one, or holds nothing because nothing was asked for. */
+  readonly next: Position | null
+}
+
 /**
- * One page over one resource type or, at the root, over all of them in turn.
+ * One page over one resource type or, at the root, over all of them: in turn, or in one order.
  * @returns the text of a ListResponse
- * @throws invalidFilter, invalidValue, invalidCount, invalidCursor, expiredCursor
+ * @throws invalidFilter, invalidValue, invalidCount, invalidCursor, expiredCursor, tooMany
  */
 export async function searchPage(
   host: HttpHost,
@@ -177,13 +220,22 @@ export async function searchPage(
   const position = search.cursor
     ? openCursor(host.pepper, binding, search.cursor, now)
     : byCursor
-      ? ({ endpoint: endpoints[0]!.schema.endpoint, after: '' } satisfies Position)
+      ? endpoints.map(({ schema }) => ({ endpoint: schema.endpoint, after: '' }))
       : null
   const filters = filtersOf(search.filter, endpoints, caller)
-  const { total, found, next } = await readPage(
-    { host, caller, endpoints, filters, projection: search.projection },
-    { position, startIndex, count },
-  )
+  const order = orderOf(search, endpoints, caller)
+  const visibility = host.engine.visibility(caller)
+  const plan: ListPlan = {
+    endpoints: endpoints.filter((endpoint) => filters.has(endpoint)),
+    order,
+    read: (endpoint, part) =>
+      endpoint.list(
+        { tenant: caller.tenant, visibility, filter: filters.get(endpoint) ?? null, ...part },
+        showsUnder(search.projection, endpoint.schema),
+      ),
+  }
+  const read = order !== null && endpoints.length > 1 ? mergedPage : pageInTurn
+  const { total, found, next } = await read(plan, { position, startIndex, count })
   const nextCursor = byCursor && next ? sealCursor(host.pepper, binding, next, now) : null
   return listResponse({
     total,
@@ -195,56 +247,65 @@ export async function searchPage(
   })
 }
 
-async function readPage(
-  list: {
-    readonly host: HttpHost
-    readonly caller: Caller
-    readonly endpoints: readonly ScimEndpoint[]
-    readonly filters: ReadonlyMap<ScimEndpoint, BoundFilter | null>
-    readonly projection: Projection | null
-  },
-  page: {
-    readonly position: Position | null
-    readonly startIndex: number
-    readonly count: number
-  },
-): Promise<{
-  readonly total: number
-  readonly found: readonly Found[]
-  /** Null when this page is the last one, or holds nothing because nothing was asked for. */
-  readonly next: Position | null
-}> {
-  const { host, caller, endpoints, filters, projection } = list
-  const visibility = host.engine.visibility(caller)
-  const start = endpoints.findIndex((e) => e.schema.endpoint === page.position?.endpoint)
+async function pageInTurn(plan: ListPlan, page: PageRange): Promise<FoundPage> {
+  const { endpoints, order } = plan
+  const at = page.position?.[0]
+  const start = endpoints.findIndex((e) => e.schema.endpoint === at?.endpoint)
   const found: Found[] = []
   let total = 0
   let next: Position | null = null
   let skip = page.position === null ? page.startIndex - 1 : 0
   for (const [index, endpoint] of endpoints.entries()) {
-    const filter = filters.get(endpoint)
-    if (filter === undefined) continue
-    const passed = page.position !== null && index < start
-    const query: ListQuery = {
-      tenant: caller.tenant,
-      visibility,
-      filter,
+    // A part may end before its count does.
+    const passed: boolean = next !== null || (page.position !== null && index < start)
+    const count: number = passed ? 0 : page.count - found.length
+    const part: Page<StoredDocument> = await plan.read(endpoint, {
+      sort: order?.sorts.get(endpoint) ?? null,
       startIndex: skip + 1,
-      after: page.position !== null && index === start ? page.position.after || null : null,
-      count: passed ? 0 : page.count - found.length,
-    }
-    const part = await endpoint.list(query, showsUnder(projection, endpoint.schema))
+      after: index === start ? at?.after || null : null,
+      count,
+    })
     if (page.count > 0 && !passed && next === null) {
       // A type that begins only on the next page is known by its total.
-      const begins = query.count === 0 && part.total > 0
+      const begins = count === 0 && part.total > 0
       const after = begins ? '' : part.next
-      if (after !== null) next = { endpoint: endpoint.schema.endpoint, after }
+      if (after !== null) next = [{ endpoint: endpoint.schema.endpoint, after }]
     }
     for (const document of part.rows) found.push({ endpoint, document })
     total += part.total
     skip = Math.max(0, skip - part.total)
   }
   return { total, found, next }
+}
+
+/**
+ * The order that `sortBy` and `sortOrder` ask for (RFC 7644 §3.4.2.3). At the root one type has to
+ * know the attribute; in the others it is missing.
+ */
+function orderOf(
+  { sortBy, sortOrder }: SearchRequest,
+  endpoints: readonly ScimEndpoint[],
+  caller: Caller,
+): Order | null {
+  const direction = sortOrder?.toLowerCase() ?? 'ascending'
+  if (direction !== 'ascending' && direction !== 'descending') {
+    throw errors.invalidValue({ path: 'sortOrder', reason: 'must be ascending or descending.' })
+  }
+  if (sortBy === null) return null
+  const { dialect } = caller.client
+  const descending = direction === 'descending'
+  const sorts = new Map(
+    endpoints.map((endpoint) => {
+      const attribute = bindSort(sortBy, endpoint.schema, { dialect })
+      return [endpoint, attribute && { attribute, descending }]
+    }),
+  )
+  if ([...sorts.values()].some((sort) => sort !== null)) return { sorts, descending }
+  if (does(dialect, 'ignoresUnknownOrder')) return null
+  throw errors.invalidValue({
+    path: 'sortBy',
+    reason: `"${sortBy}" is no attribute that can be sorted by; name one with a value of its own.`,
+  })
 }
 
 /**

@@ -1,7 +1,9 @@
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { errors } from '../domain/errors.ts'
 import type { Operation } from '../domain/operation.ts'
+import type { Caller } from '../lifecycle/engine.ts'
 import { bulkBytesMax } from '../scim/bulk.ts'
+import { does } from '../scim/dialects.ts'
 import type { Projection } from '../scim/render.ts'
 import { locationOf, weakTag } from '../scim/render.ts'
 import type { Authenticate } from './auth.ts'
@@ -55,10 +57,11 @@ export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyP
       target: (request: FastifyRequest) => string | null | Promise<string | null>,
     ): Handler =>
     async (request, reply) => {
-      const projection = projectionOf(queryOf(request))
+      const caller = await authenticate(request)
+      const projection = answeredBy(endpoint, request, caller)
       const known = request.method === 'GET' ? request.headers['if-none-match'] : undefined
       const call: ScimCall = {
-        caller: await authenticate(request),
+        caller,
         method: request.method as ScimMethod,
         id: await target(request),
         data: request.body,
@@ -138,11 +141,25 @@ export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyP
   }
 }
 
-/** A client that names attributes or a media type expects an answer in it (RFC 7644 §3.5.2). */
+/** What an answer shows: what was asked for, and of a changed group not its 50 000 members. */
+function answeredBy(
+  { schema }: ScimEndpoint,
+  request: FastifyRequest,
+  { client }: Caller,
+): Projection | null {
+  const projection = projectionOf(queryOf(request))
+  const isChange = request.method === 'PATCH' && schema.type === 'Group'
+  if (!isChange || projection?.attributes || !does(client.dialect, 'leavesMembersOut')) {
+    return projection
+  }
+  return { excludedAttributes: [...(projection?.excludedAttributes ?? []), 'members'] }
+}
+
+/** A client that names attributes or a JSON type expects an answer in it (RFC 7644 §3.5.2). */
 function wantsBody(request: FastifyRequest, projection: Projection | null): boolean {
   const { accept } = request.headers
   if (projection?.attributes) return true
-  return accept !== undefined && !/^\s*(\*\/\*)?\s*$/.test(accept)
+  return accept !== undefined && /[/+]json\b|application\/\*/i.test(accept)
 }
 
 /** Tells the client which operations its write started (contract §3). */

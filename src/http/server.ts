@@ -19,6 +19,7 @@ import type { RateLimit } from './rate-limit.ts'
 import { createRateLimit, standardRate } from './rate-limit.ts'
 import { RequestLog, requestLogRoutes } from './request-log.ts'
 import { scimRoutes } from './scim.ts'
+import { sightingRoutes } from './sightings.ts'
 
 export interface HttpHost {
   readonly engine: Engine
@@ -132,6 +133,8 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
   for (const prefix of ['/scim/v2', '/scim']) {
     await app.register(
       async (scim) => {
+        // Forms are for OAuth; in SCIM they are a type of body like any other we do not read.
+        scim.removeContentTypeParser('application/x-www-form-urlencoded')
         log.watch(scim, authenticate)
         admit(scim, authenticate, take)
         acceptIdempotencyKeys(scim, host, authenticate)
@@ -146,6 +149,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(apiRoutes(host, authenticate))
       await api.register(clientRoutes(host, authenticate))
       requestLogRoutes(api, host, authenticate, log)
+      sightingRoutes(api, host, authenticate, log)
     },
     { prefix: '/api/v1' },
   )

@@ -60,13 +60,17 @@ export function createEngine(life: Lifecycle) {
     offboarding: (caller: Caller, id: string) => offboardingReport(life, caller, id),
 
     group: (caller: Caller, id: string) => visibleGroup(life, caller, id),
-    createGroup: (caller: Caller, want: GroupWrite, members: readonly MemberWish[]) =>
-      createGroup(life, caller, want, members),
+    createGroup: (
+      caller: Caller,
+      want: GroupWrite,
+      members: readonly MemberWish[],
+      options: Parameters<typeof createGroup>[4],
+    ) => createGroup(life, caller, want, members, options),
     updateGroup: (
       caller: Caller,
       current: Group,
       want: Parameters<typeof updateGroup>[3],
-      options: { readonly exact: boolean },
+      options: Parameters<typeof updateGroup>[4],
     ) => updateGroup(life, caller, current, want, options),
     deleteGroup: (caller: Caller, current: Group) => deleteGroup(life, caller, current),
     membersOf: (group: Group) => membersOf(life, group),

@@ -11,6 +11,17 @@ import { auditRow, authorise, sameJson, save, visibilityOf } from './context.ts'
 /** Members per page when all of them have to be looked at, and ids per audit row. */
 const pageSize = 500
 
+/**
+ * Members that come or go in one commit: 50 000 rows deleted at once would hold SQLite's writer, and
+ * so everybody, for 160 ms, 5 000 added ones for 60.
+ */
+const movedMax = 1_000
+
+export interface MemberOptions {
+  /** Members that lead nowhere, or are of another type than said, are kept as they were sent. */
+  readonly keepsUnknown: boolean
+}
+
 /** @throws notFound also when the caller may not see the group's directory (contract §6) */
 export async function visibleGroup(life: Lifecycle, caller: Caller, id: string): Promise<Group> {
   const group = await life.store.read.group(caller.tenant, id)
@@ -29,6 +40,7 @@ export async function createGroup(
   caller: Caller,
   want: GroupWrite,
   members: readonly MemberWish[],
+  options: MemberOptions,
 ): Promise<Group> {
   const id = life.ids.next() as GroupId
   const directory = caller.client.directory ?? 'default'
@@ -48,7 +60,7 @@ export async function createGroup(
     updatedAt: now,
     version: 1,
   }
-  const add = await resolved(life, caller, group, members)
+  const add = await resolved(life, group, members, options.keepsUnknown)
   await save(
     life,
     [
@@ -61,12 +73,7 @@ export async function createGroup(
         decision,
         facts: { displayName: group.displayName, members: add.length },
       }),
-      ...memberChanges(life, caller, group, decision, {
-        expectedVersion: null,
-        replace: false,
-        add,
-        remove: [],
-      }),
+      ...memberChanges(life, caller, group, decision, { expectedVersion: null, add, remove: [] }),
     ],
     { what: 'Group', id },
   )
@@ -86,16 +93,16 @@ export async function updateGroup(
   caller: Caller,
   current: Group,
   want: { readonly group: GroupWrite | null; readonly members: MembersWrite },
-  options: { readonly exact: boolean },
+  options: MemberOptions & { readonly exact: boolean },
 ): Promise<boolean> {
   const decision = authorise(life, caller, 'group.update', groupResource(current))
   const next: Group = { ...current, ...want.group }
   const changed = (['displayName', 'externalId', 'attributes'] as const).filter(
     (name) => !sameJson(current[name], next[name]),
   )
-  const difference = await differenceOf(life, caller, current, want.members)
+  const difference = await differenceOf(life, current, want.members, options)
   const renamed = changed.length > 0
-  const moved = difference.replace || difference.add.length + difference.remove.length > 0
+  const moved = difference.add.length + difference.remove.length > 0
   if (!renamed && !moved) return false
 
   const changes: Change[] = []
@@ -121,12 +128,22 @@ export async function updateGroup(
     const guarded = !renamed && (options.exact || want.members.replace)
     changes.push(
       ...memberChanges(life, caller, current, decision, {
-        ...difference,
+        ...part(difference, 0),
         expectedVersion: guarded ? current.version : null,
       }),
     )
   }
   await save(life, changes, { what: 'Group', id: current.id })
+  // All that can be refused stood in the first commit; nothing the rest meets can stop it half-way.
+  const longest = Math.max(difference.add.length, difference.remove.length)
+  for (let at = movedMax; at < longest; at += movedMax) {
+    await setImmediate()
+    const rest = { ...part(difference, at), expectedVersion: null }
+    await save(life, memberChanges(life, caller, current, decision, rest), {
+      what: 'Group',
+      id: current.id,
+    })
+  }
   return true
 }
 
@@ -138,6 +155,19 @@ export async function deleteGroup(life: Lifecycle, caller: Caller, current: Grou
   const decision = authorise(life, caller, 'group.delete', groupResource(current))
   const now = life.clock.now()
   const { tenant, id } = current
+  const leaves = (remove: readonly string[]): Change => ({
+    type: 'members',
+    tenant,
+    group: id,
+    expectedVersion: null,
+    replace: false,
+    add: [],
+    remove,
+    at: now,
+  })
+  const leaving = async (): Promise<readonly string[]> =>
+    (await life.store.read.members(tenant, id, null, movedMax)).map((member) => member.id)
+  const first = await leaving()
   await save(
     life,
     [
@@ -146,16 +176,7 @@ export async function deleteGroup(life: Lifecycle, caller: Caller, current: Grou
         group: { ...current, deletedAt: now, updatedAt: now },
         expectedVersion: current.version,
       },
-      {
-        type: 'members',
-        tenant,
-        group: id,
-        expectedVersion: null,
-        replace: true,
-        add: [],
-        remove: [],
-        at: now,
-      },
+      leaves(first),
       { type: 'memberSwitched', tenant, member: id, gone: true, at: now },
       auditRow(life, {
         tenant,
@@ -168,6 +189,12 @@ export async function deleteGroup(life: Lifecycle, caller: Caller, current: Grou
     ],
     { what: 'Group', id },
   )
+  // Rows of a deleted group mean nothing to anybody; they go a part at a time.
+  for (let rest = first; rest.length > 0;) {
+    await setImmediate()
+    rest = await leaving()
+    if (rest.length > 0) await save(life, [leaves(rest)], { what: 'Group', id })
+  }
 }
 
 function groupResource(group: Group) {
@@ -175,45 +202,42 @@ function groupResource(group: Group) {
 }
 
 interface Difference {
-  readonly replace: boolean
   readonly add: readonly Member[]
   readonly remove: readonly string[]
 }
 
+const part = ({ add, remove }: Difference, at: number): Difference => ({
+  add: add.slice(at, at + movedMax),
+  remove: remove.slice(at, at + movedMax),
+})
+
 /** What has to be written to get there from the members as they are. */
 async function differenceOf(
   life: Lifecycle,
-  caller: Caller,
   group: Group,
   want: MembersWrite,
+  { keepsUnknown }: MemberOptions,
 ): Promise<Difference> {
   if (!want.replace) {
     const ids = [...want.add.map((m) => m.id), ...want.remove]
     const known = await life.store.read.membersAmong(group.tenant, group.id, ids)
     const there = new Set(known.map((m) => m.id))
     return {
-      replace: false,
       add: await resolved(
         life,
-        caller,
         group,
         want.add.filter((m) => !there.has(m.id)),
+        keepsUnknown,
       ),
       remove: want.remove.filter((id) => there.has(id)),
     }
   }
   const wanted = new Map(want.add.map((m) => [m.id, m]))
-  const kept: Member[] = []
   const gone: string[] = []
   for await (const member of membersOf(life, group)) {
-    if (wanted.delete(member.id)) kept.push(member)
-    else gone.push(member.id)
+    if (!wanted.delete(member.id)) gone.push(member.id)
   }
-  const add = await resolved(life, caller, group, [...wanted.values()])
-  // One statement empties a group of any size; otherwise each row that goes is a statement.
-  return gone.length > kept.length
-    ? { replace: true, add: [...kept, ...add], remove: [] }
-    : { replace: false, add, remove: gone }
+  return { add: await resolved(life, group, [...wanted.values()], keepsUnknown), remove: gone }
 }
 
 /** All members in order of id, a page at a time. */
@@ -241,13 +265,14 @@ export async function* membersOf(
 /**
  * Finds out what each member is. People and groups of another directory are unknown here, as
  * everywhere else to its clients.
- * @throws memberUnknown, invalidValue outside lenient, which keeps what it does not know
+ * @param keepsUnknown whether what is not known is kept as it was sent
+ * @throws memberUnknown, invalidValue
  */
 async function resolved(
   life: Lifecycle,
-  caller: Caller,
   group: Pick<Group, 'tenant' | 'directory'>,
   members: readonly MemberWish[],
+  keepsUnknown: boolean,
 ): Promise<readonly Member[]> {
   const targets = await life.store.read.memberTargets(
     group.tenant,
@@ -256,11 +281,10 @@ async function resolved(
   const known = new Map(
     targets.filter((t) => t.directory === group.directory).map((t) => [t.id, t.type]),
   )
-  const lenient = caller.client.dialect === 'lenient'
   return members.map(({ id, type, display }) => {
     const found = known.get(id)
-    if (found === undefined && !lenient) throw errors.memberUnknown({ member: id })
-    if (found !== undefined && type !== undefined && type !== found && !lenient) {
+    if (found === undefined && !keepsUnknown) throw errors.memberUnknown({ member: id })
+    if (found !== undefined && type !== undefined && type !== found && !keepsUnknown) {
       throw errors.invalidValue({ path: 'members.type', reason: `"${id}" is a ${found}.` })
     }
     return { id, type: found ?? type ?? 'User', display }
@@ -275,14 +299,14 @@ function memberChanges(
   decision: Decision,
   change: Difference & { readonly expectedVersion: number | null },
 ): readonly Change[] {
-  const { add, remove, replace } = change
-  if (!replace && add.length + remove.length === 0) return []
+  const { add, remove } = change
+  if (add.length + remove.length === 0) return []
   const rows: Change[] = []
   const ids = [
     ...add.map((m) => ['added', m.id] as const),
     ...remove.map((id) => ['removed', id] as const),
   ]
-  for (let at = 0; at === 0 || at < ids.length; at += pageSize) {
+  for (let at = 0; at < ids.length; at += pageSize) {
     const some = ids.slice(at, at + pageSize)
     const of = (what: string) => some.filter(([which]) => which === what).map(([, id]) => id)
     rows.push(
@@ -292,7 +316,7 @@ function memberChanges(
         action: 'group.membersChanged',
         target: { type: 'group', id: group.id },
         decision,
-        facts: { replaced: replace, added: of('added'), removed: of('removed') },
+        facts: { added: of('added'), removed: of('removed') },
       }),
     )
   }
@@ -301,6 +325,7 @@ function memberChanges(
       type: 'members',
       tenant: group.tenant,
       group: group.id,
+      replace: false,
       ...change,
       at: life.clock.now(),
     },

@@ -1,6 +1,6 @@
 import type { Credential } from '../domain/credential.ts'
 import { errors } from '../domain/errors.ts'
-import type { Operation } from '../domain/operation.ts'
+import type { Failure, Operation } from '../domain/operation.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, save, visibilityOf } from './context.ts'
 import type { Change } from '../store/store.ts'
@@ -95,18 +95,21 @@ export async function cancelOperation(
     })
   }
   const now = life.clock.now()
-  const failure = { code: 'cancelled', message: `cancelled by ${caller.actor.name}` }
+  const by = caller.actor.name
+  // What may have been made already has to go first, and only the worker can see to that.
+  const isClean = (operation.memo['mint'] ?? null) === null
+  const set = isClean
+    ? ({ status: 'cancelled', failure: cancelledBy(by), finishedAt: now } as const)
+    : ({
+        status: 'queued',
+        runAt: now,
+        attempt: 0,
+        memo: { ...operation.memo, cancelledBy: by },
+      } as const)
   await save(
     life,
     [
-      {
-        type: 'advance',
-        id: operation.id,
-        fence: operation.fence,
-        set: { status: 'cancelled', failure, finishedAt: now },
-        release: true,
-        at: now,
-      },
+      { type: 'advance', id: operation.id, fence: operation.fence, set, release: true, at: now },
       auditRow(life, {
         tenant: caller.tenant,
         actor: caller.actor,
@@ -115,11 +118,17 @@ export async function cancelOperation(
         decision,
         operation: operation.id,
       }),
-      ...(await givenUp(life, caller, operation)),
+      ...(isClean ? await givenUp(life, caller, operation) : []),
     ],
     { what: 'Operation', id },
   )
-  return { ...operation, status: 'cancelled', failure, finishedAt: now }
+  if (!isClean) life.wake()
+  return { ...operation, ...set }
+}
+
+/** How an operation that somebody gave up ends. */
+export function cancelledBy(name: string): Failure {
+  return { code: 'cancelled', message: `cancelled by ${name}` }
 }
 
 /** Whose account it is about decides who may touch it. */

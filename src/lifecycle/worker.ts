@@ -1,20 +1,22 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { assertNever } from '../domain/json.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Failure, Operation, StepName } from '../domain/operation.ts'
-import type { Instant, Seconds } from '../domain/time.ts'
-import { addSeconds, later, seconds, secondsBetween } from '../domain/time.ts'
+import { urgentKinds } from '../domain/operation.ts'
+import type { Clock, Instant, Seconds } from '../domain/time.ts'
+import { addSeconds, later, seconds, secondsBetween, timeoutOf } from '../domain/time.ts'
 import type { Call } from '../provider/contract.ts'
 import { ProviderError } from '../provider/contract.ts'
 import type { Change } from '../store/store.ts'
 import type { Lifecycle } from './context.ts'
+import { cancelledBy } from './operations.ts'
 import { disableKeys, proveDead, settle, shutOff } from './steps/kill.ts'
 import { fanOut } from './steps/leave.ts'
 import { ensureAccount, issueAndDeliver } from './steps/mint.ts'
 import { StillListed, deleteKeys, deletePrincipals } from './steps/remove.ts'
 import { turnOn } from './steps/revive.ts'
+import { removeUnanswered } from './steps/strays.ts'
 import type { Step, StepContext, StepResult, Subject } from './steps/step.ts'
-import { NotConfigured, Preempted, loadSubject } from './steps/step.ts'
+import { NotConfigured, Preempted, loadSubject, memoOf } from './steps/step.ts'
 import {
   disableOld,
   endKnownKeys,
@@ -49,12 +51,17 @@ const callSeconds = 20
 /** A minting operation asks a person after this many failures; what revokes never stops trying (R34, R42). */
 const attemptsMax = 8
 const backoff = { firstSeconds: 1, mostSeconds: 300 }
-const idleSecondsMax = 5
+const pollSeconds = 5
 
 export interface WorkerOptions {
   readonly name: string
-  /** Operations in flight at once; each holds at most one provider call open. */
+  /**
+   * Operations in flight at once; each holds at most one provider call open. A quarter of them is
+   * kept for what takes access away, so that no rush of rotations and no hanging provider delays it.
+   */
   readonly concurrency: number
+  /** How long a worker with nothing to do goes without looking, for what others queue; default 5. */
+  readonly pollSeconds?: number
   /** Where an operator reads of a failing step; receives no secrets. */
   readonly log: (event: WorkerEvent) => void
 }
@@ -86,19 +93,31 @@ export interface Worker {
 export function createWorker(life: Lifecycle, options: WorkerOptions): Worker {
   const abort = new AbortController()
   const running = new Set<Promise<void>>()
+  const othersMax = Math.ceil((options.concurrency * 3) / 4)
+  let others = 0
   let stopped = false
   let woken = false
   let wakeUp: (() => void) | null = null
+  const idleSecondsMax = options.pollSeconds ?? pollSeconds
   let loop: Promise<void> | null = null
 
   const claimSome = async (): Promise<number> => {
     const free = options.concurrency - running.size
     if (free <= 0) return 0
-    const claimed = await life.store.claim(options.name, life.clock.now(), leaseSeconds, free)
+    const claimed = await life.store.claim(
+      options.name,
+      life.clock.now(),
+      leaseSeconds,
+      free,
+      othersMax - others,
+    )
     for (const operation of claimed) {
+      const weight = urgentKinds.includes(operation.kind) ? 0 : 1
+      others += weight
       const run: Promise<void> = runOperation(life, operation, options, abort.signal).finally(
         () => {
           running.delete(run)
+          others -= weight
           wake()
         },
       )
@@ -118,12 +137,14 @@ export function createWorker(life: Lifecycle, options: WorkerOptions): Worker {
     const next = isFull ? null : await life.store.read.nextRunAt()
     if (woken) return
     const dueIn = next === null ? idleSecondsMax : secondsBetween(life.clock.now(), next)
-    // At least a few milliseconds: something due that cannot be claimed (its account is busy) must not spin.
-    const ms = Math.max(5, Math.min(dueIn, idleSecondsMax) * 1_000)
+    // At least a few milliseconds: something due that cannot be claimed (its account is busy, the
+    // slots of its sort are taken) must not spin.
+    const leastMs = others < othersMax ? 5 : 50
+    const ms = Math.max(leastMs, Math.min(dueIn, idleSecondsMax) * 1_000)
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms).unref()
+      const cancel = life.clock.after(ms, resolve)
       wakeUp = () => {
-        clearTimeout(timer)
+        cancel()
         resolve()
       }
     })
@@ -145,7 +166,7 @@ export function createWorker(life: Lifecycle, options: WorkerOptions): Worker {
           failure: null,
           error,
         })
-        await sleep(1_000, undefined, { ref: false })
+        await pause(life.clock, 1_000)
       }
     }
   }
@@ -167,8 +188,7 @@ export function createWorker(life: Lifecycle, options: WorkerOptions): Worker {
     async stop(graceSeconds = 10) {
       stopped = true
       wake()
-      const grace = sleep(graceSeconds * 1_000, undefined, { ref: false })
-      await Promise.race([Promise.all(running), grace])
+      await Promise.race([Promise.all(running), pause(life.clock, graceSeconds * 1_000)])
       abort.abort()
       await Promise.all(running)
       await loop
@@ -266,7 +286,7 @@ class Context implements StepContext {
     const timeout = Math.max(0, Math.min(callSeconds, left)) * 1_000
     return {
       key: key ?? this.life.ids.next(),
-      signal: AbortSignal.any([this.#signal, AbortSignal.timeout(Math.floor(timeout))]),
+      signal: AbortSignal.any([this.#signal, timeoutOf(this.life.clock, Math.floor(timeout))]),
       fence: () => this.#holds(),
     }
   }
@@ -299,7 +319,9 @@ async function attempt(context: Context, step: Step): Promise<StepResult> {
   try {
     const owed = knownKeysUntil(context.operation)
     if (owed !== null && owed <= context.life.clock.now()) await endKnownKeys(context)
-    const result = await step(context)
+    const givenUpBy = memoOf<string>(context, 'cancelledBy')
+    const result =
+      givenUpBy === null ? await step(context) : await failed(context, cancelledBy(givenUpBy))
     // No new key will come: nothing is left to wait for.
     if (result.go === 'fail' && knownKeysUntil(context.operation) !== null) {
       await endKnownKeys(context)
@@ -351,6 +373,8 @@ async function failed(context: Context, failure: Failure): Promise<StepResult> {
   if (context.operation.subjectType !== 'credential') return { go: 'ask', failure }
   try {
     const subject: Subject = await loadSubject(context, context.operation.subject)
+    const unanswered = await removeUnanswered(context, subject)
+    if (unanswered) return unanswered
     const halfMade = subject.keys.find((k) => k.status === 'issuing')
     const removed = halfMade ? await removeHalfMade(context, subject, halfMade) : []
     const after = await failureChanges(context, subject, failure.message)
@@ -476,8 +500,10 @@ function progress(
       const runAt = addSeconds(now, backoffSeconds(attempt))
       return ask(operation, result.failure, { memo, attempt, runAt, now })
     }
-    case 'fail':
-      return finished('failed', result.failure)
+    case 'fail': {
+      const isCancelled = (operation.memo['cancelledBy'] ?? null) !== null
+      return finished(isCancelled ? 'cancelled' : 'failed', result.failure)
+    }
     default:
       return assertNever(result)
   }
@@ -501,6 +527,10 @@ function ask(
   }
   const runAt = owed > next.now ? owed : next.runAt
   return { set: { memo, attempt, status: 'waiting', runAt, failure }, release: true }
+}
+
+function pause(clock: Clock, milliseconds: number): Promise<void> {
+  return new Promise((resolve) => clock.after(milliseconds, resolve))
 }
 
 function backoffSeconds(attempt: number): Seconds {

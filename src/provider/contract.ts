@@ -231,6 +231,23 @@ export interface IssuedToken {
   readonly lastUsedAt: Instant | null
 }
 
+/** One HTTP exchange; header names in lower case. */
+export interface WireRequest {
+  readonly method: string
+  readonly url: URL
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+export interface WireAnswer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+/** Rejects when no answer came, and when `signal` aborts. */
+export type Transport = (request: WireRequest, signal: AbortSignal | null) => Promise<WireAnswer>
+
 /** What a provider or sink gets from its host. */
 export interface HostContext {
   readonly name: string
@@ -240,6 +257,8 @@ export interface HostContext {
   readonly resolvePath: (path: string) => string
   readonly tokens: TokenBook
   readonly pepper: Secret
+  /** How HTTP leaves the process where that is not by the network: in a simulation. */
+  readonly transport?: Transport
 }
 
 /** A JSON Schema; the registry checks `config` against it and names every problem at once. */

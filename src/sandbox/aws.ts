@@ -94,6 +94,8 @@ async function answerWithFault(
           'Try again.',
         ),
       )
+    case 'garbage':
+      return proxyPage(respond(world, envelope))
     case 'delay':
       await new Promise((resolve) => setTimeout(resolve, fault.milliseconds))
       return respond(world, envelope)
@@ -105,6 +107,11 @@ async function answerWithFault(
     default:
       return assertNever(fault)
   }
+}
+
+/** What a proxy in between makes of an answer. */
+export function proxyPage({ status }: WireAnswer): WireAnswer {
+  return { status, headers: { 'content-type': 'text/html' }, body: '<html>Bad gateway</html>' }
 }
 
 function flatHeaders(request: IncomingMessage): Record<string, string> {

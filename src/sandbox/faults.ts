@@ -10,6 +10,8 @@ export type Fault =
   | { readonly kind: 'throttle'; readonly retryAfterSeconds: number }
   /** A 5xx, with or without the effect having happened. */
   | { readonly kind: 'serverError'; readonly effect: boolean }
+  /** The effect happens; a proxy puts a page of its own under the status of success. */
+  | { readonly kind: 'garbage' }
   | { readonly kind: 'delay'; readonly milliseconds: number }
   /** The effect happens; the answer waits until `release` is called: a place to kill a process. */
   | { readonly kind: 'hold' }

@@ -91,6 +91,12 @@ export async function startGithubSandbox(options: GithubSandboxOptions): Promise
       case 'serverError':
         if (fault.effect) act()
         return reply(problem(502, 'Server Error'))
+      case 'garbage': {
+        const { status } = act()
+        record(status)
+        response.writeHead(status, { 'content-type': 'text/html' }).end('<html>Bad gateway</html>')
+        return
+      }
       case 'delay':
         await delay(fault.milliseconds)
         return reply(act())

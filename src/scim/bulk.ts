@@ -191,15 +191,17 @@ export function planBulk(operations: readonly BulkOperation[]): readonly BulkSte
     if (method === 'POST' && bulkId !== null && fault === null) makers.set(bulkId, index)
   }
   const state = new Map<number, 'open' | 'planned'>()
-  const waiting = new Map<number, { readonly for: Set<number>; deferred: DeferredAttribute[] }>()
+  /** By what is not planned yet: who waits for it, and for how many more. */
+  const waiting = new Map<number, Waiting[]>()
   const steps: BulkStep[] = []
 
-  const settle = (): void => {
-    for (const [index, { for: others, deferred }] of waiting) {
-      if ([...others].some((other) => state.get(other) !== 'planned')) continue
-      waiting.delete(index)
-      steps.push({ type: 'complete', index, deferred })
+  const settle = (planned: number): void => {
+    for (const one of waiting.get(planned) ?? []) {
+      one.missing -= 1
+      if (one.missing > 0) continue
+      steps.push({ type: 'complete', index: one.index, deferred: one.deferred })
     }
+    waiting.delete(planned)
   }
   const visit = (index: number): void => {
     if (state.has(index)) return
@@ -217,11 +219,20 @@ export function planBulk(operations: readonly BulkOperation[]): readonly BulkSte
     const deferred = circular.size === 0 ? [] : deferrable(operation, operations, circular)
     steps.push({ type: 'run', index, deferred, fault })
     state.set(index, 'planned')
-    if (deferred.length > 0) waiting.set(index, { for: circular, deferred: [...deferred] })
-    settle()
+    if (deferred.length > 0) {
+      const one: Waiting = { index, deferred, missing: circular.size }
+      for (const other of circular) waiting.set(other, [...(waiting.get(other) ?? []), one])
+    }
+    settle(index)
   }
   for (const index of operations.keys()) visit(index)
   return steps
+}
+
+interface Waiting {
+  readonly index: number
+  readonly deferred: readonly DeferredAttribute[]
+  missing: number
 }
 
 /** What an operation needs to exist: in its data, and in its path. */
@@ -252,13 +263,20 @@ export function withoutDeferred(
   data: JsonObject,
   deferred: readonly DeferredAttribute[],
 ): JsonObject {
-  const dropped = (holder: JsonObject, name: string): JsonObject =>
-    Object.fromEntries(Object.entries(holder).filter(([key]) => key !== name))
-  return deferred.reduce((rest, { keys: [first, second] }) => {
-    if (second === undefined) return dropped(rest, first!)
-    const inner = rest[first!]
-    return isJsonObject(inner) ? { ...rest, [first!]: dropped(inner, second) } : rest
-  }, data)
+  const whole = new Set<string>()
+  const parts = new Map<string, Set<string>>()
+  for (const { keys } of deferred) {
+    const [first, second] = keys as readonly [string, string?]
+    if (second === undefined) whole.add(first)
+    else parts.set(first, (parts.get(first) ?? new Set()).add(second))
+  }
+  const without = (holder: JsonObject, gone: ReadonlySet<string>): JsonObject =>
+    Object.fromEntries(Object.entries(holder).filter(([key]) => !gone.has(key)))
+  const inner = Object.entries(without(data, whole)).map(([key, value]) => {
+    const gone = parts.get(key)
+    return [key, gone && isJsonObject(value) ? without(value, gone) : value] as const
+  })
+  return Object.fromEntries(inner)
 }
 
 /** The PATCH that adds what was left out. */

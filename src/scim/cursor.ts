@@ -8,13 +8,17 @@ import { secondsBetween } from '../domain/time.ts'
 export const cursorSecondsMax = 3_600
 
 const macBytes = 16
-const lengthMax = 2_048
+/** Sorted lists put the values themselves into it, those of the root one per type. */
+const lengthMax = 8_192
 
-/** Where the next page starts: behind this id, in the list of this endpoint. */
-export interface Position {
+/** Behind what the list of one endpoint goes on; empty = at its start. */
+export interface Place {
   readonly endpoint: string
   readonly after: string
 }
+
+/** Where the next page starts: the lists that have more to give. */
+export type Position = readonly Place[]
 
 /** All that must stay the same from page to page, the caller included. */
 export type CursorBinding = readonly (string | number | null)[]
@@ -22,6 +26,7 @@ export type CursorBinding = readonly (string | number | null)[]
 /**
  * A cursor of URI-unreserved characters only (RFC 9865 §2): the position, bound by a keyed hash to
  * the caller and to every parameter of the query, so that it opens nothing for anyone else.
+ * @throws tooMany when it would be longer than can be sent back
  */
 export function sealCursor(
   key: Secret,
@@ -29,8 +34,13 @@ export function sealCursor(
   position: Position,
   now: Instant,
 ): string {
-  const payload = Buffer.from(JSON.stringify([position.endpoint, position.after, now]))
-  return Buffer.concat([macOf(key, binding, payload), payload]).toString('base64url')
+  const places = position.map(({ endpoint, after }) => [endpoint, after])
+  const payload = Buffer.from(JSON.stringify([now, ...places]))
+  const cursor = Buffer.concat([macOf(key, binding, payload), payload]).toString('base64url')
+  if (cursor.length <= lengthMax) return cursor
+  throw errors.tooMany({
+    reason: `The values by which the list is sorted are too long for a cursor of ${lengthMax} characters; page by startIndex.`,
+  })
 }
 
 /**
@@ -51,11 +61,11 @@ export function openCursor(
   if (mac.length < macBytes || !timingSafeEqual(mac, macOf(key, binding, payload))) {
     throw errors.invalidCursor({})
   }
-  const [endpoint, after, at] = JSON.parse(payload.toString('utf8')) as [string, string, Instant]
+  const [at, ...places] = JSON.parse(payload.toString('utf8')) as [Instant, ...[string, string][]]
   if (secondsBetween(at, now) > cursorSecondsMax) {
     throw errors.expiredCursor({ seconds: cursorSecondsMax })
   }
-  return { endpoint, after }
+  return places.map(([endpoint, after]) => ({ endpoint, after }))
 }
 
 function macOf(key: Secret, binding: CursorBinding, payload: Uint8Array): Buffer {

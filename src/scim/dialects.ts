@@ -2,7 +2,7 @@ import type { Dialect } from '../domain/client.ts'
 
 /** One point in which clients, profiles and the RFCs disagree, and who gets which answer. */
 export interface Quirk {
-  readonly area: 'body' | 'filter' | 'patch' | 'search'
+  readonly area: 'body' | 'filter' | 'patch' | 'search' | 'answer'
   /** What a request looks like in which this matters. */
   readonly when: string
   readonly yes: string
@@ -114,6 +114,13 @@ const table = {
     no: 'an unknown attribute',
     dialects: only.lenient,
   },
+  keepsUnknownMembers: {
+    area: 'body',
+    when: 'a member of a group that is nobody of its directory, or of another `type` than it says',
+    yes: 'kept as sent; it counts for nothing until it is there',
+    no: '400 `invalidValue`',
+    dialects: only.lenient,
+  },
   readsDottedUrn: {
     area: 'body',
     when: 'a dot for the colon behind a URN: `urn:…:User.manager` (Entra)',
@@ -210,6 +217,20 @@ const table = {
     when: '`remove` of what is not there (a repeated request)',
     yes: 'success, nothing changes',
     no: '400 `noTarget`',
+    dialects: only.lenient,
+  },
+  ignoresUnknownOrder: {
+    area: 'search',
+    when: '`sortBy` names an attribute that no schema has, or one without a value of its own',
+    yes: 'ignored: the list is in order of `id`',
+    no: '400 `invalidValue`',
+    dialects: only.lenient,
+  },
+  leavesMembersOut: {
+    area: 'answer',
+    when: 'a PATCH of a group that names no `attributes` (Entra adds one member to 50 000)',
+    yes: 'answered without `members`',
+    no: 'answered with all of them',
     dialects: only.lenient,
   },
   searchesByPost: {

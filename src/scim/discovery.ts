@@ -27,7 +27,7 @@ export function serviceProviderConfig(baseUrl: string): JsonObject {
     },
     filter: { supported: true, maxResults: pageMax },
     changePassword: { supported: false },
-    sort: { supported: false },
+    sort: { supported: true },
     etag: { supported: true },
     pagination: {
       cursor: true,

@@ -94,6 +94,33 @@ export function bindFilter(
 }
 
 /**
+ * Resolves `sortBy` (RFC 7644 §3.4.2.3). A complex attribute is ordered by its `value`; what is
+ * never shown cannot be ordered by either: the order would tell.
+ * @returns null for what no resource of this type can be ordered by
+ */
+export function bindSort(
+  path: string,
+  schema: ResourceSchema,
+  { dialect }: BindOptions,
+): BoundAttribute | null {
+  const resolved = resolvePath(schema, path.trim(), does(dialect, 'readsDottedUrn'))
+  if (!resolved.found || !resolved.attribute) return null
+  const { attribute, sub } = resolved
+  const value = sub === null && attribute.type === 'complex' ? findSub(attribute, 'value') : null
+  const steps = [attribute, sub ?? value].filter((step) => step !== null)
+  const leaf = steps.at(-1)!
+  const isSecret = steps.some((s) => s.mutability === 'writeOnly' || s.returned === 'never')
+  if (isSecret || leaf.type === 'complex') return null
+  const extension = isExtension(schema, resolved.schema) ? [resolved.schema.id] : []
+  return bound({
+    path: value ? `${resolved.path}.${value.name}` : resolved.path,
+    keys: [...extension, ...steps.map((step) => step.name)],
+    multiValued: [...extension.map(() => false), ...steps.map((step) => step.multiValued)],
+    leaf,
+  })
+}
+
+/**
  * Binds the inside of a value path, whose names are sub-attributes of `attribute`. A plain
  * multi-valued attribute has the one sub-attribute `value`.
  * @throws invalidFilter
@@ -324,6 +351,13 @@ export function matchNode(node: BoundNode, document: JsonObject): boolean {
 
 /** All values a path leads to, through lists at any step; what is unassigned is left out. */
 function valuesAt(document: JsonObject, keys: readonly string[]): readonly Json[] {
+  const [first] = keys
+  if (keys.length === 1 && first !== undefined) {
+    // Nearly always: one plain sub-attribute of an element, of which there may be thousands.
+    const value = Object.hasOwn(document, first) ? document[first] : null
+    if (value === undefined || value === null) return []
+    if (typeof value !== 'object') return [value]
+  }
   let values: readonly Json[] = [document]
   for (const key of keys) {
     values = values

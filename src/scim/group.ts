@@ -9,7 +9,7 @@ import { bindElement, matchNode, parsePath } from './filter.ts'
 import { applyPatch, parsePatch } from './patch.ts'
 import type { PatchOperation } from './patch-parser.ts'
 import type { ReadOptions } from './resource.ts'
-import { readDocument } from './resource.ts'
+import { checkName, checkSize, externalIdOf, readDocument } from './resource.ts'
 import { findAttribute, groupSchema, groupUrn, resolvePath } from './schema.ts'
 import { checkElements, readValue } from './value.ts'
 
@@ -31,10 +31,12 @@ export function readGroup(
     groupSchema,
     options,
   )
+  checkName(displayName as string, 'displayName')
+  checkSize(attributes)
   return {
     group: {
       displayName: displayName as string,
-      externalId: (externalId as string | undefined) ?? null,
+      externalId: externalIdOf(externalId),
       attributes,
     },
     members: wishes(members),

@@ -15,6 +15,8 @@ import { inOrder, isUnassigned, readValue, sameJson } from './value.ts'
 export interface Context {
   readonly schema: ResourceSchema
   readonly dialect: Dialect
+  /** Accounts for values looked at. @throws tooMany */
+  readonly spend: (units: number) => void
 }
 
 /** Where an operation acts. Without `attribute` it is a schema as a whole. */

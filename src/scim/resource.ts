@@ -38,11 +38,12 @@ export interface ReadOptions {
 export function readUser(body: unknown, options: ReadOptions): PersonWrite | AccountWrite {
   const sent = asObject(body)
   const document = readDocument(sent, userSchema, options)
+  checkSize(document)
   const { userName, externalId, active, ...rest } = document
-  checkUserName(userName as string)
+  checkName(userName as string, 'userName')
   const own = {
     userName: userName as string,
-    externalId: (externalId as string | undefined) ?? null,
+    externalId: externalIdOf(externalId),
     active: active as boolean | undefined,
   }
   if (!isAccount(sent)) return { type: 'person', ...own, attributes: rest }
@@ -70,13 +71,37 @@ export function readUser(body: unknown, options: ReadOptions): PersonWrite | Acc
   }
 }
 
-const userNameLengthMax = 512
+/** Characters of what is indexed: PostgreSQL keeps no index entry above 2 700 bytes. */
+export const nameLengthMax = 512
 
-/** A name is printed in logs, tables and mails: a line break or an escape code in it lies to a reader. */
-function checkUserName(userName: string): void {
-  if (userName.length <= userNameLengthMax && !/\p{Cc}/u.test(userName)) return
-  const reason = `must have at most ${userNameLengthMax} characters, none of them a control character.`
-  throw errors.invalidValue({ path: 'userName', reason })
+/**
+ * A name is printed in logs, tables and mails: a line break or an escape code in it lies to a reader.
+ * @throws invalidValue
+ */
+export function checkName(name: string, path: string): void {
+  if (name.length <= nameLengthMax && !/\p{Cc}/u.test(name)) return
+  const reason = `must have at most ${nameLengthMax} characters, none of them a control character.`
+  throw errors.invalidValue({ path, reason })
+}
+
+/** Bytes of one resource; a page may hold 200, and is read and sent as a whole. */
+export const documentBytesMax = 65_536
+
+/** @throws tooMany */
+export function checkSize(document: JsonObject): void {
+  const bytes = Buffer.byteLength(JSON.stringify(document))
+  if (bytes <= documentBytesMax) return
+  throw errors.tooMany({
+    reason: `The resource would take ${bytes} bytes; at most ${documentBytesMax} fit.`,
+  })
+}
+
+/** @throws invalidValue */
+export function externalIdOf(read: Json | undefined): string | null {
+  if (typeof read !== 'string') return null
+  if (read.length <= nameLengthMax) return read
+  const reason = `must have at most ${nameLengthMax} characters.`
+  throw errors.invalidValue({ path: 'externalId', reason })
 }
 
 /**
@@ -85,6 +110,7 @@ function checkUserName(userName: string): void {
  */
 export function readCredential(body: unknown, options: ReadOptions): CredentialWrite {
   const document = readDocument(body, credentialSchema, options)
+  checkSize(document)
   const read = document as unknown as CredentialDocument
   return {
     serviceAccount: read.serviceAccount.value,

@@ -177,5 +177,9 @@ export const postgresDialect: Dialect = {
   greater: (a, b) => sql`greatest(${a}, ${b})`,
   jsonArray: (element, by) =>
     sql`'[' || coalesce(string_agg(${element}, ',' order by ${by}), '') || ']'`,
+  records: (list, columns, alias) =>
+    sql`jsonb_to_recordset(custody_json(${list})) as ${sql.id(alias)}(${sql.join(
+      columns.map((c) => sql`${sql.id(c)} text collate "C"`),
+    )})`,
   json: postgresJson,
 }

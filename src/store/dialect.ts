@@ -81,6 +81,8 @@ export interface Dialect {
   greater(a: Text, b: Text): RawBuilder<string>
   /** Aggregates the JSON texts in `element` to the text of one array, in the order of `by`. */
   jsonArray(element: Text, by: Text): RawBuilder<string>
+  /** The objects in the JSON array `list` as rows, with some of their texts; to be put after `from`. */
+  records(list: Text, columns: readonly string[], alias: string): RawBuilder<unknown>
   readonly json: JsonDialect
 }
 
@@ -169,5 +171,8 @@ export const sqliteDialect: Dialect = {
   greater: (a, b) => sql`max(${a}, ${b})`,
   jsonArray: (element, by) =>
     sql`'[' || coalesce(group_concat(${element}, ',' order by ${by}), '') || ']'`,
+  records: (list, columns, alias) =>
+    sql`(select ${sql.join(columns.map((c) => sql`value ->> ${sql.lit(c)} as ${sql.id(c)}`))}
+      from json_each(${list})) as ${sql.id(alias)}`,
   json: sqliteJson,
 }

@@ -1,9 +1,10 @@
-import { sql } from 'kysely'
+import { setImmediate } from 'node:timers/promises'
+import { sql, type RawBuilder } from 'kysely'
 import type { Group, GroupState, Member } from '../domain/group.ts'
 import type { TenantId } from '../domain/ids.ts'
 import { normalise } from '../domain/text.ts'
 import { mapping } from './mapping.ts'
-import { around, hasActive, liveNow } from './membership.ts'
+import { hasActive, liveNow, refreshAround, around } from './membership.ts'
 import {
   arg,
   ConstraintFailed,
@@ -40,7 +41,6 @@ const groups = mapping<Omit<Group, 'attributes'>>({
   version: 'version',
 })
 const groupColumns = [...groups.columns, 'display_name_norm', 'doc', 'summary'] as const
-const memberColumns = ['tenant', 'group_id', 'member_id', 'type', 'display', 'doc'] as const
 
 function groupRow(group: Group, codec: DocumentCodec): Row {
   return {
@@ -60,7 +60,7 @@ function memberFromRow(row: Row): Member {
   }
 }
 
-function statements({ db }: Sql) {
+function statements({ db, dialect }: Sql) {
   const tenant = sql<string>`${arg('tenant')}`
   const group = db.selectFrom('grp').selectAll().where('tenant', '=', arg('tenant'))
   const member = db
@@ -70,6 +70,10 @@ function statements({ db }: Sql) {
     .where('group_id', '=', arg('group'))
   const writable = ['display_name', 'display_name_norm', 'external_id', 'deleted_at'] as const
   const start = sql`${arg('start')}`
+  const compiled = (query: RawBuilder<unknown>) => statement({ compile: () => query.compile(db) })
+  const given = dialect.json.elements(dialect.json.document(sql`${arg('list')}`), [], 'e')
+  const idsGiven = sql`select ${given.plain('text')} from ${given.from}`
+  const membersOf = sql`delete from member where tenant = ${tenant} and group_id = ${arg('group')}`
 
   return {
     insert: statement(db.insertInto('grp').values(gaps(groupColumns))),
@@ -135,28 +139,17 @@ function statements({ db }: Sql) {
         .where('tenant', '=', arg('tenant'))
         .where('member_id', '=', arg('member')),
     ),
-    empty: statement(
-      db
-        .deleteFrom('member')
-        .where('tenant', '=', arg('tenant'))
-        .where('group_id', '=', arg('group')),
-    ),
-    remove: statement(
-      db
-        .deleteFrom('member')
-        .where('tenant', '=', arg('tenant'))
-        .where('group_id', '=', arg('group'))
-        .where('member_id', '=', arg('member_id')),
-    ),
-    add: statement(
-      db
-        .insertInto('member')
-        .values({
-          ...gaps<Record<(typeof memberColumns)[number], string>>(memberColumns),
-          live: liveNow(tenant, sql`${arg('group_id')}`, sql`${arg('member_id')}`),
-        })
-        .onConflict((c) => c.columns(['tenant', 'group_id', 'member_id']).doNothing()),
-    ),
+    removeOthers: compiled(sql`${membersOf} and member_id not in (${idsGiven})`),
+    empty: compiled(membersOf),
+    remove: compiled(sql`${membersOf} and member_id in (${idsGiven})`),
+    // One statement in the order of the key: 5 000 rows one after the other held the writer for
+    // 330 ms, together for 43 (2026-11). The condition keeps SQLite from reading "on" as a join's.
+    add: compiled(sql`insert into member (tenant, group_id, member_id, type, display, doc, live)
+      select ${tenant}, ${arg('group')}, x.id, x.type, x.display, x.doc,
+        ${liveNow(tenant, sql`${arg('group')}`, sql.ref('x.id'))}
+      from ${dialect.records(sql`${arg('list')}`, ['id', 'type', 'display', 'doc'], 'x')}
+      where 1 = 1 order by x.id
+      on conflict (tenant, group_id, member_id) do nothing`),
     relive: statement(
       db
         .updateTable('member')
@@ -172,15 +165,7 @@ function statements({ db }: Sql) {
     ),
     // Since when a group is empty is a fact of its own: two looks an hour apart could both find it
     // empty and miss that it was not in between.
-    refresh: statement(
-      db
-        .updateTable('grp')
-        .set({
-          emptied_at: sql<string>`case when ${hasActive('grp')} then null else coalesce(emptied_at, ${arg('at')}) end`,
-        })
-        .where('tenant', '=', arg('tenant'))
-        .where(sql<boolean>`id in (${around(start, tenant)})`),
-    ),
+    refresh: compiled(refreshAround(start, tenant, sql`${arg('at')}`)),
 
     group: statement(group.where('id', '=', arg('id'))),
     state: statement(
@@ -256,7 +241,7 @@ export function groupRoom(context: Sql, codec: DocumentCodec) {
     }
   }
 
-  function* change(want: MembersChange, rows: readonly Row[]): Steps<Refusal | null> {
+  function* change(want: MembersChange, added: string): Steps<Refusal | null> {
     const { tenant, group, at } = want
     const found = yield* first(s.exists, { tenant, id: group })
     if (found === null) return { reason: 'missing', with: group }
@@ -264,11 +249,16 @@ export function groupRoom(context: Sql, codec: DocumentCodec) {
       return { reason: 'version', with: group }
     }
     let changes = 0
-    if (want.replace) changes += (yield* run(s.empty, { tenant, group })).changes
-    for (const id of want.remove) {
-      changes += (yield* run(s.remove, { tenant, group, member_id: id })).changes
+    const some = { tenant, group }
+    if (want.replace) {
+      const keeps = want.add.length > 0
+      const list = JSON.stringify(want.add.map((member) => member.id))
+      changes += (yield* run(keeps ? s.removeOthers : s.empty, { ...some, list })).changes
+    } else if (want.remove.length > 0) {
+      const list = JSON.stringify(want.remove)
+      changes += (yield* run(s.remove, { ...some, list })).changes
     }
-    for (const row of rows) changes += (yield* run(s.add, row)).changes
+    if (want.add.length > 0) changes += (yield* run(s.add, { ...some, list: added })).changes
     if (changes === 0) return null
     yield* run(s.touch, { tenant, group, at })
     yield* run(s.refresh, { tenant, start: group, at })
@@ -282,6 +272,8 @@ export function groupRoom(context: Sql, codec: DocumentCodec) {
   ): Promise<readonly Row[]> {
     const rows: Row[] = []
     for (let at = 0; at < ids.length; at += chunkSize) {
+      // SQLite answers at once: without a turn in between all chunks would be one.
+      if (at > 0) await setImmediate()
       rows.push(...(await query(read(ids.slice(at, at + chunkSize)))))
     }
     return rows
@@ -299,15 +291,10 @@ export function groupRoom(context: Sql, codec: DocumentCodec) {
       return () => put(row, expected)
     },
     changeMembers(want: MembersChange): Work {
-      const rows = want.add.map((member): Row => ({
-        tenant: want.tenant,
-        group_id: want.group,
-        member_id: member.id,
-        type: member.type,
-        display: member.display,
-        doc: codec.member(member),
-      }))
-      return () => change(want, rows)
+      const added = JSON.stringify(
+        want.add.map((member) => ({ ...member, doc: codec.member(member) })),
+      )
+      return () => change(want, added)
     },
     memberSwitched({ tenant, member, gone, at }: SwitchedChange): Work {
       return function* memberSwitched() {

@@ -1,5 +1,5 @@
 import type { ClientId, TenantId } from '../domain/ids.ts'
-import type { Replay, ScimRequest } from '../domain/ledger.ts'
+import type { AttributeSighting, Replay, ScimRequest } from '../domain/ledger.ts'
 import type { Instant } from '../domain/time.ts'
 import { json, mapping } from './mapping.ts'
 import {
@@ -47,6 +47,19 @@ const requests = mapping<ScimRequest>({
   milliseconds: 'milliseconds',
 })
 
+const sightings = mapping<AttributeSighting>({
+  tenant: 'tenant',
+  client: 'client',
+  resource: 'resource',
+  path: 'path',
+  form: 'form',
+  count: 'seen',
+  firstAt: 'first_at',
+  lastAt: 'last_at',
+  operation: 'operation',
+})
+const sightingKey = ['tenant', 'client', 'resource', 'path', 'form'] as const
+
 /** Replays of answers by `Idempotency-Key`, and the log of SCIM requests. */
 export function ledgerRoom({ db }: Sql) {
   const replay = db
@@ -93,6 +106,31 @@ export function ledgerRoom({ db }: Sql) {
     ),
     insertRequest: statement(db.insertInto('scim_request').values(gaps(requests.columns))),
     forgetRequests: statement(db.deleteFrom('scim_request').where('at', '<', arg('before'))),
+    count: statement(
+      db
+        .insertInto('attribute_sighting')
+        .values(gaps(sightings.columns))
+        .onConflict((conflict) =>
+          conflict.columns(sightingKey).doUpdateSet((eb) => ({
+            seen: eb('attribute_sighting.seen', '+', eb.ref('excluded.seen')),
+            last_at: eb.ref('excluded.last_at'),
+            operation: eb.ref('excluded.operation'),
+          })),
+        ),
+    ),
+    forgetSightings: statement(
+      db.deleteFrom('attribute_sighting').where('last_at', '<', arg('before')),
+    ),
+    sightings: statement(
+      db
+        .selectFrom('attribute_sighting')
+        .selectAll()
+        .where('tenant', '=', arg('tenant'))
+        .where('client', '=', arg('client'))
+        .orderBy('resource')
+        .orderBy('path')
+        .orderBy('form'),
+    ),
   }
 
   return {
@@ -137,6 +175,23 @@ export function ledgerRoom({ db }: Sql) {
         return null
       }
     },
+    count(entries: readonly AttributeSighting[], before: Instant): Work {
+      // One order for all: two replicas that count the same attributes never wait for each other.
+      const keyed = entries.map((entry) => ({ entry, key: keyOf(entry) }))
+      const rows = keyed
+        .toSorted((a, b) => (a.key < b.key ? -1 : 1))
+        .map(({ entry }) => sightings.toRow(entry))
+      return function* count() {
+        for (const row of rows) yield* run(s.count, row)
+        yield* run(s.forgetSightings, { before })
+        return null
+      }
+    },
+    async sightings(query: Query, tenant: TenantId, client: ClientId) {
+      const found = await query(s.sightings, { tenant, client })
+      return found.map((row) => sightings.fromRow(row))
+    },
+
     /** Newest first. */
     async scimRequests(query: Query, want: ScimRequestQuery): Promise<readonly ScimRequest[]> {
       let select = db.selectFrom('scim_request').selectAll().where('tenant', '=', arg('tenant'))
@@ -155,4 +210,8 @@ export function ledgerRoom({ db }: Sql) {
       return found.map((row) => requests.fromRow(row))
     },
   }
+}
+
+function keyOf({ tenant, client, resource, path, form }: AttributeSighting): string {
+  return JSON.stringify([tenant, client, resource, path, form])
 }

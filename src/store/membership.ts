@@ -122,3 +122,43 @@ export function around(
         and outside.directory = inside.directory
     ) select id from above`
 }
+
+/**
+ * Brings `emptied_at` of all groups around `start` up to date: who is active is found once for all
+ * of them, up from the groups below that have active people. Asking each one for itself held the
+ * writer for minutes when 500 groups contained a hundred of each other.
+ */
+export function refreshAround(
+  start: RawBuilder<unknown>,
+  tenant: RawBuilder<unknown>,
+  at: RawBuilder<unknown>,
+): RawBuilder<unknown> {
+  return sql`with recursive surroundings (id) as (select id from (${around(start, tenant)}) as s),
+    below (id) as (
+      select id from surroundings
+      union
+      select n.member_id from below as b
+      cross join grp as o
+      cross join member as n
+      cross join grp as c
+      where o.tenant = ${tenant} and o.id = b.id
+        and n.tenant = o.tenant and n.group_id = b.id and n.type = 'Group'
+        and c.tenant = n.tenant and c.id = n.member_id
+        and c.deleted_at is null and c.directory = o.directory
+    ),
+    peopled (id) as (
+      select b.id from below as b where exists (
+        select 1 from member as m where m.tenant = ${tenant} and m.group_id = b.id and m.live = 1)
+      union
+      select n.group_id from peopled as a
+      cross join member as n
+      cross join grp as c
+      cross join grp as o
+      where n.tenant = ${tenant} and n.member_id = a.id
+        and c.tenant = n.tenant and c.id = a.id and c.deleted_at is null
+        and o.tenant = n.tenant and o.id = n.group_id and o.directory = c.directory
+    )
+    update grp set emptied_at = case
+      when id in (select id from peopled) then null else coalesce(emptied_at, ${at}) end
+    where tenant = ${tenant} and id in (select id from surroundings)`
+}

@@ -138,6 +138,8 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return ledger.releaseReplay(change.replay)
       case 'scimRequests':
         return ledger.logRequests(change.requests, change.before)
+      case 'sightings':
+        return ledger.count(change.sightings, change.before)
       default:
         return assertNever(change)
     }
@@ -199,6 +201,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     meta: (key) => clients.meta(query, key),
     replay: (tenant, client, scope) => ledger.replay(query, tenant, client, scope),
     scimRequests: (want) => ledger.scimRequests(query, want),
+    sightings: (tenant, client) => ledger.sightings(query, tenant, client),
   }
 
   return {
@@ -211,9 +214,9 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         changes.flatMap(lockOf),
       )
     },
-    claim: (worker, now, lease, limit) =>
+    claim: (worker, now, lease, limit, others = limit) =>
       database.write(
-        () => journal.claim(worker, now, lease, limit),
+        () => journal.claim(worker, now, lease, limit, others),
         () => true,
         // A second claim has to see what the first made running.
         ['claim'],

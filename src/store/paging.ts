@@ -8,6 +8,9 @@ import type { FilterSource } from './sources.ts'
 import type { Row, SqlValue } from './sql.ts'
 import type { Sort } from './store.ts'
 
+/** Characters by which texts are ordered; those that begin alike so far are ordered by id. */
+export const sortLengthMax = 256
+
 /** By what a list is ordered before its ids. */
 export interface SortKey {
   readonly value: RawBuilder<unknown>
@@ -37,14 +40,25 @@ export function sortKey(
       : column.normalised === undefined
         ? dialect.normalise(plain)
         : sql`${sql.ref(column.normalised)}`
-    return { value, required: column.required === true, descending }
+    const required = column.required === true
+    return { value: required ? value : cut(value, attribute), required, descending }
   }
   const constant = source.constants.get(name)
   if (constant !== undefined) {
     const value = dialect.literal(attribute.caseExact ? constant : normalise(constant))
     return { value, required: true, descending }
   }
-  return { value: documentKey(attribute, source, dialect), required: false, descending }
+  const value = cut(documentKey(attribute, source, dialect), attribute)
+  return { value, required: false, descending }
+}
+
+/**
+ * A key goes into the cursor, and a cursor into a URL. What is required is bounded where it is
+ * written, and cutting it would take its index away.
+ */
+function cut(value: RawBuilder<unknown>, { type }: BoundAttribute): RawBuilder<unknown> {
+  const isText = type === 'string' || type === 'reference' || type === 'binary'
+  return isText ? sql`substr(${value}, 1, ${sql.lit(sortLengthMax)})` : value
 }
 
 /** The value inside a document; of several the primary one, else the first (RFC 7644 §3.4.2.3). */

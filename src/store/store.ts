@@ -13,7 +13,7 @@ import type {
   TenantId,
 } from '../domain/ids.ts'
 import type { JsonObject } from '../domain/json.ts'
-import type { Replay, ScimRequest } from '../domain/ledger.ts'
+import type { AttributeSighting, Replay, ScimRequest } from '../domain/ledger.ts'
 import type { Failure, Operation, OperationKind, OperationStatus } from '../domain/operation.ts'
 import type { Person } from '../domain/owner.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
@@ -127,6 +127,12 @@ export type Change =
       readonly requests: readonly ScimRequest[]
       readonly before: Instant
     }
+  /** Adds to what was counted before, and forgets what was last seen before `before`. */
+  | {
+      readonly type: 'sightings'
+      readonly sightings: readonly AttributeSighting[]
+      readonly before: Instant
+    }
 
 /** Why nothing of a commit was written. */
 export interface Conflict {
@@ -219,6 +225,15 @@ export interface Page<T> {
   readonly rows: readonly T[]
   /** Where the next page starts, for `after`; null at the end of the list and for `count` 0. */
   readonly next: string | null
+  /** Of a sorted list: where each row stands in it. */
+  readonly places?: readonly SortPlace[]
+}
+
+export interface SortPlace {
+  /** What the row is sorted by, as the database compares it. */
+  readonly key: string | number | null
+  /** What starts a list behind the row. */
+  readonly after: string
 }
 
 export interface OperationQuery {
@@ -370,6 +385,8 @@ export interface Reads {
   replay(tenant: TenantId, client: ClientId, scope: string): Promise<Replay | null>
   /** Newest first. */
   scimRequests(query: ScimRequestQuery): Promise<readonly ScimRequest[]>
+  /** By resource, path and form. */
+  sightings(tenant: TenantId, client: ClientId): Promise<readonly AttributeSighting[]>
 }
 
 export interface Store {
@@ -379,9 +396,17 @@ export interface Store {
   /**
    * Hands due operations (queued or waiting with `runAt` ≤ now, or running with a lapsed lease) to
    * this worker, at most one open operation per subject and none whose account has another running:
-   * one compare-and-set statement. Each comes back `running`, fence + 1, leased for `lease`.
+   * a compare-and-set statement each for what is urgent and for the rest. Each comes back `running`,
+   * fence + 1, leased for `lease`; urgent ones first, then in the order in which they fell due.
+   * @param others at most so many that are not urgent; `limit` when omitted
    */
-  claim(worker: string, now: Instant, lease: Seconds, limit: number): Promise<readonly Operation[]>
+  claim(
+    worker: string,
+    now: Instant,
+    lease: Seconds,
+    limit: number,
+    others?: number,
+  ): Promise<readonly Operation[]>
   /** Prolongs a lease; false when the fence moved on. */
   heartbeat(id: OperationId, fence: number, until: Instant): Promise<boolean>
   /**

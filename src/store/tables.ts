@@ -266,6 +266,18 @@ export interface ScimRequestTable {
   milliseconds: number
 }
 
+export interface AttributeSightingTable {
+  tenant: string
+  client: string
+  resource: string
+  path: string
+  form: string
+  seen: number
+  first_at: string
+  last_at: string
+  operation: string
+}
+
 export interface Tables {
   resource: ResourceTable
   grp: GroupTable
@@ -283,4 +295,5 @@ export interface Tables {
   counter: CounterTable
   idempotency: IdempotencyTable
   scim_request: ScimRequestTable
+  attribute_sighting: AttributeSightingTable
 }

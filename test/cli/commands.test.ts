@@ -336,6 +336,42 @@ describe('sweep run', () => {
   })
 })
 
+describe('client attributes', () => {
+  const report = {
+    client: { id: 'c1', name: 'entra', dialect: 'lenient' },
+    attributes: [
+      {
+        resource: 'User',
+        path: 'active',
+        expected: 'boolean',
+        forms: [
+          { form: 'boolean as text', treatment: 'repaired', count: 3, operation: 'PATCH replace' },
+        ],
+      },
+      {
+        resource: 'User',
+        path: 'colour',
+        expected: null,
+        forms: [{ form: 'text', treatment: 'ignored', count: 1, operation: 'POST' }],
+      },
+    ],
+    neverSent: [{ resource: 'User', path: 'externalId', why: 'it tells people apart' }],
+  }
+
+  it('shows each form of each attribute, and what is never sent beside it', async () => {
+    await serve({ 'GET /api/v1/clients/c1/attributes': () => ({ body: report }) })
+
+    const { code, stdout, stderr } = await run('client attributes c1')
+
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/User +active +boolean +boolean as text +3 +repaired +PATCH replace/)
+    expect(stdout).toMatch(/User +colour +unknown +text +1 +ignored +POST/)
+    expect(stderr).toBe('Never sent: User externalId (it tells people apart).\n')
+    const { stdout: json } = await run('client attributes c1 --json')
+    expect(JSON.parse(json)).toEqual(report)
+  })
+})
+
 describe('client create', () => {
   it('prints id and token once, and says that this is the only time', async () => {
     const { seen } = await serve({

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { defaultTenant as tenant, type ClientId } from '../../src/domain/ids.ts'
-import type { Replay, ScimRequest } from '../../src/domain/ledger.ts'
+import type { AttributeSighting, Replay, ScimRequest } from '../../src/domain/ledger.ts'
 import { addSeconds } from '../../src/domain/time.ts'
 import type { Change, Store } from '../../src/store/store.ts'
 import { makeId, t0, unique } from '../support/entities.ts'
@@ -41,6 +41,19 @@ const makeRequest = (overrides: Partial<ScimRequest> = {}): ScimRequest => ({
   ...overrides,
 })
 
+const makeSighting = (overrides: Partial<AttributeSighting> = {}): AttributeSighting => ({
+  tenant,
+  client,
+  resource: 'User',
+  path: 'active',
+  form: 'boolean',
+  count: 1,
+  firstAt: t0,
+  lastAt: t0,
+  operation: 'POST',
+  ...overrides,
+})
+
 /** Replays of answers by `Idempotency-Key`, and the log of SCIM requests. */
 export function ledgerConformance(current: () => Store): void {
   describe('the ledger', () => {
@@ -68,6 +81,25 @@ export function ledgerConformance(current: () => Store): void {
       const abandoned = makeReplay({ scope })
       await current().commit([claim(abandoned)])
       expect(await current().commit([claim(makeReplay({ scope }), later)])).toBe('saved')
+    })
+
+    it('adds up what clients send, each form for itself, and forgets what nobody sends any more', async () => {
+      const own = unique('counted') as ClientId
+      const count = (sightings: readonly AttributeSighting[], before = addSeconds(t0, -90)) =>
+        current().commit([{ type: 'sightings', sightings, before }])
+      const read = () => current().read.sightings(tenant, own)
+      const made = makeSighting({ client: own, count: 2 })
+      const text = makeSighting({ client: own, form: 'boolean as text' })
+      await count([made, text, makeSighting({ client: unique('other') as ClientId })])
+      await count([
+        makeSighting({ ...made, count: 3, firstAt: later, lastAt: later, operation: 'PUT' }),
+      ])
+
+      const sum = { ...made, count: 5, lastAt: later, operation: 'PUT' }
+      expect(await read()).toEqual([sum, text])
+      expect(await current().read.sightings(tenant, 'nobody' as ClientId)).toEqual([])
+      await count([], later)
+      expect(await read()).toEqual([sum])
     })
 
     it('logs requests as they were, newest first, and forgets old ones', async () => {

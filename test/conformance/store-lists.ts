@@ -127,6 +127,9 @@ export function listConformance(store: () => Store): void {
           const page = await store().read.listUsers({ ...query, sort, startIndex: 6, count: 9 })
           expect(page.rows.map((row) => row.id)).toEqual(expected.slice(5, 14))
           expect(page.total).toBe(30)
+          const { after } = page.places![3]!
+          const rest = await store().read.listUsers({ ...query, sort, after, count: 3 })
+          expect(rest.rows.map((row) => row.id)).toEqual(expected.slice(9, 12))
         }
       }
       expect(await walk({ ...query, count: 7 })).toEqual(people.map((p) => p.id).sort())
@@ -187,6 +190,23 @@ export function listConformance(store: () => Store): void {
         a.id,
         person.id,
       ])
+    })
+
+    it('are ordered by as much of a text as fits into a cursor', async () => {
+      const long = 'é'.repeat(254)
+      const people = ['b2', 'a2', 'a1'].map((end) =>
+        makePerson({ attributes: { title: `${long}${end}` } }),
+      )
+      await store().commit(
+        people.map((person) => ({ type: 'person', person, expectedVersion: null }) as const),
+      )
+      const sort = { attribute: attribute('title'), descending: false }
+      const beyond = makePerson({ attributes: { title: `${long}a20` } })
+      await store().commit([{ type: 'person', person: beyond, expectedVersion: null }])
+
+      expect(await walk({ ...query, sort, count: 1 })).toEqual(
+        [people[2]!, people[1]!, beyond, people[0]!].map((person) => person.id),
+      )
     })
 
     it('refuse a position of a list in another order', async () => {

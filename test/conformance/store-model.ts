@@ -8,6 +8,7 @@ import {
   operationRank,
   type Operation,
   type OperationKind,
+  urgentKinds,
 } from '../../src/domain/operation.ts'
 import type { Person } from '../../src/domain/owner.ts'
 import type { Change, CommitResult, Conflict } from '../../src/store/store.ts'
@@ -115,7 +116,7 @@ class Model {
         : o.status === 'queued' || o.status === 'waiting'
           ? o.runAt
           : null
-    const key = (o: Operation) => `${dueAt(o)} ${o.id}`
+    const key = (o: Operation) => `${urgentKinds.includes(o.kind) ? 0 : 1} ${dueAt(o)} ${o.id}`
     const all = [...this.operations.values()]
     const due = all
       .filter((o) => dueAt(o) !== null && dueAt(o)! <= now)

@@ -476,6 +476,41 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
         expect(await store.read.operation(tenant, b!.id)).toEqual(claimed[0])
       })
 
+      it('claims what takes access away first, whatever else fell due before it', async () => {
+        const rotations = [-9, -8, -7].map((s) =>
+          makeOperation({ kind: 'rotate', runAt: addSeconds(t0, s) }),
+        )
+        const revoke = makeOperation({ kind: 'revoke', runAt: addSeconds(t0, -1) })
+        const disable = makeOperation({
+          kind: 'disable',
+          subjectType: 'account',
+          runAt: addSeconds(t0, -2),
+        })
+        await save(...[...rotations, revoke, disable].map((o) => enqueue(o)))
+
+        const two = await store.claim('w', t0, seconds(60), 4, 1)
+        const more = await store.claim('w', t0, seconds(60), 10, 0)
+        const rest = await store.claim('w', t0, seconds(60), 10)
+
+        expect(two.map((o) => o.id)).toEqual([disable.id, revoke.id, rotations[0]!.id])
+        expect(more).toEqual([])
+        expect(rest.map((o) => o.id)).toEqual([rotations[1]!.id, rotations[2]!.id])
+      })
+
+      it('does not let a revocation wait for a sibling of the account that mints', async () => {
+        const account = makeAccount().id
+        const rotate = makeOperation({ account, kind: 'rotate', runAt: addSeconds(t0, -60) })
+        const revoke = makeOperation({ account, kind: 'revoke' })
+        await save(enqueue(rotate), enqueue(revoke))
+
+        const first = await store.claim('w', t0, seconds(60), 10)
+        const second = await store.claim('w', later, seconds(60), 10)
+
+        expect(first.map((o) => o.id)).toEqual([revoke.id])
+        // Its lease has lapsed by now, and it is still the one to go first.
+        expect(second.map((o) => o.id)).toEqual([revoke.id])
+      })
+
       it('works on one operation of an account at a time, and again when the lease lapsed', async () => {
         const account = makeAccount().id
         const [a, b] = [makeOperation({ account }), makeOperation({ account })]
@@ -530,8 +565,9 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
         const issue = makeOperation({ account })
         const revoke = makeOperation({ account, kind: 'revoke' })
         const elsewhere = makeOperation()
-        await save(enqueue(issue), enqueue(revoke), enqueue(elsewhere))
+        await save(enqueue(issue))
         const [running] = await store.claim('w', t0, seconds(60), 1)
+        await save(enqueue(revoke), enqueue(elsewhere))
         const disable = makeOperation({
           kind: 'disable',
           subjectType: 'account',

@@ -95,7 +95,7 @@ describe('SCIM groups', () => {
         { method: 'DELETE', path: `/Groups/${b}`, version: 'W/"999"' },
         { method: 'DELETE', path: `/Groups/${b}` },
       )
-      expect(changed.map((o) => o.status)).toEqual(['204', '412', '204'])
+      expect(changed.map((o) => o.status)).toEqual(['200', '412', '204'])
       expect(changed[0]!.version).toBe((await get(a!)).meta.version)
       expect(await membersOf(a!)).toEqual([])
     })
@@ -611,7 +611,9 @@ describe('SCIM groups', () => {
 
       expect(all.find((g) => g.displayName === group.displayName)?.members).toHaveLength(1)
       const done = await patch(group.id, [{ op: 'add', path: 'members', value: [{ value: u[1] }] }])
-      expect(done.body.members).toHaveLength(2)
+      expect(done.body).toMatchObject({ id: group.id, displayName: group.displayName })
+      expect(done.body).not.toHaveProperty('members')
+      expect(await membersOf(group.id)).toHaveLength(2)
     })
 
     it('Entra: creates with a URN nobody knows, meta and without members', async () => {
@@ -634,9 +636,9 @@ describe('SCIM groups', () => {
       const group = await create()
       const value = [{ value: 'nobody-yet', displayName: 'new User' }]
 
-      const reply = await patch(group.id, [{ op: 'add', path: 'members', value }])
+      await patch(group.id, [{ op: 'add', path: 'members', value }])
 
-      expect(reply.body.members).toEqual([
+      expect((await get(group.id)).members).toEqual([
         { value: 'nobody-yet', $ref: '../Users/nobody-yet', type: 'User', display: 'new User' },
       ])
     })
@@ -653,7 +655,6 @@ describe('SCIM groups', () => {
     })
 
     it.each([
-      [{}, 204],
       [{ accept: '*/*' }, 204],
       [{ accept: 'application/scim+json' }, 200],
       [{ accept: 'application/json, text/plain, */*' }, 200],
@@ -734,7 +735,8 @@ describe('SCIM groups', () => {
         status: 400,
         body: { scimType: 'invalidValue' },
       })
-      expect((await patch(group.id, wrong)).body.members[0].type).toBe('User')
+      expect((await patch(group.id, wrong)).status).toBe(200)
+      expect((await get(group.id)).members[0].type).toBe('User')
     })
   })
 
@@ -744,19 +746,18 @@ describe('SCIM groups', () => {
       const some = (count: number) =>
         Array.from({ length: count }, (_, i) => ({ value: `m-${String(i).padStart(5, '0')}` }))
       const add = (count: number) =>
-        patch(group.id, [{ op: 'add', path: 'members', value: some(count) }], as.lenient, {})
+        patch(group.id, [{ op: 'add', path: 'members', value: some(count) }])
 
       expect(await add(5_001)).toMatchObject({ status: 400, body: { scimType: 'tooMany' } })
-      expect((await add(5_000)).status).toBe(204)
+      expect((await add(5_000)).status).toBe(200)
       expect((await get(group.id)).members).toHaveLength(5_000)
       const halves = [0, 1].map(() => ({ op: 'add', path: 'members', value: some(2_501) }))
       expect(await patch(group.id, halves)).toMatchObject({
         status: 400,
         body: { scimType: 'tooMany' },
       })
-      expect(
-        (await patch(group.id, [{ op: 'remove', path: 'members' }])).body.members,
-      ).toBeUndefined()
+      await patch(group.id, [{ op: 'remove', path: 'members' }])
+      expect(await membersOf(group.id)).toEqual([])
     })
 
     it('are looked through a few times a request, no more', async () => {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { maskBody, maskText } from '../../src/http/mask.ts'
 import type { Json, TestCustody } from '../support/custody.ts'
-import { patchUrn, startTestCustody, userUrn } from '../support/custody.ts'
+import { nhiUrn, patchUrn, startTestCustody, userUrn } from '../support/custody.ts'
 
 describe('the SCIM request log', () => {
   let custody: TestCustody
@@ -140,6 +140,129 @@ describe('the SCIM request log', () => {
     expect(await has()).toBe(1)
     await at('2020-01-01T00:00:00.001Z')
     expect(await has()).toBe(0)
+  })
+})
+
+describe('the report of what a connection sends', () => {
+  let custody: TestCustody
+  let entra: { id: string; token: string }
+  beforeAll(async () => {
+    custody = await startTestCustody({ roles: ['http'] })
+    entra = await custody.createClient('directory', { directory: 'entra', name: 'entra' })
+  })
+  afterAll(() => custody.close())
+
+  const report = async (id = entra.id): Promise<Json> =>
+    (await custody.call('GET', `/api/v1/clients/${id}/attributes`)).body
+  const send = (method: string, path: string, body: unknown) =>
+    custody.call(method, `/scim/v2${path}`, body, { token: entra.token })
+  const formsOf = (body: Json, path: string): Json[] =>
+    body.attributes.find((a: Json) => a.path === path)?.forms ?? []
+
+  it('has each attribute with its forms, counts, dates and what became of it', async () => {
+    const made = await send('POST', '/Users', {
+      schemas: [userUrn],
+      UserName: 'nora@x.test',
+      active: 'True',
+      emails: [{ value: 'nora@x.test', primary: true }],
+      department: 'IT',
+    })
+    for (const value of ['False', 'True', true]) {
+      const Operations = [{ op: 'Replace', path: 'active', value }]
+      await send('PATCH', `/Users/${made.body.id}`, { schemas: [patchUrn], Operations })
+    }
+    await send('POST', '/Bulk', {
+      schemas: ['urn:ietf:params:scim:api:messages:2.0:BulkRequest'],
+      Operations: [
+        { method: 'PUT', path: `/Users/${made.body.id}`, data: { userName: 'n', nickName: '' } },
+      ],
+    })
+
+    const body = await report()
+    expect(body.client).toEqual({ id: entra.id, name: 'entra', dialect: 'lenient' })
+    expect(formsOf(body, 'active')).toEqual([
+      expect.objectContaining({ form: 'boolean', treatment: 'accepted', count: 1 }),
+      expect.objectContaining({
+        form: 'boolean as text',
+        treatment: 'repaired',
+        count: 3,
+        operation: 'PATCH replace',
+      }),
+    ])
+    expect(body.attributes.find((a: Json) => a.path === 'emails[].primary')).toMatchObject({
+      resource: 'User',
+      expected: 'boolean',
+      forms: [{ form: 'boolean', treatment: 'accepted' }],
+    })
+    expect(formsOf(body, 'department')).toMatchObject([{ form: 'text', treatment: 'ignored' }])
+    expect(formsOf(body, 'nickName')).toMatchObject([{ form: 'empty text', operation: 'PUT' }])
+    const [{ firstAt, lastAt }] = formsOf(body, 'userName')
+    expect(firstAt <= lastAt && firstAt > '2020').toBe(true)
+  })
+
+  it('names what matters and never came, of what the client keeps at all', async () => {
+    const { neverSent } = await report()
+
+    expect(neverSent.map((m: Json) => `${m.resource} ${m.path}`)).toEqual([
+      'User externalId',
+      'User displayName',
+      'User urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager',
+    ])
+    const { id } = await custody.createClient('directory')
+    expect(await report(id)).toMatchObject({ attributes: [], neverSent: [] })
+  })
+
+  it('holds no value and no secret, in the answer or in the database', async () => {
+    const secret = entra.token
+    await send('POST', '/Users', {
+      schemas: [userUrn],
+      userName: 'value-of-name@x.test',
+      password: 'hunter2-hunter2',
+      [secret]: 'hunter2-hunter2',
+      'a name with spaces': 1,
+      [nhiUrn]: { [secret]: 1 },
+    })
+    await send('PATCH', '/Users/none', {
+      Operations: [
+        { op: 'add', path: `emails[value eq "${secret}"].value`, value: 'hunter2-hunter2' },
+        { op: 'add', path: `x[value eq "hunter2-hunter2"]`, value: 1 },
+        { op: 'add', path: secret, value: 1 },
+      ],
+    })
+
+    const { store } = custody.running.engine.life
+    const kept = await store.read.sightings('default' as never, entra.id as never)
+    const text = JSON.stringify([await report(), kept])
+    expect(kept.length).toBeGreaterThan(8)
+    for (const value of [secret, secret.split('_')[1]!, 'hunter2', 'value-of-name', 'spaces']) {
+      expect(text, value).not.toContain(value)
+    }
+    expect(formsOf(await report(), '(no name)').length).toBeGreaterThan(0)
+  })
+
+  it('is bounded for a client that makes names up', async () => {
+    const { id, token } = await custody.createClient('directory')
+    for (let i = 0; i < 3; i++) {
+      const made = Object.fromEntries(Array.from({ length: 150 }, (_, n) => [`n${i}x${n}`, 1]))
+      await custody.call('POST', '/scim/v2/Users', made, { token })
+    }
+
+    const { attributes } = await report(id)
+    expect(attributes).toHaveLength(201)
+    expect(formsOf({ attributes }, '(more names)')).toMatchObject([{ count: 250 }])
+  })
+
+  it('is for those who may read the audit log, and of clients that are there', async () => {
+    for (const [role, status] of [
+      ['auditor', 200],
+      ['directory', 403],
+      ['requester', 403],
+    ] as const) {
+      const { token } = await custody.createClient(role)
+      const path = `/api/v1/clients/${entra.id}/attributes`
+      expect((await custody.call('GET', path, undefined, { token })).status, role).toBe(status)
+    }
+    expect((await custody.call('GET', '/api/v1/clients/nobody/attributes')).status).toBe(404)
   })
 })
 

@@ -57,6 +57,19 @@ describe('a request that nobody would send on purpose', () => {
   })
 })
 
+describe('a write whose answer cannot be given', () => {
+  it('is refused before anything is written', async () => {
+    const body = { schemas: ['urn:ietf:params:scim:schemas:core:2.0:User'], userName: 'half.done' }
+    const both = 'attributes=userName&excludedAttributes=title'
+
+    const reply = await custody.call('POST', `/scim/v2/Users?${both}`, body)
+
+    expect(reply.body).toMatchObject({ status: '400', scimType: 'invalidValue' })
+    const found = await custody.call('GET', '/scim/v2/Users?filter=userName eq "half.done"')
+    expect(found.body.totalResults).toBe(0)
+  })
+})
+
 describe('a requester', () => {
   it('may repeat what failed of its own accounts, and nobody else\u2019s', async () => {
     const [own, other] = [

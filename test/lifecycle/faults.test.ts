@@ -1,10 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Credential } from '../../src/domain/credential.ts'
 import type { Operation } from '../../src/domain/operation.ts'
+import type { Provider } from '../../src/provider/contract.ts'
+import { ProviderError } from '../../src/provider/contract.ts'
 import { AwsError } from '../../src/sandbox/aws.ts'
 import type { Fault } from '../../src/sandbox/faults.ts'
 import type { TestEngine, TestEngineOptions } from '../support/engine.ts'
-import { startTestEngine, wants } from '../support/engine.ts'
+import { anotherWorker, startTestEngine, wants } from '../support/engine.ts'
 
 let test: TestEngine
 const start = async (options: TestEngineOptions = {}): Promise<void> => {
@@ -241,6 +243,33 @@ describe('a user that was there before Custody', () => {
   })
 })
 
+it('takes a half-made key away before it lets go of a cancelled issue', async () => {
+  await start()
+  test.aws.faults.arm(
+    'UpdateSecretVersionStage',
+    { kind: 'throttle', retryAfterSeconds: 0 },
+    100_000,
+  )
+  const { deliverTo } = wants.accessKey()
+  const served = await issuing(wants.deployKey({ deliverTo }))
+  await test.pass(600, 60)
+  const stuck = await served.operation()
+  expect(stuck.status).toBe('needsOperator')
+  expect(await test.liveAtProviders(served.account)).toHaveLength(1)
+
+  test.aws.faults.release()
+  const asked = await test.engine.cancelOperation(test.admin, stuck.id)
+  await test.pass(2)
+
+  expect(asked.status).toBe('queued')
+  expect(await served.operation()).toMatchObject({
+    status: 'cancelled',
+    failure: { code: 'cancelled' },
+  })
+  expect(await test.liveAtProviders(served.account)).toEqual([])
+  expect((await served.now()).status).toBe('failed')
+})
+
 describe('a faulty GitHub while a deploy key is registered', () => {
   beforeEach(() => start())
   const post = 'POST /repos/{owner}/{repo}/keys'
@@ -265,6 +294,42 @@ describe('a faulty GitHub while a deploy key is registered', () => {
       expect(await test.keys(minting.credential)).toHaveLength(1)
     },
   )
+
+  it('leaves no key behind when the answer to the first request was lost and the second is refused for good', async () => {
+    const minting = await issuing(wants.deployKey())
+    test.github.faults.arm(post, { kind: 'lostResponse' })
+    let calls = 0
+    const fussy = (provider: Provider): Provider =>
+      new Proxy(provider, {
+        get(object, property) {
+          const value: unknown = Reflect.get(object, property, object)
+          if (property !== 'issue') {
+            return typeof value === 'function' ? (value.bind(object) as unknown) : value
+          }
+          return async (...args: Parameters<Provider['issue']>) => {
+            if (++calls > 1) {
+              throw new ProviderError('invalid', 'key is invalid', { outcome: 'notApplied' })
+            }
+            return object.issue(...args)
+          }
+        },
+      })
+    const worker = anotherWorker(test, (life) => ({
+      ...life,
+      providers: new Map(life.providers).set(
+        'github-acme',
+        fussy(life.providers.get('github-acme')!),
+      ),
+    }))
+    for (let second = 0; second < 30; second++) {
+      await worker.drain()
+      test.clock.advance(1)
+    }
+
+    expect((await minting.operation()).status).toBe('failed')
+    expect(await test.liveAtProviders(minting.account)).toEqual([])
+    expect((await test.keys(minting.credential)).map((k) => k.status)).toContain('failed')
+  })
 })
 
 function byAdmin(operation: string, input: Readonly<Record<string, unknown>>): unknown {

@@ -352,6 +352,7 @@ describe('aws-iam', () => {
       ['reset', { kind: 'reset' }, 0],
       ['5xx after the effect', { kind: 'serverError', effect: true }, 1],
       ['5xx before the effect', { kind: 'serverError', effect: false }, 0],
+      ['an answer that is none of theirs', { kind: 'garbage' }, 1],
     ] as const)('calls %s unknown and never sends twice', async (_what, fault, keys) => {
       const want = wantPrincipal(clock)
       const { external } = await provider.ensurePrincipal(want, callWith())
@@ -363,6 +364,24 @@ describe('aws-iam', () => {
 
       expect([error.kind, error.outcome]).toEqual(['unavailable', 'unknown'])
       expect(sandbox.world.keysOf(userOf(external))).toHaveLength(keys)
+    })
+
+    it('takes no proxy’s page for an empty listing, nor for a switch that worked', async () => {
+      const want = wantPrincipal(clock)
+      const { external } = await provider.ensurePrincipal(want, callWith())
+      const { keyId } = await provider.issue(
+        external,
+        wantCredential(want, 'access-key', clock),
+        callWith(),
+      )
+      sandbox.faults.arm('ListAccessKeys', { kind: 'garbage' })
+      sandbox.faults.arm('UpdateAccessKey', { kind: 'garbage' })
+
+      const listing = await providerErrorFrom(provider.list(external, callWith()))
+      const disabling = await providerErrorFrom(provider.disable(external, keyId, callWith()))
+
+      expect([listing.kind, listing.outcome]).toEqual(['unavailable', 'unknown'])
+      expect([disabling.kind, disabling.outcome]).toEqual(['unavailable', 'unknown'])
     })
 
     it('hands on how long a throttled caller should wait', async () => {

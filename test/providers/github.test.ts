@@ -415,6 +415,7 @@ describe('an answer that got lost', () => {
     ['reset', { kind: 'reset' }, 'unknown', 0],
     ['a 5xx before the effect', { kind: 'serverError', effect: false }, 'unknown', 0],
     ['a 5xx after the effect', { kind: 'serverError', effect: true }, 'unknown', 1],
+    ['an answer that is none of GitHub’s', { kind: 'garbage' }, 'unknown', 1],
     ['throttling', { kind: 'throttle', retryAfterSeconds: 9 }, 'notApplied', 0],
   ] as const)(
     'by %s is told as it is, and repeating mends it',
@@ -437,7 +438,10 @@ describe('an answer that got lost', () => {
     const want = wanted()
     sandbox.faults.arm(createKey, { kind: 'hold' })
 
-    const error = await refusalOf(issue(want))
+    const pending = refusalOf(issue(want))
+    await sandbox.faults.whenHolding()
+    clock.advance(0.2)
+    const error = await pending
     sandbox.faults.release()
 
     expect(error).toMatchObject({ kind: 'unavailable', outcome: 'unknown' })

@@ -7,7 +7,7 @@ import { cursorSecondsMax, openCursor, sealCursor } from '../../src/scim/cursor.
 
 const now = '2026-11-01T00:00:00.000Z' as Instant
 const key = Secret.of(Buffer.alloc(32, 7))
-const position = { endpoint: '/Users', after: '01939f2e-0000-7000-8000-000000000000' }
+const position = [{ endpoint: '/Users', after: '01939f2e-0000-7000-8000-000000000000' }]
 const binding = ['default', 'client', '/Users', 'userName pr', null, null, 100] as const
 const code = (act: () => unknown): string => {
   try {
@@ -22,9 +22,9 @@ describe('a cursor', () => {
   it('comes back as the position it was made of, in characters a URI needs not escape', () => {
     fc.assert(
       fc.property(fc.string(), fc.array(fc.oneof(fc.string(), fc.integer())), (after, bound) => {
-        const cursor = sealCursor(key, bound, { endpoint: '/Users', after }, now)
+        const cursor = sealCursor(key, bound, [{ endpoint: '/Users', after }], now)
         expect(cursor).toMatch(/^[A-Za-z0-9._~-]+$/)
-        expect(openCursor(key, bound, cursor, now)).toEqual({ endpoint: '/Users', after })
+        expect(openCursor(key, bound, cursor, now)).toEqual([{ endpoint: '/Users', after }])
       }),
     )
   })
@@ -40,7 +40,7 @@ describe('a cursor', () => {
         expect(code(() => openCursor(key, binding, forged, now))).toBe('invalidCursor')
       }),
     )
-    for (const word of ['x', '', '%', 'a b', 'A'.repeat(5_000)]) {
+    for (const word of ['x', '', '%', 'a b', 'A'.repeat(9_000)]) {
       expect(code(() => openCursor(key, binding, word, now))).toBe('invalidCursor')
     }
   })

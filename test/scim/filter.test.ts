@@ -6,6 +6,7 @@ import type { JsonObject } from '../../src/domain/json.ts'
 import type { BoundNode, CompareOperator, FilterNode } from '../../src/scim/filter.ts'
 import {
   bindFilter,
+  bindSort,
   filterDepthMax,
   filterLengthMax,
   filterTermsMax,
@@ -445,5 +446,41 @@ describe('matchFilter', () => {
         expect(missing && isA).toBe(false)
       }),
     )
+  })
+})
+
+describe('bindSort', () => {
+  const sortable = (path: string, dialect: Dialect = 'rfc') =>
+    bindSort(path, userSchema, { dialect })?.path ?? null
+
+  it.each([
+    ['USERNAME', 'userName'],
+    ['emails', 'emails.value'],
+    ['emails.Type', 'emails.type'],
+    [`${nhiUrn}:owner`, `${nhiUrn}:owner.value`],
+    [`${enterpriseUrn.toUpperCase()}:Department`, `${enterpriseUrn}:department`],
+    ['meta.created', 'meta.created'],
+  ])('resolves %s', (path, found) => {
+    expect(sortable(path)).toBe(found)
+  })
+
+  it.each(['name', 'colour', 'userName.x', '', nhiUrn, 'emails[type eq "work"]', '__proto__'])(
+    'finds nothing to order by in "%s"',
+    (path) => {
+      expect(sortable(path)).toBeNull()
+      expect(sortable(path, 'lenient')).toBeNull()
+    },
+  )
+
+  it('never orders by what is never shown', () => {
+    const hidden = (change: object) => {
+      const [first, ...rest] = userSchema.core.attributes
+      const core = { ...userSchema.core, attributes: [{ ...first!, ...change }, ...rest] }
+      return bindSort(first!.name, { ...userSchema, core }, { dialect: 'rfc' })
+    }
+
+    expect(hidden({})).not.toBeNull()
+    expect(hidden({ returned: 'never' })).toBeNull()
+    expect(hidden({ mutability: 'writeOnly' })).toBeNull()
   })
 })

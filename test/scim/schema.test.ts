@@ -177,7 +177,7 @@ describe('discovery', () => {
       bulk: { supported: true, maxOperations: 500, maxPayloadSize: 4_194_304 },
       filter: { supported: true, maxResults: 200 },
       changePassword: { supported: false },
-      sort: { supported: false },
+      sort: { supported: true },
       etag: { supported: true },
       authenticationSchemes: [
         { type: 'oauthbearertoken', primary: true },

@@ -203,7 +203,15 @@ describe('query plans', () => {
   it('sweeps and claims over what is open only', async () => {
     const sweeps = sweepRoom(sql, jsonCodec)
     const journal = journalRoom(sql)
-    const claim = journal.claim('w', t0, seconds(60), 10).next().value
+    const claim = journal.claim('w', t0, seconds(60), 10, 10)
+    const found = { rows: [{ id: 'due' }], changes: 0 }
+    const nothing = { rows: [], changes: 0 }
+    const [lookUrgent, urgent, lookOthers, others] = [
+      claim.next().value,
+      claim.next(found).value,
+      claim.next(nothing).value,
+      claim.next(found).value,
+    ]
 
     expect(await plansOf((q) => sweeps.orphans(q, t0, null, 10))).toContain('resource_open ')
     expect(await plansOf((q) => sweeps.expired(q, t0, null, 10))).toContain('resource_open_expires')
@@ -211,10 +219,17 @@ describe('query plans', () => {
     expect(await plansOf((q) => sweeps.rotationDue(q, t0, null, 10))).toContain(
       'credential_rotation',
     )
-    const plan = await explain((claim as { statement: Statement }).statement)
-    expect(plan).toContain('operation_due')
-    expect(plan).toContain('operation_open_account')
-    expect(plan).not.toContain('SCAN')
+    const planOf = (run: unknown) => explain((run as { statement: Statement }).statement)
+    for (const [look, claimed, index] of [
+      [lookUrgent, urgent, 'operation_due_urgent'],
+      [lookOthers, others, 'operation_due '],
+    ] as const) {
+      expect(await planOf(look)).toMatch(new RegExp(`USING (COVERING )?INDEX ${index}`))
+      const plan = await planOf(claimed)
+      expect(plan).toContain(`USING INDEX ${index}`)
+      expect(plan).toContain('operation_open_account')
+      expect(plan).not.toContain('SCAN')
+    }
     expect(await plansOf((q) => journal.nextRunAt(q))).toContain('operation_due')
   })
 })

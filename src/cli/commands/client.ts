@@ -6,10 +6,12 @@ import {
   column,
   confirm,
   idColumn,
+  printJson,
   printList,
   printRecord,
+  printRows,
 } from '../command.ts'
-import { CommandFailure, exitCodes } from '../terminal.ts'
+import { CommandFailure, exitCodes, type Row } from '../terminal.ts'
 
 interface CreateOptions {
   readonly name: string
@@ -18,6 +20,20 @@ interface CreateOptions {
   readonly tenant?: string
   readonly directory?: string
   readonly person?: string
+}
+
+interface AttributeReport {
+  readonly attributes: readonly {
+    readonly resource: string
+    readonly path: string
+    readonly expected: string | null
+    readonly forms: readonly Row[]
+  }[]
+  readonly neverSent: readonly {
+    readonly resource: string
+    readonly path: string
+    readonly why: string
+  }[]
 }
 
 export function registerClient(program: Command, cli: Cli): void {
@@ -80,6 +96,34 @@ export function registerClient(program: Command, cli: Cli): void {
         ],
         none: 'No clients.',
       }),
+  )
+  apiCommand(
+    noun
+      .command('attributes <id>')
+      .description('what a client sends of each attribute, beside what is expected'),
+    cli,
+    async ({ api, options, terminal }, id) => {
+      const { body } = await api.send('GET', `/api/v1/clients/${encodeURIComponent(id)}/attributes`)
+      if (options.json) return printJson(body, terminal)
+      const report = body as AttributeReport
+      const rows = report.attributes.flatMap(({ forms, ...attribute }) =>
+        forms.map((form) => ({ ...attribute, ...form, expected: attribute.expected ?? 'unknown' })),
+      )
+      const columns = [
+        column('resource'),
+        column('attribute', 'path'),
+        column('expected'),
+        column('sent as', 'form'),
+        column('count'),
+        column('treatment'),
+        column('last', 'lastAt'),
+        column('by', 'operation'),
+      ]
+      printRows(rows, { columns, none: 'This client has sent nothing yet.' }, options, terminal)
+      for (const { resource, path, why } of report.neverSent) {
+        terminal.stderr(`Never sent: ${resource} ${path} (${why}).\n`)
+      }
+    },
   )
   apiCommand<{ yes?: boolean }>(
     noun

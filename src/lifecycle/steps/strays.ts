@@ -1,12 +1,12 @@
 import type { IssuedKey, Principal } from '../../domain/credential.ts'
 import type { JsonObject } from '../../domain/json.ts'
 import type { Operation } from '../../domain/operation.ts'
-import type { Instant } from '../../domain/time.ts'
-import { addSeconds, later, secondsBetween } from '../../domain/time.ts'
+import type { Instant, Seconds } from '../../domain/time.ts'
+import { addSeconds, later, seconds, secondsBetween } from '../../domain/time.ts'
 import type { ExternalCredential } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import type { StepContext, StepResult, Subject } from './step.ts'
-import { audit, externalOf } from './step.ts'
+import { audit, externalOf, memoOf } from './step.ts'
 import { removeHalfMade } from './verify.ts'
 
 /** Provider clocks may differ from ours by this much when we ask "was this key made after our intent?" */
@@ -133,6 +133,65 @@ export async function removeInterrupted(
     }
   }
   return null
+}
+
+/**
+ * Before an operation ends in failure: an attempt whose answer never came may have made a key, and
+ * nobody would look for it later. It is looked for here, and removed.
+ * @returns what has to happen first; null when no attempt is open, or nothing came of it
+ */
+export async function removeUnanswered(
+  ctx: StepContext,
+  subject: Subject,
+): Promise<StepResult | null> {
+  const { life, operation } = ctx
+  const { provider, principal, credential, capabilities } = subject
+  const mint = memoOf<Mint>(ctx, 'mint')
+  const wasSent = mint !== null && (capabilities.mint === 'server' || mint.publicPart !== null)
+  if (!wasSent || mint.keyId !== null) return null
+  const notYet = (message: string, after: Seconds | null): StepResult => ({
+    go: 'retry',
+    failure: { code: 'outcomeUnknown', message },
+    after,
+  })
+  const listing = await provider.list(externalOf(principal), ctx.call())
+  if (!listing.complete) {
+    return notYet(`the listing of ${provider.name} was incomplete: a key may have been made`, null)
+  }
+  const journal = await life.store.read.keysOfAccount(operation.tenant, subject.account.id)
+  const candidates = newcomers(mint, listing.items, journal, provider.name)
+  const ours =
+    capabilities.mint === 'client'
+      ? candidates.filter((item) => item.fingerprint === mint.fingerprint)
+      : candidates.filter((item) => isOurStray(item, mint, principal))
+  const [stray] = ours
+  if (stray === undefined) {
+    const settled = addSeconds(mint.startedAt, capabilities.settle)
+    const wait = secondsBetween(life.clock.now(), settled)
+    return wait > 0 ? notYet(`${provider.name} may still show a new key`, seconds(wait)) : null
+  }
+  if (ours.length > 1) {
+    const ids = ours.map((item) => item.keyId).join(', ')
+    return {
+      go: 'ask',
+      failure: {
+        code: 'foreignKey',
+        message: `${provider.name} holds ${ids}, and one of them at most is Custody's; decide which to delete there, then retry`,
+      },
+    }
+  }
+  await provider.revoke(externalOf(principal), stray.keyId, ctx.call())
+  const of = { credential: credential.id, principal: principal! }
+  return {
+    go: 'wait',
+    until: life.clock.now(),
+    memo: { mint: null },
+    changes: [
+      { type: 'key', key: strayKey(of, mint, stray.keyId, life.clock.now()) },
+      removed(ctx, subject, stray.keyId),
+    ],
+    sameAttempt: true,
+  }
 }
 
 /**

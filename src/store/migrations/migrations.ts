@@ -5,6 +5,8 @@ import { initial } from './0001-initial.ts'
 import { groups } from './0002-groups.ts'
 import { counters } from './0003-counters.ts'
 import { ledger } from './0004-ledger.ts'
+import { sightings } from './0005-sightings.ts'
+import { urgent } from './0006-urgent.ts'
 
 /** One numbered step of the schema; once released it is never edited, its checksum is stored. */
 export interface Migration {
@@ -25,7 +27,14 @@ export interface PendingMigration extends AppliedMigration {
   readonly statements: readonly string[]
 }
 
-export const migrations: readonly Migration[] = [initial, groups, counters, ledger]
+export const migrations: readonly Migration[] = [
+  initial,
+  groups,
+  counters,
+  ledger,
+  sightings,
+  urgent,
+]
 
 /** The ledger itself; it exists before the first migration. */
 export function ledgerTable({ text, tableSuffix }: Dialect): string {

@@ -32,6 +32,8 @@ export function createApi(
       method,
       headers: {
         authorization: `Bearer ${token}`,
+        // Who names no type is answered to a PATCH with 204 and nothing to read.
+        accept: 'application/scim+json, application/json',
         ...(options.agent === undefined ? {} : { 'user-agent': options.agent }),
         ...(body === undefined ? {} : { 'content-type': typeOf(route, isForm) }),
       },

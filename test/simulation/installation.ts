@@ -1,0 +1,344 @@
+import { createHash } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { awsIam } from '../../providers/aws-iam/index.ts'
+import { awsSecrets } from '../../providers/aws-secrets/index.ts'
+import { github } from '../../providers/github/index.ts'
+import { token } from '../../providers/token/index.ts'
+import { createIdSource, defaultTenant } from '../../src/domain/ids.ts'
+import { Secret } from '../../src/domain/secret.ts'
+import { seconds } from '../../src/domain/time.ts'
+import type { Caller, Engine, Lifecycle, Tokens, Worker } from '../../src/lifecycle/engine.ts'
+import { callerOf, createEngine, createTokens, createWorker } from '../../src/lifecycle/engine.ts'
+import type { WorkerEvent } from '../../src/lifecycle/worker.ts'
+import type { Authoriser } from '../../src/policy/authorise.ts'
+import { compileAuthorisation } from '../../src/policy/authorise.ts'
+import type { LifecyclePolicy } from '../../src/policy/lifecycle.ts'
+import { compileLifecycle } from '../../src/policy/lifecycle.ts'
+import type { Transport } from '../../src/provider/contract.ts'
+import type { OpenPlugins } from '../../src/provider/registry.ts'
+import { openProviders } from '../../src/provider/registry.ts'
+import { AwsWorld } from '../../src/sandbox/aws.ts'
+import { generateAppKey, GithubWorld } from '../../src/sandbox/github.ts'
+import { documentCodec } from '../../src/scim/codec.ts'
+import { openStore } from '../../src/store/open.ts'
+import type { Store } from '../../src/store/store.ts'
+import { makeClient } from '../support/entities.ts'
+import { Process } from './process.ts'
+import type { Ways } from './process.ts'
+import { Scheduler } from './scheduler.ts'
+import type { Weather, Worlds } from './wire.ts'
+import { awsUrl, githubUrl, transportOf } from './wire.ts'
+
+const policies = fileURLToPath(new URL('../../policies', import.meta.url))
+const appKey = generateAppKey()
+const appKeyDirectory = mkdtempSync(path.join(tmpdir(), 'custody-simulation-'))
+const appKeyFile = path.join(appKeyDirectory, 'app.pem')
+writeFileSync(appKeyFile, appKey, { mode: 0o600 })
+process.once('exit', () => rmSync(appKeyDirectory, { recursive: true, force: true }))
+
+interface Rules {
+  readonly policy: LifecyclePolicy
+  readonly authoriser: Authoriser
+}
+let rules: Promise<Rules> | null = null
+
+async function compileRules(): Promise<Rules> {
+  const name = `${policies}/lifecycle.yaml`
+  return {
+    policy: compileLifecycle(await readFile(name, 'utf8'), name),
+    authoriser: await compileAuthorisation(`${policies}/authorisation`),
+  }
+}
+
+/** How long after its end a killed process is started again, in seconds. */
+const restartSecondsMax = 40
+/** Nobody polls in the meantime: a commit that queues work wakes every worker, as a notification would. */
+const pollSeconds = 3_600
+
+/** Ways to break Custody from outside, each of which some law must notice. */
+export type Sabotage =
+  /** AWS says that it has switched a key off, and has not. */
+  | 'keys stay active'
+  /** Writes of workers that lost their claim are let through. */
+  | 'fences are ignored'
+  /** What a killed process was doing is never taken up again. */
+  | 'leases never lapse'
+  /** The rows that say what keys there are get lost. */
+  | 'keys are not journalled'
+
+/** One running process of Custody: engine, worker, adapters, all its own. */
+export interface Node {
+  readonly process: Process
+  readonly engine: Engine
+  readonly tokens: Tokens
+  readonly worker: Worker | null
+}
+
+/** A whole installation in one event loop: a database, two providers, and processes that come and go. */
+export class Installation {
+  readonly scheduler: Scheduler
+  readonly worlds: Worlds
+  readonly store: Store
+  readonly admin: Caller
+  readonly ways: Ways = { deathRate: 0, freezeRate: 0 }
+  weather: Weather = new Map()
+  deaths = 0
+  failure: unknown = null
+  readonly #pepper: Secret
+  readonly #rules: Rules
+  readonly #nodes = new Map<string, Node>()
+  readonly #plugins: OpenPlugins[] = []
+  readonly #log: string[] = []
+  #started = 0
+
+  readonly #sabotage: Sabotage | null
+
+  private constructor(
+    scheduler: Scheduler,
+    worlds: Worlds,
+    store: Store,
+    shared: Rules,
+    sabotage: Sabotage | null,
+  ) {
+    this.#sabotage = sabotage
+    this.scheduler = scheduler
+    this.worlds = worlds
+    this.store = store
+    this.#rules = shared
+    this.#pepper = Secret.of(scheduler.chance.bytes(32))
+    this.admin = callerOf(makeClient({ role: 'admin' }))
+  }
+
+  static async open(seed: number, sabotage: Sabotage | null): Promise<Installation> {
+    rules ??= compileRules()
+    const shared = await rules
+    const scheduler = new Scheduler(seed)
+    const random = (length: number): Uint8Array => scheduler.chance.bytes(length)
+    const worlds: Worlds = {
+      aws: new AwsWorld({ clock: scheduler, random }),
+      github: new GithubWorld({
+        clock: scheduler,
+        privateKeyPem: appKey,
+        rateLimit: 1_000_000,
+        seed: String(seed),
+      }),
+    }
+    const store = await openStore({ url: 'sqlite::memory:', codec: documentCodec })
+    return new Installation(scheduler, worlds, store, shared, sabotage)
+  }
+
+  /** The node of that name as it runs now; the caller asks anew after each death. */
+  node(name: string): Node {
+    const node = this.#nodes.get(name)
+    if (!node?.process.isAlive) throw new Error(`${name} is dead`)
+    return node
+  }
+
+  isUp(name: string): boolean {
+    return this.#nodes.get(name)?.process.isAlive === true
+  }
+
+  /** Starts a node, and starts it again whenever it has died. */
+  async start(name: string, options: { readonly works: boolean }): Promise<void> {
+    const own = new Process(name, this.scheduler, this.ways, () => {
+      this.deaths += 1
+      const pause = this.scheduler.chance.below(restartSecondsMax * 1_000)
+      this.scheduler.after(pause, () => {
+        this.start(name, options).catch((error: unknown) => this.#fail(error))
+      })
+    })
+    const life = await this.#lifeOf(own)
+    const workerName = `${name}/${this.#started++}`
+    const worker = options.works
+      ? createWorker(life, {
+          name: workerName,
+          concurrency: 8,
+          pollSeconds,
+          log: (event) => this.#note(workerName, event),
+        })
+      : null
+    const engine = createEngine(life)
+    const tokens = this.tokensOf(life.store)
+    this.#nodes.set(name, { process: own, engine, tokens, worker })
+    worker?.start()
+  }
+
+  async close(): Promise<void> {
+    for (const node of this.#nodes.values()) node.process.isAlive = false
+    await this.store.close()
+  }
+
+  /** Goes on beside everything else; nobody waits for it, since it may die on the way. */
+  background(work: Promise<unknown>): void {
+    work.catch((error: unknown) => this.#fail(error))
+  }
+
+  /** What the workers did, a line each. */
+  get log(): readonly string[] {
+    return this.#log
+  }
+
+  /** Anything a simulated process could not have caused: a bug of the simulation itself. */
+  #fail(error: unknown): void {
+    this.failure ??= error
+  }
+
+  #note(worker: string, { operation, kind, step, outcome, failure, error }: WorkerEvent): void {
+    const why = failure ? ` (${failure.code}: ${failure.message})` : ''
+    const thrown = error instanceof Error ? ` !! ${error.stack ?? error.message}` : ''
+    this.#log.push(
+      `${this.scheduler.now()} ${worker} ${kind} ${operation} ${step} → ${outcome}${why}${thrown}`,
+    )
+  }
+
+  tokensOf(store: Store): Tokens {
+    const { policy } = this.#rules
+    return createTokens({
+      store,
+      clock: this.scheduler,
+      policy: () => policy,
+      pepper: this.#pepper,
+    })
+  }
+
+  async #lifeOf(own: Process): Promise<Lifecycle> {
+    const { scheduler } = this
+    const { policy, authoriser } = this.#rules
+    const random = (length: number): Uint8Array => scheduler.chance.bytes(length)
+    const store = own.reach(sabotagedStore(this.store, this.#sabotage))
+    const tokens = this.tokensOf(store)
+    const { accessKeyId, secretAccessKey } = this.worlds.aws.admin
+    const connection = {
+      region: 'us-east-1',
+      endpoint: awsUrl,
+      credentials: { accessKeyId, secretAccessKey },
+    }
+    const plugins = await openProviders({
+      providers: [
+        {
+          name: 'aws-prod',
+          type: 'aws-iam',
+          config: { ...connection, settle: 'PT15S', probe: { count: 2, every: 'PT2S' } },
+        },
+        {
+          name: 'github-acme',
+          type: 'github',
+          config: {
+            baseUrl: githubUrl,
+            appId: this.worlds.github.app.id,
+            installationId: this.worlds.github.app.installationId,
+            privateKeyFile: appKeyFile,
+            settle: 'PT5S',
+          },
+        },
+        { name: 'tokens', type: 'token', config: {} },
+      ],
+      sinks: [
+        {
+          name: 'aws-secrets',
+          type: 'aws-secrets',
+          config: { ...connection, namePrefix: 'custody/' },
+        },
+      ],
+      modules: { providers: [awsIam, github, token], sinks: [awsSecrets] },
+      hostFor: (name) => ({
+        name,
+        clock: own.clock,
+        random,
+        resolvePath: (file) => file,
+        tokens: tokens.book,
+        pepper: this.#pepper,
+        transport: sabotagedTransport(
+          transportOf(own, scheduler, this.worlds, () => this.weather),
+          this.worlds,
+          this.#sabotage,
+        ),
+      }),
+    })
+    this.#plugins.push(plugins)
+    return {
+      store,
+      clock: own.clock,
+      ids: createIdSource(own.clock, random),
+      policy: () => policy,
+      authoriser: () => authoriser,
+      providers: plugins.providers,
+      sinks: plugins.sinks,
+      wake: () => {
+        for (const { process: other, worker } of this.#nodes.values()) {
+          if (other.isAlive) worker?.wake()
+        }
+      },
+    }
+  }
+
+  /** Two runs that went the same way have the same. */
+  fingerprint(): string {
+    return createHash('sha256')
+      .update(`${this.scheduler.now()} ${this.scheduler.events} ${this.deaths}\n`)
+      .update(this.#log.join('\n'))
+      .digest('hex')
+      .slice(0, 16)
+  }
+}
+
+function sabotagedStore(store: Store, sabotage: Sabotage | null): Store {
+  switch (sabotage) {
+    case 'fences are ignored':
+      return {
+        ...store,
+        async commit(changes) {
+          const current = await Promise.all(
+            changes.map(async (change) => {
+              if (change.type !== 'advance') return change
+              const stored = await store.read.operation(defaultTenant, change.id)
+              return stored ? { ...change, fence: stored.fence } : change
+            }),
+          )
+          return store.commit(current)
+        },
+      }
+    case 'leases never lapse':
+      return {
+        ...store,
+        claim: (worker, now, _lease, ...rest) => store.claim(worker, now, seconds(1e9), ...rest),
+      }
+    case 'keys are not journalled':
+      return {
+        ...store,
+        commit: (changes) => store.commit(changes.filter((c) => c.type !== 'key')),
+      }
+    default:
+      return store
+  }
+}
+
+function sabotagedTransport(
+  transport: Transport,
+  { aws }: Worlds,
+  sabotage: Sabotage | null,
+): Transport {
+  if (sabotage !== 'keys stay active') return transport
+  return async (request, signal) => {
+    const answer = await transport(request, signal)
+    const input = new URLSearchParams(request.body)
+    if (input.get('Action') === 'UpdateAccessKey' && answer.status === 200) {
+      aws.call({
+        service: 'iam',
+        operation: 'UpdateAccessKey',
+        input: {
+          UserName: input.get('UserName'),
+          AccessKeyId: input.get('AccessKeyId'),
+          Status: 'Active',
+        },
+        accessKeyId: aws.admin.accessKeyId,
+        region: 'us-east-1',
+      })
+    }
+    return answer
+  }
+}

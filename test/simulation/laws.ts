@@ -1,0 +1,187 @@
+import type { ServiceAccount } from '../../src/domain/account.ts'
+import type { Credential } from '../../src/domain/credential.ts'
+import { Secret } from '../../src/domain/secret.ts'
+import type { Tokens } from '../../src/lifecycle/engine.ts'
+import type { Installation } from './installation.ts'
+
+/** A law that did not hold. */
+export class Violation extends Error {
+  override readonly name = 'Violation'
+}
+
+/** What must hold, judged by the providers' own state; Custody's rows say only what it believes. */
+export class Laws {
+  readonly #installation: Installation
+  readonly #tokens: Tokens
+  /** Keys that are none of Custody's business: user → key. */
+  readonly #foreign: readonly { readonly user: string; readonly key: string }[]
+
+  constructor(installation: Installation) {
+    this.#installation = installation
+    this.#tokens = installation.tokensOf(installation.store)
+    this.#foreign = plantForeignKeys(installation)
+  }
+
+  /** At every moment, whatever is going on. */
+  async always(): Promise<void> {
+    this.#foreignKeysLive()
+    for (const account of await this.#accounts()) {
+      const owner = await this.#owner(account)
+      const credentials = await this.#credentials(account)
+      const isUp =
+        account.status === 'active' &&
+        owner.active &&
+        account.expiresAt > this.#installation.scheduler.now()
+      for (const credential of credentials) {
+        if (isUp && credential.status === 'active' && !(await this.#works(credential))) {
+          this.#fail(credential, 'what its consumers read does not work')
+        }
+        const mayWork = owner.active || account.backups.length > 0 || account.environment === 'prod'
+        if (!mayWork && credential.kind === 'api-token' && (await this.#works(credential))) {
+          this.#fail(credential, 'its token is accepted although the owner has left')
+        }
+      }
+    }
+  }
+
+  /** Once the weather is good, nobody dies any more and everything had time. */
+  async atRest(): Promise<void> {
+    await this.always()
+    const { store, admin } = this.#installation
+    for (const status of ['queued', 'running', 'waiting', 'needsOperator'] as const) {
+      const query = { tenant: admin.tenant, status, after: null, limit: 200 }
+      for (const { id, kind, steps, cursor, runAt, failure } of await store.read.operations(
+        query,
+      )) {
+        const isPlanned = status === 'waiting' && failure === null
+        if (isPlanned && ['overlap', 'soak', 'settle'].includes(steps[cursor]!)) continue
+        throw new Violation(
+          `${kind} ${id} is ${status} at ${steps[cursor]} (due ${runAt}): ${failure?.message ?? ''}`,
+        )
+      }
+    }
+    for (const account of await this.#accounts()) {
+      if (
+        !['active', 'orphaned', 'disabled', 'retired', 'expired', 'failed'].includes(account.status)
+      ) {
+        throw new Violation(`account ${account.id} is ${account.status}`)
+      }
+      const live = await this.#liveKeys(account)
+      const isOff = !['active', 'orphaned'].includes(account.status)
+      if (isOff && live.length > 0) {
+        throw new Violation(`account ${account.id} is ${account.status}, ${live.join()} live on`)
+      }
+      const known = await this.#journalled(account)
+      for (const key of live) {
+        if (!known.some((id) => id === key || id.endsWith(`#${key}`))) {
+          throw new Violation(`${key} of account ${account.id} lives and is in no journal`)
+        }
+      }
+    }
+  }
+
+  /** After every owner has left and the backups' time is over. */
+  async nothingLives(): Promise<void> {
+    await this.atRest()
+    for (const account of await this.#accounts()) {
+      const live = await this.#liveKeys(account)
+      if (live.length > 0) {
+        throw new Violation(
+          `${live.join()} of ${account.status} account ${account.id} outlived its owner`,
+        )
+      }
+    }
+  }
+
+  #foreignKeysLive(): void {
+    const { aws } = this.#installation.worlds
+    for (const { user, key } of this.#foreign) {
+      const found = aws.keysOf(user).find((k) => k.accessKeyId === key)
+      if (found?.status !== 'Active') throw new Violation(`foreign key ${key} was touched`)
+    }
+  }
+
+  async #accounts(): Promise<readonly ServiceAccount[]> {
+    const { store, admin } = this.#installation
+    return store.read.accountsAfter(admin.tenant, null, 200)
+  }
+
+  #credentials({ tenant, id }: ServiceAccount): Promise<readonly Credential[]> {
+    return this.#installation.store.read.credentialsOf(tenant, id)
+  }
+
+  async #owner({ tenant, owner }: ServiceAccount) {
+    const person = await this.#installation.store.read.person(tenant, owner.id)
+    if (!person) throw new Violation(`owner ${owner.id} is in no row`)
+    return person
+  }
+
+  async #works(credential: Credential): Promise<boolean> {
+    const { aws, github } = this.#installation.worlds
+    const name = `custody/${credential.tenant}/${credential.deliverTo.path}`
+    const text = aws.secret(name)?.current ?? null
+    if (text === null) return false
+    switch (credential.kind) {
+      case 'api-token':
+        return this.#tokens.book.isAccepted(Secret.ofText(text))
+      case 'access-key': {
+        const { accessKeyId } = JSON.parse(text) as { readonly accessKeyId: string }
+        return aws.wouldAllow(accessKeyId, 's3:GetObject', 'arn:aws:s3:::artifacts/x')
+      }
+      default:
+        return github
+          .deployKeys('acme', 'website')
+          .some((k) => k.title.startsWith(`custody/${credential.account}/${credential.id}/`))
+    }
+  }
+
+  async #journalled(account: ServiceAccount): Promise<readonly string[]> {
+    const { store } = this.#installation
+    const keys = await store.read.keysOfAccount(account.tenant, account.id)
+    return keys
+      .filter((k) => ['issuing', 'active', 'superseded'].includes(k.status))
+      .map((k) => k.keyId ?? '')
+  }
+
+  /** Every key a provider holds for the account and would accept now, whoever knows of it. */
+  async #liveKeys({ id, tenant }: ServiceAccount): Promise<readonly string[]> {
+    const { aws, github } = this.#installation.worlds
+    const user = aws.users().find((u) => u.tags['custody:id'] === id)
+    const keys = user ? aws.keysOf(user.userName).map((k) => k.accessKeyId) : []
+    const deployKeys = github.deployKeys('acme', 'website')
+    const issued = await this.#installation.store.read.issuedTokensOf(id, 'tokens')
+    const accepted: string[] = []
+    for (const credential of await this.#installation.store.read.credentialsOf(tenant, id)) {
+      if (credential.kind === 'api-token' && (await this.#works(credential))) {
+        accepted.push(credential.id)
+      }
+    }
+    return [
+      ...keys.filter((key) => aws.wouldAllow(key, 's3:GetObject', 'arn:aws:s3:::artifacts/x')),
+      ...deployKeys.filter((k) => k.title.startsWith(`custody/${id}/`)).map((k) => String(k.id)),
+      ...issued.filter((t) => t.active && accepted.includes(t.credential)).map((t) => t.id),
+    ]
+  }
+
+  #fail(credential: Credential, what: string): never {
+    const { kind, id, generation, account } = credential
+    throw new Violation(`${kind} ${id} (generation ${generation}, account ${account}): ${what}`)
+  }
+}
+
+/** Users that somebody else made, with keys that work; one bears a name like ours. */
+function plantForeignKeys({ worlds: { aws } }: Installation) {
+  const call = (operation: string, input: Readonly<Record<string, unknown>>) =>
+    aws.call({
+      service: 'iam',
+      operation,
+      input,
+      accessKeyId: aws.admin.accessKeyId,
+      region: 'us-east-1',
+    }) as { readonly AccessKey: { readonly AccessKeyId: string } }
+  return ['build-server', 'svc-1'].map((user) => {
+    call('CreateUser', { UserName: user })
+    const key = call('CreateAccessKey', { UserName: user }).AccessKey.AccessKeyId
+    return { user, key }
+  })
+}

@@ -1,0 +1,13 @@
+import { expect, it } from 'vitest'
+import { simulate } from './simulate.ts'
+import { simulationSuite } from './suite.ts'
+
+simulationSuite({ seeds: 12, minutes: 3 })
+
+it('goes the same way from the same seed', async () => {
+  const runs = [await simulate(7), await simulate(7), await simulate(8)]
+  const prints = runs.map((run) => run.fingerprint)
+
+  expect(prints[1]).toBe(prints[0])
+  expect(prints[2]).not.toBe(prints[0])
+})

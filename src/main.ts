@@ -21,6 +21,7 @@ import type { Home } from './host/home.ts'
 import { isRunning } from './host/lock.ts'
 import type { Log } from './host/log.ts'
 import { createLog } from './host/log.ts'
+import { pooledRandom } from './host/random.ts'
 import { createServer } from './http/server.ts'
 import type { Scheduler } from './jobs/scheduler.ts'
 import { startScheduler } from './jobs/scheduler.ts'
@@ -52,6 +53,8 @@ export interface StartOptions {
   readonly clock?: Clock
   /** SCIM requests per client; absent = 50/s in bursts of 200, null = unlimited. */
   readonly rateLimit?: { readonly perSecond: number; readonly burst: number } | null
+  /** Stands in for the store opened, e.g. to hold back or count what is written. */
+  readonly store?: (opened: Store) => Store
 }
 
 /** A running Custody; `close` finishes what is at a commit and leaves the rest to the journal. */
@@ -102,10 +105,11 @@ export async function startCustody(options: StartOptions): Promise<Running> {
     if (config.store.kind === 'sqlite' && config.store.file !== ':memory:') {
       await ensureDirectory(path.dirname(config.store.file))
     }
-    const store = await openStore({ url: storeUrl, codec: documentCodec })
-    closers.unshift(() => store.close())
+    const opened = await openStore({ url: storeUrl, codec: documentCodec })
+    closers.unshift(() => opened.close())
+    const store = options.store?.(opened) ?? opened
     await checkMasterKey(store, config, home)
-    const ids = createIdSource(clock, randomBytes)
+    const ids = createIdSource(clock, pooledRandom)
     const pepper = derive(home.masterKey, 'token pepper')
     await registerLocalAdmin({ store, home, pepper, clock, ids })
     const tokens = createTokens({ store, clock, policy: () => policies.lifecycle, pepper })

@@ -33,9 +33,12 @@ export function isId(text: string): boolean {
 export function createIdSource(clock: Clock, random: (length: number) => Uint8Array): IdSource {
   let lastMs = 0
   let counter = 0
+  let read = { at: '', ms: 0 }
   return {
     next() {
-      const now = Date.parse(clock.now())
+      const at = clock.now()
+      if (at !== read.at) read = { at, ms: Date.parse(at) }
+      const now = read.ms
       const bytes = Buffer.from(random(16))
       if (now > lastMs) {
         lastMs = now

@@ -3,26 +3,36 @@ import type { JsonObject } from '../domain/json.ts'
 import { applyPatch, parsePatch } from '../scim/patch.ts'
 import { assertSameClass, readUser } from '../scim/resource.ts'
 import { userSchema } from '../scim/schema.ts'
+import type { Caller } from '../lifecycle/engine.ts'
 import { orNull } from './errors.ts'
 import type { ScimEndpoint, ScimWrites } from './scim-endpoint.ts'
 import { endpointOf, parsedDocument, sameAs } from './scim-endpoint.ts'
+import type { StoredUser } from '../store/store.ts'
 import type { HttpHost } from './server.ts'
 
 /** People and service accounts (contract §3): one endpoint, told apart by the nhi extension. */
 export function userEndpoint(host: HttpHost, base: () => string): ScimEndpoint {
   const { engine, store } = host
+
+  /** Only whose account it is takes a look at the account itself. */
+  const isVisible = async (caller: Caller, user: StoredUser): Promise<boolean> => {
+    const { people, accounts } = engine.visibility(caller)
+    if (user.type === 'person') {
+      return people === 'all' || (people !== 'none' && people.directory === user.directory)
+    }
+    if (accounts === 'all' || accounts === 'none') return accounts === 'all'
+    return (await orNull(engine.account(caller, user.id))) !== null
+  }
+
   const writes: ScimWrites = {
     schema: userSchema,
     list: (query) => store.read.listUsers(query),
 
     async read(caller, id) {
       const document = await store.read.userDocument(caller.tenant, id)
-      const visible =
-        document !== null &&
-        (document.type === 'person'
-          ? await orNull(engine.person(caller, id))
-          : await orNull(engine.account(caller, id)))
-      if (!document || !visible) throw errors.notFound({ what: 'User', id })
+      if (document === null || !(await isVisible(caller, document))) {
+        throw errors.notFound({ what: 'User', id })
+      }
       return document
     },
 

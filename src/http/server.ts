@@ -108,12 +108,12 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
     host.log(eventOf('debug', request, reply, reply.statusCode, null, null))
     done()
   })
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', (request, _reply, done) => {
     const query = (request.query ?? {}) as Readonly<Record<string, unknown>>
     const twice = Object.keys(query).find((name) => Array.isArray(query[name]))
-    if (twice !== undefined) {
-      throw errors.invalidValue({ path: twice, reason: 'is given more than once; give it once.' })
-    }
+    if (twice === undefined) return done()
+    const reason = 'is given more than once; give it once.'
+    done(errors.invalidValue({ path: twice, reason }))
   })
   app.addHook('onSend', (request, reply, payload, done) => {
     void reply.headers({

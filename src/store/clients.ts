@@ -179,6 +179,8 @@ function statements({ db }: Sql) {
 /** Who may call us, the tokens we issue ourselves, and the small global facts: slots and meta. */
 export function clientRoom(context: Sql, codec: DocumentCodec) {
   const s = statements(context)
+  /** What the rows of a steady query say, as long as they are kept. */
+  const known = new WeakMap<Row, { readonly token: ClientToken; readonly client: Client }>()
 
   const always = (statement: (typeof s)[keyof typeof s], args: Row): Work =>
     function* always() {
@@ -252,9 +254,14 @@ export function clientRoom(context: Sql, codec: DocumentCodec) {
       return (await query(s.clients, { tenant })).map((row) => clients.fromRow(row))
     },
     async clientToken(query: Query, id: string) {
-      const [row] = await query(s.clientToken, { id })
+      const [row] = await query(s.clientToken, { id }, 'steady')
       if (row === undefined) return null
-      return { token: clientTokens.fromRow(row, 't_'), client: clients.fromRow(row, 'c_') }
+      let found = known.get(row)
+      if (found === undefined) {
+        found = { token: clientTokens.fromRow(row, 't_'), client: clients.fromRow(row, 'c_') }
+        known.set(row, found)
+      }
+      return found
     },
     async clientTokensOf(query: Query, client: ClientId): Promise<readonly ClientToken[]> {
       return (await query(s.clientTokensOf, { client })).map((row) => clientTokens.fromRow(row))

@@ -3,7 +3,7 @@ import { sql, type RawBuilder } from 'kysely'
 import type { TenantId } from '../domain/ids.ts'
 import type { Instant } from '../domain/time.ts'
 import type { Dialect } from './dialect.ts'
-import { filterToSql } from './filter-sql.ts'
+import { filterToSql, shapeOfFilter, type FilterShape } from './filter-sql.ts'
 import { groupsOfUser, membersOfGroup } from './membership.ts'
 import {
   decodePosition,
@@ -11,11 +11,28 @@ import {
   isAfter,
   orderBy,
   sortKey,
+  type Position,
   type SortKey,
 } from './paging.ts'
 import { credentialSource, groupSource, reachOf, userSource, type FilterSource } from './sources.ts'
-import { arg, statement, type Cost, type Query, type Row, type Sql, type Statement } from './sql.ts'
-import type { GroupListQuery, ListQuery, Page, StoredDocument, Visibility } from './store.ts'
+import {
+  arg,
+  statement,
+  type Cost,
+  type Query,
+  type Row,
+  type Sql,
+  type SqlValue,
+  type Statement,
+} from './sql.ts'
+import type {
+  GroupListQuery,
+  ListQuery,
+  Page,
+  StoredDocument,
+  StoredUser,
+  Visibility,
+} from './store.ts'
 
 const userColumns = [
   'id',
@@ -27,6 +44,8 @@ const userColumns = [
   'modified_at',
   'version',
 ] as const
+/** Shapes of one kind of list whose statements are kept. */
+const plansMax = 300
 /** From here on a page is looked for from the nearer end; before it that is not worth asking. */
 const deepFrom = 1_000
 
@@ -83,19 +102,53 @@ function groupFromRow(row: Row): StoredDocument {
   }
 }
 
+const tenant = arg('tenant')
+const directory = arg('directory')
+
+/**
+ * What the SQL of a list depends on, and what fills its gaps. Compiling one costs more than finding
+ * ten rows among a million, so lists of one shape share their statements.
+ */
+function shapeOf(want: ListQuery, position: Position | null): FilterShape {
+  const { visibility, filter, sort = null } = want
+  const { people, accounts } = visibility
+  const filtered = filter === null ? null : shapeOfFilter(filter)
+  const args: Record<string, SqlValue> = { ...filtered?.args, tenant: want.tenant }
+  const parts = [filtered?.shape]
+  if (typeof people === 'object') args['directory'] = people.directory
+  parts.push(typeof people === 'object' ? 'directory' : people)
+  if (typeof accounts === 'object') {
+    args['client'] = accounts.client
+    for (const [i, owner] of accounts.owners.entries()) args[`owner${i}`] = owner
+  }
+  parts.push(typeof accounts === 'object' ? `owners ${accounts.owners.length}` : accounts)
+  if (sort !== null) {
+    const { keys, multiValued, type, caseExact } = sort.attribute
+    parts.push(JSON.stringify([keys, multiValued, type, caseExact, sort.descending]))
+  }
+  if (position !== null) {
+    args['afterKey'] = position.key
+    args['afterId'] = position.id
+    parts.push(position.key === null ? 'after an id' : 'after a key')
+  }
+  args['limit'] = want.count + 1
+  args['offset'] = position === null ? Math.max(1, want.startIndex) - 1 : 0
+  return { shape: parts.join('\n'), args }
+}
+
 /** A role's scope over the rows of `resource`; null when it hides nothing. */
 function visible({ people, accounts }: Visibility): RawBuilder<boolean> | null {
   if (people === 'all' && accounts === 'all') return null
   const parts: RawBuilder<boolean>[] = []
   if (people === 'all') parts.push(sql`type = 'person'`)
-  else if (people !== 'none') parts.push(sql`(type = 'person' and directory = ${people.directory})`)
+  else if (people !== 'none') parts.push(sql`(type = 'person' and directory = ${directory})`)
   if (accounts === 'all') parts.push(sql`type = 'account'`)
   else if (accounts !== 'none') {
-    const mine = sql<boolean>`client = ${accounts.client}`
+    const mine = sql<boolean>`client = ${arg('client')}`
     const owned =
       accounts.owners.length === 0
         ? sql<boolean>`1 = 0`
-        : sql<boolean>`owner_id in (${sql.join(accounts.owners)})`
+        : sql<boolean>`owner_id in (${sql.join(accounts.owners.map((_, i) => arg(`owner${i}`)))})`
     parts.push(sql`(type = 'account' and (${mine} or ${owned}))`)
   }
   return parts.length === 0 ? sql`1 = 0` : sql`(${sql.join(parts, sql` or `)})`
@@ -113,9 +166,7 @@ function counted(
   if (of === 'credentials') return accounts === 'all' ? [sql`type = 'credential'`] : []
   const parts: RawBuilder<boolean>[] = accounts === 'all' ? [sql`type = 'account'`] : []
   if (people === 'all') return [...parts, sql`type = 'person'`]
-  return people === 'none'
-    ? parts
-    : [...parts, sql`(type = 'person' and directory = ${people.directory})`]
+  return people === 'none' ? parts : [...parts, sql`(type = 'person' and directory = ${directory})`]
 }
 
 /** One kind of resource as it is listed. */
@@ -141,7 +192,7 @@ function groupListing(beside: NonNullable<Listing['beside']>): Listing {
     scope({ visibility: { people } }) {
       const living = sql<boolean>`deleted_at is null`
       if (people === 'all') return [living]
-      return [living, people === 'none' ? sql`1 = 0` : sql`directory = ${people.directory}`]
+      return [living, people === 'none' ? sql`1 = 0` : sql`directory = ${directory}`]
     },
     map: groupFromRow,
   }
@@ -167,7 +218,7 @@ const listings = {
     columns: documentColumns,
     beside: null,
     source: credentialSource,
-    scope({ tenant, visibility: { accounts } }) {
+    scope({ visibility: { accounts } }) {
       if (accounts === 'all') return []
       if (accounts === 'none') return [sql`1 = 0`]
       const scope = visible({ people: 'none', accounts })
@@ -207,7 +258,7 @@ export function documentRoom({ db, dialect }: Sql) {
   const user = statement(
     db
       .selectFrom('resource')
-      .select(userColumns)
+      .select([...userColumns, 'directory'])
       .select(groupsOfUser(dialect, 'resource').as('groups'))
       .where('tenant', '=', arg('tenant'))
       .where('id', '=', arg('id'))
@@ -254,48 +305,69 @@ export function documentRoom({ db, dialect }: Sql) {
   }
 
   function matching(want: ListQuery, listing: Listing, cost: Cost): RawBuilder<boolean>[] {
-    const conditions = [sql<boolean>`tenant = ${want.tenant}`, ...listing.scope(want)]
+    const conditions = [sql<boolean>`tenant = ${tenant}`, ...listing.scope(want)]
     if (cost === 'heavy' && dialect.mayGoOn !== null) conditions.push(dialect.mayGoOn)
     if (want.filter !== null) conditions.push(filterToSql(want.filter, listing.source, dialect))
     return conditions
   }
 
-  /** One row more than the page holds tells whether there is another page. */
-  function rows(want: ListQuery, listing: Listing, key: SortKey | null, cost: Cost): Statement {
-    const table = sql.table(listing.table)
-    const conditions = matching(want, listing, cost)
-    const after = want.after ?? null
-    const id = idOrder(want, listing, dialect)
-    if (after !== null) {
-      const position = decodePosition(key, after)
-      conditions.push(key === null ? sql`${id} > ${position.id}` : isAfter(key, position))
+  const plans = new WeakMap<Listing, Map<string, Statement>>()
+
+  /** The statement of a shape, compiled once. */
+  function planned(listing: Listing, shape: string, make: () => Statement): Statement {
+    let known = plans.get(listing)
+    if (known === undefined) plans.set(listing, (known = new Map()))
+    let found = known.get(shape)
+    if (found === undefined) {
+      if (known.size >= plansMax) known.delete(known.keys().next().value!)
+      known.set(shape, (found = make()))
     }
-    const skip = after === null ? Math.max(1, want.startIndex) - 1 : 0
-    const limits = sql`limit ${want.count + 1} offset ${skip}`
+    return found
+  }
+
+  /** One row more than the page holds tells whether there is another page. */
+  function rows(
+    want: ListQuery,
+    listing: Listing,
+    key: SortKey | null,
+    position: Position | null,
+    matches: readonly RawBuilder<boolean>[],
+  ): Statement {
+    const table = sql.table(listing.table)
+    const conditions = [...matches]
+    const id = idOrder(want, listing, dialect)
+    if (position !== null) {
+      const gaps = { key: position.key === null ? null : arg('afterKey'), id: arg('afterId') }
+      conditions.push(key === null ? sql`${id} > ${gaps.id}` : isAfter(key, gaps))
+    }
+    const limits = sql`limit ${arg('limit')} offset ${arg('offset')}`
     const columns = selected(listing)
     // The page is found first, over narrow indexes, and only its documents are fetched.
     if (key === null) {
-      return compiled(sql`select ${columns} from ${table} as r where r.tenant = ${want.tenant}
+      return compiled(sql`select ${columns} from ${table} as r where r.tenant = ${tenant}
         and r.id in (select id from ${table} where ${all(conditions)} order by ${id} ${limits})
         order by r.id`)
     }
     return compiled(sql`select ${columns}, page.sort_key from (
         select id, ${key.value} as sort_key from ${table} where ${all(conditions)}
         order by ${orderBy(key, key.value, sql`id`)} ${limits}
-      ) as page inner join ${table} as r on r.tenant = ${want.tenant} and r.id = page.id
+      ) as page inner join ${table} as r on r.tenant = ${tenant} and r.id = page.id
       order by ${orderBy(key, sql`page.sort_key`, sql`page.id`)}`)
   }
 
-  function total(want: ListQuery, listing: Listing, cost: Cost): Statement {
+  function total(
+    want: ListQuery,
+    listing: Listing,
+    matches: () => readonly RawBuilder<boolean>[],
+  ): Statement {
     const parts = counted(want, listing.of)
     if (parts === null) {
-      const conditions = all(matching(want, listing, cost))
       return compiled(sql`select count(*) as total from ${sql.table(listing.table)}
-        where ${conditions}`)
+        where ${all(matches())}`)
     }
     const scope = parts.length === 0 ? sql`1 = 0` : sql`(${sql.join(parts, sql` or `)})`
     return compiled(sql`select coalesce(sum(total), 0) as total from counter
-      where tenant = ${want.tenant} and ${scope}`)
+      where tenant = ${tenant} and ${scope}`)
   }
 
   /** A page beyond the middle is nearer to the end: fewer rows to skip, and none to count. */
@@ -303,25 +375,28 @@ export function documentRoom({ db, dialect }: Sql) {
     query: Query,
     want: ListQuery,
     listing: Listing,
+    { shape, args }: FilterShape,
     skip: number,
   ): Promise<Page<StoredDocument> | null> {
-    const [counted] = await query(total(want, listing, 'light'))
-    const all = Number(counted!['total'])
-    if (skip <= all / 2) return null
-    const count = Math.min(want.count, all - skip)
-    if (count <= 0) return { total: all, rows: [], next: null }
-    const table = sql.table(listing.table)
-    const columns = selected(listing)
-    const conditions = sql.join(matching(want, listing, 'light'), sql` and `)
-    const found = await query(
-      compiled(sql`select ${columns} from ${table} as r where r.tenant = ${want.tenant}
-        and r.id in (select id from ${table} where ${conditions} order by id desc
-          limit ${count} offset ${all - skip - count})
-        order by r.id`),
-    )
+    const matches = (): RawBuilder<boolean>[] => matching(want, listing, 'light')
+    const totals = planned(listing, `total ${shape}`, () => total(want, listing, matches))
+    const [counted] = await query(totals, args)
+    const size = Number(counted!['total'])
+    if (skip <= size / 2) return null
+    const count = Math.min(want.count, size - skip)
+    if (count <= 0) return { total: size, rows: [], next: null }
+    const backwards = planned(listing, `backwards ${shape}`, () => {
+      const table = sql.table(listing.table)
+      const conditions = all(matches())
+      return compiled(sql`select ${selected(listing)} from ${table} as r
+        where r.tenant = ${tenant} and r.id in (select id from ${table} where ${conditions}
+          order by id desc limit ${arg('limit')} offset ${arg('offset')})
+        order by r.id`)
+    })
+    const found = await query(backwards, { ...args, limit: count, offset: size - skip - count })
     const last = found.at(-1)
-    const next = last !== undefined && skip + count < all ? encodePosition(null, last) : null
-    return { total: all, rows: found.map(listing.map), next }
+    const next = last !== undefined && skip + count < size ? encodePosition(null, last) : null
+    return { total: size, rows: found.map(listing.map), next }
   }
 
   async function list(
@@ -332,12 +407,20 @@ export function documentRoom({ db, dialect }: Sql) {
     const cost = costOf(want, listing)
     const sort = want.sort ?? null
     const key = sort === null ? null : sortKey(sort, listing.source, dialect)
-    const skip = (want.after ?? null) === null ? Math.max(1, want.startIndex) - 1 : 0
+    const after = want.after ?? null
+    const position = after === null ? null : decodePosition(key, after)
+    const { shape, args } = shapeOf(want, position)
+    const skip = Number(args['offset'])
     if (skip >= deepFrom && cost === 'light' && want.filter === null && want.count > 0) {
-      const page = await fromEnd(query, want, listing, skip)
+      const page = await fromEnd(query, want, listing, { shape, args }, skip)
       if (page !== null) return page
     }
-    const found = want.count <= 0 ? [] : await query(rows(want, listing, key, cost), {}, cost)
+    let made: readonly RawBuilder<boolean>[] | null = null
+    const matches = () => (made ??= matching(want, listing, cost))
+    const paged = planned(listing, `rows ${shape}`, () =>
+      rows(want, listing, key, position, matches()),
+    )
+    const found = want.count <= 0 ? [] : await query(paged, args, cost)
     const page = found.slice(0, Math.max(0, want.count))
     const goesOn = found.length > page.length
     const next = goesOn ? encodePosition(key, page.at(-1)!) : null
@@ -349,17 +432,19 @@ export function documentRoom({ db, dialect }: Sql) {
             places: page.map((row) => ({ key: row['sort_key']!, after: encodePosition(key, row) })),
           }
     // A list that ends on this page needs no counting: a selective filter then costs one query.
-    if (page.length > 0 && !goesOn && (want.after ?? null) === null) {
+    if (page.length > 0 && !goesOn && after === null) {
       return { total: skip + page.length, rows: documents, next, ...places }
     }
-    const [counted] = await query(total(want, listing, cost), {}, cost)
+    const totals = planned(listing, `total ${shape}`, () => total(want, listing, matches))
+    const [counted] = await query(totals, args, cost)
     return { total: Number(counted!['total']), rows: documents, next, ...places }
   }
 
   return {
-    async userDocument(query: Query, tenant: TenantId, id: string) {
+    async userDocument(query: Query, tenant: TenantId, id: string): Promise<StoredUser | null> {
       const [row] = await query(user, { tenant, id })
-      return row === undefined ? null : userFromRow(row)
+      if (row === undefined) return null
+      return { ...userFromRow(row), directory: row['directory'] as string | null }
     },
     async credentialDocument(query: Query, tenant: TenantId, id: string) {
       const [row] = await query(credential, { tenant, id })

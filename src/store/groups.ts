@@ -383,7 +383,7 @@ export function groupRoom(context: Sql, codec: DocumentCodec) {
       }))
     },
     async groupsAround(query: Query, tenant: TenantId, person: string) {
-      const rows = await query(s.groupsAround, { tenant, start: person })
+      const rows = await query(s.groupsAround, { tenant, start: person }, 'steady')
       return rows.map((row) => row['id'] as string)
     },
   }

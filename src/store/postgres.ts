@@ -123,7 +123,7 @@ export class PostgresDatabase implements Database {
 
   async query(statement: Statement, args: Row = {}, cost: Cost = 'light'): Promise<readonly Row[]> {
     return this.#with(async (client) => {
-      if (cost === 'light') return (await this.#execute(client, statement, args)).rows
+      if (cost !== 'heavy') return (await this.#execute(client, statement, args)).rows
       await client.query(`begin read only; set local statement_timeout = ${scanDeadlineMs}`)
       try {
         return (await this.#execute(client, statement, args)).rows

@@ -39,8 +39,11 @@ export interface Outcome {
  */
 export type Steps<T> = Generator<Run, T, Outcome>
 
-/** `heavy` may look at every row: it runs aside and under a deadline. */
-export type Cost = 'light' | 'heavy'
+/**
+ * `heavy` may look at every row: it runs aside and under a deadline. `steady` is asked with every
+ * request and seldom changes: its rows may be kept until anybody has written anything.
+ */
+export type Cost = 'light' | 'steady' | 'heavy'
 
 export type Query = (statement: Statement, args?: Row, cost?: Cost) => Promise<readonly Row[]>
 

@@ -1,10 +1,13 @@
 import Database from 'better-sqlite3'
 import { normalise } from '../domain/text.ts'
 import { parseInstant } from '../domain/time.ts'
-import type { Outcome, Row, SqlValue } from './sql.ts'
+import type { Outcome, Row, SqlValue, Statement } from './sql.ts'
 
 /** Lists and searches are compiled per request; the texts repeat, since values are parameters. */
 const preparedMax = 500
+
+/** Answers of one `steady` query, of some hundred bytes each. */
+const keptMax = 1_000
 
 type Prepared = Database.Statement<unknown[], Row>
 
@@ -21,6 +24,10 @@ export class Connection {
   readonly #control = new Map<string, Database.Statement>()
   readonly #hot = new WeakMap<object, Prepared>()
   readonly #byText = new Map<string, Prepared>()
+  readonly #version: Database.Statement<[], number>
+  #keptAt = -1
+  #hasSnapshot = false
+  #kept = new WeakMap<Statement, Map<string, readonly Row[]>>()
 
   constructor(path: string, { readonly, stop }: ConnectionOptions) {
     this.db = new Database(path, { readonly, timeout: 0 })
@@ -35,6 +42,7 @@ export class Connection {
       if (stop !== undefined && Atomics.load(stop, 0) !== 0) throw new Error('stopped')
       return 1
     })
+    this.#version = this.db.prepare<[], number>('pragma data_version').pluck()
   }
 
   /** @param key stands for the text where the caller has an object that lives as long */
@@ -44,7 +52,49 @@ export class Connection {
     return { rows: [], changes: prepared.run(...values).changes }
   }
 
-  control(text: 'begin immediate' | 'commit' | 'savepoint member' | 'release member'): void {
+  /**
+   * Lets all reads of this turn of the event loop share one transaction: beginning one costs 4 µs,
+   * as much as a read. Nothing is older for it: a request that this turn reads was sent before the
+   * turn, and so before the snapshot.
+   */
+  openSnapshot(): void {
+    if (this.#hasSnapshot) return
+    this.control('begin')
+    this.#hasSnapshot = true
+    setImmediate(() => this.closeSnapshot())
+  }
+
+  /** The next read sees what has been committed by now. */
+  closeSnapshot(): void {
+    if (!this.#hasSnapshot) return
+    this.#hasSnapshot = false
+    // An I/O error ends a transaction by itself.
+    if (this.db.inTransaction) this.control('commit')
+  }
+
+  /**
+   * As `execute`, with the rows of the last time while no other handle, of this process or another,
+   * has committed anything: a client and its token cost 30 µs to read.
+   */
+  recall(statement: Statement, values: readonly SqlValue[]): readonly Row[] {
+    const version = this.#version.get()!
+    if (version !== this.#keptAt) this.#kept = new WeakMap()
+    this.#keptAt = version
+    let kept = this.#kept.get(statement)
+    if (kept === undefined) this.#kept.set(statement, (kept = new Map()))
+    const key = JSON.stringify(values)
+    let rows = kept.get(key)
+    if (rows === undefined) {
+      rows = this.execute(statement, statement.text, values).rows
+      if (kept.size >= keptMax) kept.clear()
+      kept.set(key, rows)
+    }
+    return rows
+  }
+
+  control(
+    text: 'begin' | 'begin immediate' | 'commit' | 'savepoint member' | 'release member',
+  ): void {
     let prepared = this.#control.get(text)
     if (prepared === undefined) this.#control.set(text, (prepared = this.db.prepare(text)))
     prepared.run()

@@ -203,6 +203,11 @@ export interface StoredDocument {
   readonly etag: string
 }
 
+/** With the directory of a person, null for an account, which tells who may see it. */
+export interface StoredUser extends StoredDocument {
+  readonly directory: string | null
+}
+
 export interface GroupListQuery extends ListQuery {
   /** False spares reading the members, which may be many. */
   readonly members: boolean
@@ -320,7 +325,7 @@ export interface Reads {
   listGroups(query: GroupListQuery): Promise<Page<StoredDocument>>
 
   /** Null once the resource was deleted; credentials are never deleted, they end as `revoked`. */
-  userDocument(tenant: TenantId, id: string): Promise<StoredDocument | null>
+  userDocument(tenant: TenantId, id: string): Promise<StoredUser | null>
   credentialDocument(tenant: TenantId, id: string): Promise<StoredDocument | null>
   listUsers(query: ListQuery): Promise<Page<StoredDocument>>
   listCredentials(query: ListQuery): Promise<Page<StoredDocument>>

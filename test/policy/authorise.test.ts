@@ -258,6 +258,31 @@ describe('a directory of rules with mistakes', () => {
     await expect(compileAuthorisation('/nowhere')).rejects.toMatchObject({ code: 'policyInvalid' })
   })
 
+  it.each([
+    ['(principal, action, resource == Account::"a1")', ''],
+    ['(principal, action, resource)', 'when { resource == Account::"a1" }'],
+    ['(principal, action, resource)', 'when { Account::"a1" == resource }'],
+    ['(principal, action, resource is Account)', 'when { [Account::"a1"].contains(resource) }'],
+    ['(principal, action, resource is Account)', 'when { !(resource != Account::"a1") }'],
+    [
+      '(principal, action, resource)',
+      'when { (if true then resource else resource) == Account::"a1" }',
+    ],
+  ])(
+    'decides each resource by itself where a rule asks which one it is: %s %s',
+    async (head, when) => {
+      await compileWith({ 'x.cedar': `permit ${head}\n${when};` })
+      const compiled = await compileAuthorisation(directory)
+      const actor = actorOf('owner', { person: null })
+      const effects = ['a1', 'a2', 'a1'].map((id) => {
+        const resource = { type: 'account', id, tenant: 't1' } as const
+        return compiled.decide({ actor, action: 'account.update', resource }).effect
+      })
+
+      expect(effects).toEqual(['permit', 'forbid', 'permit'])
+    },
+  )
+
   it('takes a new version when any rule changes', async () => {
     directory = await mkdtemp(path.join(tmpdir(), 'custody-rules-'))
     await cp(shipped, directory, { recursive: true })

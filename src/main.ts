@@ -154,6 +154,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       notReady: () => (stopping ? 'it is shutting down' : null),
       log: ({ level, error, ...facts }) =>
         log[level](error === null ? facts : { ...facts, error }, 'request'),
+      logs: (level) => log.isLevelEnabled(level),
     })
     if (roles.includes('worker')) {
       const running = worker

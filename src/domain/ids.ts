@@ -34,25 +34,31 @@ export function createIdSource(clock: Clock, random: (length: number) => Uint8Ar
   let lastMs = 0
   let counter = 0
   let read = { at: '', ms: 0 }
+  let written = { ms: -1, text: '' }
   return {
     next() {
       const at = clock.now()
       if (at !== read.at) read = { at, ms: Date.parse(at) }
       const now = read.ms
-      const bytes = Buffer.from(random(16))
+      const bytes = random(16)
       if (now > lastMs) {
         lastMs = now
         // The top bit stays free, so a burst has at least 2 048 ids before it borrows a millisecond.
-        counter = bytes.readUInt16BE(6) & 0x7ff
+        counter = ((bytes[6]! << 8) | bytes[7]!) & 0x7ff
       } else if (++counter > 0xfff) {
         lastMs += 1
         counter = 0
       }
-      bytes.writeUIntBE(lastMs, 0, 6)
-      bytes.writeUInt16BE(0x7000 | counter, 6)
-      bytes[8] = 0x80 | (bytes[8]! & 0x3f)
-      const hex = bytes.toString('hex')
-      return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
+      if (lastMs !== written.ms) {
+        const time = lastMs.toString(16).padStart(12, '0')
+        written = { ms: lastMs, text: `${time.slice(0, 8)}-${time.slice(8)}-` }
+      }
+      const count = 0x7000 | counter
+      const variant = 0x80 | (bytes[8]! & 0x3f)
+      return `${written.text}${hex[count >> 8]}${hex[count & 0xff]}-${hex[variant]}${hex[bytes[9]!]}-${hex[bytes[10]!]}${hex[bytes[11]!]}${hex[bytes[12]!]}${hex[bytes[13]!]}${hex[bytes[14]!]}${hex[bytes[15]!]}`
     },
   }
 }
+
+/** Each byte in hexadecimal. */
+const hex = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))

@@ -22,6 +22,7 @@ export interface Log {
   error(facts: object, message: string): void
   fatal(facts: object, message: string): void
   child(facts: object): Log
+  isLevelEnabled(level: string): boolean
 }
 
 /**

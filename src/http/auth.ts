@@ -47,7 +47,10 @@ export function createAuthenticate(host: AuthHost): Authenticate {
     const check = token.startsWith('cat_')
       ? await checkAccessToken(host, token)
       : await checkClientToken(host, token)
-    if (check.accepted) return callerOf(check.client, await groupsOf(host, check.client))
+    if (check.accepted) {
+      const { client } = check
+      return callerOf(client, ownsByGroups(client) ? await groupsOf(host, client) : [])
+    }
     if (check.client) refusedClients.set(request, check.client)
     throw errors.unauthenticated({ reason: 'The token is unknown, expired or revoked.' })
   }
@@ -58,12 +61,14 @@ export function createAuthenticate(host: AuthHost): Authenticate {
   }
 }
 
-/** The groups through which a client's person owns; the other roles do not ask. */
+/** The other roles see by role alone. */
+function ownsByGroups({ role }: Client): boolean {
+  return role === 'requester' || role === 'owner'
+}
+
+/** The groups through which a client's person owns. */
 async function groupsOf({ store }: AuthHost, client: Client): Promise<readonly string[]> {
-  const owns = client.role === 'requester' || client.role === 'owner'
-  return owns && client.person !== null
-    ? await store.read.groupsAround(client.tenant, client.person)
-    : []
+  return client.person === null ? [] : store.read.groupsAround(client.tenant, client.person)
 }
 
 export function refusedClientOf(request: FastifyRequest): Client | null {
@@ -94,7 +99,10 @@ export async function checkClientToken(host: AuthHost, text: string): Promise<To
 
 /** Tokens of which the id and keyed hash are remembered. */
 const knownMax = 1_000
-const goodTokens = new WeakMap<Secret, Map<string, { readonly id: string; readonly hash: string }>>()
+const goodTokens = new WeakMap<
+  Secret,
+  Map<string, { readonly id: string; readonly hash: string }>
+>()
 
 /**
  * Tokens that were good once, by their SHA-256, which of 256 random bits gives nothing away: the keyed
@@ -112,18 +120,20 @@ async function checkAccessToken(host: AuthHost, text: string): Promise<TokenChec
   return opened && found ? settle(host, found, opened.expiresAt) : { accepted: false, client: null }
 }
 
-async function settle(
+/** A promise only where something has to be written. */
+function settle(
   { store, clock }: AuthHost,
   { token, client }: { readonly token: ClientToken; readonly client: Client },
   expiresAt: Instant | null,
-): Promise<TokenCheck> {
+): TokenCheck | Promise<TokenCheck> {
   const now = clock.now()
   const past = (at: Instant | null): boolean => at !== null && at <= now
   const over = token.revokedAt !== null || client.revokedAt !== null
   if (over || past(token.expiresAt) || past(expiresAt)) return { accepted: false, client }
   const { lastUsedAt, id } = token
-  if (lastUsedAt === null || secondsBetween(lastUsedAt, now) >= useGrainSeconds) {
-    await store.commit([{ type: 'clientTokenUsed', id, at: now }])
-  }
-  return { accepted: true, client, token }
+  const check: TokenCheck = { accepted: true, client, token }
+  const isNoted = lastUsedAt !== null && secondsBetween(lastUsedAt, now) < useGrainSeconds
+  return isNoted
+    ? check
+    : store.commit([{ type: 'clientTokenUsed', id, at: now }]).then(() => check)
 }

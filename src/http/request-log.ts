@@ -39,10 +39,7 @@ export class RequestLog {
     app.addHook('onError', async (request, _reply, error) => {
       failures.set(request, toAppError(error, request))
     })
-    app.addHook('onResponse', async (request, reply) => {
-      if (request.routeOptions.config.open) return
-      const isRead = request.method === 'GET' && reply.statusCode < 400
-      if (isRead && (request.params as { id?: string }).id !== undefined) return
+    const note = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
       const caller = await authenticate(request).catch(() => null)
       const client = caller?.client ?? refusedClientOf(request)
       if (client === null) return
@@ -52,6 +49,12 @@ export class RequestLog {
         client: client.id,
         ...this.#shapeOf(request, reply, failures.get(request) ?? null),
       })
+    }
+    app.addHook('onResponse', (request, reply, done) => {
+      const isRead = request.method === 'GET' && reply.statusCode < 400
+      const isOne = isRead && (request.params as { id?: string }).id !== undefined
+      if (isOne || request.routeOptions.config.open) return done()
+      note(request, reply).then(() => done(), done)
     })
     app.addHook('onClose', () => this.flush())
   }

@@ -36,6 +36,8 @@ export interface HttpHost {
   readonly rateLimit?: RateLimit | null
   /** One event per failed request; the cause is for the operator only. */
   readonly log: (event: HttpEvent) => void
+  /** Whether an event of the level would be written at all. */
+  readonly logs: (level: HttpEvent['level']) => boolean
 }
 
 declare module 'fastify' {
@@ -105,7 +107,9 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
     ),
   )
   app.addHook('onResponse', (request, reply, done) => {
-    host.log(eventOf('debug', request, reply, reply.statusCode, null, null))
+    if (host.logs('debug')) {
+      host.log(eventOf('debug', request, reply, reply.statusCode, null, null))
+    }
     done()
   })
   app.addHook('onRequest', (request, _reply, done) => {

@@ -222,14 +222,10 @@ export function finishDocument(stored: Finish): string {
     ? `${text.slice(0, -2)},"credentials":${credentials}}`
     : text.slice(0, -1)
   const joined = `${groups ? `,"groups":${groups}` : ''}${members ? `,"members":${members}` : ''}`
-  const meta = {
-    resourceType: served[stored.type].resourceType,
-    created: stored.createdAt,
-    lastModified: stored.updatedAt,
-    location: locationOf(stored),
-    version: weakTag(stored.etag),
-  }
-  return `${open}${joined},"meta":${JSON.stringify(meta)}}`
+  const { resourceType } = served[stored.type]
+  const location = JSON.stringify(locationOf(stored))
+  const meta = `{"resourceType":"${resourceType}","created":"${stored.createdAt}","lastModified":"${stored.updatedAt}","location":${location},"version":"W/\\"${stored.etag}\\""}`
+  return `${open}${joined},"meta":${meta}}`
 }
 
 /** The `meta.location`, also the `Location` header (RFC 7643 §3.1). */

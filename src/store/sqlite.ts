@@ -12,7 +12,7 @@ import {
   type Migration,
 } from './migrations/migrations.ts'
 import { bind, ConstraintFailed } from './sql.ts'
-import type { Cost, Database as Store, Outcome, Row, Statement, Steps } from './sql.ts'
+import type { Cost, Database as Store, Outcome, Row, SqlValue, Statement, Steps } from './sql.ts'
 import { SqliteAside } from './sqlite-aside.ts'
 import { Connection } from './sqlite-connection.ts'
 
@@ -154,6 +154,9 @@ export class SqliteDatabase implements Store {
     if (!memory && !options.readonly) createPrivately(path)
     const writer = options.readonly ? null : new Connection(path, { readonly: false })
     if (writer !== null) {
+      // Of a new file only: at 1 M resources of 2.6 KB, one alone on a page of 4 KB, a file was 4.5 GB
+      // and a read cost 100 µs; three of them to a page, it is 3.2 GB and 69 µs.
+      writer.db.pragma('page_size = 8192')
       await retryBusy(() => writer.db.pragma('journal_mode = wal'))
       writer.db.pragma('synchronous = full')
       writer.db.pragma('foreign_keys = on')
@@ -170,18 +173,26 @@ export class SqliteDatabase implements Store {
   /** @throws tooMany when a heavy query takes too long */
   async query(statement: Statement, args: Row = {}, cost: Cost = 'light'): Promise<readonly Row[]> {
     const values = bind(statement, args)
-    const reader = this.#reader
     const aside = this.#aside
-    if (aside === null) {
-      return retryBusy(() => reader.execute(statement, statement.text, values).rows)
+    if (aside !== null && cost === 'heavy') {
+      return retryBusy(() => aside.query(statement.text, values))
     }
-    if (cost === 'heavy') return retryBusy(() => aside.query(statement.text, values))
-    return retryBusy(() => {
-      reader.openSnapshot()
-      return cost === 'steady'
-        ? reader.recall(statement, values)
-        : reader.execute(statement, statement.text, values).rows
-    })
+    try {
+      return this.#readHere(statement, values, cost)
+    } catch (error) {
+      if (!isBusy(error)) throw error
+      return retryBusy(() => this.#readHere(statement, values, cost))
+    }
+  }
+
+  #readHere(statement: Statement, values: readonly SqlValue[], cost: Cost): readonly Row[] {
+    const reader = this.#reader
+    // Without a second handle there is no second snapshot to share.
+    if (this.#aside === null) return reader.execute(statement, statement.text, values).rows
+    reader.openSnapshot()
+    return cost === 'steady'
+      ? reader.recall(statement, values)
+      : reader.execute(statement, statement.text, values).rows
   }
 
   /** Runs `steps` in the next group; resolves when the group is on the disk. */

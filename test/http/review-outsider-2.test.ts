@@ -115,6 +115,23 @@ describe('a PATCH whose filter unescapes into what no database keeps', () => {
   })
 })
 
+describe('writes of one person at the same moment', () => {
+  it('all happen when none of them asks for a version', async () => {
+    const id = await custody.createPerson('popular.outsider')
+    const add = (value: string) =>
+      custody.call('PATCH', `/scim/v2/Users/${id}`, {
+        schemas: [patchUrn],
+        Operations: [{ op: 'add', path: 'phoneNumbers', value: [{ value }] }],
+      })
+
+    const replies = await Promise.all(Array.from({ length: 20 }, (_, i) => add(`${i}`)))
+
+    expect(replies.map((reply) => reply.status)).toEqual(Array.from({ length: 20 }, () => 200))
+    const { body } = await custody.call('GET', `/scim/v2/Users/${id}`)
+    expect(body.phoneNumbers).toHaveLength(20)
+  })
+})
+
 describe('methods', () => {
   it.each(['Users', 'Users/PERSON', 'ServiceProviderConfig', 'Schemas'])(
     'answers HEAD of %s like GET, without the body',

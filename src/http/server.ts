@@ -220,6 +220,8 @@ function refuseUnread(error: Error & { readonly code?: string }, socket: Socket)
   socket.end(
     `HTTP/1.1 ${status}\r\nContent-Type: application/scim+json; charset=utf-8\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    // Else whoever never closes their side would keep the connection.
+    () => socket.destroy(),
   )
 }
 

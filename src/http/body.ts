@@ -1,8 +1,11 @@
 import { isUtf8 } from 'node:buffer'
 import type { FastifyInstance } from 'fastify'
 import { errors } from '../domain/errors.ts'
+import { isStorableText } from '../domain/text.ts'
 
 export const bodyBytesMax = 1_048_576
+/** Of OAuth requests, which carry a token or two. */
+export const formBytesMax = 65_536
 export const jsonDepthMax = 32
 /** Values in one body: what a megabyte of the smallest ones costs is far more than its bytes. */
 export const jsonValuesMax = 100_000
@@ -40,7 +43,7 @@ export function acceptJson(app: FastifyInstance): void {
       }
       void parse(request, text, (error, value) =>
         error
-          ? done(errors.malformedJson({ reason: reasonOf(error) }, { cause: error }))
+          ? done(errors.malformedJson({ reason: reasonOf(text) }, { cause: error }))
           : isStorable(text, value)
             ? done(null, value)
             : done(
@@ -54,7 +57,7 @@ export function acceptJson(app: FastifyInstance): void {
   )
   app.addContentTypeParser(
     'application/x-www-form-urlencoded',
-    { parseAs: 'string', bodyLimit: 65_536 },
+    { parseAs: 'string', bodyLimit: formBytesMax },
     (_request, body, done) => done(null, Object.fromEntries(new URLSearchParams(body as string))),
   )
 }
@@ -64,18 +67,25 @@ function isStorable(text: string, value: unknown): boolean {
   if (!/\\u(?:0000|d[89a-f])/i.test(text)) return true
   const queue: unknown[] = [value]
   for (let item = queue.pop(); item !== undefined; item = queue.pop()) {
-    if (typeof item === 'string' && (!item.isWellFormed() || item.includes('\0'))) return false
+    if (typeof item === 'string' && !isStorableText(item)) return false
     if (typeof item === 'object' && item !== null)
       queue.push(...Object.keys(item), ...Object.values(item))
   }
   return true
 }
 
-/** V8 quotes the body around the fault; it may hold anything, so only the kind of fault is passed on. */
-function reasonOf(error: Error): string {
-  if (/prototype/i.test(error.message)) return 'it uses a forbidden name (__proto__ or constructor)'
-  const at = /position (\d+)/.exec(error.message)
-  return at ? `syntax error at character ${Number(at[1]) + 1}` : 'syntax error'
+/**
+ * The framework's parser says only that it refused; what JSON itself reads was refused for a name.
+ * V8 quotes the body around a fault; it may hold anything, so only the place is passed on.
+ */
+function reasonOf(text: string): string {
+  try {
+    JSON.parse(text.replace(/^\uFEFF/, ''))
+    return 'it uses a forbidden name (__proto__ or constructor)'
+  } catch (error) {
+    const at = /position (\d+)/.exec((error as Error).message)
+    return at ? `syntax error at character ${Number(at[1]) + 1}` : 'syntax error'
+  }
 }
 
 function faultOf(text: string): Error | null {

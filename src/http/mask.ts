@@ -3,8 +3,18 @@ import { isJsonObject } from '../domain/json.ts'
 
 const masked = '[masked]'
 
-/** Attributes whose values are nobody's business, whatever they hold. */
-const sensitive = /passw|secret|token|private.?key|credential.?value|assertion|x509|certificate/i
+const sensitiveWords =
+  'passw|pass.?(?:phrase|code)|secret|token|(?:private|api).?key|credential.?value|assertion|x509|certificate'
+
+/** Attributes and parameters whose values are nobody's business, whatever they hold. */
+const sensitive = new RegExp(`${sensitiveWords}|^(?:pwd|pin|otp)$`, 'i')
+
+/** What a filter compares such an attribute with: `password eq "…"`. */
+const sensitiveComparison = new RegExp(
+  String.raw`((?:${sensitiveWords}|\b(?:pwd|pin|otp)\b)[\w.:\]-]{0,64} {1,8}` +
+    String.raw`(?:eq|ne|co|sw|ew|gt|ge|lt|le) {1,8})("(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s)\]]+)`,
+  'gi',
+)
 
 /** What gives itself away as a secret wherever it stands. */
 const secretShapes = [
@@ -21,9 +31,33 @@ const secretShapes = [
 
 /** Text without what looks like a secret in it. */
 export function maskText(text: string): string {
-  // The shortest of them has ten characters: most names and many values need no look.
-  if (text.length < 10) return text
-  return secretShapes.reduce((rest, shape) => rest.replace(shape, masked), text)
+  // The shortest of the shapes has ten characters: most names and many values need no look.
+  const shapeless =
+    text.length < 10
+      ? text
+      : secretShapes.reduce((rest, shape) => rest.replace(shape, masked), text)
+  return shapeless.replace(sensitiveComparison, `$1${masked}`)
+}
+
+/** A query string as a person reads it, without the values of parameters like `access_token`. */
+export function maskQuery(query: string): string {
+  return query
+    .split('&')
+    .map((pair) => {
+      const [name = '', ...rest] = pair.split('=')
+      const shown = readable(name)
+      if (rest.length === 0) return maskText(shown)
+      return `${maskText(shown)}=${sensitive.test(shown) ? masked : maskText(readable(rest.join('=')))}`
+    })
+    .join('&')
+}
+
+function readable(part: string): string {
+  try {
+    return decodeURIComponent(part.replaceAll('+', ' '))
+  } catch {
+    return part
+  }
 }
 
 /**
@@ -52,7 +86,11 @@ export function maskBody(body: unknown, limit: number): string | null {
       room -= 6
       return value
     }
-    const isCall = typeof value['path'] === 'string' && sensitive.test(value['path'])
+    // Names are read in any case (RFC 7643 §2.1), so `Path` names what `value` holds as well.
+    const isCall = Object.entries(value).some(
+      ([key, path]) =>
+        key.toLowerCase() === 'path' && typeof path === 'string' && sensitive.test(path),
+    )
     const entries: [string, Json][] = []
     for (const [key, member] of Object.entries(value)) {
       if (room <= 0) break

@@ -356,14 +356,18 @@ function bindingOf(
 }
 
 function countOf({ count }: SearchRequest, byCursor: boolean): number {
-  if (byCursor && count !== null && !/^\d{1,12}$/.test(count)) {
+  if (byCursor && count !== null && !/^\d+$/.test(count)) {
     throw errors.invalidPageCount({ name: 'count' })
   }
   return Math.min(Math.max(0, wholeNumber(count, 'count', pageStandard)), pageMax)
 }
 
+/** More than any list has. */
+const wholeMax = 1e12
+
 function wholeNumber(value: string | null, name: string, missing: number): number {
   if (value === null) return missing
-  if (!/^-?\d{1,12}$/.test(value)) throw errors.invalidCount({ name })
-  return Number(value)
+  if (!/^-?\d+$/.test(value)) throw errors.invalidCount({ name })
+  // "All there is" may come as the largest integer of 64 bits, which is none here.
+  return Math.max(-wholeMax, Math.min(Number(value), wholeMax))
 }

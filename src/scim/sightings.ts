@@ -254,10 +254,12 @@ function closedAt(path: string, schema: ResourceSchema): boolean {
 
 function treatmentOfValue(
   form: SentForm,
-  { attribute, isElement }: Place,
+  { attribute, isElement, part }: Place,
   closed: boolean,
   dialect: Dialect,
 ): Treatment {
+  const unassigns = isEmpty(form) || (form === 'empty text' && does(dialect, 'emptyTextUnassigns'))
+  if (unassigns && attribute.required && part.attributes.includes(attribute)) return 'refused'
   if (isEmpty(form)) return 'accepted'
   const isList = form === 'list' || form === 'list of one'
   if (attribute.multiValued && !isElement) {

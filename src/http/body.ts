@@ -25,13 +25,19 @@ export function acceptJson(app: FastifyInstance): void {
     ['application/json', 'application/scim+json'],
     { parseAs: 'buffer', bodyLimit: bodyBytesMax },
     (request, body, done) => {
+      const encoding = request.headers['content-encoding'] ?? 'identity'
+      if (encoding.toLowerCase() !== 'identity') {
+        done(errors.unsupportedEncoding({ encoding: encoding.slice(0, 40) }))
+        return
+      }
       // Read as text, bytes that are none would be kept as U+FFFD, and nobody would be told.
       if (!isUtf8(body as Buffer)) {
         done(errors.malformedJson({ reason: 'it is not UTF-8' }))
         return
       }
       const text = body.toString()
-      const fault = faultOf(text)
+      const shape = shapeOf(text)
+      const fault = faultOf(shape)
       if (fault !== null) {
         done(fault)
         return
@@ -44,14 +50,7 @@ export function acceptJson(app: FastifyInstance): void {
       void parse(request, text, (error, value) =>
         error
           ? done(errors.malformedJson({ reason: reasonOf(text) }, { cause: error }))
-          : isStorable(text, value)
-            ? done(null, value)
-            : done(
-                errors.invalidSyntax({
-                  reason:
-                    'A text in the body holds NUL or half of a surrogate pair, which no database keeps; remove it.',
-                }),
-              ),
+          : done(contentFaultOf(text, value, shape), value),
       )
     },
   )
@@ -60,6 +59,42 @@ export function acceptJson(app: FastifyInstance): void {
     { parseAs: 'string', bodyLimit: formBytesMax },
     (_request, body, done) => done(null, Object.fromEntries(new URLSearchParams(body as string))),
   )
+}
+
+/** What is wrong with a body that is JSON; null when nothing is. */
+function contentFaultOf(text: string, value: unknown, { names }: JsonShape): Error | null {
+  if (!isStorable(text, value)) {
+    const reason =
+      'A text in the body holds NUL or half of a surrogate pair, which no database keeps; remove it.'
+    return errors.invalidSyntax({ reason })
+  }
+  if (!isGivenOnce(value, names)) {
+    const reason =
+      'A member of an object in the body is given more than once (case makes no other name of it); give it once.'
+    return errors.invalidSyntax({ reason })
+  }
+  return null
+}
+
+/**
+ * Of two members of one name, JSON.parse keeps the last and SCIM, to which `Active` and `active` are
+ * one (RFC 7643 §2.1), whichever comes first: a body that says two things says nothing.
+ * @param names members in the text
+ */
+function isGivenOnce(value: unknown, names: number): boolean {
+  let found = 0
+  const queue: unknown[] = [value]
+  while (queue.length > 0) {
+    const item = queue.pop()
+    if (typeof item !== 'object' || item === null) continue
+    if (!Array.isArray(item)) {
+      const keys = Object.keys(item)
+      found += keys.length
+      if (new Set(keys.map((key) => key.toLowerCase())).size < keys.length) return false
+    }
+    queue.push(...Object.values(item))
+  }
+  return found === names
 }
 
 /** Only escapes can smuggle these in, so bodies without such escapes, nearly all, are not walked. */
@@ -88,8 +123,7 @@ function reasonOf(text: string): string {
   }
 }
 
-function faultOf(text: string): Error | null {
-  const { depth, values, members } = shapeOf(text)
+function faultOf({ depth, values, members }: JsonShape): Error | null {
   if (depth > jsonDepthMax) return errors.tooDeep({ limit: jsonDepthMax })
   const tooMany = (count: number, limit: number, what: string): Error =>
     errors.tooMany({ reason: `${what} ${count}; at most ${limit} fit, so split the request.` })
@@ -108,6 +142,8 @@ export interface JsonShape {
   readonly values: number
   /** Of the object that has most. */
   readonly members: number
+  /** Names of members in the whole text. */
+  readonly names: number
 }
 
 /** The shape of what may be JSON, by what stands outside its strings; one pass, no recursion. */
@@ -116,6 +152,7 @@ export function shapeOf(text: string): JsonShape {
   let deepest = 0
   let values = 1
   let members = 0
+  let names = 0
   const open: number[] = [0]
   for (let i = 0; i < text.length; i++) {
     switch (text.charCodeAt(i)) {
@@ -126,7 +163,7 @@ export function shapeOf(text: string): JsonShape {
       case 0x5b:
         values += 1
         deepest = Math.max(deepest, ++depth)
-        if (depth > jsonDepthMax) return { depth, values, members }
+        if (depth > jsonDepthMax) return { depth, values, members, names }
         open[depth] = 0
         break
       case 0x7d:
@@ -134,6 +171,7 @@ export function shapeOf(text: string): JsonShape {
         depth = Math.max(0, depth - 1)
         break
       case 0x3a:
+        names += 1
         members = Math.max(members, (open[depth] = (open[depth] ?? 0) + 1))
         break
       case 0x2c:
@@ -142,7 +180,7 @@ export function shapeOf(text: string): JsonShape {
       default:
     }
   }
-  return { depth: deepest, values, members }
+  return { depth: deepest, values, members, names }
 }
 
 /** The place of the closing quote; the search for one is the engine's and fast. */

@@ -7,7 +7,7 @@ import type { Authenticate } from './auth.ts'
 import { refusedClientOf } from './auth.ts'
 import { toAppError } from './errors.ts'
 import { pageOf } from './fields.ts'
-import { maskBody, maskText } from './mask.ts'
+import { maskBody, maskStart } from './mask.ts'
 import { Sightings } from './sightings.ts'
 import type { HttpHost } from './server.ts'
 
@@ -101,7 +101,7 @@ export class RequestLog {
     failure: AppError | null,
   ): Omit<ScimRequest, 'tenant' | 'client'> {
     const text = (value: string | null | undefined): string | null =>
-      value ? maskText(value).slice(0, textMax) : null
+      value ? maskStart(value, textMax) : null
     const { id } = (request.params ?? {}) as { id?: string }
     const query = request.url.split('?').slice(1).join('?')
     return {

@@ -218,7 +218,10 @@ export interface MemberTarget {
 export interface Page<T> {
   readonly total: number
   readonly rows: readonly T[]
-  /** Where the next page starts, for `after`; null at the end of the list and for `count` 0. */
+  /**
+   * Where the next page starts, for `after`: in a list by id, the id of the last row; null at the
+   * end of the list and for `count` 0.
+   */
   readonly next: string | null
   /** Of a sorted list: where each row stands in it. */
   readonly places?: readonly SortPlace[]

@@ -1,5 +1,5 @@
 import { request } from 'node:http'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { defaultTenant } from '../../src/domain/ids.ts'
 import type { Change } from '../../src/store/store.ts'
 import type { CallOptions, Json, Reply, TestCustody } from '../support/custody.ts'
@@ -291,4 +291,30 @@ describe('nobody else waits', () => {
     expect(seen).toEqual(all.map((r: Json) => r.id))
     expect(pages).toBeGreaterThan(1)
   })
+
+  it.each(['', '&sortBy=displayName'])(
+    'leaves no group out when another is deleted while its members are read: %s',
+    async (order) => {
+      await Promise.all(Array.from({ length: 10 }, () => bigGroup()))
+      const list = `/Groups?count=100&attributes=id${order}`
+      const all = (await call('GET', list)).body.Resources.map((r: Json) => r.id)
+      const { read } = custody.running.engine.life.store
+      const once = vi.spyOn(read, 'groupDocument')
+      once.mockImplementationOnce(async (...args) => {
+        once.mockRestore()
+        const found = await read.groupDocument(...args)
+        await call('DELETE', `/Groups/${all[0]}`)
+        return found
+      })
+
+      const seen: string[] = []
+      for (let cursor: string | undefined = ''; cursor !== undefined;) {
+        const { body } = await call('GET', `/Groups?count=100${order}&cursor=${cursor}`)
+        seen.push(...body.Resources.map((r: Json) => r.id))
+        cursor = body.nextCursor
+      }
+
+      expect(seen).toEqual(all)
+    },
+  )
 })

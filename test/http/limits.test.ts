@@ -237,7 +237,7 @@ describe('nobody else waits', () => {
         call('POST', '/Bulk', {
           schemas: [bulkUrn],
           failOnErrors: 1,
-          Operations: Array.from({ length: 60 }, (_, i) => ({
+          Operations: Array.from({ length: 40 }, (_, i) => ({
             method: 'POST',
             path: '/Users',
             bulkId: `b${i}`,

@@ -21,6 +21,8 @@ export interface Mint extends JsonObject {
   /** Idempotency token of this attempt, for provider and sink alike. */
   readonly key: string
   readonly startedAt: Instant
+  /** When the call ended without an answer: up to then it may have had its effect. */
+  readonly lostAt: Instant | null
   /** Keys on the principal before the call: what is new afterwards may be ours. */
   readonly before: readonly string[]
   readonly publicPart: string | null
@@ -59,6 +61,12 @@ export function isOurStray(
   return (
     item.createdAt === null || secondsBetween(mint.startedAt, item.createdAt) >= -clockSkewSeconds
   )
+}
+
+/** From when on a list that shows nothing new proves that nothing was made. */
+export function settledAfter(mint: Mint, settle: Seconds): Instant {
+  // A lag counts from the effect, and a call that hung may have had it at its very end.
+  return addSeconds(later(mint.startedAt, mint.lostAt ?? mint.startedAt), settle)
 }
 
 /** Minting attempts that a pre-emption cut off before their outcome was known. */
@@ -104,9 +112,10 @@ export async function removeInterrupted(
     account: null,
   })) {
     const candidates = newcomers(mint, listed, journal, provider.name)
-    const settled = addSeconds(
-      later(mint.startedAt, cut.leaseUntil ?? mint.startedAt),
-      subject.capabilities.settle,
+    const landed = cut.leaseUntil ?? mint.startedAt
+    const settled = later(
+      settledAfter(mint, subject.capabilities.settle),
+      addSeconds(landed, subject.capabilities.settle),
     )
     if (candidates.length === 0 && now < settled) return { go: 'wait', until: settled }
     const [stray] = candidates
@@ -166,7 +175,7 @@ export async function removeUnanswered(
       : candidates.filter((item) => isOurStray(item, mint, principal))
   const [stray] = ours
   if (stray === undefined) {
-    const settled = addSeconds(mint.startedAt, capabilities.settle)
+    const settled = settledAfter(mint, capabilities.settle)
     const wait = secondsBetween(life.clock.now(), settled)
     return wait > 0 ? notYet(`${provider.name} may still show a new key`, seconds(wait)) : null
   }

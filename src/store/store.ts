@@ -409,9 +409,9 @@ export interface Store {
   heartbeat(id: OperationId, fence: number, until: Instant): Promise<boolean>
   /**
    * A worker tells that it has stopped work on an operation that was cancelled under it: no call of
-   * its is in flight any more, so `inFlightUntil` need not wait for the lease.
+   * its is in flight any more, so `inFlightUntil` need not wait for the lease, which ends with `at`.
    */
-  letGo(id: OperationId, worker: string): Promise<void>
+  letGo(id: OperationId, worker: string, at: Instant): Promise<void>
   /** Ends the leases of a worker that is known to be dead, so that its work need not wait for them. */
   releaseLeases(worker: string, at: Instant): Promise<number>
   close(): Promise<void>

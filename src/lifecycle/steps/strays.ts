@@ -63,10 +63,14 @@ export function isOurStray(
   )
 }
 
-/** From when on a list that shows nothing new proves that nothing was made. */
-export function settledAfter(mint: Mint, settle: Seconds): Instant {
-  // A lag counts from the effect, and a call that hung may have had it at its very end.
-  return addSeconds(later(mint.startedAt, mint.lostAt ?? mint.startedAt), settle)
+/**
+ * From when on a list that shows nothing new proves that nothing was made. A lag counts from the
+ * effect, and a call that hung may have had it at its very end.
+ * @param landed of a pre-empted attempt: when its call was known to be over, or its lease was
+ */
+export function settledAfter(mint: Mint, settle: Seconds, landed: Instant | null = null): Instant {
+  const { startedAt, lostAt } = mint
+  return addSeconds(later(later(startedAt, lostAt ?? startedAt), landed ?? startedAt), settle)
 }
 
 /** Minting attempts that a pre-emption cut off before their outcome was known. */
@@ -112,11 +116,7 @@ export async function removeInterrupted(
     account: null,
   })) {
     const candidates = newcomers(mint, listed, journal, provider.name)
-    const landed = cut.leaseUntil ?? mint.startedAt
-    const settled = later(
-      settledAfter(mint, subject.capabilities.settle),
-      addSeconds(landed, subject.capabilities.settle),
-    )
+    const settled = settledAfter(mint, subject.capabilities.settle, cut.leaseUntil)
     if (candidates.length === 0 && now < settled) return { go: 'wait', until: settled }
     const [stray] = candidates
     if (candidates.length === 1 && stray && isOurStray(stray, mint, principal)) {

@@ -233,6 +233,33 @@ describe('a faulty AWS while a key is minted', () => {
     expect(await test.works(await test.credential(credential!.id))).toBe(true)
   })
 
+  it('leaves alone what somebody made by hand long after the answer was lost', async () => {
+    const minting = await issuing()
+    test.aws.faults.arm('CreateAccessKey', { kind: 'serverError', effect: false })
+    const world = test.aws.world
+    const original = world.call.bind(world)
+    let lost = false
+    world.call = (call) => {
+      if (lost && call.operation === 'ListAccessKeys')
+        throw new AwsError('AccessDenied', 'not authorized to perform iam:ListAccessKeys')
+      return original(call)
+    }
+    await test.worker.drain()
+    lost = true
+    await test.pass(60, 1)
+    const asked = await minting.operation()
+    expect(asked.status).toBe('needsOperator')
+    test.clock.advance(3_600)
+    const byHand = await mintByHand(test.awsUser(minting.account)!)
+
+    world.call = original
+    await test.engine.cancelOperation(test.admin, asked.id)
+    await test.pass(60, 1)
+
+    expect((await minting.operation()).status).toBe('cancelled')
+    expect(world.keysOf(test.awsUser(minting.account)!).map((k) => k.accessKeyId)).toEqual([byHand])
+  })
+
   it('asks when two keys appeared while its answer was lost: either may be someone else’s', async () => {
     const minting = await issuing()
     test.aws.faults.arm('CreateAccessKey', { kind: 'lostResponse' })

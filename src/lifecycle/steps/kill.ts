@@ -254,7 +254,8 @@ async function disableStrays(ctx: StepContext): Promise<boolean> {
     const listing = await provider.list(principal.external, ctx.call())
     const found = newcomers(mint, listing.items, journal, provider.name)
     const [stray] = found
-    if (found.length !== 1 || !stray || !isOurStray(stray, mint, principal)) continue
+    if (found.length !== 1 || !stray || !isOurStray(stray, mint, principal, cut.leaseUntil))
+      continue
     const canDisable = provider.capabilities[stray.kind]?.canDisable === true
     if (canDisable && stray.active) {
       await provider.disable(principal.external, stray.keyId, ctx.call())

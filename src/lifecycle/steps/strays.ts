@@ -51,15 +51,29 @@ export function newcomers(
   )
 }
 
-/** Ours only on a principal that Custody made, and only when it is not older than the intent. */
+/** No call of ours is on its way longer than a lease, so no later key can be what it made. */
+const effectSeconds = seconds(60)
+
+/**
+ * Ours only on a principal that Custody made, and only when it was made while the call of the intent
+ * may have been on its way: what somebody made by hand later is not.
+ * @param landed as of `settledAfter`
+ */
 export function isOurStray(
   item: ExternalCredential,
   mint: Mint,
   principal: Principal | null,
+  landed: Instant | null = null,
 ): boolean {
   if (principal?.created !== true) return false
+  if (item.createdAt === null) return true
+  const last = later(
+    addSeconds(mint.startedAt, effectSeconds),
+    settledAfter(mint, seconds(0), landed),
+  )
   return (
-    item.createdAt === null || secondsBetween(mint.startedAt, item.createdAt) >= -clockSkewSeconds
+    secondsBetween(mint.startedAt, item.createdAt) >= -clockSkewSeconds &&
+    secondsBetween(last, item.createdAt) <= clockSkewSeconds
   )
 }
 
@@ -119,7 +133,7 @@ export async function removeInterrupted(
     const settled = settledAfter(mint, subject.capabilities.settle, cut.leaseUntil)
     if (candidates.length === 0 && now < settled) return { go: 'wait', until: settled }
     const [stray] = candidates
-    if (candidates.length === 1 && stray && isOurStray(stray, mint, principal)) {
+    if (candidates.length === 1 && stray && isOurStray(stray, mint, principal, cut.leaseUntil)) {
       await provider.revoke(externalOf(principal), stray.keyId, ctx.call())
       // The cut-off attempt may share its number with a later key, so this one takes a fresh one.
       const generation = Math.max(mint.generation, ...subject.keys.map((k) => k.generation + 1))

@@ -134,11 +134,14 @@ export async function updateGroup(
     )
   }
   await save(life, changes, { what: 'Group', id: current.id })
-  // All that can be refused stood in the first commit; nothing the rest meets can stop it half-way.
+  // What can be refused stood in the first commit; the rest can only meet another writer. To go on
+  // with a replacement then would leave a mixture of two, so it is planned anew.
   const longest = Math.max(difference.add.length, difference.remove.length)
+  let version = current.version + (renamed ? 2 : 1)
   for (let at = movedMax; at < longest; at += movedMax) {
     await setImmediate()
-    const rest = { ...part(difference, at), expectedVersion: null }
+    const expectedVersion = want.members.replace ? version++ : null
+    const rest = { ...part(difference, at), expectedVersion }
     await save(life, memberChanges(life, caller, current, decision, rest), {
       what: 'Group',
       id: current.id,

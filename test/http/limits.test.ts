@@ -201,6 +201,28 @@ describe('nobody else waits', () => {
     expect(new Set(named).size).toBe(members - count)
   })
 
+  it('and of two who replace the members at once, one has the last word', async () => {
+    const id = await bigGroup([])
+    const replace = (ids: readonly string[]): Promise<Reply> =>
+      patch(`/Groups/${id}`, { op: 'replace', path: 'members', value: users(ids) })
+    const { store } = custody.running.engine.life
+    const spy = vi.spyOn(store, 'commit')
+    spy.mockImplementationOnce(async (changes) => {
+      spy.mockRestore()
+      const result = await store.commit(changes)
+      // Between the first thousand and the second.
+      expect((await replace(people.slice(-1))).status).toBe(200)
+      return result
+    })
+
+    const reply = await replace(people.slice(0, 2_500))
+
+    expect(reply.status).toBe(200)
+    const { body } = await call('GET', `/Groups/${id}`)
+    const found = body.members.map((member: Json) => member.value)
+    expect(found).toEqual(people.slice(0, 2_500).toSorted())
+  })
+
   it('while a group of 5 000 is deleted, and nothing of it is left', async () => {
     const { ms, subject } = await blocked(
       () => bigGroup(),

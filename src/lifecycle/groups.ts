@@ -2,11 +2,12 @@ import { setImmediate } from 'node:timers/promises'
 import { errors } from '../domain/errors.ts'
 import type { Group, Member } from '../domain/group.ts'
 import type { GroupId } from '../domain/ids.ts'
+import { sameJson } from '../domain/json.ts'
 import type { GroupWrite, MembersWrite, MemberWish } from '../domain/want.ts'
 import type { Decision } from '../domain/audit.ts'
 import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
-import { auditRow, authorise, sameJson, save, visibilityOf } from './context.ts'
+import { auditRow, authorise, save, visibilityOf } from './context.ts'
 
 /** Members per page when all of them have to be looked at, and ids per audit row. */
 const pageSize = 500

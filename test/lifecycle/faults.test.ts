@@ -402,6 +402,26 @@ describe('a faulty GitHub while a deploy key is registered', () => {
     },
   )
 
+  it('leaves nothing in the sink when a registration without an answer is given up', async () => {
+    const { deliverTo } = wants.accessKey()
+    const minting = await issuing(wants.deployKey({ deliverTo }))
+    test.github.faults.arm(post, { kind: 'lostResponse' })
+    await test.pass(0)
+    const { tenant, ...credential } = await minting.now()
+    const labels = () => {
+      const secret = test.aws.world.secret(`custody/${tenant}/${credential.deliverTo.path}`)
+      return Object.values(secret?.stages ?? {}).flat()
+    }
+    expect(labels()).toContain('AWSPENDING')
+
+    await test.engine.cancelOperation(test.admin, (await minting.operation()).id)
+    await test.pass(60, 1)
+
+    expect((await minting.operation()).status).toBe('cancelled')
+    expect(await test.liveAtProviders(minting.account)).toEqual([])
+    expect(labels()).not.toContain('AWSPENDING')
+  })
+
   it('leaves no key behind when the answer to the first request was lost and the second is refused for good', async () => {
     const minting = await issuing(wants.deployKey())
     test.github.faults.arm(post, { kind: 'lostResponse' })

@@ -191,7 +191,9 @@ export async function removeUnanswered(
   if (stray === undefined) {
     const settled = settledAfter(mint, capabilities.settle)
     const wait = secondsBetween(life.clock.now(), settled)
-    return wait > 0 ? notYet(`${provider.name} may still show a new key`, seconds(wait)) : null
+    if (wait > 0) return notYet(`${provider.name} may still show a new key`, seconds(wait))
+    await discardStaged(ctx, subject, mint)
+    return null
   }
   if (ours.length > 1) {
     const ids = ours.map((item) => item.keyId).join(', ')
@@ -204,6 +206,7 @@ export async function removeUnanswered(
     }
   }
   await provider.revoke(externalOf(principal), stray.keyId, ctx.call())
+  await discardStaged(ctx, subject, mint)
   const of = { credential: credential.id, principal: principal! }
   return {
     go: 'wait',
@@ -215,6 +218,11 @@ export async function removeUnanswered(
     ],
     sameAttempt: true,
   }
+}
+
+/** Of a secret that we made ourselves the sink has a version before the provider has a key. */
+async function discardStaged(ctx: StepContext, subject: Subject, mint: Mint): Promise<void> {
+  if (mint.version !== null) await subject.sink.discard(subject.target, mint.version, ctx.call())
 }
 
 /**

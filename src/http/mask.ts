@@ -22,7 +22,8 @@ const secretShapes = [
   /cat_[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]+)?/g,
   /gh[a-z]_[0-9A-Za-z]{16,}|github_pat_\w{16,}/g,
   /(?:AKIA|ASIA)[0-9A-Z]{12,}/g,
-  /eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?/g,
+  // Bounded, for `eyJeyJeyJ…` would be searched to its end from each of its letters.
+  /eyJ[A-Za-z0-9_-]{8,512}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?/g,
   /-----BEGIN [A-Z ]+-----[\s\S]*?(?:-----END [A-Z ]+-----|$)/g,
   /(?:bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}/gi,
   // Long runs of letters and digits in mixed case with no word in them: keys of systems unknown here.
@@ -60,6 +61,12 @@ function readable(part: string): string {
   }
 }
 
+/** The masked beginning of a text of any length: no more than is kept is searched. */
+export function maskStart(text: string, limit: number): string {
+  // A little more than is kept: a secret cut in two would not be recognised.
+  return maskText(text.slice(0, limit + 512)).slice(0, limit)
+}
+
 /**
  * A body as JSON text for the request log: sensitive attributes and everything that looks like a
  * secret replaced, cut at `limit` characters. Only as much is walked as is kept.
@@ -71,8 +78,7 @@ export function maskBody(body: unknown, limit: number): string | null {
     if (room <= 0) return '…'
     if (typeof value === 'string') {
       room -= value.length + 2
-      // A little more than is kept: a secret cut in two would not be recognised.
-      return maskText(value.slice(0, limit + 512)).slice(0, limit)
+      return maskStart(value, limit)
     }
     if (Array.isArray(value)) {
       const items: Json[] = []
@@ -96,7 +102,7 @@ export function maskBody(body: unknown, limit: number): string | null {
       if (room <= 0) break
       room -= key.length + 4
       const hidden = sensitive.test(key) || (isCall && key.toLowerCase() === 'value')
-      entries.push([maskText(key), hidden ? masked : walk(member)])
+      entries.push([maskStart(key, limit), hidden ? masked : walk(member)])
     }
     return Object.fromEntries(entries)
   }

@@ -7,7 +7,7 @@ import type { Authenticate } from './auth.ts'
 import { refusedClientOf } from './auth.ts'
 import { toAppError } from './errors.ts'
 import { pageOf } from './fields.ts'
-import { maskBody, maskQuery, maskText } from './mask.ts'
+import { maskBody, maskQuery, maskStart } from './mask.ts'
 import { Sightings } from './sightings.ts'
 import type { HttpHost } from './server.ts'
 
@@ -107,7 +107,7 @@ export class RequestLog {
     // PostgreSQL keeps no NUL: one `%00` would cost all rows of its commit, other clients' as well.
     const storable = (value: string): string => value.slice(0, textMax).replaceAll('\0', '\uFFFD')
     const text = (value: string | null | undefined): string | null =>
-      value ? storable(maskText(value)) : null
+      value ? storable(maskStart(value, textMax)) : null
     const { id } = (request.params ?? {}) as { id?: string }
     const query = request.url.split('?').slice(1).join('?')
     return {
@@ -118,7 +118,7 @@ export class RequestLog {
         .replace(/^\/scim(?:\/v2)?/, '')
         .slice(0, 200),
       target: text(id),
-      query: query ? storable(maskQuery(query)) : null,
+      query: query ? storable(maskQuery(query.slice(0, 4 * textMax))) : null,
       agent: text(request.headers['user-agent']),
       status: reply.statusCode,
       error: text(failure?.message),

@@ -13,7 +13,7 @@ import { bindFilter, bindSort, parseFilter } from '../scim/filter.ts'
 import type { Projection } from '../scim/render.ts'
 import { finishDocument, listResponse, project } from '../scim/render.ts'
 import type { ResourceSchema } from '../scim/schema.ts'
-import { resolvePath } from '../scim/schema.ts'
+import { resolvePath, withoutFilter } from '../scim/schema.ts'
 import type { ListQuery, Page, Sort, StoredDocument } from '../store/store.ts'
 import type { ScimEndpoint, Shows } from './scim-endpoint.ts'
 import { parsedDocument } from './scim-endpoint.ts'
@@ -135,7 +135,7 @@ export function showsUnder(projection: Projection | null, schema: ResourceSchema
   if (!projection) return () => true
   const names = (list: readonly string[] | undefined) =>
     (list ?? []).flatMap((name) => {
-      const found = resolvePath(schema, name.replace(/\[.*\]/, ''), true)
+      const found = resolvePath(schema, withoutFilter(name, ''), true)
       return found.found ? [found] : []
     })
   const { attributes, excludedAttributes } = projection

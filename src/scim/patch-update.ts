@@ -1,7 +1,7 @@
 import type { Dialect } from '../domain/client.ts'
 import { errors } from '../domain/errors.ts'
 import type { Json, JsonObject } from '../domain/json.ts'
-import { assertNever, isJsonObject } from '../domain/json.ts'
+import { assertNever, isJsonObject, sameJson } from '../domain/json.ts'
 import { isStorableText, normalise } from '../domain/text.ts'
 import { does } from './dialects.ts'
 import type { FilterNode } from './filter.ts'
@@ -10,7 +10,7 @@ import type { PatchOperation } from './patch-parser.ts'
 import type { ResourceSchema, Schema, SchemaAttribute } from './schema.ts'
 import { findSub, isClosed } from './schema.ts'
 import type { ReadRules } from './value.ts'
-import { inOrder, isUnassigned, readValue, sameJson } from './value.ts'
+import { inOrder, isUnassigned, readValue } from './value.ts'
 
 export interface Context {
   readonly schema: ResourceSchema

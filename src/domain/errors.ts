@@ -71,6 +71,11 @@ const definitions = {
     (f) =>
       `Content-Type "${f.type}" is not understood; send application/scim+json or application/json.`,
   ),
+  unsupportedEncoding: def<{ encoding: string }>(
+    415,
+    null,
+    (f) => `Content-Encoding "${f.encoding}" is not understood; send the body as it is.`,
+  ),
   bodyTooLarge: def<{ limit: number }>(
     413,
     null,

@@ -40,7 +40,7 @@ export function createAuthenticate(host: AuthHost): Authenticate {
   const authenticate = async (request: FastifyRequest): Promise<Caller> => {
     const header = request.headers.authorization
     if (!header) throw errors.unauthenticated({ reason: 'No token was sent.' })
-    const [scheme, token = ''] = header.split(' ')
+    const [scheme, token = ''] = header.split(/ +/)
     if (scheme?.toLowerCase() !== 'bearer') {
       throw errors.unauthenticated({ reason: 'Only bearer tokens are accepted.' })
     }

@@ -1,8 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { AppError, errors } from '../domain/errors.ts'
 import type { JsonObject } from '../domain/json.ts'
+import { bodyBytesMax, formBytesMax } from './body.ts'
 
-const scimErrorUrn = 'urn:ietf:params:scim:api:messages:2.0:Error'
+export const scimErrorUrn = 'urn:ietf:params:scim:api:messages:2.0:Error'
 
 /**
  * Any failure as an error of the catalogue. What is not in it is our own bug: the client gets the
@@ -17,7 +18,7 @@ export function toAppError(error: unknown, request: FastifyRequest): AppError {
   }
   switch (code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return errors.bodyTooLarge({ limit: request.routeOptions.bodyLimit ?? 0 }, { cause: error })
+      return errors.bodyTooLarge({ limit: bodyLimitOf(request) }, { cause: error })
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return errors.unsupportedMediaType(
         { type: request.headers['content-type'] ?? '' },
@@ -45,12 +46,17 @@ export function toAppError(error: unknown, request: FastifyRequest): AppError {
   }
 }
 
+function bodyLimitOf({ headers, routeOptions }: FastifyRequest): number {
+  const isForm = /^application\/x-www-form-urlencoded/i.test(headers['content-type'] ?? '')
+  return isForm ? formBytesMax : (routeOptions.bodyLimit ?? bodyBytesMax)
+}
+
 function sentence(text: string | undefined): string {
   const trimmed = (text ?? 'The request is not valid').trim()
   return trimmed.endsWith('.') ? trimmed : `${trimmed}.`
 }
 
-/** RFC 7644 §3.12 below `/scim`, RFC 6749 §5.2 below `/oauth2`, RFC 9457 everywhere else. */
+/** RFC 7644 §3.12 below `/scim`, RFC 6749 §5.2 at `/oauth2/token`, RFC 9457 everywhere else. */
 export function sendError(
   reply: FastifyReply,
   request: FastifyRequest,
@@ -63,6 +69,11 @@ export function sendError(
     void reply.header('retry-after', String(error.facts['seconds']))
   if (error.code === 'notReady') void reply.header('retry-after', '1')
   void reply.status(error.status)
+  if (isTokenRequest(request) && error.status < 500) {
+    return reply
+      .type('application/json')
+      .send(JSON.stringify({ error: 'invalid_request', error_description: error.message }))
+  }
   return isScim(request)
     ? reply.type('application/scim+json').send(JSON.stringify(scimError(error)))
     : reply.type('application/problem+json').send(JSON.stringify(problem(error, request)))
@@ -72,6 +83,10 @@ function isScim(request: FastifyRequest): boolean {
   return (
     request.url === '/scim' || request.url.startsWith('/scim/') || request.url.startsWith('/scim?')
   )
+}
+
+function isTokenRequest(request: FastifyRequest): boolean {
+  return /^\/oauth2\/token\/?(?:\?|$)/.test(request.url)
 }
 
 export function scimError(error: AppError): JsonObject {

@@ -3,8 +3,18 @@ import { isJsonObject } from '../domain/json.ts'
 
 const masked = '[masked]'
 
-/** Attributes whose values are nobody's business, whatever they hold. */
-const sensitive = /passw|secret|token|private.?key|credential.?value|assertion|x509|certificate/i
+const sensitiveWords =
+  'passw|pass.?(?:phrase|code)|secret|token|(?:private|api).?key|credential.?value|assertion|x509|certificate'
+
+/** Attributes and parameters whose values are nobody's business, whatever they hold. */
+const sensitive = new RegExp(`${sensitiveWords}|^(?:pwd|pin|otp)$`, 'i')
+
+/** What a filter compares such an attribute with: `password eq "…"`. */
+const sensitiveComparison = new RegExp(
+  String.raw`((?:${sensitiveWords}|\b(?:pwd|pin|otp)\b)[\w.:\]-]{0,64} {1,8}` +
+    String.raw`(?:eq|ne|co|sw|ew|gt|ge|lt|le) {1,8})("(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s)\]]+)`,
+  'gi',
+)
 
 /** What gives itself away as a secret wherever it stands. */
 const secretShapes = [
@@ -12,7 +22,8 @@ const secretShapes = [
   /cat_[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]+)?/g,
   /gh[a-z]_[0-9A-Za-z]{16,}|github_pat_\w{16,}/g,
   /(?:AKIA|ASIA)[0-9A-Z]{12,}/g,
-  /eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?/g,
+  // Bounded, for `eyJeyJeyJ…` would be searched to its end from each of its letters.
+  /eyJ[A-Za-z0-9_-]{8,512}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?/g,
   /-----BEGIN [A-Z ]+-----[\s\S]*?(?:-----END [A-Z ]+-----|$)/g,
   /(?:bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}/gi,
   // Long runs of letters and digits in mixed case with no word in them: keys of systems unknown here.
@@ -21,9 +32,39 @@ const secretShapes = [
 
 /** Text without what looks like a secret in it. */
 export function maskText(text: string): string {
-  // The shortest of them has ten characters: most names and many values need no look.
-  if (text.length < 10) return text
-  return secretShapes.reduce((rest, shape) => rest.replace(shape, masked), text)
+  // The shortest of the shapes has ten characters: most names and many values need no look.
+  const shapeless =
+    text.length < 10
+      ? text
+      : secretShapes.reduce((rest, shape) => rest.replace(shape, masked), text)
+  return shapeless.replace(sensitiveComparison, `$1${masked}`)
+}
+
+/** A query string as a person reads it, without the values of parameters like `access_token`. */
+export function maskQuery(query: string): string {
+  return query
+    .split('&')
+    .map((pair) => {
+      const [name = '', ...rest] = pair.split('=')
+      const shown = readable(name)
+      if (rest.length === 0) return maskText(shown)
+      return `${maskText(shown)}=${sensitive.test(shown) ? masked : maskText(readable(rest.join('=')))}`
+    })
+    .join('&')
+}
+
+function readable(part: string): string {
+  try {
+    return decodeURIComponent(part.replaceAll('+', ' '))
+  } catch {
+    return part
+  }
+}
+
+/** The masked beginning of a text of any length: no more than is kept is searched. */
+export function maskStart(text: string, limit: number): string {
+  // A little more than is kept: a secret cut in two would not be recognised.
+  return maskText(text.slice(0, limit + 512)).slice(0, limit)
 }
 
 /**
@@ -37,8 +78,7 @@ export function maskBody(body: unknown, limit: number): string | null {
     if (room <= 0) return '…'
     if (typeof value === 'string') {
       room -= value.length + 2
-      // A little more than is kept: a secret cut in two would not be recognised.
-      return maskText(value.slice(0, limit + 512)).slice(0, limit)
+      return maskStart(value, limit)
     }
     if (Array.isArray(value)) {
       const items: Json[] = []
@@ -52,13 +92,17 @@ export function maskBody(body: unknown, limit: number): string | null {
       room -= 6
       return value
     }
-    const isCall = typeof value['path'] === 'string' && sensitive.test(value['path'])
+    // Names are read in any case (RFC 7643 §2.1), so `Path` names what `value` holds as well.
+    const isCall = Object.entries(value).some(
+      ([key, path]) =>
+        key.toLowerCase() === 'path' && typeof path === 'string' && sensitive.test(path),
+    )
     const entries: [string, Json][] = []
     for (const [key, member] of Object.entries(value)) {
       if (room <= 0) break
       room -= key.length + 4
       const hidden = sensitive.test(key) || (isCall && key.toLowerCase() === 'value')
-      entries.push([maskText(key), hidden ? masked : walk(member)])
+      entries.push([maskStart(key, limit), hidden ? masked : walk(member)])
     }
     return Object.fromEntries(entries)
   }

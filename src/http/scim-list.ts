@@ -13,7 +13,7 @@ import { bindFilter, bindSort, parseFilter } from '../scim/filter.ts'
 import type { Projection } from '../scim/render.ts'
 import { finishDocument, listResponse, project } from '../scim/render.ts'
 import type { ResourceSchema } from '../scim/schema.ts'
-import { resolvePath } from '../scim/schema.ts'
+import { resolvePath, withoutFilter } from '../scim/schema.ts'
 import type { ListQuery, Page, Sort, StoredDocument } from '../store/store.ts'
 import type { ScimEndpoint, Shows } from './scim-endpoint.ts'
 import { parsedDocument } from './scim-endpoint.ts'
@@ -135,7 +135,7 @@ export function showsUnder(projection: Projection | null, schema: ResourceSchema
   if (!projection) return () => true
   const names = (list: readonly string[] | undefined) =>
     (list ?? []).flatMap((name) => {
-      const found = resolvePath(schema, name.replace(/\[.*\]/, ''), true)
+      const found = resolvePath(schema, withoutFilter(name, ''), true)
       return found.found ? [found] : []
     })
   const { attributes, excludedAttributes } = projection
@@ -356,14 +356,18 @@ function bindingOf(
 }
 
 function countOf({ count }: SearchRequest, byCursor: boolean): number {
-  if (byCursor && count !== null && !/^\d{1,12}$/.test(count)) {
+  if (byCursor && count !== null && !/^\d+$/.test(count)) {
     throw errors.invalidPageCount({ name: 'count' })
   }
   return Math.min(Math.max(0, wholeNumber(count, 'count', pageStandard)), pageMax)
 }
 
+/** More than any list has. */
+const wholeMax = 1e12
+
 function wholeNumber(value: string | null, name: string, missing: number): number {
   if (value === null) return missing
-  if (!/^-?\d{1,12}$/.test(value)) throw errors.invalidCount({ name })
-  return Number(value)
+  if (!/^-?\d+$/.test(value)) throw errors.invalidCount({ name })
+  // "All there is" may come as the largest integer of 64 bits, which is none here.
+  return Math.max(-wholeMax, Math.min(Number(value), wholeMax))
 }

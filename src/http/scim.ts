@@ -59,10 +59,12 @@ export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyP
     async (request, reply) => {
       const caller = await authenticate(request)
       const projection = answeredBy(endpoint, request, caller)
-      const known = request.method === 'GET' ? request.headers['if-none-match'] : undefined
+      // A HEAD is a GET of which the framework leaves the body out (RFC 9110 §9.3.2).
+      const method = request.method === 'HEAD' ? 'GET' : (request.method as ScimMethod)
+      const known = method === 'GET' ? request.headers['if-none-match'] : undefined
       const call: ScimCall = {
         caller,
-        method: request.method as ScimMethod,
+        method,
         id: await target(request),
         data: request.body,
         version: request.headers['if-match'] ?? null,

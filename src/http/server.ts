@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import fastify from 'fastify'
 import type { Secret } from '../domain/secret.ts'
@@ -11,7 +12,7 @@ import type { Authenticate } from './auth.ts'
 import { createAuthenticate } from './auth.ts'
 import { acceptJson, bodyBytesMax } from './body.ts'
 import { clientRoutes } from './clients.ts'
-import { sendError, toAppError } from './errors.ts'
+import { scimErrorUrn, sendError, toAppError } from './errors.ts'
 import { acceptIdempotencyKeys } from './idempotency.ts'
 import { oauthRoutes } from './oauth.ts'
 import { opsRoutes } from './ops.ts'
@@ -79,7 +80,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
     genReqId: () => host.ids.next(),
     routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true, maxParamLength: 512 },
     forceCloseConnections: 'idle',
-    exposeHeadRoutes: false,
+    clientErrorHandler: refuseUnread,
     // What fails before a route is found: a path that is no valid encoding, a parameter too long.
     frameworkErrors: (error, request, reply) => {
       void sendError(reply, request, toAppError(error, request))
@@ -176,7 +177,7 @@ function admit(
   })
 }
 
-const httpMethods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
+const httpMethods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
 
 /** Which methods each path has, filled while routes are registered. */
 function collectMethods(app: FastifyInstance): ReadonlyMap<string, ReadonlySet<string>> {
@@ -207,6 +208,33 @@ function refuseOtherMethods(
       },
     })
   }
+}
+
+/**
+ * What is no HTTP request that can be read has no route either: it is answered in SCIM, whose filters
+ * are what makes a URL too long.
+ */
+function refuseUnread(error: Error & { readonly code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return
+  const [status, detail] = unread[error.code ?? ''] ?? [
+    '400 Bad Request',
+    'The request is not HTTP that can be read.',
+  ]
+  const body = JSON.stringify({ schemas: [scimErrorUrn], status: status.slice(0, 3), detail })
+  socket.end(
+    `HTTP/1.1 ${status}\r\nContent-Type: application/scim+json; charset=utf-8\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    // Else whoever never closes their side would keep the connection.
+    () => socket.destroy(),
+  )
+}
+
+const unread: Readonly<Record<string, readonly [status: string, detail: string]>> = {
+  HPE_HEADER_OVERFLOW: [
+    '431 Request Header Fields Too Large',
+    'URL and headers are longer than 16 KiB; send long filters to POST /.search.',
+  ],
+  ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'The request came too slowly; send it again.'],
 }
 
 function pathOf(url: string): string {

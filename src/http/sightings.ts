@@ -24,6 +24,8 @@ import type { HttpHost } from './server.ts'
 const unknownNamesMax = 200
 /** Of a Bulk request this many operations are looked at. */
 const bulkPartsMax = 100
+/** Attributes counted of one request; a Bulk may name 100 000. */
+const countedMax = 5_000
 const tooManyNames = '(more names)'
 
 /** Counts in memory what requests carry until the request log writes it: one row per form, not per request. */
@@ -36,8 +38,10 @@ export class Sightings {
     if (body === undefined || body === null) return
     const route = (request.routeOptions.url ?? '').replace(/^\/scim(?:\/v2)?/, '')
     if (route === '/Bulk') {
+      let left = countedMax
       for (const part of bulkParts(body).slice(0, bulkPartsMax)) {
-        this.#addOne(client, part.method, part.path, part.data, at)
+        left -= this.#addOne(client, part.method, part.path, part.data, at)
+        if (left <= 0) break
       }
     } else if (!route.endsWith('/.search')) this.#addOne(client, method, route, body, at)
   }
@@ -49,19 +53,22 @@ export class Sightings {
     return counted
   }
 
-  #addOne(client: Client, method: string, path: string, body: unknown, at: Instant): void {
+  /** @returns how many attributes it saw */
+  #addOne(client: Client, method: string, path: string, body: unknown, at: Instant): number {
     const schema = schemaOf(path)
-    if (!schema) return
+    if (!schema) return 0
     if (method === 'PATCH') {
-      for (const sighting of patchSightingsOf(body, schema)) {
+      const seen = patchSightingsOf(body, schema)
+      for (const sighting of seen) {
         const operation = `PATCH ${sighting.op}${sighting.hasPath ? '' : ' without path'}`
         this.#count(client, schema, sighting, operation, at)
       }
-    } else if (method === 'POST' || method === 'PUT') {
-      for (const sighting of sightingsOf(body, schema)) {
-        this.#count(client, schema, sighting, method, at)
-      }
+      return seen.length
     }
+    if (method !== 'POST' && method !== 'PUT') return 0
+    const seen = sightingsOf(body, schema)
+    for (const sighting of seen) this.#count(client, schema, sighting, method, at)
+    return seen.length
   }
 
   #count(

@@ -3,6 +3,7 @@ import type { Credential } from '../domain/credential.ts'
 import { errors } from '../domain/errors.ts'
 import type { AccountId } from '../domain/ids.ts'
 import type { JsonObject } from '../domain/json.ts'
+import { sameJson } from '../domain/json.ts'
 import type { Actor, Operation } from '../domain/operation.ts'
 import type { OwnerRef } from '../domain/owner.ts'
 import type { Instant } from '../domain/time.ts'
@@ -10,7 +11,7 @@ import { addSeconds, earlier, later } from '../domain/time.ts'
 import type { AccountWrite, CredentialEntry } from '../domain/want.ts'
 import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
-import { auditRow, authorise, sameJson, save } from './context.ts'
+import { auditRow, authorise, save } from './context.ts'
 import {
   planCredential,
   planRevoke,

@@ -2,8 +2,7 @@ import type { AuditRow, Decision } from '../domain/audit.ts'
 import type { Client } from '../domain/client.ts'
 import { AppError, errors } from '../domain/errors.ts'
 import type { AccountId, IdSource, OperationId, TenantId } from '../domain/ids.ts'
-import type { Json, JsonObject } from '../domain/json.ts'
-import { isJsonObject } from '../domain/json.ts'
+import type { JsonObject } from '../domain/json.ts'
 import type { Actor, Operation, OperationKind, StepName, SubjectType } from '../domain/operation.ts'
 import type { Clock } from '../domain/time.ts'
 import type { Action, Authoriser, AuthoriseRequest } from '../policy/authorise.ts'
@@ -265,18 +264,4 @@ function externalIdOf(change: Change | undefined): string {
   if (change?.type === 'person') return change.person.externalId ?? ''
   if (change?.type === 'group') return change.group.externalId ?? ''
   return change?.type === 'account' ? (change.account.externalId ?? '') : ''
-}
-
-/** Equal as JSON, whatever the order of keys. */
-export function sameJson(a: Json | undefined, b: Json | undefined): boolean {
-  if (a === b) return true
-  if (Array.isArray(a) && Array.isArray(b)) {
-    return a.length === b.length && a.every((item, i) => sameJson(item as Json, b[i] as Json))
-  }
-  if (!isJsonObject(a) || !isJsonObject(b)) return false
-  const keys = Object.keys(a)
-  return (
-    keys.length === Object.keys(b).length &&
-    keys.every((key) => Object.hasOwn(b, key) && sameJson(a[key], b[key]))
-  )
 }

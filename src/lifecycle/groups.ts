@@ -2,11 +2,12 @@ import { setImmediate } from 'node:timers/promises'
 import { errors } from '../domain/errors.ts'
 import type { Group, Member } from '../domain/group.ts'
 import type { GroupId } from '../domain/ids.ts'
+import { sameJson } from '../domain/json.ts'
 import type { GroupWrite, MembersWrite, MemberWish } from '../domain/want.ts'
 import type { Decision } from '../domain/audit.ts'
 import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
-import { auditRow, authorise, sameJson, save, visibilityOf } from './context.ts'
+import { auditRow, authorise, save, visibilityOf } from './context.ts'
 
 /** Members per page when all of them have to be looked at, and ids per audit row. */
 const pageSize = 500
@@ -134,11 +135,14 @@ export async function updateGroup(
     )
   }
   await save(life, changes, { what: 'Group', id: current.id })
-  // All that can be refused stood in the first commit; nothing the rest meets can stop it half-way.
+  // What can be refused stood in the first commit; the rest can only meet another writer. To go on
+  // with a replacement then would leave a mixture of two, so it is planned anew.
   const longest = Math.max(difference.add.length, difference.remove.length)
+  let version = current.version + (renamed ? 2 : 1)
   for (let at = movedMax; at < longest; at += movedMax) {
     await setImmediate()
-    const rest = { ...part(difference, at), expectedVersion: null }
+    const expectedVersion = want.members.replace ? version++ : null
+    const rest = { ...part(difference, at), expectedVersion }
     await save(life, memberChanges(life, caller, current, decision, rest), {
       what: 'Group',
       id: current.id,

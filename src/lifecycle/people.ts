@@ -1,12 +1,13 @@
 import { errors } from '../domain/errors.ts'
 import type { PersonId } from '../domain/ids.ts'
+import { sameJson } from '../domain/json.ts'
 import type { Operation } from '../domain/operation.ts'
 import type { OwnerRef, OwnerState, Person } from '../domain/owner.ts'
 import { ownerStateOf, ownerStateOfGroup } from '../domain/owner.ts'
 import type { PersonWrite } from '../domain/want.ts'
 import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
-import { auditRow, authorise, planOperation, sameJson, save } from './context.ts'
+import { auditRow, authorise, planOperation, save } from './context.ts'
 import { visiblePerson } from './visible.ts'
 
 export interface PersonResult {

@@ -234,7 +234,9 @@ async function runOperation(
       }
       // Whatever was in flight has landed: what pre-empted us need not wait for the lease to lapse.
       // Anything else (the store failed): it will lapse.
-      if (error instanceof Preempted) await life.store.letGo(operation.id, options.name)
+      if (error instanceof Preempted) {
+        await life.store.letGo(operation.id, options.name, life.clock.now())
+      }
       return
     }
   }
@@ -378,7 +380,8 @@ async function failed(context: Context, failure: Failure): Promise<StepResult> {
     const halfMade = subject.keys.find((k) => k.status === 'issuing')
     const removed = halfMade ? await removeHalfMade(context, subject, halfMade) : []
     const after = await failureChanges(context, subject, failure.message)
-    return { go: 'fail', failure, changes: [...removed, ...after] }
+    // A cancelled operation that keeps its intent would look like one with a call on its way.
+    return { go: 'fail', failure, memo: { mint: null }, changes: [...removed, ...after] }
   } catch (error) {
     if (error instanceof Preempted) throw error
     return { go: 'retry', failure: failureOf(error), after: null }

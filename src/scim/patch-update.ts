@@ -1,8 +1,8 @@
 import type { Dialect } from '../domain/client.ts'
 import { errors } from '../domain/errors.ts'
 import type { Json, JsonObject } from '../domain/json.ts'
-import { assertNever, isJsonObject } from '../domain/json.ts'
-import { normalise } from '../domain/text.ts'
+import { assertNever, isJsonObject, sameJson } from '../domain/json.ts'
+import { isStorableText, normalise } from '../domain/text.ts'
 import { does } from './dialects.ts'
 import type { FilterNode } from './filter.ts'
 import { bindElement, matchNode } from './filter.ts'
@@ -10,7 +10,7 @@ import type { PatchOperation } from './patch-parser.ts'
 import type { ResourceSchema, Schema, SchemaAttribute } from './schema.ts'
 import { findSub, isClosed } from './schema.ts'
 import type { ReadRules } from './value.ts'
-import { inOrder, isUnassigned, readValue, sameJson } from './value.ts'
+import { inOrder, isUnassigned, readValue } from './value.ts'
 
 export interface Context {
   readonly schema: ResourceSchema
@@ -248,6 +248,13 @@ function createSelected(
 ): Json | undefined {
   const known = equalities(filter)
   if (!known) return undefined
+  // The body was looked through, but not what its filters unescape.
+  if (known.some(([, text]) => typeof text === 'string' && !isStorableText(text))) {
+    throw errors.invalidFilter({
+      reason: `a text for "${target.path}" holds NUL or half of a surrogate pair, which no database keeps; remove it.`,
+      position: null,
+    })
+  }
   const { sub } = target
   if (!target.attribute.subAttributes) return readElement(target, value, context)
   const given = sub ? { [sub.name]: value ?? null } : asElement(value)

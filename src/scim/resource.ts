@@ -3,7 +3,7 @@ import type { Dialect } from '../domain/client.ts'
 import type { CredentialKind } from '../domain/credential.ts'
 import { errors } from '../domain/errors.ts'
 import type { Json, JsonObject } from '../domain/json.ts'
-import { isJsonObject } from '../domain/json.ts'
+import { isJsonObject, sameJson } from '../domain/json.ts'
 import { normalise } from '../domain/text.ts'
 import type { OwnerRef } from '../domain/owner.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
@@ -24,7 +24,7 @@ import {
   userSchema,
 } from './schema.ts'
 import type { ReadRules } from './value.ts'
-import { inOrder, isUnassigned, readValue, sameJson, unknownAttribute } from './value.ts'
+import { inOrder, isUnassigned, readValue, unknownAttribute } from './value.ts'
 
 export interface ReadOptions {
   readonly dialect: Dialect

@@ -5,8 +5,16 @@ import type { SentForm } from '../domain/ledger.ts'
 import { parseInstant } from '../domain/time.ts'
 import { does } from './dialects.ts'
 import type { ResourceSchema, Schema, SchemaAttribute } from './schema.ts'
-import { findAttribute, findSchema, findSub, isClosed, isExtension, qualify } from './schema.ts'
-import { resolvePath } from './schema.ts'
+import {
+  findAttribute,
+  findSchema,
+  findSub,
+  isClosed,
+  isExtension,
+  qualify,
+  resolvePath,
+  withoutFilter,
+} from './schema.ts'
 
 /** One attribute in one request: where it stood and in which form. Its value is never part of this. */
 export interface Sighting {
@@ -25,6 +33,7 @@ export function sightingsOf(body: unknown, schema: ResourceSchema): readonly Sig
   const seen: Sighting[] = []
   if (!isJsonObject(body)) return seen
   for (const [key, value] of Object.entries(body)) {
+    if (seen.length >= sightingsMax) break
     const extension = findSchema(schema, key)
     if (extension && isExtension(schema, extension)) {
       if (!isJsonObject(value)) seen.push({ path: extension.id, known: true, form: formOf(value) })
@@ -91,10 +100,10 @@ function lookAtPath(
   value: Json | undefined,
   schema: ResourceSchema,
 ): void {
-  const plain = sent.replace(/\[[\s\S]*\]/, '')
+  const plain = withoutFilter(sent, '')
   const found = resolvePath(schema, plain, false)
   if (!found.found) {
-    seen.push({ path: sent.replace(/\[[\s\S]*\]/, '[]'), known: false, form: removedOr(value) })
+    seen.push({ path: withoutFilter(sent, '[]'), known: false, form: removedOr(value) })
     return
   }
   const { attribute, sub, schema: part } = found
@@ -254,10 +263,12 @@ function closedAt(path: string, schema: ResourceSchema): boolean {
 
 function treatmentOfValue(
   form: SentForm,
-  { attribute, isElement }: Place,
+  { attribute, isElement, part }: Place,
   closed: boolean,
   dialect: Dialect,
 ): Treatment {
+  const unassigns = isEmpty(form) || (form === 'empty text' && does(dialect, 'emptyTextUnassigns'))
+  if (unassigns && attribute.required && part.attributes.includes(attribute)) return 'refused'
   if (isEmpty(form)) return 'accepted'
   const isList = form === 'list' || form === 'list of one'
   if (attribute.multiValued && !isElement) {

@@ -280,20 +280,6 @@ export function unknownAttribute(path: string, close: string | null, dialect: Di
     : error
 }
 
-/** Whether two values mean the same; members of an object may stand in any order. */
-export function sameJson(a: Json | undefined, b: Json | undefined): boolean {
-  if (a === b) return true
-  if (Array.isArray(a) && Array.isArray(b)) {
-    return a.length === b.length && a.every((item, i) => sameJson(item as Json, b[i] as Json))
-  }
-  if (!isJsonObject(a) || !isJsonObject(b)) return false
-  const keys = Object.keys(a)
-  return (
-    keys.length === Object.keys(b).length &&
-    keys.every((key) => Object.hasOwn(b, key) && sameJson(a[key], b[key]))
-  )
-}
-
 /** Null, `[]` and `{}` are the same as not being there (RFC 7643 §2.5). */
 export function isUnassigned(value: Json | undefined): boolean {
   if (value === undefined || value === null) return true

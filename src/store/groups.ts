@@ -7,7 +7,6 @@ import { mapping } from './mapping.ts'
 import { hasActive, liveNow, refreshAround, around } from './membership.ts'
 import {
   arg,
-  ConstraintFailed,
   first,
   gaps,
   run,
@@ -19,6 +18,7 @@ import {
   type Steps,
 } from './sql.ts'
 import type { Change, DocumentCodec, MemberTarget } from './store.ts'
+import { putVersioned } from './versioned.ts'
 
 type MembersChange = Extract<Change, { readonly type: 'members' }>
 type SwitchedChange = Extract<Change, { readonly type: 'memberSwitched' }>
@@ -220,26 +220,7 @@ export function groupRoom(context: Sql, codec: DocumentCodec) {
     return external === null ? null : { reason: 'externalId', with: external['id'] as string }
   }
 
-  function* put(row: Row, expected: number | null): Steps<Refusal | null> {
-    const id = row['id'] as string
-    try {
-      if (expected === null) {
-        yield* run(s.insert, row)
-        return null
-      }
-      const updated = yield* run(s.update, { ...row, expected })
-      if (updated.changes === 1) return null
-      const found = yield* first(s.exists, row)
-      return { reason: found === null ? 'missing' : 'version', with: id }
-    } catch (error) {
-      if (!(error instanceof ConstraintFailed)) throw error
-      const found = expected === null ? yield* first(s.exists, row) : null
-      if (found !== null) return { reason: 'version', with: id }
-      const refusal = yield* clash(row)
-      if (refusal === null) throw error
-      return refusal
-    }
-  }
+  const groupSteps = { insert: s.insert, update: s.update, exists: s.exists, clash }
 
   function* change(want: MembersChange, added: string): Steps<Refusal | null> {
     const { tenant, group, at } = want
@@ -288,7 +269,7 @@ export function groupRoom(context: Sql, codec: DocumentCodec) {
   return {
     putGroup(group: Group, expected: number | null): Work {
       const row = groupRow(group, codec)
-      return () => put(row, expected)
+      return () => putVersioned(groupSteps, row, expected)
     },
     changeMembers(want: MembersChange): Work {
       const added = JSON.stringify(

@@ -240,7 +240,7 @@ function statements({ db, dialect }: Sql) {
     letGo: statement(
       db
         .updateTable('operation')
-        .set({ lease_until: null })
+        .set({ lease_until: arg('at') })
         .where('id', '=', arg('id'))
         .where('lease_worker', '=', arg('worker'))
         .where(sql<boolean>`status = 'cancelled'`),
@@ -371,8 +371,8 @@ export function journalRoom(context: Sql) {
       return (yield* run(s.releaseLeases, { worker, at })).changes
     },
 
-    *letGo(id: OperationId, worker: string): Steps<void> {
-      yield* run(s.letGo, { id, worker })
+    *letGo(id: OperationId, worker: string, at: Instant): Steps<void> {
+      yield* run(s.letGo, { id, worker, at })
     },
 
     async leaseHolders(query: Query): Promise<readonly string[]> {

@@ -226,9 +226,9 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         () => journal.heartbeat(id, fence, until),
         () => true,
       ),
-    letGo: (id, worker) =>
+    letGo: (id, worker, at) =>
       database.write(
-        () => journal.letGo(id, worker),
+        () => journal.letGo(id, worker, at),
         () => true,
       ),
     releaseLeases: (worker, at) =>

@@ -20,6 +20,7 @@ import {
   type Steps,
 } from './sql.ts'
 import type { DocumentCodec } from './store.ts'
+import { putVersioned } from './versioned.ts'
 
 type Work = () => Steps<Refusal | null>
 
@@ -410,38 +411,6 @@ export function resourceRoom(context: Sql, codec: DocumentCodec) {
   }
 
   /** Inserts, or updates under a version; names what stands in the way when it cannot. */
-  function* put(
-    row: Row,
-    expected: number | null,
-    s: {
-      readonly insert: Statement
-      readonly update: Statement
-      readonly exists: Statement
-      readonly clash: (row: Row) => Steps<Refusal | null>
-    },
-  ): Steps<Refusal | null> {
-    const id = row['id'] as string
-    try {
-      if (expected === null) {
-        yield* run(s.insert, row)
-        return null
-      }
-      const updated = yield* run(s.update, { ...row, expected })
-      if (updated.changes === 1) return null
-      const found = yield* first(s.exists, row)
-      return { reason: found === null ? 'missing' : 'version', with: id }
-    } catch (error) {
-      if (!(error instanceof ConstraintFailed)) throw error
-      if (error.constraint === 'foreignKey') return { reason: 'missing', with: null }
-      // An id that exists is an insert repeated, whatever else it also collides with.
-      const found = expected === null ? yield* first(s.exists, row) : null
-      if (found !== null) return { reason: 'version', with: id }
-      const clash = yield* s.clash(row)
-      if (clash === null) throw error
-      return clash
-    }
-  }
-
   const resourceSteps = {
     insert: s.insertResource,
     update: s.updateResource,
@@ -487,16 +456,16 @@ export function resourceRoom(context: Sql, codec: DocumentCodec) {
     // The documents are rendered here, when the commit is called and not while it holds the lock.
     putPerson(person: Person, expected: number | null): Work {
       const row = { ...personRow(person, codec), version: 1 }
-      return () => put(row, expected, resourceSteps)
+      return () => putVersioned(resourceSteps, row, expected)
     },
     putAccount(account: ServiceAccount, expected: number | null): Work {
       const row = { ...accountRow(account, codec), version: 1 }
-      return () => put(row, expected, resourceSteps)
+      return () => putVersioned(resourceSteps, row, expected)
     },
     putCredential(credential: Credential, expected: number | null): Work {
       const row = { ...credentialRow(credential, codec), version: 1 }
       return function* putCredential() {
-        const refusal = yield* put(row, expected, credentialSteps)
+        const refusal = yield* putVersioned(credentialSteps, row, expected)
         if (refusal === null) yield* run(s.refreshSummaries, row)
         return refusal
       }

@@ -223,7 +223,10 @@ export interface MemberTarget {
 export interface Page<T> {
   readonly total: number
   readonly rows: readonly T[]
-  /** Where the next page starts, for `after`; null at the end of the list and for `count` 0. */
+  /**
+   * Where the next page starts, for `after`: in a list by id, the id of the last row; null at the
+   * end of the list and for `count` 0.
+   */
   readonly next: string | null
   /** Of a sorted list: where each row stands in it. */
   readonly places?: readonly SortPlace[]
@@ -411,9 +414,9 @@ export interface Store {
   heartbeat(id: OperationId, fence: number, until: Instant): Promise<boolean>
   /**
    * A worker tells that it has stopped work on an operation that was cancelled under it: no call of
-   * its is in flight any more, so `inFlightUntil` need not wait for the lease.
+   * its is in flight any more, so `inFlightUntil` need not wait for the lease, which ends with `at`.
    */
-  letGo(id: OperationId, worker: string): Promise<void>
+  letGo(id: OperationId, worker: string, at: Instant): Promise<void>
   /** Ends the leases of a worker that is known to be dead, so that its work need not wait for them. */
   releaseLeases(worker: string, at: Instant): Promise<number>
   close(): Promise<void>

@@ -1,9 +1,14 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { main } from '../../src/cli/main.ts'
 import { startProcess } from '../support/process.ts'
+
+const bin = path.resolve(import.meta.dirname, '../../bin/custody.js')
 
 let home = ''
 beforeEach(async () => {
@@ -52,6 +57,21 @@ describe('custody serve', () => {
     expect(noKey.stderr).toMatch(/master\.key is missing.* restore the file/)
     expect(await readdir(home)).not.toContain('master.key')
     expect((await readdir(home)).filter((name) => name.startsWith('server'))).toEqual([])
+  })
+
+  it('goes on working without HTTP until it is told to stop', async () => {
+    const worker = spawn(process.execPath, [bin, 'serve', '--roles', 'worker'], {
+      env: { ...process.env, CUSTODY_HOME: home },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    const ended = once(worker, 'exit')
+    await once(worker.stderr, 'data')
+    // Idle, it would be gone before it could answer to anything.
+    await Promise.race([ended, setTimeout(700)])
+
+    expect(worker.exitCode).toBeNull()
+    worker.kill('SIGTERM')
+    expect(await ended).toEqual([0, null])
   })
 
   it.each([

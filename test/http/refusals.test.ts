@@ -286,6 +286,8 @@ describe('a request that cannot be honoured', () => {
     ['a hundred thousand brackets', '['.repeat(100_000), 400],
     ['__proto__', '{"__proto__": {"active": true}, "userName": "x"}', 400],
     ['constructor.prototype', '{"constructor": {"prototype": {}}, "userName": "x"}', 400],
+    ['one name twice', '{"userName": "a", "name": {"x": 1, "x": 2}}', 400],
+    ['one name twice in another case', '{"userName": "a", "active": true, "Active": false}', 400],
     ['more than a megabyte', JSON.stringify({ userName: 'x'.repeat(1_100_000) }), 413],
     ['a lone surrogate and a number', '123', 400],
   ]
@@ -304,6 +306,14 @@ describe('a request that cannot be honoured', () => {
       })
       expect(reply.status).toBe(415)
     }
+  })
+
+  it('a body in an encoding it cannot read', async () => {
+    const headers = { 'content-encoding': 'gzip' }
+    const reply = await refused('POST', '/scim/v2/Users', { userName: 'x' }, { headers })
+
+    expect(reply.status).toBe(415)
+    expect(reply.body.detail).toContain('Content-Encoding "gzip"')
   })
 
   it.each([

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Credential } from '../../src/domain/credential.ts'
 import type { Operation } from '../../src/domain/operation.ts'
+import type { Worker } from '../../src/lifecycle/engine.ts'
 import type { Provider } from '../../src/provider/contract.ts'
 import { ProviderError } from '../../src/provider/contract.ts'
 import { AwsError } from '../../src/sandbox/aws.ts'
@@ -33,6 +34,27 @@ const issuing = async (
     operation: async () => (await test.operations(id))[0]!,
     now: () => test.credential(id),
   }
+}
+
+type Issue = Provider['issue']
+
+/** A worker for whom one provider issues in another way. */
+function withIssue(
+  name: string,
+  act: (issue: Issue, ...args: Parameters<Issue>) => ReturnType<Issue>,
+): Worker {
+  return anotherWorker(test, (life) => {
+    const provider = life.providers.get(name)!
+    const other = new Proxy(provider, {
+      get(object, property) {
+        const value: unknown = Reflect.get(object, property, object)
+        if (property === 'issue') return (...args: Parameters<Issue>) => act(issue, ...args)
+        return typeof value === 'function' ? (value.bind(object) as unknown) : value
+      },
+    })
+    const issue: Issue = (...args) => provider.issue(...args)
+    return { ...life, providers: new Map(life.providers).set(name, other) }
+  })
 }
 
 describe('a faulty AWS while a key is minted', () => {
@@ -97,6 +119,64 @@ describe('a faulty AWS while a key is minted', () => {
     expect((await minting.now()).status).toBe('active')
   })
 
+  it('counts the listing lag from the end of a call that hung, not from its start', async () => {
+    await test.close()
+    await start({ settle: 'PT15S' })
+    const minting = await issuing()
+    test.aws.world.lagSeconds = 10
+    let calls = 0
+    const worker = withIssue('aws-prod', async (issue, ...args) => {
+      if (++calls > 1) return issue(...args)
+      // The request waits in a queue on its way; nobody waits for its answer.
+      test.clock.advance(19)
+      await issue(...args)
+      throw new ProviderError('unavailable', 'no answer in 20 s', { outcome: 'unknown' })
+    })
+    for (let second = 0; second < 60; second++) {
+      await worker.drain()
+      test.clock.advance(1)
+    }
+
+    expect((await minting.operation()).status).toBe('succeeded')
+    expect(await test.liveAtProviders(minting.account)).toHaveLength(1)
+  })
+
+  it('looks for what a call that hung has made before an issue is given up', async () => {
+    await test.close()
+    await start({ settle: 'PT15S' })
+    const minting = await issuing()
+    test.aws.world.lagSeconds = 10
+    const worker = withIssue('aws-prod', async (issue, ...args) => {
+      test.clock.advance(19)
+      await issue(...args)
+      throw new ProviderError('unavailable', 'no answer in 20 s', { outcome: 'unknown' })
+    })
+    await worker.drain()
+
+    await test.engine.cancelOperation(test.admin, (await minting.operation()).id)
+    await test.pass(60, 1)
+
+    const given = await minting.operation()
+    expect(given.status).toBe('cancelled')
+    expect(given.memo['mint'] ?? null).toBeNull()
+    expect(await test.liveAtProviders(minting.account)).toEqual([])
+  })
+
+  it('looks for what a lost answer has made until the list has caught up, also to revoke it', async () => {
+    await test.close()
+    await start({ settle: 'PT15S' })
+    const minting = await issuing()
+    test.aws.world.lagSeconds = 10
+    test.aws.faults.arm('CreateAccessKey', { kind: 'lostResponse' })
+    await test.pass(1, 1)
+
+    await test.engine.revokeCredential(test.admin, minting.credential)
+    await test.pass(120, 1)
+
+    expect((await minting.operation()).status).toBe('succeeded')
+    expect(await test.liveAtProviders(minting.account)).toEqual([])
+  })
+
   it('asks a person when it is not allowed to mint, in a sentence, and goes on after a retry', async () => {
     const minting = await issuing()
     const world = test.aws.world
@@ -151,6 +231,33 @@ describe('a faulty AWS while a key is minted', () => {
     expect((await test.operation(operation.id)).failure!.message).toContain(foreign)
     expect(test.aws.world.wouldAccept(foreign)).toBe(true)
     expect(await test.works(await test.credential(credential!.id))).toBe(true)
+  })
+
+  it('leaves alone what somebody made by hand long after the answer was lost', async () => {
+    const minting = await issuing()
+    test.aws.faults.arm('CreateAccessKey', { kind: 'serverError', effect: false })
+    const world = test.aws.world
+    const original = world.call.bind(world)
+    let lost = false
+    world.call = (call) => {
+      if (lost && call.operation === 'ListAccessKeys')
+        throw new AwsError('AccessDenied', 'not authorized to perform iam:ListAccessKeys')
+      return original(call)
+    }
+    await test.worker.drain()
+    lost = true
+    await test.pass(60, 1)
+    const asked = await minting.operation()
+    expect(asked.status).toBe('needsOperator')
+    test.clock.advance(3_600)
+    const byHand = await mintByHand(test.awsUser(minting.account)!)
+
+    world.call = original
+    await test.engine.cancelOperation(test.admin, asked.id)
+    await test.pass(60, 1)
+
+    expect((await minting.operation()).status).toBe('cancelled')
+    expect(world.keysOf(test.awsUser(minting.account)!).map((k) => k.accessKeyId)).toEqual([byHand])
   })
 
   it('asks when two keys appeared while its answer was lost: either may be someone else’s', async () => {
@@ -295,32 +402,36 @@ describe('a faulty GitHub while a deploy key is registered', () => {
     },
   )
 
+  it('leaves nothing in the sink when a registration without an answer is given up', async () => {
+    const { deliverTo } = wants.accessKey()
+    const minting = await issuing(wants.deployKey({ deliverTo }))
+    test.github.faults.arm(post, { kind: 'lostResponse' })
+    await test.pass(0)
+    const { tenant, ...credential } = await minting.now()
+    const labels = () => {
+      const secret = test.aws.world.secret(`custody/${tenant}/${credential.deliverTo.path}`)
+      return Object.values(secret?.stages ?? {}).flat()
+    }
+    expect(labels()).toContain('AWSPENDING')
+
+    await test.engine.cancelOperation(test.admin, (await minting.operation()).id)
+    await test.pass(60, 1)
+
+    expect((await minting.operation()).status).toBe('cancelled')
+    expect(await test.liveAtProviders(minting.account)).toEqual([])
+    expect(labels()).not.toContain('AWSPENDING')
+  })
+
   it('leaves no key behind when the answer to the first request was lost and the second is refused for good', async () => {
     const minting = await issuing(wants.deployKey())
     test.github.faults.arm(post, { kind: 'lostResponse' })
     let calls = 0
-    const fussy = (provider: Provider): Provider =>
-      new Proxy(provider, {
-        get(object, property) {
-          const value: unknown = Reflect.get(object, property, object)
-          if (property !== 'issue') {
-            return typeof value === 'function' ? (value.bind(object) as unknown) : value
-          }
-          return async (...args: Parameters<Provider['issue']>) => {
-            if (++calls > 1) {
-              throw new ProviderError('invalid', 'key is invalid', { outcome: 'notApplied' })
-            }
-            return object.issue(...args)
-          }
-        },
-      })
-    const worker = anotherWorker(test, (life) => ({
-      ...life,
-      providers: new Map(life.providers).set(
-        'github-acme',
-        fussy(life.providers.get('github-acme')!),
-      ),
-    }))
+    const worker = withIssue('github-acme', async (issue, ...args) => {
+      if (++calls > 1) {
+        throw new ProviderError('invalid', 'key is invalid', { outcome: 'notApplied' })
+      }
+      return issue(...args)
+    })
     for (let second = 0; second < 30; second++) {
       await worker.drain()
       test.clock.advance(1)

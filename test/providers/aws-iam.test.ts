@@ -1,6 +1,6 @@
 import * as iam from '@aws-sdk/client-iam'
 import { Ajv } from 'ajv'
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
@@ -773,6 +773,7 @@ describe('aws-iam', () => {
 
       const ensured = await filed.ensurePrincipal(wantPrincipal(clock), callWith())
       await filed.close()
+      rmSync(directory, { recursive: true })
 
       expect(ensured.created).toBe(true)
     })

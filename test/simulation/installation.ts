@@ -19,7 +19,6 @@ import { compileAuthorisation } from '../../src/policy/authorise.ts'
 import type { LifecyclePolicy } from '../../src/policy/lifecycle.ts'
 import { compileLifecycle } from '../../src/policy/lifecycle.ts'
 import type { Transport } from '../../src/provider/contract.ts'
-import type { OpenPlugins } from '../../src/provider/registry.ts'
 import { openProviders } from '../../src/provider/registry.ts'
 import { AwsWorld } from '../../src/sandbox/aws.ts'
 import { generateAppKey, GithubWorld } from '../../src/sandbox/github.ts'
@@ -35,10 +34,6 @@ import { awsUrl, githubUrl, transportOf } from './wire.ts'
 
 const policies = fileURLToPath(new URL('../../policies', import.meta.url))
 const appKey = generateAppKey()
-const appKeyDirectory = mkdtempSync(path.join(tmpdir(), 'custody-simulation-'))
-const appKeyFile = path.join(appKeyDirectory, 'app.pem')
-writeFileSync(appKeyFile, appKey, { mode: 0o600 })
-process.once('exit', () => rmSync(appKeyDirectory, { recursive: true, force: true }))
 
 interface Rules {
   readonly policy: LifecyclePolicy
@@ -91,7 +86,6 @@ export class Installation {
   readonly #pepper: Secret
   readonly #rules: Rules
   readonly #nodes = new Map<string, Node>()
-  readonly #plugins: OpenPlugins[] = []
   readonly #log: string[] = []
   #started = 0
 
@@ -217,6 +211,9 @@ export class Installation {
       endpoint: awsUrl,
       credentials: { accessKeyId, secretAccessKey },
     }
+    // The adapter reads its key once, when it is opened.
+    const directory = mkdtempSync(path.join(tmpdir(), 'custody-simulation-'))
+    writeFileSync(path.join(directory, 'app.pem'), appKey, { mode: 0o600 })
     const plugins = await openProviders({
       providers: [
         {
@@ -231,7 +228,7 @@ export class Installation {
             baseUrl: githubUrl,
             appId: this.worlds.github.app.id,
             installationId: this.worlds.github.app.installationId,
-            privateKeyFile: appKeyFile,
+            privateKeyFile: 'app.pem',
             settle: 'PT5S',
           },
         },
@@ -249,7 +246,7 @@ export class Installation {
         name,
         clock: own.clock,
         random,
-        resolvePath: (file) => file,
+        resolvePath: (file) => path.join(directory, file),
         tokens: tokens.book,
         pepper: this.#pepper,
         transport: sabotagedTransport(
@@ -259,7 +256,7 @@ export class Installation {
         ),
       }),
     })
-    this.#plugins.push(plugins)
+    rmSync(directory, { recursive: true })
     return {
       store,
       clock: own.clock,

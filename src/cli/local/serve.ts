@@ -31,10 +31,13 @@ export async function run(options: ServeOptions, terminal: Terminal): Promise<Ex
     )
   }
   process.on('SIGHUP', reload)
+  // Neither waiting work nor a signal's listener keeps a process alive that serves no HTTP.
+  const alive = setInterval(() => undefined, 2 ** 30)
   const signal = await new Promise<NodeJS.Signals>((resolve) => {
     process.once('SIGINT', resolve)
     process.once('SIGTERM', resolve)
   })
+  clearInterval(alive)
   process.off('SIGHUP', reload)
   await custody.close()
   return signal === 'SIGINT' ? exitCodes.interrupted : exitCodes.ok

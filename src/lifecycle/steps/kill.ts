@@ -1,7 +1,8 @@
 import type { StatusReason } from '../../domain/account.ts'
 import type { Credential, IssuedKey } from '../../domain/credential.ts'
+import type { Operation } from '../../domain/operation.ts'
 import type { Instant } from '../../domain/time.ts'
-import { addSeconds, earlier, later } from '../../domain/time.ts'
+import { addSeconds, earlier, later, seconds } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
 import { planOperation } from '../context.ts'
 import { termsOf } from '../credentials.ts'
@@ -27,7 +28,7 @@ import {
   putAccount,
   putCredential,
 } from './step.ts'
-import { isOurStray, newcomers, openIntents, strayKey } from './strays.ts'
+import { isOurStray, newcomers, openIntents, settledAfter, strayKey } from './strays.ts'
 
 /** First the whole principal: whatever key exists, also one we do not know of yet, is denied (R83). */
 export const shutOff: Step = async (ctx) => {
@@ -162,7 +163,15 @@ export const settle: Step = async (ctx) => {
   }
 }
 
-/** When a listing can be trusted: our own writes have settled and no cancelled call is in flight. */
+/** Other credentials' newcomers are their own operations' to find. */
+function intentsBelow({ subjectType, subject, account }: Operation) {
+  return subjectType === 'credential' ? { subject, account } : { account }
+}
+
+/**
+ * When a listing can be trusted: our own writes and those of cancelled calls have settled, and no
+ * such call is in flight.
+ */
 async function settledAt(
   ctx: StepContext,
   doomed: readonly Doomed[],
@@ -175,6 +184,11 @@ async function settledAt(
   for (const { key, place } of doomed) {
     if (key.status !== 'disabled' || key.disabledAt === null) continue
     until = later(until, addSeconds(key.disabledAt, place().capabilities.settle))
+  }
+  for (const { operation: cut, mint } of await openIntents(ctx, intentsBelow(operation))) {
+    const { capabilities = {} } = life.providers.get(cut.provider ?? '') ?? {}
+    const settle = Math.max(0, ...Object.values(capabilities).map((of) => of.settle))
+    until = later(until, settledAfter(mint, seconds(settle), cut.leaseUntil))
   }
   return until
 }
@@ -230,19 +244,18 @@ function backToDisabling(ctx: StepContext): StepResult {
  */
 async function disableStrays(ctx: StepContext): Promise<boolean> {
   const { life, operation } = ctx
-  const { account, subject } = operation
+  const { account } = operation
   const principals = await life.store.read.principalsOf(operation.tenant, account!)
   const journal = await life.store.read.keysOfAccount(operation.tenant, account!)
-  // Other credentials' newcomers are their own operations' to find.
-  const below = operation.subjectType === 'credential' ? { subject, account } : { account }
-  for (const { operation: cut, mint } of await openIntents(ctx, below)) {
+  for (const { operation: cut, mint } of await openIntents(ctx, intentsBelow(operation))) {
     const principal = principals.find((p) => p.provider === cut.provider) ?? null
     const provider = cut.provider === null ? undefined : life.providers.get(cut.provider)
     if (!principal?.external || !provider) continue
     const listing = await provider.list(principal.external, ctx.call())
     const found = newcomers(mint, listing.items, journal, provider.name)
     const [stray] = found
-    if (found.length !== 1 || !stray || !isOurStray(stray, mint, principal)) continue
+    if (found.length !== 1 || !stray || !isOurStray(stray, mint, principal, cut.leaseUntil))
+      continue
     const canDisable = provider.capabilities[stray.kind]?.canDisable === true
     if (canDisable && stray.active) {
       await provider.disable(principal.external, stray.keyId, ctx.call())

@@ -9,7 +9,14 @@ import { verdictOn } from '../offboard.ts'
 import type { Step, StepContext, StepResult, Subject } from './step.ts'
 import { Preempted, audit, externalOf, loadSubject, memoOf, putCredential } from './step.ts'
 import type { Mint } from './strays.ts'
-import { isJournalled, isOurStray, newcomers, removeInterrupted, strayKey } from './strays.ts'
+import {
+  isJournalled,
+  isOurStray,
+  newcomers,
+  removeInterrupted,
+  settledAfter,
+  strayKey,
+} from './strays.ts'
 import { retireSuperseded } from './supersede.ts'
 
 /** Makes sure the account exists at the provider. The first effect of every minting operation. */
@@ -125,6 +132,7 @@ async function begin(ctx: StepContext, subject: Subject): Promise<StepResult> {
     generation: Math.max(credential.generation, ...subject.keys.map((k) => k.generation)) + 1,
     key: life.ids.next(),
     startedAt: life.clock.now(),
+    lostAt: null,
     before: listing.items.map((item) => item.keyId),
     publicPart: null,
     fingerprint: null,
@@ -152,7 +160,7 @@ async function mintServerMade(ctx: StepContext, subject: Subject, mint: Mint): P
       ctx.call(mint.key),
     )
   } catch (error) {
-    return afterFailedIssue(ctx, error)
+    return afterFailedIssue(ctx, mint, error)
   }
   if (issued.secret === null) throw new Error(`provider ${subject.provider.name} issued no secret`)
   using secret = issued.secret
@@ -186,7 +194,7 @@ async function resumeServerMade(
   const journal = await life.store.read.keysOfAccount(operation.tenant, subject.account.id)
   const candidates = newcomers(mint, listing.items, journal, provider.name)
   if (candidates.length === 0) {
-    const settled = addSeconds(mint.startedAt, subject.capabilities.settle)
+    const settled = settledAfter(mint, subject.capabilities.settle)
     if (life.clock.now() < settled) return { go: 'wait', until: settled }
     return startOver(ctx, subject, mint, null, null)
   }
@@ -383,10 +391,9 @@ async function startOver(
 }
 
 /** A refusal that surely had no effect clears the intent; anything else keeps it for list-and-diff. */
-async function afterFailedIssue(ctx: StepContext, error: unknown): Promise<StepResult> {
-  if (error instanceof ProviderError && error.outcome === 'notApplied') {
-    await ctx.checkpoint({ mint: null }, [])
-  }
+async function afterFailedIssue(ctx: StepContext, mint: Mint, error: unknown): Promise<StepResult> {
+  const hadNoEffect = error instanceof ProviderError && error.outcome === 'notApplied'
+  await ctx.checkpoint({ mint: hadNoEffect ? null : { ...mint, lostAt: ctx.life.clock.now() } }, [])
   throw error
 }
 

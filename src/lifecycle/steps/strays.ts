@@ -21,6 +21,8 @@ export interface Mint extends JsonObject {
   /** Idempotency token of this attempt, for provider and sink alike. */
   readonly key: string
   readonly startedAt: Instant
+  /** When the call ended without an answer: up to then it may have had its effect. */
+  readonly lostAt: Instant | null
   /** Keys on the principal before the call: what is new afterwards may be ours. */
   readonly before: readonly string[]
   readonly publicPart: string | null
@@ -49,16 +51,40 @@ export function newcomers(
   )
 }
 
-/** Ours only on a principal that Custody made, and only when it is not older than the intent. */
+/** No call of ours is on its way longer than a lease, so no later key can be what it made. */
+const effectSeconds = seconds(60)
+
+/**
+ * Ours only on a principal that Custody made, and only when it was made while the call of the intent
+ * may have been on its way: what somebody made by hand later is not.
+ * @param landed as of `settledAfter`
+ */
 export function isOurStray(
   item: ExternalCredential,
   mint: Mint,
   principal: Principal | null,
+  landed: Instant | null = null,
 ): boolean {
   if (principal?.created !== true) return false
-  return (
-    item.createdAt === null || secondsBetween(mint.startedAt, item.createdAt) >= -clockSkewSeconds
+  if (item.createdAt === null) return true
+  const last = later(
+    addSeconds(mint.startedAt, effectSeconds),
+    settledAfter(mint, seconds(0), landed),
   )
+  return (
+    secondsBetween(mint.startedAt, item.createdAt) >= -clockSkewSeconds &&
+    secondsBetween(last, item.createdAt) <= clockSkewSeconds
+  )
+}
+
+/**
+ * From when on a list that shows nothing new proves that nothing was made. A lag counts from the
+ * effect, and a call that hung may have had it at its very end.
+ * @param landed of a pre-empted attempt: when its call was known to be over, or its lease was
+ */
+export function settledAfter(mint: Mint, settle: Seconds, landed: Instant | null = null): Instant {
+  const { startedAt, lostAt } = mint
+  return addSeconds(later(later(startedAt, lostAt ?? startedAt), landed ?? startedAt), settle)
 }
 
 /** Minting attempts that a pre-emption cut off before their outcome was known. */
@@ -104,13 +130,10 @@ export async function removeInterrupted(
     account: null,
   })) {
     const candidates = newcomers(mint, listed, journal, provider.name)
-    const settled = addSeconds(
-      later(mint.startedAt, cut.leaseUntil ?? mint.startedAt),
-      subject.capabilities.settle,
-    )
+    const settled = settledAfter(mint, subject.capabilities.settle, cut.leaseUntil)
     if (candidates.length === 0 && now < settled) return { go: 'wait', until: settled }
     const [stray] = candidates
-    if (candidates.length === 1 && stray && isOurStray(stray, mint, principal)) {
+    if (candidates.length === 1 && stray && isOurStray(stray, mint, principal, cut.leaseUntil)) {
       await provider.revoke(externalOf(principal), stray.keyId, ctx.call())
       // The cut-off attempt may share its number with a later key, so this one takes a fresh one.
       const generation = Math.max(mint.generation, ...subject.keys.map((k) => k.generation + 1))
@@ -166,9 +189,11 @@ export async function removeUnanswered(
       : candidates.filter((item) => isOurStray(item, mint, principal))
   const [stray] = ours
   if (stray === undefined) {
-    const settled = addSeconds(mint.startedAt, capabilities.settle)
+    const settled = settledAfter(mint, capabilities.settle)
     const wait = secondsBetween(life.clock.now(), settled)
-    return wait > 0 ? notYet(`${provider.name} may still show a new key`, seconds(wait)) : null
+    if (wait > 0) return notYet(`${provider.name} may still show a new key`, seconds(wait))
+    await discardStaged(ctx, subject, mint)
+    return null
   }
   if (ours.length > 1) {
     const ids = ours.map((item) => item.keyId).join(', ')
@@ -181,6 +206,7 @@ export async function removeUnanswered(
     }
   }
   await provider.revoke(externalOf(principal), stray.keyId, ctx.call())
+  await discardStaged(ctx, subject, mint)
   const of = { credential: credential.id, principal: principal! }
   return {
     go: 'wait',
@@ -192,6 +218,11 @@ export async function removeUnanswered(
     ],
     sameAttempt: true,
   }
+}
+
+/** Of a secret that we made ourselves the sink has a version before the provider has a key. */
+async function discardStaged(ctx: StepContext, subject: Subject, mint: Mint): Promise<void> {
+  if (mint.version !== null) await subject.sink.discard(subject.target, mint.version, ctx.call())
 }
 
 /**

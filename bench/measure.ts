@@ -26,7 +26,11 @@ export interface Sample {
   readonly rssAnon: number
 }
 
-const headersOf = (token: string) => ({ authorization: `Bearer ${token}` })
+/** `Accept` as identity providers send it: a PATCH without one is answered with 204. */
+const headersOf = (token: string) => ({
+  authorization: `Bearer ${token}`,
+  accept: 'application/scim+json',
+})
 
 /** One request, to see that it does what is going to be timed. @throws Error when it does not */
 export async function probe(

@@ -89,7 +89,7 @@ function statements({ db, dialect }: Sql) {
     exists: statement(
       db
         .selectFrom('grp')
-        .select(['id', 'version'])
+        .select(['id', 'version', 'deleted_at'])
         .where('tenant', '=', arg('tenant'))
         .where('id', '=', arg('id')),
     ),
@@ -225,7 +225,9 @@ export function groupRoom(context: Sql, codec: DocumentCodec) {
   function* change(want: MembersChange, added: string): Steps<Refusal | null> {
     const { tenant, group, at } = want
     const found = yield* first(s.exists, { tenant, id: group })
-    if (found === null) return { reason: 'missing', with: group }
+    // A group that is gone still loses members in parts, and gets none.
+    const isGone = found !== null && found['deleted_at'] !== null && want.add.length > 0
+    if (found === null || isGone) return { reason: 'missing', with: group }
     if (want.expectedVersion !== null && found['version'] !== want.expectedVersion) {
       return { reason: 'version', with: group }
     }

@@ -54,6 +54,21 @@ export function groupConformance(current: () => Store): void {
     const emptied = async (group: Group) => (await read().group(tenant, group.id))!.emptiedAt
     const isActive = async (group: Group) => (await read().groupState(tenant, group.id))!.active
 
+    it('gives a deleted group no members, and lets those it has go', async () => {
+      const [early, late] = [makePerson(), makePerson()]
+      const group = makeGroup()
+      await save(putPerson(early), putPerson(late), put(group))
+      await save(members(group, { add: [user(early.id)] }))
+      const { version } = (await read().group(tenant, group.id))!
+      await save(put({ ...group, deletedAt: later }, version))
+
+      const refused = await current().commit([members(group, { add: [user(late.id)] })])
+      await save(members(group, { remove: [early.id] }))
+
+      expect(refused).toMatchObject({ reason: 'missing', with: group.id })
+      expect(await idsIn(group)).toEqual([])
+    })
+
     it('notices that a group is empty although all of it leaves at once', async () => {
       const people = Array.from({ length: 8 }, () => makePerson())
       const group = makeGroup()

@@ -96,6 +96,30 @@ describe('a revocation during a rotation', () => {
     )
   })
 
+  it('between moving consumers and noting it is no obstacle to later rotations', async () => {
+    await rotating(wants.accessKey)
+    const counted = interrupted(null, async () => undefined)
+    await anotherWorker(test, counted.around).drain()
+    const call = counted.calls.indexOf('aws-secrets.promote')
+    expect(call).toBeGreaterThan(0)
+
+    const { account, credential } = await rotating(wants.accessKey)
+    const life = interrupted({ call, when: 'after' }, () =>
+      test.engine.switchAccount(test.admin, account, 'disable', null),
+    )
+    await anotherWorker(test, life.around).drain()
+    expect(life.calls[call]).toBe('aws-secrets.promote')
+    await test.pass(63, 31)
+    await test.engine.switchAccount(test.admin, account, 'enable', null)
+    await test.pass(63, 31)
+    await test.engine.rotateCredential(test.admin, credential)
+    await test.pass(63, 31)
+
+    const [rotation] = (await test.operations(credential)).filter((o) => o.kind === 'rotate')
+    expect(rotation).toMatchObject({ status: 'waiting', failure: null })
+    expect(await test.works(await test.credential(credential))).toBe(true)
+  })
+
   it.each([
     ['overlap', hours(1)],
     ['soak', days(8)],

@@ -3,6 +3,7 @@ import type { Credential, IssuedKey } from '../../domain/credential.ts'
 import type { JsonObject } from '../../domain/json.ts'
 import type { Instant } from '../../domain/time.ts'
 import { addSeconds, secondsBetween } from '../../domain/time.ts'
+import { ProviderError } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import { rotateAfterOf, termsOf } from '../credentials.ts'
 import type { Step, StepContext, StepResult, Subject } from './step.ts'
@@ -69,10 +70,10 @@ async function isAccepted(ctx: StepContext, subject: Subject, key: IssuedKey): P
 
 async function promote(ctx: StepContext, subject: Subject, key: IssuedKey): Promise<StepResult> {
   const { life } = ctx
-  const { credential, keys, sink, target } = subject
+  const { credential, keys } = subject
   const previous =
     keys.find((k) => k.status === 'active' && k.generation !== key.generation) ?? null
-  const secretRef = await sink.promote(target, key.sinkVersion!, servedVersion(keys), ctx.call())
+  const secretRef = await moveConsumers(ctx, subject, key)
 
   const now = life.clock.now()
   const every = credential.rotateEvery ?? termsOf(life, subject.account, credential).rotation.every
@@ -114,6 +115,32 @@ async function promote(ctx: StepContext, subject: Subject, key: IssuedKey): Prom
     memo: { verify: null, previousGeneration: previous?.generation ?? null, activatedAt: now },
     changes,
   }
+}
+
+/**
+ * Makes the key the one that consumers read. What they read until now may be a key that was never
+ * activated: one whose operation was pre-empted between moving them and noting it.
+ */
+async function moveConsumers(
+  ctx: StepContext,
+  { keys, sink, target }: Subject,
+  key: IssuedKey,
+): Promise<string> {
+  const unnoted = keys.flatMap((k) =>
+    k.activatedAt === null && k.generation !== key.generation && k.sinkVersion !== null
+      ? [k.sinkVersion]
+      : [],
+  )
+  let conflict: ProviderError | null = null
+  for (const from of [servedVersion(keys), ...unnoted.toReversed()]) {
+    try {
+      return await sink.promote(target, key.sinkVersion!, from, ctx.call())
+    } catch (error) {
+      if (!(error instanceof ProviderError) || error.kind !== 'conflict') throw error
+      conflict ??= error
+    }
+  }
+  throw conflict!
 }
 
 /** What consumers read until now: the key activated last, even when it was switched off since. */

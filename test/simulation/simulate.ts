@@ -83,8 +83,9 @@ async function live(
     chance.happens(0.4),
   )
   await during(minutes * minute, 15, async () => {
-    if (chance.happens(0.5)) installation.background(traffic.act())
+    // The laws first: an act begins at once, and would go on while they look.
     await laws.always()
+    if (chance.happens(0.5)) installation.background(traffic.act())
   })
 
   // The calm: everything ends within the hour, with an operator who has what is stuck tried again.
@@ -92,10 +93,11 @@ async function live(
   installation.ways.deathRate = 0
   installation.ways.freezeRate = 0
   await during(hour, 10 * minute, async () => {
+    await laws.always()
     installation.background(traffic.sweep('orphans'))
     installation.background(traffic.operatorRetries())
-    await laws.always()
   })
+  await scheduler.run(minute)
   await laws.atRest()
   if (chance.happens(0.3)) {
     await during(16 * day, 2 * day, () => laws.always())

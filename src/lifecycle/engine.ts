@@ -58,7 +58,8 @@ export function createEngine(life: Lifecycle) {
     deletePerson: (caller: Caller, current: Person) => deletePerson(life, caller, current),
     declareLeave: (caller: Caller, id: string, reason: string | null) =>
       declareLeave(life, caller, id, reason),
-    impact: (caller: Caller, id: string) => impactOf(life, caller, id),
+    impact: (caller: Caller, id: string, page?: Parameters<typeof impactOf>[3]) =>
+      impactOf(life, caller, id, page),
     offboarding: (caller: Caller, id: string) => offboardingReport(life, caller, id),
 
     group: (caller: Caller, id: string) => visibleGroup(life, caller, id),

@@ -165,7 +165,7 @@ describe('a provider that hangs', () => {
     test = await startTestEngine()
     worker = createWorker(
       { ...test.life, wake: () => worker.wake() },
-      { name: unique('worker'), concurrency: 32, log: () => undefined, pollSeconds: seconds(1) },
+      { name: unique('worker'), concurrency: 8, log: () => undefined, pollSeconds: seconds(1) },
     )
   })
   afterEach(async () => {
@@ -179,7 +179,7 @@ describe('a provider that hangs', () => {
     const token = await test.request(owner)
     const [credential] = await test.credentials(token.id)
     const keys: string[] = []
-    for (let i = 0; i < 34; i++) {
+    for (let i = 0; i < 12; i++) {
       const account = await test.request(owner, { credentials: [wants.accessKey()], drain: false })
       keys.push((await test.credentials(account.id))[0]!.id)
     }
@@ -187,7 +187,7 @@ describe('a provider that hangs', () => {
     test.aws.faults.arm('*', { kind: 'hold' }, 1_000)
     for (const key of keys) await test.engine.revokeCredential(test.admin, key)
     worker.start()
-    await test.aws.faults.whenHolding(16)
+    await test.aws.faults.whenHolding(4)
 
     await test.engine.revokeCredential(test.admin, credential!.id)
     worker.wake()

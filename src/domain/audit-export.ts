@@ -86,7 +86,8 @@ export function verifyExport(key: VerifierKey, known: readonly KnownTree[] = [])
     const opened = openCheckpoint(String(note), key)
     if (typeof opened === 'string') return fail(`a checkpoint: ${opened}`, null)
     if (opened.size > tree.size) {
-      return fail(`entries are missing: ${opened.size} were signed`, tree.size, opened.size - 1)
+      const reason = `${opened.size - tree.size} entries are missing: ${opened.size} were signed`
+      return fail(reason, covered?.size ?? 0, opened.size - 1)
     }
     if (opened.size < tree.size)
       return fail('a checkpoint stands behind entries it says nothing about', opened.size)

@@ -313,6 +313,7 @@ export interface Vitals {
   readonly oldestRevocationAt: Instant | null
   readonly needsOperator: number
   readonly auditUnsequenced: number
+  readonly oldestUnsequencedAt: Instant | null
 }
 
 /** All that introspection and minting ask about one issued token, in one read. */

@@ -40,8 +40,8 @@ export function vitalsRoom({ db }: Sql) {
         from (select 1 from operation where status = 'needsOperator' limit ${most}) as o`,
     ),
     unsequenced: compiled(
-      sql`select cast(count(*) as integer) as total
-        from (select 1 from audit where seq is null limit ${most}) as a`,
+      sql`select cast(count(*) as integer) as total, min(at) as since
+        from (select at from audit where seq is null limit ${most}) as a`,
     ),
   }
 
@@ -65,6 +65,7 @@ export function vitalsRoom({ db }: Sql) {
       oldestRevocationAt: (revocation[0]?.['created_at'] as Instant | undefined) ?? null,
       needsOperator: stuck[0]!['total'] as number,
       auditUnsequenced: unsequenced[0]!['total'] as number,
+      oldestUnsequencedAt: unsequenced[0]!['since'] as Instant | null,
     }
   }
 }

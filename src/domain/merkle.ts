@@ -128,6 +128,11 @@ export interface Tile {
   readonly index: number
 }
 
+/** Nodes that a tree of this size must have are not there: somebody removed them. */
+export class TreeIncomplete extends Error {
+  override readonly name = 'TreeIncomplete'
+}
+
 /** The tiles from which the hashes of `ranges` can be computed, each once. */
 export function tilesOf(ranges: readonly Range[]): readonly Tile[] {
   const tiles = new Map<string, Tile>()
@@ -140,12 +145,15 @@ export function tilesOf(ranges: readonly Range[]): readonly Tile[] {
 /**
  * The root over one range of a path.
  * @param read the hashes of a tile, as many as there are
+ * @throws TreeIncomplete
  */
 export function hashOfRange(range: Range, read: (tile: Tile) => readonly Hash[]): Hash {
   return fold(
     piecesOf(range).map(({ tile, from, count }) => {
       let level = read(tile).slice(from, from + count)
-      if (level.length !== count) throw new Error(`tile ${tile.level}/${tile.index} is incomplete`)
+      if (level.length !== count) {
+        throw new TreeIncomplete(`nodes of tile ${tile.level}/${tile.index} are missing`)
+      }
       while (level.length > 1) {
         level = Array.from({ length: level.length / 2 }, (_, i) =>
           hashNode(level[2 * i]!, level[2 * i + 1]!),

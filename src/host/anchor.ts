@@ -3,7 +3,7 @@ import path from 'node:path'
 import type { CheckpointSigner, SignedCheckpoint } from '../domain/checkpoint.ts'
 import { openCheckpoint, parseVerifierKey } from '../domain/checkpoint.ts'
 import { isJsonObject } from '../domain/json.ts'
-import type { Hash } from '../domain/merkle.ts'
+import { type Hash, TreeIncomplete } from '../domain/merkle.ts'
 import type { Clock, Instant } from '../domain/time.ts'
 
 /** One tenant's line of the anchor: a signed checkpoint and the public key it is checked with. */
@@ -168,7 +168,7 @@ export type AnchorCheck =
 /** What the check asks of the database. */
 export interface TreeState {
   sizeOf(tenant: string): Promise<number>
-  /** Asked for sizes that were reached. */
+  /** Asked for sizes that were reached. @throws TreeIncomplete when rows below it are gone */
   rootAt(tenant: string, size: number): Promise<Hash>
 }
 
@@ -200,10 +200,19 @@ export async function checkAnchor(anchor: Anchor, tree: TreeState): Promise<Anch
     if (databaseSize < size) {
       const message = `The audit log of ${tenant} has ${databaseSize} rows; ${size} were signed by ${at}. An older database was put in place.`
       facts.push({ ...known, reason: 'smaller', message })
-    } else if ((await tree.rootAt(tenant, size)) !== root) {
+    } else if ((await rootOrNull(tree, tenant, size)) !== root) {
       const message = `The first ${size} rows of the audit log of ${tenant} are not those that were signed by ${at}. The database was rewritten, or restored and used since.`
       facts.push({ ...known, reason: 'differs', message })
     }
   }
   return facts.length === 0 ? { behind: false } : { behind: true, facts }
+}
+
+async function rootOrNull(tree: TreeState, tenant: string, size: number): Promise<Hash | null> {
+  try {
+    return await tree.rootAt(tenant, size)
+  } catch (error) {
+    if (error instanceof TreeIncomplete) return null
+    throw error
+  }
 }

@@ -1,6 +1,6 @@
 import type { CheckpointSigner, SignedCheckpoint } from '../domain/checkpoint.ts'
 import type { TenantId } from '../domain/ids.ts'
-import { grow, emptyFrontier, isConsistent, rootOf } from '../domain/merkle.ts'
+import { emptyFrontier, grow, isConsistent, rootOf, TreeIncomplete } from '../domain/merkle.ts'
 import type { Clock, Instant } from '../domain/time.ts'
 import { addSeconds, secondsBetween } from '../domain/time.ts'
 import type { AuditHead, Store } from '../store/store.ts'
@@ -132,13 +132,18 @@ export function createSequencer(
     if (frontier.size < held.size) return false
     const tree = { tenant, read: store.read }
     if (frontier.size === held.size) return rootOf(frontier) === held.root
-    return isConsistent({
-      from: held.size,
-      fromRoot: held.root,
-      to: frontier.size,
-      toRoot: rootOf(frontier),
-      path: await consistencyProof(tree, held.size, frontier.size),
-    })
+    try {
+      return isConsistent({
+        from: held.size,
+        fromRoot: held.root,
+        to: frontier.size,
+        toRoot: rootOf(frontier),
+        path: await consistencyProof(tree, held.size, frontier.size),
+      })
+    } catch (error) {
+      if (error instanceof TreeIncomplete) return false
+      throw error
+    }
   }
 
   /** Told once, not every two seconds for as long as it lasts. */

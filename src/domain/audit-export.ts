@@ -1,5 +1,10 @@
 import { type AuditEntry, type AuditRow, leafHash } from './audit.ts'
-import { type Checkpoint, openCheckpoint, type VerifierKey } from './checkpoint.ts'
+import {
+  type Checkpoint,
+  openCheckpoint,
+  parseVerifierKey,
+  type VerifierKey,
+} from './checkpoint.ts'
 import { canonicalJson, isJsonObject, type Json, type JsonObject } from './json.ts'
 import { emptyFrontier, grow, type Hash, rootOf } from './merkle.ts'
 
@@ -83,7 +88,7 @@ export function verifyExport(key: VerifierKey, known: readonly KnownTree[] = [])
   }
 
   const checkpoint = (note: Json | undefined): void => {
-    const opened = openCheckpoint(String(note), key)
+    const opened = typeof note === 'string' ? openCheckpoint(note, key) : 'it is no text'
     if (typeof opened === 'string') return fail(`a checkpoint: ${opened}`, null)
     if (opened.size > tree.size) {
       const reason = `${opened.size - tree.size} entries are missing: ${opened.size} were signed`
@@ -106,8 +111,8 @@ export function verifyExport(key: VerifierKey, known: readonly KnownTree[] = [])
       if (lines === 1) {
         if (members !== 'export,key,origin' || value['export'] !== exportScheme) {
           fail(`the file is no export of the scheme ${exportScheme}`, null)
-        } else if (value['origin'] !== key.name) {
-          fail(`the export is of ${String(value['origin'])}, the key of ${key.name}`, null)
+        } else if (!names(value, key)) {
+          fail(`the export is not of the log ${key.name}, which the key is for`, null)
         }
       } else if (members === 'leaf,row,seq') entry(value)
       else if (members === 'checkpoint') checkpoint(value['checkpoint'])
@@ -136,4 +141,10 @@ function parsed(text: string): JsonObject | null {
   } catch {
     return null
   }
+}
+
+function names(header: JsonObject, { name, id }: VerifierKey): boolean {
+  const { origin, key } = header
+  const own = typeof key === 'string' ? parseVerifierKey(key) : null
+  return origin === name && own?.name === name && own.id === id
 }

@@ -92,7 +92,7 @@ export function parseVerifierKey(text: string): VerifierKey | null {
     format: 'der',
     type: 'spki',
   })
-  return { name: m[1]!, id: m[2]!, publicKey }
+  return { name: m[1]!, id: m[2], publicKey }
 }
 
 /**

@@ -142,7 +142,11 @@ async function writeWhole(file: string, text: string): Promise<void> {
     }
     await rename(temporary, file)
     const directory = await open(path.dirname(file), 'r')
-    await directory.sync().finally(() => directory.close())
+    try {
+      await directory.sync()
+    } finally {
+      await directory.close()
+    }
   } finally {
     await rm(temporary, { force: true })
   }

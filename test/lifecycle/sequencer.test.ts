@@ -18,6 +18,7 @@ import type { Store } from '../../src/store/store.ts'
 import { makeAudit } from '../support/entities.ts'
 import { jsonCodec as codec } from '../support/json-codec.ts'
 import { ManualClock } from '../support/manual-clock.ts'
+import { createDatabase } from '../support/postgres.ts'
 
 const other = 'other' as TenantId
 const signer = createSigner(Secret.of(Buffer.alloc(32, 7)))
@@ -131,6 +132,30 @@ describe('the sequencer', () => {
     expect(new Set(placed.map((e) => e.row.id)).size).toBe(950)
     expect(placed.slice(0, 900).map((e) => e.row.id)).toEqual(rows.map((r) => r.id))
     expect(many.every((s) => s.state().failures === 0)).toBe(true)
+  })
+
+  it('makes one log out of replicas that write and sequence one PostgreSQL', async () => {
+    const database = await createDatabase()
+    const replicas = await Promise.all(
+      Array.from({ length: 3 }, () => openStore({ url: database.url, codec, connections: 3 })),
+    )
+    const many = replicas.map((replica) => sequencer(replica, null))
+    const rounds = many.map(async (one, i) => {
+      for (let round = 0; round < 4; round++) {
+        await Promise.all([one.round(), write(70, defaultTenant, replicas[i])])
+      }
+    })
+    await Promise.all(rounds)
+    await many[0]!.round()
+
+    const placed = await replicas[0]!.read.auditFrom(defaultTenant, 0, 2_000)
+    expect(placed.map((e) => e.seq)).toEqual(Array.from({ length: 840 }, (_, i) => i))
+    const tree = { tenant: defaultTenant, read: replicas[1]!.read }
+    const signed = (await tree.read.checkpoint(defaultTenant, null))!
+    expect(signed).toMatchObject({ size: 840, root: await rootAt(tree, 840) })
+    expect(many.map((s) => s.state().failures)).toEqual([0, 0, 0])
+    for (const replica of replicas) await replica.close()
+    await database.drop()
   })
 
   it('tells of its trouble once, goes on trying, and leaves the commits of others alone', async () => {

@@ -10,7 +10,7 @@ import { token } from '../providers/token/index.ts'
 import { createSigner } from './domain/checkpoint.ts'
 import type { Client } from './domain/client.ts'
 import { errors } from './domain/errors.ts'
-import type { ClientId, IdSource, TenantId } from './domain/ids.ts'
+import type { ClientId, IdSource } from './domain/ids.ts'
 import { createIdSource, defaultTenant } from './domain/ids.ts'
 import { Secret } from './domain/secret.ts'
 import type { Clock } from './domain/time.ts'
@@ -26,15 +26,7 @@ import type { Log } from './host/log.ts'
 import { createLog } from './host/log.ts'
 import { watchProcess } from './host/process.ts'
 import { pooledRandom } from './host/random.ts'
-import {
-  auditCollector,
-  brakeCollector,
-  processCollector,
-  storeCollector,
-  sweepCollector,
-  workerCollector,
-} from './http/collectors.ts'
-import { createMetrics } from './http/metrics.ts'
+import { serviceMetrics } from './http/collectors.ts'
 import { createServer } from './http/server.ts'
 import type { Scheduler } from './jobs/scheduler.ts'
 import { startScheduler } from './jobs/scheduler.ts'
@@ -45,8 +37,8 @@ import {
   createSequencer,
   createTokens,
   createWorker,
-  rootAt,
   systemActor,
+  treesOf,
 } from './lifecycle/engine.ts'
 import type { Authoriser } from './policy/authorise.ts'
 import { compileAuthorisation } from './policy/authorise.ts'
@@ -151,19 +143,27 @@ export async function startCustody(options: StartOptions): Promise<Running> {
     const onBehind = (facts: readonly AnchorFacts[]): void => {
       for (const fact of facts) log.error(fact, 'the audit log is behind its anchor')
     }
-    if (anchor) await compareWithAnchor({ anchor, store, onBehind, log })
+    if (anchor) await compareWithAnchor(anchor, store, onBehind, log)
+    let sequencer: Sequencer | null = null
     const watch = watchProcess()
     closers.unshift(async () => watch.stop())
-    const workerMetrics = workerCollector(() => worker)
-    const sweepMetrics = sweepCollector(clock)
-    let sequencer: Sequencer | null = null
+    const { metrics, noteStep, noteSweep } = serviceMetrics({
+      store,
+      clock,
+      worker: () => worker,
+      sequencer: () => sequencer?.state() ?? null,
+      anchoredAt: async () =>
+        Array.from((await anchor?.all().catch(() => null))?.values() ?? [], (a) => a.at),
+      brakes: () => [],
+      process: () => watch.facts(),
+    })
     await releaseDeadWorkers(store, clock)
     worker = createWorker(life, {
       name: workerName(ids),
       concurrency: workerConcurrency,
       log: (event) => {
         const { error, ...facts } = event
-        workerMetrics.note(event)
+        noteStep(event)
         if (error !== null) log.error({ ...facts, error }, 'step failed')
         else if (event.failure) log.warn(facts, 'step did not succeed')
         else log.debug(facts, 'step')
@@ -181,19 +181,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       ids,
       pepper,
       signer,
-      metrics: createMetrics([
-        storeCollector(store, clock),
-        workerMetrics.collector,
-        sweepMetrics.collector,
-        auditCollector({
-          clock,
-          sequencer: () => sequencer?.state() ?? null,
-          anchoredAt: async () =>
-            [...((await anchor?.all()) ?? new Map()).values()].map((a) => a.at),
-        }),
-        brakeCollector(() => []),
-        processCollector(() => watch.facts()),
-      ]),
+      metrics,
       ...(options.rateLimit === undefined ? {} : { rateLimit: options.rateLimit }),
       baseUrl: () => url,
       notReady: () => (stopping ? 'it is shutting down' : null),
@@ -222,7 +210,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
           clock,
           worker: String(process.pid),
           log: (event) => {
-            sweepMetrics.note(event)
+            noteSweep(event)
             if (event.outcome === 'failed') log.error(event, 'sweep')
             else log.info(event, 'sweep')
           },
@@ -281,22 +269,18 @@ async function releaseDeadWorkers(store: Store, clock: Clock): Promise<void> {
   }
 }
 
-/** Whatever is wrong with the anchor, revocations must go on: nothing here keeps Custody from starting. */
-async function compareWithAnchor(host: {
-  readonly anchor: Anchor
-  readonly store: Store
-  readonly onBehind: (facts: readonly AnchorFacts[]) => void
-  readonly log: Log
-}): Promise<void> {
-  const { read } = host.store
+/** Whatever is wrong with the anchor, revocations must go on: it keeps nobody from starting. */
+async function compareWithAnchor(
+  anchor: Anchor,
+  { read }: Store,
+  onBehind: (facts: readonly AnchorFacts[]) => void,
+  log: Log,
+): Promise<void> {
   try {
-    const check = await checkAnchor(host.anchor, {
-      sizeOf: async (tenant) => (await read.auditHead(tenant as TenantId))?.frontier.size ?? 0,
-      rootAt: (tenant, size) => rootAt({ tenant: tenant as TenantId, read }, size),
-    })
-    if (check.behind) host.onBehind(check.facts)
+    const check = await checkAnchor(anchor, treesOf(read))
+    if (check.behind) onBehind(check.facts)
   } catch (error) {
-    host.log.error({ error }, 'the audit log could not be compared with its anchor')
+    log.error({ error }, 'the audit log could not be compared with its anchor')
   }
 }
 

@@ -3,7 +3,44 @@ import { secondsBetween } from '../domain/time.ts'
 import type { SequencerState, Worker, WorkerEvent } from '../lifecycle/engine.ts'
 import { sweepNames } from '../lifecycle/engine.ts'
 import type { Store, Vitals } from '../store/store.ts'
-import type { Collector, Sample } from './metrics.ts'
+import type { Collector, Metrics, Sample } from './metrics.ts'
+import { createMetrics } from './metrics.ts'
+
+/** Where the metrics of a whole service come from; functions, for most of it starts later. */
+export interface MetricSources {
+  readonly store: Store
+  readonly clock: Clock
+  readonly worker: () => Worker | null
+  /** Null where no sequencer runs. */
+  readonly sequencer: () => SequencerState | null
+  /** When each tenant's anchored checkpoint was signed. */
+  readonly anchoredAt: () => Promise<readonly Instant[]>
+  readonly brakes: () => readonly Brake[]
+  readonly process: () => ProcessFacts
+  /** Whatever else is worth measuring. */
+  readonly more?: readonly Collector[]
+}
+
+/** All that /metrics serves; steps and sweeps are counted as they are noted. */
+export function serviceMetrics(sources: MetricSources): {
+  readonly metrics: Metrics
+  readonly noteStep: (event: WorkerEvent) => void
+  readonly noteSweep: (event: SweepNote) => void
+} {
+  const { store, clock } = sources
+  const worker = workerCollector(sources.worker)
+  const sweeps = sweepCollector(clock)
+  const metrics = createMetrics([
+    storeCollector(store, clock),
+    worker.collector,
+    sweeps.collector,
+    auditCollector(sources),
+    brakeCollector(sources.brakes),
+    processCollector(sources.process),
+    ...(sources.more ?? []),
+  ])
+  return { metrics, noteStep: worker.note, noteSweep: sweeps.note }
+}
 
 /** Two scrapers, or an impatient one, do not make the store count twice. */
 const freshMilliseconds = 2_000
@@ -78,7 +115,7 @@ export function storeCollector(store: Store, clock: Clock): Collector {
 /** What this process's worker does. `note` is called with each of its events. */
 export function workerCollector(worker: () => Worker | null): {
   readonly collector: Collector
-  note(event: WorkerEvent): void
+  readonly note: (event: WorkerEvent) => void
 } {
   const steps = new Map<string, Sample & { value: number }>()
   return {
@@ -130,7 +167,7 @@ export interface SweepNote {
 /** What this process's scheduler did. `note` is called when a run has ended, or was left out. */
 export function sweepCollector(clock: Clock): {
   readonly collector: Collector
-  note(event: SweepNote): void
+  readonly note: (event: SweepNote) => void
 } {
   const runs = new Map<string, number>()
   const last = new Map<string, { readonly at: Instant; readonly finished: boolean }>()
@@ -188,13 +225,9 @@ export function sweepCollector(clock: Clock): {
 }
 
 /** The audit log's way out of this database: this process's sequencer and its anchor. */
-export function auditCollector(host: {
-  readonly clock: Clock
-  /** Null where no sequencer runs. */
-  readonly sequencer: () => SequencerState | null
-  /** When each tenant's anchored checkpoint was signed. */
-  readonly anchoredAt: () => Promise<readonly Instant[]>
-}): Collector {
+export function auditCollector(
+  host: Pick<MetricSources, 'clock' | 'sequencer' | 'anchoredAt'>,
+): Collector {
   return {
     name: 'audit',
     metrics: [

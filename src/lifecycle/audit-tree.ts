@@ -32,6 +32,16 @@ export async function rootAt(tree: AuditTree, size: number): Promise<Hash> {
   return root!
 }
 
+/** What an anchor is compared with: the trees as this database has them. */
+export function treesOf(read: Store['read']) {
+  return {
+    sizeOf: async (tenant: string): Promise<number> =>
+      (await read.auditHead(tenant as TenantId))?.frontier.size ?? 0,
+    rootAt: (tenant: string, size: number): Promise<Hash> =>
+      rootAt({ tenant: tenant as TenantId, read }, size),
+  }
+}
+
 async function hashesOf(
   { tenant, read }: AuditTree,
   ranges: readonly Range[],

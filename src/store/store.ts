@@ -1,6 +1,5 @@
 import type { ServiceAccount } from '../domain/account.ts'
-import type { AuditEntry, AuditRow } from '../domain/audit.ts'
-import type { SignedCheckpoint } from '../domain/checkpoint.ts'
+import type { AuditRow } from '../domain/audit.ts'
 import type { Client, ClientToken } from '../domain/client.ts'
 import type { Credential, IssuedKey, Principal } from '../domain/credential.ts'
 import type { Group, GroupState, Member, MemberType } from '../domain/group.ts'
@@ -15,12 +14,12 @@ import type {
 } from '../domain/ids.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { AttributeSighting, Replay, ScimRequest } from '../domain/ledger.ts'
-import type { Frontier, Hash, TreeNode } from '../domain/merkle.ts'
 import type { Failure, Operation, OperationKind, OperationStatus } from '../domain/operation.ts'
 import type { Person } from '../domain/owner.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
 import type { IssuedToken } from '../provider/contract.ts'
 import type { BoundAttribute, BoundFilter } from '../scim/filter.ts'
+import type { AuditChange, AuditReads } from './store-audit.ts'
 
 /**
  * One write, as data. A `commit` applies a list of them or none. `expectedVersion` null means
@@ -99,26 +98,7 @@ export type Change =
       readonly release: boolean
       readonly at: Instant
     }
-  | { readonly type: 'audit'; readonly row: AuditRow }
-  /**
-   * Gives rows their places, in the order of `ids`, from `after.size` on, and moves the head. Conflict
-   * `version` when the tree is not of that size any more, or one of the rows has its place.
-   */
-  | {
-      readonly type: 'auditSequenced'
-      readonly tenant: TenantId
-      readonly after: Frontier
-      readonly ids: readonly string[]
-      readonly frontier: Frontier
-      readonly nodes: readonly TreeNode[]
-    }
-  /** Keeps a signed tree head, and forgets older ones signed before `before`. */
-  | {
-      readonly type: 'auditSigned'
-      readonly tenant: TenantId
-      readonly checkpoint: SignedCheckpoint
-      readonly before: Instant
-    }
+  | AuditChange
   /** Conflict `slot` when (job, slot) was taken before. */
   | {
       readonly type: 'slot'
@@ -283,39 +263,6 @@ export interface ScimRequestQuery {
   readonly limit: number
 }
 
-export interface AuditQuery {
-  readonly target?: string
-  readonly operation?: string
-  readonly action?: string
-  /** Keyset cursor: the id of the last row seen (oldest first). */
-  readonly after: string | null
-  readonly limit: number
-}
-
-export interface AuditHead {
-  readonly tenant: TenantId
-  readonly frontier: Frontier
-  /** The newest checkpoint's; 0 when there is none. */
-  readonly signedSize: number
-}
-
-/** How the whole installation does, for /metrics; no count looks at more than `vitalsMax` rows. */
-export interface Vitals {
-  /** By kind and status, of open operations only. */
-  readonly operations: readonly {
-    readonly kind: OperationKind
-    readonly status: OperationStatus
-    readonly count: number
-  }[]
-  /** When the oldest operation that may be claimed was due. */
-  readonly oldestDueAt: Instant | null
-  /** Since when the oldest revocation waits to be done. */
-  readonly oldestRevocationAt: Instant | null
-  readonly needsOperator: number
-  readonly auditUnsequenced: number
-  readonly oldestUnsequencedAt: Instant | null
-}
-
 /** All that introspection and minting ask about one issued token, in one read. */
 export interface TokenState {
   readonly token: IssuedToken
@@ -324,7 +271,7 @@ export interface TokenState {
   readonly key: IssuedKey | null
 }
 
-export interface Reads {
+export interface Reads extends AuditReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>
@@ -428,32 +375,6 @@ export interface Reads {
   issuedTokensOf(account: AccountId, provider: string): Promise<readonly IssuedToken[]>
   tokenState(id: string): Promise<TokenState | null>
 
-  /** Oldest first, strictly after `after` (an audit row id). */
-  audit(tenant: TenantId, query: AuditQuery): Promise<readonly AuditRow[]>
-  /** As `audit`, with place and leaf. */
-  auditEntries(tenant: TenantId, query: AuditQuery): Promise<readonly AuditEntry[]>
-  /** Rows that have a place, from place `from` on, in their order. */
-  auditFrom(tenant: TenantId, from: number, limit: number): Promise<readonly AuditEntry[]>
-  auditEntry(tenant: TenantId, id: string): Promise<AuditEntry | null>
-  /** The next tenant by name, after `after`, that has rows without a place. */
-  auditPending(after: string | null): Promise<TenantId | null>
-  /** Rows without a place, by id. */
-  auditUnsequenced(
-    tenant: TenantId,
-    limit: number,
-  ): Promise<readonly { readonly id: string; readonly leaf: Hash }[]>
-  auditHead(tenant: TenantId): Promise<AuditHead | null>
-  auditHeads(): Promise<readonly AuditHead[]>
-  /** The hashes of one stored level (0 = leaves) from `place` on. */
-  auditNodes(
-    tenant: TenantId,
-    level: number,
-    place: number,
-    limit: number,
-  ): Promise<readonly Hash[]>
-  /** The newest one; with `size`, the first kept one of at least so many rows. */
-  checkpoint(tenant: TenantId, size: number | null): Promise<SignedCheckpoint | null>
-  vitals(now: Instant): Promise<Vitals>
   meta(key: string): Promise<string | null>
   replay(tenant: TenantId, client: ClientId, scope: string): Promise<Replay | null>
   /** Newest first. */
@@ -509,4 +430,5 @@ export interface DocumentCodec {
 }
 
 export { isIndexed } from './sources.ts'
+export type { AuditHead, AuditQuery, Vitals } from './store-audit.ts'
 export type { AuditRow, Failure, PersonId }

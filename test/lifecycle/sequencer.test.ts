@@ -7,7 +7,7 @@ import { defaultTenant, type TenantId } from '../../src/domain/ids.ts'
 import { rootFromInclusion } from '../../src/domain/merkle.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import { anchorFile, checkAnchor, openAnchor, type Anchor } from '../../src/host/anchor.ts'
-import { inclusionProof, rootAt } from '../../src/lifecycle/audit-tree.ts'
+import { inclusionProof, rootAt, treesOf } from '../../src/lifecycle/audit-tree.ts'
 import {
   createSequencer,
   type Sequencer,
@@ -58,11 +58,7 @@ describe('the sequencer', () => {
     await to.commit(rows.map((row) => ({ type: 'audit', row })))
     return rows
   }
-  const check = (against: Store) =>
-    checkAnchor(anchor, {
-      sizeOf: async (t) => (await against.read.auditHead(t as TenantId))?.frontier.size ?? 0,
-      rootAt: (t, size) => rootAt({ tenant: t as TenantId, read: against.read }, size),
-    })
+  const check = (against: Store) => checkAnchor(anchor, treesOf(against.read))
 
   it('places, signs and anchors what was committed, tenant by tenant', async () => {
     await write(600)

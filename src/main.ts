@@ -7,6 +7,7 @@ import { awsSecrets } from '../providers/aws-secrets/index.ts'
 import { file } from '../providers/file/index.ts'
 import { github } from '../providers/github/index.ts'
 import { token } from '../providers/token/index.ts'
+import { createSigner } from './domain/checkpoint.ts'
 import type { Client } from './domain/client.ts'
 import { errors } from './domain/errors.ts'
 import type { ClientId, IdSource } from './domain/ids.ts'
@@ -14,6 +15,8 @@ import { createIdSource, defaultTenant } from './domain/ids.ts'
 import { Secret } from './domain/secret.ts'
 import type { Clock } from './domain/time.ts'
 import { hashToken, parseToken } from './domain/token.ts'
+import type { Anchor, AnchorFacts } from './host/anchor.ts'
+import { checkAnchor, openAnchor } from './host/anchor.ts'
 import { systemClock } from './host/clock.ts'
 import type { Config, ConfigCheck } from './host/config.ts'
 import { ensureDirectory, openHome } from './host/home.ts'
@@ -21,17 +24,21 @@ import type { Home } from './host/home.ts'
 import { isRunning } from './host/lock.ts'
 import type { Log } from './host/log.ts'
 import { createLog } from './host/log.ts'
+import { watchProcess } from './host/process.ts'
 import { pooledRandom } from './host/random.ts'
+import { serviceMetrics } from './http/collectors.ts'
 import { createServer } from './http/server.ts'
 import type { Scheduler } from './jobs/scheduler.ts'
 import { startScheduler } from './jobs/scheduler.ts'
-import type { Engine, Lifecycle, Tokens, Worker } from './lifecycle/engine.ts'
+import type { Engine, Lifecycle, Sequencer, Tokens, Worker } from './lifecycle/engine.ts'
 import {
   auditRow,
   createEngine,
+  createSequencer,
   createTokens,
   createWorker,
   systemActor,
+  treesOf,
 } from './lifecycle/engine.ts'
 import type { Authoriser } from './policy/authorise.ts'
 import { compileAuthorisation } from './policy/authorise.ts'
@@ -65,6 +72,8 @@ export interface Running {
   readonly tokens: Tokens
   readonly worker: Worker
   readonly scheduler: Scheduler | null
+  /** Of a process with the role `worker`. */
+  readonly sequencer: Sequencer | null
   /** Reads both policies again; a bad file keeps the old ones. @throws policyInvalid */
   reloadPolicies(): Promise<void>
   close(): Promise<void>
@@ -127,12 +136,34 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       sinks: plugins.sinks,
       wake: () => worker?.wake(),
     }
+    const signer = createSigner(derive(home.masterKey, 'audit signing key'))
+    // A database that is gone with its process has no past to be anchored.
+    const isKept = config.store.kind !== 'sqlite' || config.store.file !== ':memory:'
+    const anchor = isKept ? openAnchor({ home: home.path, clock, signer }) : null
+    const onBehind = (facts: readonly AnchorFacts[]): void => {
+      for (const fact of facts) log.error(fact, 'the audit log is behind its anchor')
+    }
+    if (anchor) await compareWithAnchor(anchor, store, onBehind, log)
+    let sequencer: Sequencer | null = null
+    const watch = watchProcess()
+    closers.unshift(async () => watch.stop())
+    const { metrics, noteStep, noteSweep } = serviceMetrics({
+      store,
+      clock,
+      worker: () => worker,
+      sequencer: () => sequencer?.state() ?? null,
+      anchoredAt: async () =>
+        Array.from((await anchor?.all().catch(() => null))?.values() ?? [], (a) => a.at),
+      brakes: () => [],
+      process: () => watch.facts(),
+    })
     await releaseDeadWorkers(store, clock)
     worker = createWorker(life, {
       name: workerName(ids),
       concurrency: workerConcurrency,
       log: (event) => {
         const { error, ...facts } = event
+        noteStep(event)
         if (error !== null) log.error({ ...facts, error }, 'step failed')
         else if (event.failure) log.warn(facts, 'step did not succeed')
         else log.debug(facts, 'step')
@@ -149,6 +180,8 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       clock,
       ids,
       pepper,
+      signer,
+      metrics,
       ...(options.rateLimit === undefined ? {} : { rateLimit: options.rateLimit }),
       baseUrl: () => url,
       notReady: () => (stopping ? 'it is shutting down' : null),
@@ -158,6 +191,15 @@ export async function startCustody(options: StartOptions): Promise<Running> {
     })
     if (roles.includes('worker')) {
       const running = worker
+      const sequencing = createSequencer(life, {
+        signer,
+        anchor,
+        log: ({ outcome, ...event }) =>
+          log[outcome === 'signed' ? 'debug' : 'error'](event, `audit log: ${outcome}`),
+      })
+      sequencer = sequencing
+      sequencing.start()
+      closers.unshift(() => sequencing.stop())
       running.start()
       closers.unshift(() => running.stop())
     }
@@ -167,8 +209,11 @@ export async function startCustody(options: StartOptions): Promise<Running> {
           storeUrl,
           clock,
           worker: String(process.pid),
-          log: (event) =>
-            event.outcome === 'failed' ? log.error(event, 'sweep') : log.info(event, 'sweep'),
+          log: (event) => {
+            noteSweep(event)
+            if (event.outcome === 'failed') log.error(event, 'sweep')
+            else log.info(event, 'sweep')
+          },
         })
       : null
     if (scheduler) closers.unshift(() => scheduler.stop())
@@ -187,6 +232,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       tokens,
       worker,
       scheduler,
+      sequencer,
       async reloadPolicies() {
         Object.assign(policies, await loadPolicies(config.policies))
       },
@@ -220,6 +266,21 @@ async function releaseDeadWorkers(store: Store, clock: Clock): Promise<void> {
     if (host === hostname() && pid !== undefined && !isRunning(Number(pid))) {
       await store.releaseLeases(worker, clock.now())
     }
+  }
+}
+
+/** Whatever is wrong with the anchor, revocations must go on: it keeps nobody from starting. */
+async function compareWithAnchor(
+  anchor: Anchor,
+  { read }: Store,
+  onBehind: (facts: readonly AnchorFacts[]) => void,
+  log: Log,
+): Promise<void> {
+  try {
+    const check = await checkAnchor(anchor, treesOf(read))
+    if (check.behind) onBehind(check.facts)
+  } catch (error) {
+    log.error({ error }, 'the audit log could not be compared with its anchor')
   }
 }
 

@@ -12,7 +12,10 @@ export interface Connection {
 
 export interface Answer {
   readonly status: number
+  /** The JSON it answered with; null when it was none. */
   readonly body: unknown
+  readonly text: string
+  readonly headers: Headers
   /** The operation a SCIM write queued. */
   readonly operation: string | null
 }
@@ -104,7 +107,8 @@ function createClient(server: string, token: string): ApiClient {
       method,
       headers: {
         authorization: `Bearer ${token}`,
-        accept: 'application/json, application/scim+json, application/problem+json',
+        accept:
+          'application/json, application/scim+json, application/problem+json, text/plain;q=0.5',
         ...(body === undefined ? {} : { 'content-type': contentTypeOf(route) }),
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -114,11 +118,14 @@ function createClient(server: string, token: string): ApiClient {
     }).catch((cause: unknown) => {
       throw unreachable(server, cause)
     })
-    const answer = parseBody(await response.text())
+    const text = await response.text()
+    const answer = parseBody(text)
     if (!response.ok) throw failureOf(response.status, answer, response.statusText)
     return {
       status: response.status,
       body: answer,
+      text,
+      headers: response.headers,
       operation: response.headers.get('custody-operation'),
     }
   }

@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander'
 import { nearest } from '../domain/errors.ts'
 import { packageRoot } from '../host/home.ts'
 import { registerAccount } from './commands/account.ts'
+import { registerAudit } from './commands/audit.ts'
 import { registerClient } from './commands/client.ts'
 import { registerCredential } from './commands/credential.ts'
 import { registerLocal } from './commands/local.ts'
@@ -71,6 +72,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerTransfer(program, cli)
   registerOperation(program, cli)
   registerSweep(program, cli)
+  registerAudit(program, cli)
   registerClient(program, cli)
   registerHelp(program)
   return program

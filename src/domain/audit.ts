@@ -1,5 +1,6 @@
 import type { OperationId, TenantId } from './ids.ts'
-import type { JsonObject } from './json.ts'
+import { canonicalJson, type JsonObject } from './json.ts'
+import { hashLeaf, type Hash } from './merkle.ts'
 import type { Actor } from './operation.ts'
 import type { Instant } from './time.ts'
 
@@ -22,4 +23,16 @@ export interface AuditRow {
   readonly decision: Decision | null
   readonly operation: OperationId | null
   readonly facts: JsonObject
+}
+
+/** A row with its place in the tree, null until the sequencer gave it, and the leaf it went in with. */
+export interface AuditEntry {
+  readonly seq: number | null
+  readonly leaf: Hash
+  readonly row: AuditRow
+}
+
+/** The Merkle leaf of one row: over its canonical JSON, which the place is no part of. */
+export function leafHash(row: AuditRow): Hash {
+  return hashLeaf(canonicalJson(row as unknown as JsonObject))
 }

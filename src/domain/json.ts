@@ -21,6 +21,17 @@ export function sameJson(a: Json | undefined, b: Json | undefined): boolean {
   )
 }
 
+/** JSON with sorted keys and no spaces (RFC 8785): equal values give equal bytes everywhere. */
+export function canonicalJson(value: Json): string {
+  if (Array.isArray(value)) return `[${value.map((item: Json) => canonicalJson(item)).join(',')}]`
+  if (!isJsonObject(value)) return JSON.stringify(value)
+  const members = Object.keys(value)
+    .filter((key) => value[key] !== undefined)
+    .sort()
+    .map((key) => `${JSON.stringify(key)}:${canonicalJson(value[key]!)}`)
+  return `{${members.join(',')}}`
+}
+
 /** Ends a `switch` over a union: a new member becomes a type error here, not a silent fall-through. */
 export function assertNever(value: never): never {
   throw new Error(`unexpected value: ${String(value)}`)

@@ -263,20 +263,6 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
       const caller = await authenticate(request)
       return operationView(await engine.cancelOperation(caller, request.params.id))
     })
-
-    app.get('/audit', async (request) => {
-      const caller = await authenticate(request)
-      engine.authorise(caller, 'audit.read', { type: 'audit', id: 'any' })
-      const { target, operation } = request.query as Readonly<Record<string, string | undefined>>
-      const { after, limit } = pageOf(request.query)
-      const items = await store.read.audit(caller.tenant, {
-        ...(target === undefined ? {} : { target }),
-        ...(operation === undefined ? {} : { operation }),
-        after,
-        limit,
-      })
-      return { items, cursor: items.length === limit ? (items.at(-1)?.id ?? null) : null }
-    })
   }
 
   async function ownedBy(caller: Caller, id: string) {

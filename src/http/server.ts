@@ -7,13 +7,17 @@ import type { Clock } from '../domain/time.ts'
 import { errors } from '../domain/errors.ts'
 import type { Engine, Tokens } from '../lifecycle/engine.ts'
 import type { Store } from '../store/store.ts'
+import type { CheckpointSigner } from '../domain/checkpoint.ts'
 import { apiRoutes } from './api.ts'
+import { auditRoutes } from './audit.ts'
 import type { Authenticate } from './auth.ts'
 import { createAuthenticate } from './auth.ts'
 import { acceptJson, bodyBytesMax } from './body.ts'
 import { clientRoutes } from './clients.ts'
 import { scimErrorUrn, sendError, toAppError } from './errors.ts'
 import { acceptIdempotencyKeys } from './idempotency.ts'
+import type { Metrics } from './metrics.ts'
+import { metricsRoute } from './metrics.ts'
 import { oauthRoutes } from './oauth.ts'
 import { opsRoutes } from './ops.ts'
 import type { RateLimit } from './rate-limit.ts'
@@ -33,6 +37,9 @@ export interface HttpHost {
   readonly baseUrl: () => string
   /** null = ready; otherwise the reason in words. */
   readonly notReady: () => string | null
+  /** Whose public key checkpoints are checked with. */
+  readonly signer: Pick<CheckpointSigner, 'verifierKeyOf'>
+  readonly metrics: Metrics
   /** SCIM requests per client; absent = the standard, null = unlimited. */
   readonly rateLimit?: RateLimit | null
   /** One event per failed request; the cause is for the operator only. */
@@ -153,12 +160,14 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       acceptIdempotencyKeys(api, host, authenticate)
       await api.register(apiRoutes(host, authenticate))
       await api.register(clientRoutes(host, authenticate))
+      auditRoutes(api, host, authenticate)
       requestLogRoutes(api, host, authenticate, log)
       sightingRoutes(api, host, authenticate, log)
     },
     { prefix: '/api/v1' },
   )
   await app.register(opsRoutes(host, authenticate))
+  metricsRoute(app, host.metrics, authenticate)
   await app.register(oauthRoutes(host, authenticate))
   refuseOtherMethods(app, methods)
   return app

@@ -33,6 +33,8 @@ export interface Worker {
   wake(): void
   /** Runs all that is due now, and all that becomes due by it; for tests and drills on a manual clock. */
   drain(): Promise<number>
+  /** How many operations it may have in flight, and how many it has. */
+  slots(): { readonly total: number; readonly used: number }
   /** Stops claiming, gives running steps `graceSeconds` to reach a commit, then lets go. */
   stop(graceSeconds?: number): Promise<void>
 }
@@ -158,6 +160,7 @@ export function createWorker(open: Lifecycle, options: WorkerOptions): Worker {
         if (claimed === 0) return total
       }
     },
+    slots: () => ({ total: options.concurrency, used: running.size }),
     async stop(graceSeconds = 10) {
       stopped = true
       wake()

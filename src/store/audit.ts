@@ -1,7 +1,5 @@
-import { createHash } from 'node:crypto'
-import type { AuditRow } from '../domain/audit.ts'
+import { type AuditEntry, type AuditRow, leafHash } from '../domain/audit.ts'
 import type { TenantId } from '../domain/ids.ts'
-import { isJsonObject, type Json, type JsonObject } from '../domain/json.ts'
 import { json, mapping } from './mapping.ts'
 import {
   arg,
@@ -15,6 +13,7 @@ import {
   type Sql,
   type Steps,
 } from './sql.ts'
+import type { AuditQuery } from './store.ts'
 
 const rows = mapping<AuditRow>({
   tenant: 'tenant',
@@ -29,35 +28,31 @@ const rows = mapping<AuditRow>({
   facts: json('facts'),
 })
 
-/** JSON with sorted keys and no spaces (RFC 8785): equal rows give equal bytes everywhere. */
-export function canonicalJson(value: Json): string {
-  if (Array.isArray(value)) return `[${value.map((item: Json) => canonicalJson(item)).join(',')}]`
-  if (!isJsonObject(value)) return JSON.stringify(value)
-  const members = Object.keys(value)
-    .filter((key) => value[key] !== undefined)
-    .sort()
-    .map((key) => `${JSON.stringify(key)}:${canonicalJson(value[key]!)}`)
-  return `{${members.join(',')}}`
-}
-
-/** The Merkle leaf of one row in hex: SHA-256 over 0x00 and its canonical JSON (RFC 6962 §2.1). */
-export function leafHash(row: AuditRow): string {
-  return createHash('sha256')
-    .update(Uint8Array.of(0))
-    .update(canonicalJson(row as unknown as JsonObject))
-    .digest('hex')
-}
-
-export interface AuditQuery {
-  readonly target?: string
-  readonly operation?: string
-  readonly after: string | null
-  readonly limit: number
-}
-
 export function auditRoom({ db }: Sql) {
   const columns = [...rows.columns, 'leaf']
   const insert = statement(db.insertInto('audit').values(gaps(columns)))
+  const inTenant = db.selectFrom('audit').selectAll().where('tenant', '=', arg('tenant'))
+  const one = statement(inTenant.where('id', '=', arg('id')))
+  const from = statement(
+    inTenant.where('seq', '>=', arg<number>('from')).orderBy('seq').limit(arg<number>('limit')),
+  )
+
+  async function entries(query: Query, tenant: TenantId, want: AuditQuery) {
+    let select = inTenant
+    if (want.target !== undefined) select = select.where('target', '=', arg('target'))
+    if (want.operation !== undefined) select = select.where('operation', '=', arg('operation'))
+    if (want.action !== undefined) select = select.where('action', '=', arg('action'))
+    if (want.after !== null) select = select.where('id', '>', arg('after'))
+    const found = await query(statement(select.orderBy('id').limit(arg<number>('limit'))), {
+      tenant,
+      target: want.target ?? null,
+      operation: want.operation ?? null,
+      action: want.action ?? null,
+      after: want.after,
+      limit: want.limit,
+    })
+    return found.map(entryOf)
+  }
 
   return {
     /** Hashes now, outside the transaction. */
@@ -74,19 +69,24 @@ export function auditRoom({ db }: Sql) {
       }
     },
 
+    entries,
     async list(query: Query, tenant: TenantId, want: AuditQuery): Promise<readonly AuditRow[]> {
-      let select = db.selectFrom('audit').selectAll().where('tenant', '=', arg('tenant'))
-      if (want.target !== undefined) select = select.where('target', '=', arg('target'))
-      if (want.operation !== undefined) select = select.where('operation', '=', arg('operation'))
-      if (want.after !== null) select = select.where('id', '>', arg('after'))
-      const found = await query(statement(select.orderBy('id').limit(arg<number>('limit'))), {
-        tenant,
-        target: want.target ?? null,
-        operation: want.operation ?? null,
-        after: want.after,
-        limit: want.limit,
-      })
-      return found.map((row) => rows.fromRow(row))
+      return (await entries(query, tenant, want)).map(({ row }) => row)
     },
+    async from(query: Query, tenant: TenantId, place: number, limit: number) {
+      return (await query(from, { tenant, from: place, limit })).map(entryOf)
+    },
+    async entry(query: Query, tenant: TenantId, id: string): Promise<AuditEntry | null> {
+      const [found] = await query(one, { tenant, id })
+      return found === undefined ? null : entryOf(found)
+    },
+  }
+}
+
+function entryOf(row: Row): AuditEntry {
+  return {
+    seq: row['seq'] as number | null,
+    leaf: row['leaf'] as string,
+    row: rows.fromRow(row),
   }
 }

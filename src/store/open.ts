@@ -1,6 +1,7 @@
 import { errors } from '../domain/errors.ts'
 import { assertNever } from '../domain/json.ts'
 import { auditRoom } from './audit.ts'
+import { auditTreeRoom } from './audit-tree.ts'
 import { clientRoom } from './clients.ts'
 import { sqliteDialect, type Dialect } from './dialect.ts'
 import { postgresDialect } from './dialect-postgres.ts'
@@ -15,6 +16,7 @@ import type { Database, Query, Refusal, Sql, Steps } from './sql.ts'
 import { migrateSqlite, SqliteDatabase } from './sqlite.ts'
 import type { Change, CommitResult, DocumentCodec, Reads, Store } from './store.ts'
 import { sweepRoom } from './sweeps.ts'
+import { vitalsRoom } from './vitals.ts'
 
 export interface StoreOptions {
   /** `sqlite:<path>`, `sqlite::memory:` or `postgres://user:password@host:port/database`. */
@@ -85,6 +87,8 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   const sweeps = sweepRoom(sql)
   const clients = clientRoom(sql, codec)
   const audit = auditRoom(sql)
+  const tree = auditTreeRoom(sql)
+  const vitals = vitalsRoom(sql)
   const ledger = ledgerRoom(sql)
   const query: Query = database.query.bind(database)
 
@@ -112,6 +116,10 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return journal.advance(change)
       case 'audit':
         return audit.append(change.row)
+      case 'auditSequenced':
+        return tree.sequenced(change)
+      case 'auditSigned':
+        return tree.signed(change)
       case 'slot':
         return clients.takeSlot(change)
       case 'expiryWarned':
@@ -207,6 +215,16 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     tokenState: (id) => clients.tokenState(query, id),
 
     audit: (tenant, want) => audit.list(query, tenant, want),
+    auditEntries: (tenant, want) => audit.entries(query, tenant, want),
+    auditFrom: (tenant, from, limit) => audit.from(query, tenant, from, limit),
+    auditEntry: (tenant, id) => audit.entry(query, tenant, id),
+    auditPending: (after) => tree.pending(query, after),
+    auditUnsequenced: (tenant, limit) => tree.unsequenced(query, tenant, limit),
+    auditHead: (tenant) => tree.head(query, tenant),
+    auditHeads: () => tree.heads(query),
+    auditNodes: (tenant, level, place, limit) => tree.nodes(query, tenant, level, place, limit),
+    checkpoint: (tenant, size) => tree.checkpoint(query, tenant, size),
+    vitals: (now) => vitals(query, now),
     meta: (key) => clients.meta(query, key),
     replay: (tenant, client, scope) => ledger.replay(query, tenant, client, scope),
     scimRequests: (want) => ledger.scimRequests(query, want),

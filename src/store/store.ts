@@ -19,6 +19,7 @@ import type { Person } from '../domain/owner.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
 import type { IssuedToken } from '../provider/contract.ts'
 import type { BoundAttribute, BoundFilter } from '../scim/filter.ts'
+import type { AuditChange, AuditReads } from './store-audit.ts'
 
 /**
  * One write, as data. A `commit` applies a list of them or none. `expectedVersion` null means
@@ -97,7 +98,7 @@ export type Change =
       readonly release: boolean
       readonly at: Instant
     }
-  | { readonly type: 'audit'; readonly row: AuditRow }
+  | AuditChange
   /** Conflict `slot` when (job, slot) was taken before. */
   | {
       readonly type: 'slot'
@@ -303,7 +304,7 @@ export interface ExpiringQuery {
   readonly until: Instant
 }
 
-export interface Reads {
+export interface Reads extends AuditReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>
@@ -429,16 +430,6 @@ export interface Reads {
   issuedTokensOf(account: AccountId, provider: string): Promise<readonly IssuedToken[]>
   tokenState(id: string): Promise<TokenState | null>
 
-  /** Oldest first, strictly after `after` (an audit row id). */
-  audit(
-    tenant: TenantId,
-    query: {
-      readonly target?: string
-      readonly operation?: string
-      readonly after: string | null
-      readonly limit: number
-    },
-  ): Promise<readonly AuditRow[]>
   meta(key: string): Promise<string | null>
   replay(tenant: TenantId, client: ClientId, scope: string): Promise<Replay | null>
   /** Newest first. */
@@ -496,4 +487,5 @@ export interface DocumentCodec {
 }
 
 export { isIndexed } from './sources.ts'
+export type { AuditHead, AuditQuery, Vitals } from './store-audit.ts'
 export type { AuditRow, Failure, PersonId }

@@ -181,6 +181,29 @@ export interface AuditTable {
   leaf: string
 }
 
+/** How far each tenant's tree has grown; `frontier` is what the next rows are appended to. */
+export interface AuditHeadTable {
+  tenant: string
+  size: number
+  frontier: string
+  signed_size: number
+}
+
+export interface AuditNodeTable {
+  tenant: string
+  level: number
+  place: number
+  hash: string
+}
+
+export interface AuditCheckpointTable {
+  tenant: string
+  size: number
+  root: string
+  note: string
+  at: string
+}
+
 export interface SlotTable {
   job: string
   slot: string
@@ -293,6 +316,9 @@ export interface Tables {
   principal: PrincipalTable
   operation: OperationTable
   audit: AuditTable
+  audit_head: AuditHeadTable
+  audit_node: AuditNodeTable
+  audit_checkpoint: AuditCheckpointTable
   slot: SlotTable
   client: ClientTable
   client_token: ClientTokenTable

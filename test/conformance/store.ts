@@ -23,6 +23,7 @@ import { filterConformance } from './store-filters.ts'
 import { listConformance } from './store-lists.ts'
 import { groupConformance } from './store-groups.ts'
 import { ledgerConformance } from './store-ledger.ts'
+import { auditConformance } from './store-audit.ts'
 import { storeModel } from './store-model.ts'
 
 export interface OpenedStore {
@@ -1066,6 +1067,7 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
     listConformance(() => store)
     groupConformance(() => store)
     ledgerConformance(() => store)
+    auditConformance(() => store)
 
     storeModel(open, effort)
   })

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import type { JsonObject } from '../../src/domain/json.ts'
-import { canonicalJson, leafHash } from '../../src/store/audit.ts'
+import { leafHash } from '../../src/domain/audit.ts'
+import { canonicalJson, type JsonObject } from '../../src/domain/json.ts'
 import { makeAudit } from '../support/entities.ts'
 
 describe('audit leaves', () => {

@@ -5,6 +5,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { defaultTenant as tenant } from '../../src/domain/ids.ts'
 import { seconds } from '../../src/domain/time.ts'
 import type { BoundNode } from '../../src/scim/filter.ts'
+import { emptyFrontier } from '../../src/domain/merkle.ts'
+import { auditRoom } from '../../src/store/audit.ts'
+import { auditTreeRoom } from '../../src/store/audit-tree.ts'
 import { sqliteDialect } from '../../src/store/dialect.ts'
 import { documentRoom } from '../../src/store/documents.ts'
 import { groupRoom } from '../../src/store/groups.ts'
@@ -14,6 +17,7 @@ import type { Query, Sql, Statement } from '../../src/store/sql.ts'
 import { SqliteDatabase } from '../../src/store/sqlite.ts'
 import type { ListQuery } from '../../src/store/store.ts'
 import { sweepRoom } from '../../src/store/sweeps.ts'
+import { vitalsRoom } from '../../src/store/vitals.ts'
 import { attribute, bound, compare } from '../conformance/store-filters.ts'
 import { makeAccount, makeId, t0 } from '../support/entities.ts'
 import { jsonCodec, nhi } from '../support/json-codec.ts'
@@ -258,5 +262,63 @@ describe('query plans', () => {
       expect(plan).not.toContain('SCAN')
     }
     expect(await plansOf((q) => journal.nextRunAt(q))).toContain('operation_due')
+  })
+
+  it('sequences, proves and lists the audit log without reading it through', async () => {
+    const tree = auditTreeRoom(sql)
+    const audit = auditRoom(sql)
+    const page = { after: id, limit: 10 }
+    const steps = tree.sequenced({
+      type: 'auditSequenced',
+      tenant,
+      after: emptyFrontier,
+      ids: [],
+      frontier: emptyFrontier,
+      nodes: [],
+    })()
+    steps.next()
+    const place = steps.next({ rows: [], changes: 1 }).value as { statement: Statement }
+    const of = async (index: string, plan: string) => {
+      expect(plan).toMatch(new RegExp(`SEARCH \\w+ USING (COVERING )?INDEX ${index}`))
+      expect(plan).not.toContain('TEMP B-TREE')
+    }
+
+    await of('audit_unsequenced', await plansOf((q) => tree.pending(q, null)))
+    await of('audit_unsequenced', await plansOf((q) => tree.unsequenced(q, tenant, 10)))
+    await of('audit_seq', await plansOf((q) => audit.from(q, tenant, 5, 10)))
+    await of('audit_seq', await plansOf((q) => tree.nodes(q, tenant, 0, 0, 256)))
+    await of('sqlite_autoindex_audit_node_1', await plansOf((q) => tree.nodes(q, tenant, 8, 0, 9)))
+    await of(
+      'audit_action',
+      await plansOf((q) => audit.entries(q, tenant, { ...page, action: 'a' })),
+    )
+    for (const size of [null, 5]) {
+      await of(
+        'sqlite_autoindex_audit_checkpoint_1',
+        await plansOf((q) => tree.checkpoint(q, tenant, size)),
+      )
+    }
+    const placing = await explain(place.statement)
+    expect(placing).toMatch(/SEARCH audit USING (COVERING )?INDEX \w+ \(tenant=\? AND id=\?\)/)
+    expect(placing).not.toContain('SCAN audit')
+  })
+
+  it('asks how the journal does over narrow indexes', async () => {
+    const plan = await plansOf(async (query) => {
+      await vitalsRoom(sql)(async (...asked) => {
+        await query(...asked)
+        return [{ total: 0 }]
+      }, t0)
+    })
+
+    for (const index of [
+      'operation_due',
+      'operation_revoking',
+      'operation_stuck',
+      'audit_unsequenced',
+    ]) {
+      expect(plan).toContain(index)
+    }
+    expect(plan).not.toMatch(/SCAN operation(\n|$)/)
   })
 })

@@ -7,6 +7,7 @@ import { counters } from './0003-counters.ts'
 import { ledger } from './0004-ledger.ts'
 import { sightings } from './0005-sightings.ts'
 import { urgent } from './0006-urgent.ts'
+import { auditTree } from './0007-audit-tree.ts'
 import { sweeps } from './0010-sweeps.ts'
 
 /** One numbered step of the schema; once released it is never edited, its checksum is stored. */
@@ -35,6 +36,7 @@ export const migrations: readonly Migration[] = [
   ledger,
   sightings,
   urgent,
+  auditTree,
   sweeps,
 ]
 

@@ -1,0 +1,3 @@
+import { auditExportSuite } from '../support/audit-export-suite.ts'
+
+auditExportSuite(1)

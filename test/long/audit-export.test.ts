@@ -1,0 +1,4 @@
+import { auditExportSuite } from '../support/audit-export-suite.ts'
+
+// 10 400 mutations.
+auditExportSuite(4)

@@ -1,6 +1,7 @@
 import { errors } from '../domain/errors.ts'
 import { assertNever } from '../domain/json.ts'
 import { auditRoom } from './audit.ts'
+import { brakeRoom } from './brakes.ts'
 import { clientRoom } from './clients.ts'
 import { sqliteDialect, type Dialect } from './dialect.ts'
 import { postgresDialect } from './dialect-postgres.ts'
@@ -86,6 +87,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   const clients = clientRoom(sql, codec)
   const audit = auditRoom(sql)
   const ledger = ledgerRoom(sql)
+  const brakes = brakeRoom(sql)
   const query: Query = database.query.bind(database)
 
   function work(change: Change): () => Steps<Refusal | null> {
@@ -140,6 +142,10 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return ledger.logRequests(change.requests, change.before)
       case 'sightings':
         return ledger.count(change.sightings, change.before)
+      case 'brakeEngaged':
+        return brakes.engage(change.brake)
+      case 'brakeReleased':
+        return brakes.release(change)
       default:
         return assertNever(change)
     }
@@ -199,6 +205,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
 
     audit: (tenant, want) => audit.list(query, tenant, want),
     meta: (key) => clients.meta(query, key),
+    brakes: () => brakes.all(query),
     replay: (tenant, client, scope) => ledger.replay(query, tenant, client, scope),
     scimRequests: (want) => ledger.scimRequests(query, want),
     sightings: (tenant, client) => ledger.sightings(query, tenant, client),

@@ -1,5 +1,6 @@
 import type { ServiceAccount } from '../domain/account.ts'
 import type { AuditRow } from '../domain/audit.ts'
+import type { Brake } from '../domain/brake.ts'
 import type { Client, ClientToken } from '../domain/client.ts'
 import type { Credential, IssuedKey, Principal } from '../domain/credential.ts'
 import type { Group, GroupState, Member, MemberType } from '../domain/group.ts'
@@ -133,6 +134,10 @@ export type Change =
       readonly sightings: readonly AttributeSighting[]
       readonly before: Instant
     }
+  /** One that is on keeps its `since` and gets the new facts. */
+  | { readonly type: 'brakeEngaged'; readonly brake: Brake }
+  /** Silent about one that is not on. */
+  | ({ readonly type: 'brakeReleased' } & Pick<Brake, 'tenant' | 'name' | 'subject'>)
 
 /** Why nothing of a commit was written. */
 export interface Conflict {
@@ -385,6 +390,8 @@ export interface Reads {
     },
   ): Promise<readonly AuditRow[]>
   meta(key: string): Promise<string | null>
+  /** The brakes that are on, of all tenants; cheap enough to ask before every act. */
+  brakes(): Promise<readonly Brake[]>
   replay(tenant: TenantId, client: ClientId, scope: string): Promise<Replay | null>
   /** Newest first. */
   scimRequests(query: ScimRequestQuery): Promise<readonly ScimRequest[]>

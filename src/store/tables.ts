@@ -278,6 +278,15 @@ export interface AttributeSightingTable {
   operation: string
 }
 
+export interface BrakeTable {
+  /** Empty for the whole installation. */
+  tenant: string
+  name: string
+  subject: string
+  since: string
+  facts: string
+}
+
 export interface Tables {
   resource: ResourceTable
   grp: GroupTable
@@ -296,4 +305,5 @@ export interface Tables {
   idempotency: IdempotencyTable
   scim_request: ScimRequestTable
   attribute_sighting: AttributeSightingTable
+  brake: BrakeTable
 }

@@ -7,6 +7,7 @@ import { counters } from './0003-counters.ts'
 import { ledger } from './0004-ledger.ts'
 import { sightings } from './0005-sightings.ts'
 import { urgent } from './0006-urgent.ts'
+import { brakes } from './0008-brakes.ts'
 
 /** One numbered step of the schema; once released it is never edited, its checksum is stored. */
 export interface Migration {
@@ -34,6 +35,7 @@ export const migrations: readonly Migration[] = [
   ledger,
   sightings,
   urgent,
+  brakes,
 ]
 
 /** The ledger itself; it exists before the first migration. */

@@ -1,0 +1,65 @@
+import type { Brake } from '../domain/brake.ts'
+import { json, mapping } from './mapping.ts'
+import { arg, gaps, run, statement, type Query, type Refusal, type Sql, type Steps } from './sql.ts'
+import type { Change } from './store.ts'
+
+type Work = () => Steps<Refusal | null>
+
+const rows = mapping<Brake>({
+  tenant: 'tenant',
+  name: 'name',
+  subject: 'subject',
+  since: 'since',
+  facts: json('facts'),
+})
+
+/** Of the whole installation; a key holds no null. */
+const everywhere = ''
+
+/** The brakes that are on: a handful of rows, asked before each act that one of them might stop. */
+export function brakeRoom({ db }: Sql) {
+  const s = {
+    engage: statement(
+      db
+        .insertInto('brake')
+        .values(gaps(rows.columns))
+        .onConflict((conflict) =>
+          conflict
+            .columns(['tenant', 'name', 'subject'])
+            .doUpdateSet((eb) => ({ facts: eb.ref('excluded.facts') })),
+        ),
+    ),
+    release: statement(
+      db
+        .deleteFrom('brake')
+        .where('tenant', '=', arg('tenant'))
+        .where('name', '=', arg('name'))
+        .where('subject', '=', arg('subject')),
+    ),
+    all: statement(
+      db.selectFrom('brake').selectAll().orderBy('tenant').orderBy('name').orderBy('subject'),
+    ),
+  }
+  return {
+    engage(brake: Brake): Work {
+      const row = { ...rows.toRow(brake), tenant: brake.tenant ?? everywhere }
+      return function* engage() {
+        yield* run(s.engage, row)
+        return null
+      }
+    },
+    release({ tenant, name, subject }: Extract<Change, { type: 'brakeReleased' }>): Work {
+      return function* release() {
+        yield* run(s.release, { tenant: tenant ?? everywhere, name, subject })
+        return null
+      }
+    },
+    async all(query: Query): Promise<readonly Brake[]> {
+      const found = await query(s.all, {}, 'steady')
+      return found.map((row) => {
+        const brake = rows.fromRow(row)
+        return row['tenant'] === everywhere ? { ...brake, tenant: null } : brake
+      })
+    },
+  }
+}

@@ -383,7 +383,8 @@ function credentialView(credential: Credential, keys: readonly IssuedKey[] | nul
 }
 
 function ownerView(person: Person) {
-  const { id, userName, externalId, directory, active, leftAt, createdAt, updatedAt } = person
+  const { id, userName, externalId, directory, active, leftAt, heldBy, releasedAt } = person
+  const { createdAt, updatedAt } = person
   const displayName = person.attributes['displayName']
   return {
     id,
@@ -393,6 +394,8 @@ function ownerView(person: Person) {
     directory,
     active,
     leftAt,
+    heldBy,
+    releasedAt,
     createdAt,
     updatedAt,
   }

@@ -8,6 +8,7 @@ import { errors } from '../domain/errors.ts'
 import type { Engine, Tokens } from '../lifecycle/engine.ts'
 import type { Store } from '../store/store.ts'
 import { apiRoutes } from './api.ts'
+import { approvalRoutes } from './approvals.ts'
 import type { Authenticate } from './auth.ts'
 import { createAuthenticate } from './auth.ts'
 import { acceptJson, bodyBytesMax } from './body.ts'
@@ -152,6 +153,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
     async (api) => {
       acceptIdempotencyKeys(api, host, authenticate)
       await api.register(apiRoutes(host, authenticate))
+      await api.register(approvalRoutes(host, authenticate))
       await api.register(clientRoutes(host, authenticate))
       requestLogRoutes(api, host, authenticate, log)
       sightingRoutes(api, host, authenticate, log)

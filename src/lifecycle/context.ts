@@ -215,7 +215,8 @@ export async function replanned<T>(write: () => Promise<T>): Promise<T> {
   }
 }
 
-async function conflictError(
+/** The error that tells a client what stood in the way of its write. */
+export async function conflictError(
   life: Lifecycle,
   conflict: Conflict,
   changes: readonly Change[],
@@ -251,6 +252,7 @@ async function conflictError(
     case 'fence':
     case 'slot':
     case 'missing':
+    case 'braked':
       return errors.changedMeanwhile(subject)
   }
 }

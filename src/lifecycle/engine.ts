@@ -11,6 +11,8 @@ import type {
 } from '../domain/want.ts'
 import { requestAccount, updateAccount } from './accounts.ts'
 import { deleteAccount, switchAccount } from './switching.ts'
+import type { DecisionWish } from './approvals.ts'
+import { approve, deny, listApprovals, showApproval } from './approvals.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { authorise, replanned, visibilityOf } from './context.ts'
 import {
@@ -28,6 +30,17 @@ import { planSweep, runSweep } from './sweeps.ts'
 import { acceptTransfer, declineTransfer, transferAccount } from './transfers.ts'
 import { visibleAccount, visibleCredential, visiblePerson } from './visible.ts'
 
+export {
+  brakedNow,
+  brakeOn,
+  brakesFor,
+  engageBrake,
+  engagedBrakes,
+  releaseBrake,
+  releaseByOperator,
+  stoppedBy,
+} from './brakes.ts'
+export type { BrakedAct } from './brakes.ts'
 export type { Caller, Lifecycle } from './context.ts'
 export { auditRow, authorise, callerOf, replanned, systemActor, visibilityOf } from './context.ts'
 export type { Proposal, SweepName } from './sweeps.ts'
@@ -110,6 +123,12 @@ export function createEngine(life: Lifecycle) {
     operation: (caller: Caller, id: string) => visibleOperation(life, caller, id),
     retryOperation: (caller: Caller, id: string) => retryOperation(life, caller, id),
     cancelOperation: (caller: Caller, id: string) => cancelOperation(life, caller, id),
+
+    approvals: (caller: Caller, want: Parameters<typeof listApprovals>[2]) =>
+      listApprovals(life, caller, want),
+    approval: (caller: Caller, id: string) => showApproval(life, caller, id),
+    approve: (caller: Caller, id: string, wish: DecisionWish) => approve(life, caller, id, wish),
+    deny: (caller: Caller, id: string, wish: DecisionWish) => deny(life, caller, id, wish),
 
     planSweep: (caller: Caller, sweep: SweepName, limit: number) =>
       planSweep(life, caller.tenant, sweep, limit),

@@ -27,11 +27,12 @@ export interface Verdict {
 /**
  * Asks the leaver decision with the rows as they are now.
  * @param assumeLeft previews the leaving of an owner who is still active
+ * @param assumeReleased previews what follows when a leaving that is held is let through
  */
 export async function verdictOn(
   life: Lifecycle,
   account: ServiceAccount,
-  options: { readonly assumeLeft?: boolean } = {},
+  options: { readonly assumeLeft?: boolean; readonly assumeReleased?: boolean } = {},
 ): Promise<Verdict> {
   const now = life.clock.now()
   const [current, backups, credentials] = await Promise.all([
@@ -42,7 +43,9 @@ export async function verdictOn(
   const owner =
     current && options.assumeLeft
       ? { ...current, active: false, leftAt: current.leftAt ?? now }
-      : current
+      : current?.held && options.assumeReleased
+        ? { ...current, held: false, leftAt: now }
+        : current
   const terms = termsOf(life, account)
   const decision = decideLeaver({
     owner,
@@ -93,6 +96,7 @@ function planFor(
   }
   switch (decision.action) {
     case 'none':
+      if (decision.rule === 'held') return null
       // Back again, but a return revives the person only: what nobody took over in time is closed.
       if (decision.rule === 'ownerActive' && isOverdue(account, now)) {
         return closing(life, account, why, { ...facts, rule: 'notAccepted' })

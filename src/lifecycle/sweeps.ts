@@ -234,7 +234,8 @@ async function rotateDue(
   if (watched(life, account)) return []
   // A rotation gives a working key: never to an account whose owner is gone (R60).
   const { decision } = await verdictOn(life, account)
-  if (decision.action !== 'none' || decision.rule === 'groupGrace') return []
+  const { rule } = decision
+  if (decision.action !== 'none' || rule === 'groupGrace' || rule === 'held') return []
   const operation = rotation(life, account, credential, actor, { reason: 'scheduled' })
   const result = await life.store.commit([
     { type: 'enqueue', operation, preempt: false },

@@ -78,8 +78,9 @@ async function withholds(ctx: StepContext, { account }: Subject): Promise<StepRe
     return ask('accountClosed', `the account is ${account.status}; enable it, then retry`)
   }
   const { decision } = await verdictOn(ctx.life, account)
-  // Within its grace an empty group keeps what works and gets nothing new.
-  return decision.action === 'disable' || decision.rule === 'groupGrace'
+  // Within its grace an empty group keeps what works and gets nothing new; so do those who are held.
+  const { rule } = decision
+  return decision.action === 'disable' || rule === 'groupGrace' || rule === 'held'
     ? { go: 'wait', until: addSeconds(ctx.life.clock.now(), withheldSeconds) }
     : null
 }

@@ -1,11 +1,10 @@
 import type { Brake, BrakeName } from '../domain/brake.ts'
 import { brakeNames } from '../domain/brake.ts'
-import { errors } from '../domain/errors.ts'
 import { defaultTenant, type TenantId } from '../domain/ids.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Actor } from '../domain/operation.ts'
-import type { Caller, Lifecycle } from './context.ts'
-import { auditRow, authorise, systemActor } from './context.ts'
+import type { Lifecycle } from './context.ts'
+import { auditRow, systemActor } from './context.ts'
 
 /**
  * What a brake may stop. A direct revocation, a leave that an operator declares, the intake of leaks
@@ -77,13 +76,21 @@ export async function engagedBrakes(life: Pick<Lifecycle, 'store'>): Promise<rea
   return life.store.read.brakes()
 }
 
-/** `brakeOn` with the brakes as they are in the database now. */
+/** The brakes as they are now, after a look at the clock: what every act is asked against. */
+export async function currentBrakes(
+  life: Pick<Lifecycle, 'store' | 'clockGuard'>,
+): Promise<readonly Brake[]> {
+  await life.clockGuard?.check()
+  return engagedBrakes(life)
+}
+
+/** `brakeOn` with the brakes as they are now. */
 export async function brakedNow(
-  life: Pick<Lifecycle, 'store'>,
+  life: Pick<Lifecycle, 'store' | 'clockGuard'>,
   act: BrakedAct,
   tenant: TenantId | string | null = null,
 ): Promise<Brake | null> {
-  return brakeOn(await engagedBrakes(life), act, tenant)
+  return brakeOn(await currentBrakes(life), act, tenant)
 }
 
 /**
@@ -148,36 +155,4 @@ export function nameOf({ name, subject }: BrakeKey): string {
 
 export function brakeNameOf(text: string): BrakeName | null {
   return brakeNames.find((name) => name === text) ?? null
-}
-
-/** The brakes that concern a caller's tenant, for who may see them. @throws forbidden */
-export async function brakesFor(life: Lifecycle, caller: Caller): Promise<readonly Brake[]> {
-  authorise(life, caller, 'brake.read', { type: 'brake', id: 'any' })
-  const all = await engagedBrakes(life)
-  return all.filter((b) => b.tenant === null || b.tenant === caller.tenant)
-}
-
-/**
- * An operator says that things are in order again. `leavers` is not released as a whole: each of its
- * people is decided about.
- * @throws forbidden, notFound when it is not on, wrongState
- */
-export async function releaseByOperator(
-  life: Lifecycle,
-  caller: Caller,
-  wish: { readonly name: string; readonly subject: string; readonly reason: string },
-): Promise<Brake> {
-  authorise(life, caller, 'brake.release', { type: 'brake', id: wish.name })
-  const brake = (await brakesFor(life, caller)).find(
-    (b) => b.name === wish.name && b.subject === wish.subject,
-  )
-  const id = wish.subject === '' ? wish.name : `${wish.name}:${wish.subject}`
-  if (!brake) throw errors.notFound({ what: 'Engaged brake', id })
-  if (brake.name === 'leavers') {
-    const status = 'ended by deciding about its people (GET /api/v1/approvals)'
-    throw errors.wrongState({ what: 'Brake', id, status, action: 'released as a whole' })
-  }
-  await releaseBrake(life, brake, { reason: wish.reason }, caller.actor)
-  life.wake()
-  return brake
 }

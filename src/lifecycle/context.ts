@@ -20,6 +20,8 @@ export interface Lifecycle {
   readonly authoriser: () => Authoriser
   readonly providers: ReadonlyMap<string, Provider>
   readonly sinks: ReadonlyMap<string, SecretSink>
+  /** Looks at the clock before anything that only time asks for; absent where time is made by hand. */
+  readonly clockGuard?: { check(): Promise<boolean> }
   /** Tells the worker that something may be due now. */
   readonly wake: () => void
 }

@@ -30,14 +30,17 @@ import { planSweep, runSweep } from './sweeps.ts'
 import { acceptTransfer, declineTransfer, transferAccount } from './transfers.ts'
 import { visibleAccount, visibleCredential, visiblePerson } from './visible.ts'
 
+export { clockBrake, createClockGuard } from './clock-guard.ts'
+export type { ClockGuard } from './clock-guard.ts'
+export { brakesFor, releaseByOperator } from './release.ts'
+export { enterRestored } from './restored.ts'
 export {
   brakedNow,
+  currentBrakes,
   brakeOn,
-  brakesFor,
   engageBrake,
   engagedBrakes,
   releaseBrake,
-  releaseByOperator,
   stoppedBy,
 } from './brakes.ts'
 export type { BrakedAct } from './brakes.ts'

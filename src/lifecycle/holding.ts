@@ -43,7 +43,8 @@ export async function holdOrLetGo(
   at: Instant,
 ): Promise<Holding> {
   const { tenant, directory, id } = person
-  const who = { person: id, hourAgo: addSeconds(at, -hour), dayAgo: addSeconds(at, -day) }
+  const ago = (span: number) => addSeconds(at, -span)
+  const who = { person: id, hourAgo: ago(hour), dayAgo: ago(day) }
   const counts = await life.store.read.leaveCounts(tenant, directory, who)
   const limits = limitsOf(life.policy().brake, counts)
   const note = { type: 'leaving', tenant, directory, at, ...who } as const

@@ -7,6 +7,7 @@ import type { Instant } from '../domain/time.ts'
 import { addSeconds } from '../domain/time.ts'
 import type { Change } from '../store/store.ts'
 import { planClose } from './switching.ts'
+import { brakedNow } from './brakes.ts'
 import type { Lifecycle } from './context.ts'
 import { auditRow } from './context.ts'
 import { lastUseOf, rotation, termsOf } from './credentials.ts'
@@ -71,6 +72,9 @@ export async function actOnLeaver(
   const verdict = await verdictOn(life, account)
   const plan = planFor(life, verdict, why)
   if (!plan) return []
+  if (isByTimeAlone(verdict, life.clock.now())) {
+    if (await brakedNow(life, 'deadline', account.tenant)) return []
+  }
   const result = await life.store.commit(plan.changes)
   if (result !== 'saved') {
     // Somebody wrote the account, or something runs on it, between our read and now: look again.
@@ -149,6 +153,11 @@ function planFor(
 
 function isOverdue(account: ServiceAccount, now: Instant): boolean {
   return account.status === 'orphaned' && account.disableAt !== null && account.disableAt <= now
+}
+
+/** Nobody left just now: the time to accept, or the grace of an empty group, is over. */
+function isByTimeAlone({ account, owner }: Verdict, now: Instant): boolean {
+  return owner?.ref.type === 'Group' || isOverdue(account, now)
 }
 
 /** The heir it was offered to has left as well: the next one has what is left of the time. */

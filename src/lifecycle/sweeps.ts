@@ -4,6 +4,8 @@ import type { Actor, Operation } from '../domain/operation.ts'
 import type { Instant } from '../domain/time.ts'
 import type { Reads } from '../store/store.ts'
 import { planClose } from './switching.ts'
+import type { BrakedAct } from './brakes.ts'
+import { brakeOn, currentBrakes } from './brakes.ts'
 import type { Lifecycle } from './context.ts'
 import { auditRow, planOperation } from './context.ts'
 import { planRevoke, rotation, termsOf } from './credentials.ts'
@@ -17,6 +19,15 @@ export interface Proposal {
   readonly act: 'offboard' | 'expire' | 'expireCredential' | 'delete' | 'rotate'
   readonly tenant: string
   readonly id: string
+}
+
+/** What a sweep's acts are to the brakes. */
+const brakedAct: Readonly<Record<Proposal['act'], BrakedAct>> = {
+  offboard: 'orphans',
+  expire: 'expire',
+  expireCredential: 'expire',
+  delete: 'delete',
+  rotate: 'rotate',
 }
 
 /** Proposals per batch: applying one stays within about 10 ms of the main thread. */
@@ -77,8 +88,12 @@ export async function applyBatch(
   batch: readonly Proposal[],
 ): Promise<readonly Applied[]> {
   const actor: Actor = { type: 'sweep', id: sweep, name: `${sweep} sweep` }
+  const brakes = await currentBrakes(life)
   return Promise.all(
     batch.map(async (proposal): Promise<Applied> => {
+      if (brakeOn(brakes, brakedAct[proposal.act], proposal.tenant)) {
+        return { proposal, operations: [], error: null }
+      }
       try {
         const operations = await applyOne(life, proposal, actor)
         return { proposal, operations: operations.map((o) => o.id), error: null }

@@ -23,7 +23,7 @@ import {
   type Sql,
   type Steps,
 } from './sql.ts'
-import type { Change } from './store.ts'
+import type { HoldChange } from './holds.ts'
 
 type Work = () => Steps<Refusal | null>
 
@@ -199,7 +199,7 @@ export function approvalRoom(context: Sql) {
   const toItem = (row: Row) => items.fromRow(row)
 
   return {
-    leaving({ limits, at, held, ...who }: Extract<Change, { type: 'leaving' }>): Work {
+    leaving({ limits, at, held, ...who }: Extract<HoldChange, { type: 'leaving' }>): Work {
       const { tenant, person, directory, hourAgo, dayAgo } = who
       const args = { tenant, person, directory, hourAgo, dayAgo, at, held: Number(held) }
       return function* leaving() {
@@ -215,7 +215,7 @@ export function approvalRoom(context: Sql) {
       }
     },
 
-    hold({ approval, isNew, item }: Extract<Change, { type: 'held' }>): Work {
+    hold({ approval, isNew, item }: Extract<HoldChange, { type: 'held' }>): Work {
       const row = approvals.toRow(approval)
       const itemRow = items.toRow(item)
       return function* hold() {
@@ -235,7 +235,7 @@ export function approvalRoom(context: Sql) {
       }
     },
 
-    freeze(change: Extract<Change, { type: 'approvalFrozen' }>): Work {
+    freeze(change: Extract<HoldChange, { type: 'approvalFrozen' }>): Work {
       const { tenant, id, hash, policyVersion, joined, at } = change
       const plan = JSON.stringify(change.plan satisfies readonly PlannedAct[])
       const args = { tenant, id, hash, policy_version: policyVersion, plan, joined, at }
@@ -245,7 +245,7 @@ export function approvalRoom(context: Sql) {
       }
     },
 
-    decide({ item, directory, isFinal }: Extract<Change, { type: 'approvalDecided' }>): Work {
+    decide({ item, directory, isFinal }: Extract<HoldChange, { type: 'approvalDecided' }>): Work {
       const args = { ...items.toRow(item), directory }
       return function* decide() {
         const { changes } = yield* run(s.decide, args)

@@ -1,7 +1,7 @@
 import type { Brake } from '../domain/brake.ts'
 import { json, mapping } from './mapping.ts'
 import { arg, gaps, run, statement, type Query, type Refusal, type Sql, type Steps } from './sql.ts'
-import type { Change } from './store.ts'
+import type { HoldChange } from './holds.ts'
 
 type Work = () => Steps<Refusal | null>
 
@@ -48,7 +48,7 @@ export function brakeRoom({ db }: Sql) {
         return null
       }
     },
-    release({ tenant, name, subject }: Extract<Change, { type: 'brakeReleased' }>): Work {
+    release({ tenant, name, subject }: Extract<HoldChange, { type: 'brakeReleased' }>): Work {
       return function* release() {
         yield* run(s.release, { tenant: tenant ?? everywhere, name, subject })
         return null

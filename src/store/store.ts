@@ -1,19 +1,10 @@
 import type { ServiceAccount } from '../domain/account.ts'
-import type {
-  Approval,
-  ApprovalItem,
-  ApprovalStatus,
-  LeaveCounts,
-  PlannedAct,
-} from '../domain/approval.ts'
 import type { AuditRow } from '../domain/audit.ts'
-import type { Brake } from '../domain/brake.ts'
 import type { Client, ClientToken } from '../domain/client.ts'
 import type { Credential, IssuedKey, Principal } from '../domain/credential.ts'
 import type { Group, GroupState, Member, MemberType } from '../domain/group.ts'
 import type {
   AccountId,
-  ApprovalId,
   ClientId,
   CredentialId,
   GroupId,
@@ -28,6 +19,7 @@ import type { Person } from '../domain/owner.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
 import type { IssuedToken } from '../provider/contract.ts'
 import type { BoundAttribute, BoundFilter } from '../scim/filter.ts'
+import type { HoldChange, HoldReads } from './holds.ts'
 
 /**
  * One write, as data. A `commit` applies a list of them or none. `expectedVersion` null means
@@ -142,56 +134,7 @@ export type Change =
       readonly sightings: readonly AttributeSighting[]
       readonly before: Instant
     }
-  /** One that is on keeps its `since` and gets the new facts. */
-  | { readonly type: 'brakeEngaged'; readonly brake: Brake }
-  /** Silent about one that is not on. */
-  | ({ readonly type: 'brakeReleased' } & Pick<Brake, 'tenant' | 'name' | 'subject'>)
-  /**
-   * Notes that a directory let somebody go. With `limits`, conflict `braked` when so many others
-   * left it within the hour or the day: the count and the note are one step, so that writers side by
-   * side cannot both be the last one. Forgets what is older than a day.
-   */
-  | {
-      readonly type: 'leaving'
-      readonly tenant: TenantId
-      readonly person: PersonId
-      readonly directory: string
-      readonly at: Instant
-      readonly hourAgo: Instant
-      readonly dayAgo: Instant
-      readonly held: boolean
-      readonly limits: { readonly hourly: number; readonly daily: number } | null
-    }
-  /** Puts somebody into a batch; conflict `busy` when it takes nobody, or another is forming. */
-  | {
-      readonly type: 'held'
-      readonly approval: Approval
-      readonly isNew: boolean
-      readonly item: ApprovalItem
-    }
-  /** Conflict `version` when somebody joined since `joined`, or when it is closed. */
-  | {
-      readonly type: 'approvalFrozen'
-      readonly tenant: TenantId
-      readonly id: ApprovalId
-      readonly directory: string
-      readonly joined: number
-      readonly hash: string
-      readonly policyVersion: string
-      readonly plan: readonly PlannedAct[]
-      readonly at: Instant
-    }
-  /**
-   * Writes the outcome of one item that has none; of the last one it closes the batch, and of the
-   * directory's last batch it releases the brake. With `isFinal`, conflict `version` when the item
-   * had an outcome before; silent otherwise.
-   */
-  | {
-      readonly type: 'approvalDecided'
-      readonly directory: string
-      readonly item: ApprovalItem
-      readonly isFinal: boolean
-    }
+  | HoldChange
 
 /** Why nothing of a commit was written. */
 export interface Conflict {
@@ -330,7 +273,7 @@ export interface TokenState {
   readonly key: IssuedKey | null
 }
 
-export interface Reads {
+export interface Reads extends HoldReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>
@@ -445,38 +388,6 @@ export interface Reads {
     },
   ): Promise<readonly AuditRow[]>
   meta(key: string): Promise<string | null>
-  /** The brakes that are on, of all tenants; cheap enough to ask before every act. */
-  brakes(): Promise<readonly Brake[]>
-  /** Of a directory, without the person asked about. */
-  leaveCounts(
-    tenant: TenantId,
-    directory: string,
-    who: { readonly person: string; readonly hourAgo: Instant; readonly dayAgo: Instant },
-  ): Promise<LeaveCounts>
-  approval(tenant: TenantId, id: string): Promise<Approval | null>
-  /** The one batch that still takes people. */
-  formingApproval(
-    tenant: TenantId,
-    kind: Approval['kind'],
-    subject: string,
-  ): Promise<Approval | null>
-  /** Oldest first, strictly after `after`. */
-  approvals(
-    tenant: TenantId,
-    want: {
-      readonly status: ApprovalStatus | null
-      readonly after: string | null
-      readonly limit: number
-    },
-  ): Promise<readonly Approval[]>
-  /** Ordered by subject, strictly after `after`. */
-  approvalItems(
-    tenant: TenantId,
-    approval: string,
-    after: string | null,
-    limit: number,
-  ): Promise<readonly ApprovalItem[]>
-  approvalItem(tenant: TenantId, approval: string, subject: string): Promise<ApprovalItem | null>
   replay(tenant: TenantId, client: ClientId, scope: string): Promise<Replay | null>
   /** Newest first. */
   scimRequests(query: ScimRequestQuery): Promise<readonly ScimRequest[]>

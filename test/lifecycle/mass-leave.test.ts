@@ -6,7 +6,7 @@ import { days, hours, minutes, startTestEngine, wants } from '../support/engine.
 
 let test: TestEngine
 beforeEach(async () => {
-  test = await startTestEngine()
+  test = await startTestEngine({ brake: true })
 })
 afterEach(() => test.close())
 
@@ -65,7 +65,10 @@ describe('R70 the mass-leave brake', () => {
 
   it('never trips over one person, however many accounts that person owns', async () => {
     const owner = await test.person()
-    for (let i = 0; i < 1_000; i++) await test.request(owner, { drain: false, credentials: [] })
+    for (let page = 0; page < 10; page++) {
+      const wanted = { drain: false, credentials: [] }
+      await Promise.all(Array.from({ length: 100 }, () => test.request(owner, wanted)))
+    }
 
     await test.leave(owner)
     await test.pass(2)
@@ -368,7 +371,7 @@ describe('approvals', () => {
     const [batch] = await batches()
     const { approval } = await test.engine.approval(security(), batch!.id)
     const wish = { hash: approval.hash!, subjects: null, reason: null }
-    const [item] = (await test.store.read.approvalItems(test.admin.tenant, batch!.id, null, 1))!
+    const [item] = await test.store.read.approvalItems(test.admin.tenant, batch!.id, null, 1)
     const self = test.caller('security', { person: ids[5]! as never })
 
     for (const caller of [test.admin, self]) {

@@ -121,7 +121,7 @@ async function decide(
   const open = itemsOf(batch).filter((row) => row['outcome'] === null)
   const subjects = options.only?.map((name) => {
     const found = open.find((row) => row['subject'] === name || row['userName'] === name)
-    return String(found?.['subject'] ?? name)
+    return (found?.['subject'] as string | undefined) ?? name
   })
   if (!options.yes) {
     show(batch, { ...session, options: { ...options, json: false } })

@@ -3,6 +3,7 @@ import type { Operation } from '../../domain/operation.ts'
 import type { Instant } from '../../domain/time.ts'
 import { addSeconds, earlier, later, secondsBetween } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
+import { waitForBrake } from './braked.ts'
 import type { KeyPlace } from './proof.ts'
 import { switchOff, tryKey } from './proof.ts'
 import type { Step, StepContext, StepResult, Subject } from './step.ts'
@@ -24,7 +25,11 @@ export const overlap: Step = async (ctx) => {
   const now = life.clock.now()
   const subject = await loadSubject(ctx, ctx.operation.subject)
   if (oldKeys(subject).length === 0) return { go: 'done' }
-  if (urgentEnd === null) return now >= planned ? { go: 'next' } : { go: 'wait', until: planned }
+  // A leaver's keys end in time whatever the clock is thought of.
+  if (urgentEnd === null) {
+    if (now < planned) return { go: 'wait', until: planned }
+    return (await waitForBrake(ctx, 'retireKey')) ?? { go: 'next' }
+  }
 
   const end = earlier(urgentEnd, planned)
   if (now >= end || (await newKeyInUse(ctx, subject, since))) return { go: 'next' }
@@ -46,6 +51,9 @@ async function newKeyInUse(ctx: StepContext, subject: Subject, since: Instant): 
 
 /** Switches the old keys off, one after the other, and proves each by trying it. */
 export const disableOld: Step = async (ctx) => {
+  const isUrgent = memoOf<Instant>(ctx, 'oldKeysUntil') !== null
+  const braked = isUrgent ? null : await waitForBrake(ctx, 'retireKey')
+  if (braked) return braked
   const subject = await loadSubject(ctx, ctx.operation.subject)
   const [old, ...more] = oldKeys(subject).filter((k) => k.outcome === null)
   if (!old) return { go: 'next' }
@@ -116,10 +124,13 @@ export const soak: Step = async (ctx) => {
       disabledAt === null ? last : later(last, addSeconds(disabledAt, soakSeconds)),
     now,
   )
-  return now >= until ? { go: 'next' } : { go: 'wait', until }
+  if (now < until) return { go: 'wait', until }
+  return (await waitForBrake(ctx, 'retireKey')) ?? { go: 'next' }
 }
 
 export const revokeOld: Step = async (ctx) => {
+  const braked = await waitForBrake(ctx, 'retireKey')
+  if (braked) return braked
   const subject = await loadSubject(ctx, ctx.operation.subject)
   const changes: Change[] = []
   for (const old of oldKeys(subject)) changes.push(...(await deleteKey(ctx, subject, old)))
@@ -177,6 +188,8 @@ export async function retireSuperseded(
   )
   if (!urgent && oldest.status === 'superseded' && now < overlapEnd)
     return { go: 'wait', until: overlapEnd }
+  const braked = urgent ? null : await waitForBrake(ctx, 'retireKey')
+  if (braked) return braked
 
   const off = await switchOff(ctx, placeOf(subject), oldest)
   await ctx.checkpoint({}, off.changes)

@@ -1,11 +1,13 @@
 import type { IssuedKey } from '../../domain/credential.ts'
 import type { Operation } from '../../domain/operation.ts'
 import type { Instant } from '../../domain/time.ts'
-import { addSeconds, earlier, later, secondsBetween } from '../../domain/time.ts'
+import { addSeconds, earlier, secondsBetween } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
+import { newKeyInUse, nextLook, stillUsed } from './adoption.ts'
 import { waitForBrake } from './braked.ts'
 import type { KeyPlace } from './proof.ts'
 import { switchOff, tryKey } from './proof.ts'
+import { checkCurrent } from './rollback.ts'
 import type { Step, StepContext, StepResult, Subject } from './step.ts'
 import { audit, externalOf, loadSubject, memoOf, putCredential } from './step.ts'
 
@@ -13,9 +15,9 @@ import { audit, externalOf, loadSubject, memoOf, putCredential } from './step.ts
 const pollSeconds = { least: 1, most: 60 }
 
 /**
- * Both keys work while consumers move. The end was fixed when the rotation was planned. When
- * somebody who left may know the old key, it ends as soon as the new one is seen in use, and at
- * `oldKeysUntil` at the latest.
+ * Both keys work while consumers move. The end was fixed when the rotation was planned, and waits
+ * for consumers that have not moved. When somebody who left may know the old key, it ends as soon
+ * as the new one is seen in use, and at `oldKeysUntil` at the latest.
  */
 export const overlap: Step = async (ctx) => {
   const { life } = ctx
@@ -25,11 +27,7 @@ export const overlap: Step = async (ctx) => {
   const now = life.clock.now()
   const subject = await loadSubject(ctx, ctx.operation.subject)
   if (oldKeys(subject).length === 0) return { go: 'done' }
-  // A leaver's keys end in time whatever the clock is thought of.
-  if (urgentEnd === null) {
-    if (now < planned) return { go: 'wait', until: planned }
-    return (await waitForBrake(ctx, 'retireKey')) ?? { go: 'next' }
-  }
+  if (urgentEnd === null) return plannedEnd(ctx, subject, planned)
 
   const end = earlier(urgentEnd, planned)
   if (now >= end || (await newKeyInUse(ctx, subject, since))) return { go: 'next' }
@@ -41,12 +39,18 @@ export const overlap: Step = async (ctx) => {
   return { go: 'wait', until: earlier(end, addSeconds(now, poll)) }
 }
 
-/** Our own probes ran before activation, so any later use is a consumer's. */
-async function newKeyInUse(ctx: StepContext, subject: Subject, since: Instant): Promise<boolean> {
-  if (!subject.capabilities.reportsLastUsed) return false
-  const listing = await subject.provider.list(externalOf(subject.principal), ctx.call())
-  const current = listing.items.find((item) => item.keyId === subject.credential.keyId)
-  return current?.lastUsedAt != null && current.lastUsedAt > since
+/** A planned rotation ends the old key only while the new one works and nobody uses the old one. */
+async function plannedEnd(
+  ctx: StepContext,
+  subject: Subject,
+  planned: Instant,
+): Promise<StepResult> {
+  const sick = await checkCurrent(ctx, subject)
+  if (sick) return sick
+  const since = memoOf<Instant>(ctx, 'activatedAt')!
+  const now = ctx.life.clock.now()
+  if (now < planned) return { go: 'wait', until: nextLook(since, now, planned) }
+  return (await stillUsed(ctx, subject, oldKeys(subject))) ?? { go: 'next' }
 }
 
 /** Switches the old keys off, one after the other, and proves each by trying it. */
@@ -114,17 +118,20 @@ async function proveOld(ctx: StepContext, place: KeyPlace, key: IssuedKey): Prom
       }
 }
 
-/** The old keys stay restorable by one call each until the soak is over. */
+/** The old keys stay restorable by one call each until the soak is over; a new key that breaks is rolled back. */
 export const soak: Step = async (ctx) => {
   const subject = await loadSubject(ctx, ctx.operation.subject)
   const soakSeconds = memoOf<number>(ctx, 'soakSeconds') ?? 0
   const now = ctx.life.clock.now()
-  const until = oldKeys(subject).reduce(
-    (last, { disabledAt }) =>
-      disabledAt === null ? last : later(last, addSeconds(disabledAt, soakSeconds)),
-    now,
-  )
-  if (now < until) return { go: 'wait', until }
+  const ends = oldKeys(subject).flatMap((k) => (k.disabledAt === null ? [] : [k.disabledAt]))
+  const since = ends.toSorted().at(-1) ?? null
+  if (since === null) return { go: 'next' }
+  const until = addSeconds(since, soakSeconds)
+  // A leaver's key is not given back, whatever becomes of the new one.
+  const sick =
+    memoOf<Instant>(ctx, 'oldKeysUntil') === null ? await checkCurrent(ctx, subject) : null
+  if (sick) return sick
+  if (now < until) return { go: 'wait', until: nextLook(since, now, until) }
   return (await waitForBrake(ctx, 'retireKey')) ?? { go: 'next' }
 }
 

@@ -45,6 +45,9 @@ async function plannedEnd(
   subject: Subject,
   planned: Instant,
 ): Promise<StepResult> {
+  // Under a clock that is wrong even a good key may look expired, and would be rolled back.
+  const braked = await waitForBrake(ctx, 'retireKey')
+  if (braked) return braked
   const sick = await checkCurrent(ctx, subject)
   if (sick) return sick
   const since = memoOf<Instant>(ctx, 'activatedAt')!
@@ -127,12 +130,13 @@ export const soak: Step = async (ctx) => {
   const since = ends.toSorted().at(-1) ?? null
   if (since === null) return { go: 'next' }
   const until = addSeconds(since, soakSeconds)
+  const braked = await waitForBrake(ctx, 'retireKey')
+  if (braked) return braked
   // A leaver's key is not given back, whatever becomes of the new one.
   const sick =
     memoOf<Instant>(ctx, 'oldKeysUntil') === null ? await checkCurrent(ctx, subject) : null
   if (sick) return sick
-  if (now < until) return { go: 'wait', until: nextLook(since, now, until) }
-  return (await waitForBrake(ctx, 'retireKey')) ?? { go: 'next' }
+  return now >= until ? { go: 'next' } : { go: 'wait', until: nextLook(since, now, until) }
 }
 
 export const revokeOld: Step = async (ctx) => {

@@ -1,6 +1,10 @@
+import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Person } from '../../src/domain/owner.ts'
+import { createEngine } from '../../src/lifecycle/engine.ts'
 import { limitsOf } from '../../src/lifecycle/holding.ts'
+import { documentCodec } from '../../src/scim/codec.ts'
+import { openStore } from '../../src/store/open.ts'
 import type { TestEngine } from '../support/engine.ts'
 import { days, hours, minutes, startTestEngine, wants } from '../support/engine.ts'
 
@@ -146,6 +150,24 @@ describe('R70 the mass-leave brake', () => {
     await Promise.all(ids.map((id) => test.leave(id)))
 
     expect(await heldOf(ids)).toHaveLength(25)
+  })
+
+  it('counts across processes: two of them together let no more go than one', async () => {
+    const ids = await people(24)
+    const url = `sqlite:${path.join(test.home, 'custody.db')}`
+    const other = await openStore({ url, codec: documentCodec })
+    const second = createEngine({ ...test.life, store: other })
+
+    await Promise.all(
+      ids.map(async (id, i) => {
+        const engine = i % 2 === 0 ? test.engine : second
+        await engine.deletePerson(test.admin, await person(id))
+      }),
+    )
+    await other.close()
+
+    expect(await heldOf(ids)).toHaveLength(19)
+    expect(await batches()).toMatchObject([{ joined: 19 }])
   })
 
   it('keeps a group that held people alone are in as an owner', async () => {

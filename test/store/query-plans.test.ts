@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { defaultTenant as tenant } from '../../src/domain/ids.ts'
 import { seconds } from '../../src/domain/time.ts'
 import type { BoundNode } from '../../src/scim/filter.ts'
+import { approvalRoom } from '../../src/store/approvals.ts'
 import { sqliteDialect } from '../../src/store/dialect.ts'
 import { documentRoom } from '../../src/store/documents.ts'
 import { groupRoom } from '../../src/store/groups.ts'
@@ -231,5 +232,30 @@ describe('query plans', () => {
       expect(plan).not.toContain('SCAN')
     }
     expect(await plansOf((q) => journal.nextRunAt(q))).toContain('operation_due')
+  })
+
+  it('asks who left lately and what is held through indexes', async () => {
+    const held = approvalRoom(sql)
+    const who = { person: id, hourAgo: t0, dayAgo: t0 }
+    const counts = await plansOf(async (query) => {
+      await held.counts((statement) => query(statement).then(() => [{}]), tenant, 'default', who)
+    })
+
+    expect(counts).toContain('leaving_at (tenant=? AND directory=? AND at>?)')
+    expect(counts).toContain('SEARCH counter USING')
+    expect(counts).not.toContain('SCAN leaving')
+    expect(await plansOf((q) => held.forming(q, tenant, 'leavers', 'default'))).toMatch(
+      /USING INDEX approval_(forming|subject) \(tenant=\? AND kind=\? AND subject=\?/,
+    )
+    const page = { after: null, limit: 10 }
+    expect(await plansOf((q) => held.list(q, tenant, { ...page, status: 'waiting' }))).toContain(
+      'approval_status (tenant=? AND status=? AND id>?)',
+    )
+    expect(await plansOf((q) => held.list(q, tenant, { ...page, status: null }))).toContain(
+      'sqlite_autoindex_approval_1 (tenant=? AND id>?)',
+    )
+    expect(await plansOf((q) => held.items(q, tenant, id, null, 10))).toContain(
+      'sqlite_autoindex_approval_item_1 (tenant=? AND approval=? AND subject>?)',
+    )
   })
 })

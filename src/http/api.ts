@@ -175,12 +175,12 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
       return visiblePage(
         request.query,
         (after, limit) => store.read.peopleAfter(caller.tenant, after, limit),
-        async (row) => ((await orNull(engine.person(caller, row.id))) ? ownerView(row) : null),
+        async (row) => ((await orNull(engine.owner(caller, row.id))) ? ownerView(row) : null),
       )
     })
     app.get<ById>('/owners/:id', async (request) => {
       const caller = await authenticate(request)
-      const person = await engine.person(caller, request.params.id)
+      const person = await engine.owner(caller, request.params.id)
       return { ...ownerView(person), accounts: await ownedBy(caller, person.id) }
     })
     app.get<ById>('/owners/:id/impact', async (request) => {

@@ -29,7 +29,7 @@ import { impactOf, offboardingReport } from './reports.ts'
 import type { SweepName } from './sweeps.ts'
 import { planSweep, runSweep } from './sweeps.ts'
 import { acceptBackup, acceptTransfer, declineTransfer, transferAccount } from './transfers.ts'
-import { visibleAccount, visibleCredential, visiblePerson } from './visible.ts'
+import { visibleAccount, visibleCredential, visibleOwner, visiblePerson } from './visible.ts'
 
 export { clockBrake, createClockGuard } from './clock-guard.ts'
 export type { ClockGuard } from './clock-guard.ts'
@@ -67,6 +67,8 @@ export function createEngine(life: Lifecycle) {
       authorise(life, caller, ...rest),
 
     person: (caller: Caller, id: string) => visiblePerson(life, caller, id),
+    /** A person with what hangs on them, held though SCIM deleted them as well. */
+    owner: (caller: Caller, id: string) => visibleOwner(life, caller, id),
     createPerson: (caller: Caller, want: PersonWrite) => createPerson(life, caller, want),
     updatePerson: (caller: Caller, current: Person, want: PersonWrite) =>
       updatePerson(life, caller, current, want),

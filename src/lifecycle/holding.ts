@@ -93,6 +93,13 @@ export async function holdOrLetGo(
         brake: { tenant, name: 'leavers', subject: directory, since: at, facts },
       },
       ...(known === null ? [opened(life, caller, approval)] : []),
+      auditRow(life, {
+        tenant,
+        actor: caller.actor,
+        action: 'leaving.held',
+        target: { type: 'person', id },
+        facts: { approval: approval.id, ...facts },
+      }),
     ],
   }
 }

@@ -12,7 +12,7 @@ export function opsRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
       const reason = host.notReady()
       if (reason !== null) throw errors.notReady({ reason })
       // Names alone: whoever asks here has not said who they are.
-      const brakes = (await host.store.read.brakes()).map((b) => b.name)
+      const brakes = (await host.engine.brakes()).map((b) => b.name)
       return { status: 'ready', brakes: [...new Set(brakes)] }
     })
 

@@ -1,6 +1,6 @@
 import type { JsonObject } from '../domain/json.ts'
 import type { Instant } from '../domain/time.ts'
-import { instantOf } from '../domain/time.ts'
+import { addSeconds, instantOf } from '../domain/time.ts'
 import type { BrakeKey } from './brakes.ts'
 import { engageBrake, engagedBrakes, isSame, releaseBrake } from './brakes.ts'
 import type { Lifecycle } from './context.ts'
@@ -18,6 +18,8 @@ const rebaseMs = 3_600_000
 /** Dates of other providers that are older than this, next to the newest one, are not asked. */
 const dateSpanMs = 10 * 60_000
 const highWaterEveryMs = 60_000
+/** What revokes waits this long at most by itself; `Retry-After` may ask for more, and is asked again. */
+const longestWaitSeconds = 300
 const highWaterKey = 'clock.highWater'
 
 export const clockBrake: BrakeKey = { tenant: null, name: 'clock', subject: '' }
@@ -107,7 +109,14 @@ export function createClockGuard(
     const now = clock.monotonic()
     const facts = { ...why, worker: options.worker, wall: clock.now(), monotonic: Math.round(now) }
     await engageBrake(life, clockBrake, facts)
+    if (engaged === null) await pullUrgent()
     engaged = { at: engaged?.at ?? now, renewedAt: now, steadySince: null }
+  }
+
+  /** Under a clock that went back, a revocation of a moment ago would be due tomorrow. */
+  async function pullUrgent(): Promise<void> {
+    const at = clock.now()
+    await store.commit([{ type: 'urgentDue', at, beyond: addSeconds(at, longestWaitSeconds) }])
   }
 
   async function look(): Promise<boolean> {

@@ -14,6 +14,7 @@ import { deleteAccount, switchAccount } from './switching.ts'
 import type { DecisionWish } from './approvals.ts'
 import { approve, deny, listApprovals, showApproval } from './approvals.ts'
 import { certifyAccount } from './certify.ts'
+import { engagedBrakes } from './brakes.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { authorise, replanned, visibilityOf } from './context.ts'
 import {
@@ -134,6 +135,8 @@ export function createEngine(life: Lifecycle) {
     retryOperation: (caller: Caller, id: string) => retryOperation(life, caller, id),
     cancelOperation: (caller: Caller, id: string) => cancelOperation(life, caller, id),
 
+    /** The brakes that are on, of all tenants: for metrics and health. */
+    brakes: () => engagedBrakes(life),
     approvals: (caller: Caller, want: Parameters<typeof listApprovals>[2]) =>
       listApprovals(life, caller, want),
     approval: (caller: Caller, id: string) => showApproval(life, caller, id),

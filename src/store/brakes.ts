@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import type { Brake } from '../domain/brake.ts'
 import { json, mapping } from './mapping.ts'
 import { arg, gaps, run, statement, type Query, type Refusal, type Sql, type Steps } from './sql.ts'
@@ -36,6 +37,15 @@ export function brakeRoom({ db }: Sql) {
         .where('name', '=', arg('name'))
         .where('subject', '=', arg('subject')),
     ),
+    urgentDue: statement(
+      db
+        .updateTable('operation')
+        .set({ run_at: arg('at'), due_at: arg('at') })
+        .where('due_at', '>', arg('beyond'))
+        // As in the index of what is urgent.
+        .where(sql<boolean>`kind in ('leave', 'revoke', 'disable', 'retire')`)
+        .where(sql<boolean>`status in ('queued', 'waiting')`),
+    ),
     all: statement(
       db.selectFrom('brake').selectAll().orderBy('tenant').orderBy('name').orderBy('subject'),
     ),
@@ -51,6 +61,12 @@ export function brakeRoom({ db }: Sql) {
     release({ tenant, name, subject }: Extract<HoldChange, { type: 'brakeReleased' }>): Work {
       return function* release() {
         yield* run(s.release, { tenant: tenant ?? everywhere, name, subject })
+        return null
+      }
+    },
+    urgentDue({ at, beyond }: Extract<HoldChange, { type: 'urgentDue' }>): Work {
+      return function* urgentDue() {
+        yield* run(s.urgentDue, { at, beyond })
         return null
       }
     },

@@ -13,6 +13,11 @@ import type { Instant } from '../domain/time.ts'
 export type HoldChange =
   /** One that is on keeps its `since` and gets the new facts. */
   | { readonly type: 'brakeEngaged'; readonly brake: Brake }
+  /**
+   * What takes access away and would wait beyond `beyond` is due at `at`: after a clock was set back,
+   * what is in the journal must not wait for the old time to come again.
+   */
+  | { readonly type: 'urgentDue'; readonly at: Instant; readonly beyond: Instant }
   /** Silent about one that is not on. */
   | ({ readonly type: 'brakeReleased' } & Pick<Brake, 'tenant' | 'name' | 'subject'>)
   /**

@@ -148,6 +148,8 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return brakes.engage(change.brake)
       case 'brakeReleased':
         return brakes.release(change)
+      case 'urgentDue':
+        return brakes.urgentDue(change)
       case 'leaving':
         return approvals.leaving(change)
       case 'held':

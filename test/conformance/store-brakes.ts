@@ -6,7 +6,7 @@ import type { Approval, ApprovalItem } from '../../src/domain/approval.ts'
 import { approvalItemsMax } from '../../src/domain/approval.ts'
 import type { ApprovalId, ClientId, PersonId } from '../../src/domain/ids.ts'
 import type { Change, Store } from '../../src/store/store.ts'
-import { makeId, makePerson, t0, unique } from '../support/entities.ts'
+import { makeId, makeOperation, makePerson, t0, unique } from '../support/entities.ts'
 
 const makeBrake = (overrides: Partial<Brake> = {}): Brake => ({
   tenant: null,
@@ -103,6 +103,25 @@ export function brakeConformance(current: () => Store): void {
       expect(await mine(all.subject)).toEqual(expect.arrayContaining([all, clock]))
       expect(await mine(all.subject)).toHaveLength(2)
     })
+  })
+
+  it('makes what takes access away due when a clock was set back, and nothing else', async () => {
+    const tomorrow = addSeconds(t0, 86_400)
+    const revoke = makeOperation({ kind: 'revoke', runAt: tomorrow })
+    const rotate = makeOperation({ kind: 'rotate', runAt: tomorrow })
+    const soon = makeOperation({ kind: 'disable', runAt: addSeconds(t0, 200) })
+    for (const operation of [revoke, rotate, soon]) {
+      await current().commit([{ type: 'enqueue', operation, preempt: false }])
+    }
+
+    const at = t0
+    await current().commit([{ type: 'urgentDue', at, beyond: addSeconds(at, 300) }])
+
+    const runAt = async ({ id }: { readonly id: string }) =>
+      (await current().read.operation(tenant, id))?.runAt
+    expect(await runAt(revoke)).toBe(at)
+    expect(await runAt(rotate)).toBe(tomorrow)
+    expect(await runAt(soon)).toBe(soon.runAt)
   })
 
   describe('leavings', () => {

@@ -106,7 +106,9 @@ describe('a brake', () => {
     const second = await openStore({ url, codec: jsonCodec })
     expect(await engageBrake(lifeOf(second), key, { dropped: 4 })).toBe(false)
     await first.close()
+    await first.close()
     expect(await second.read.brakes()).toMatchObject([{ ...key, facts: { dropped: 4 } }])
+    clock.advance(1)
     expect(await releaseBrake(lifeOf(second), key, {})).toBe(true)
     expect(await releaseBrake(lifeOf(second), key, {})).toBe(false)
 

@@ -127,6 +127,18 @@ describe('R07 the clock guard', () => {
     expect((await test.account(left.id)).status).toBe('disabled')
   })
 
+  it('goes on with what is in the journal when the clock is set back under it', async () => {
+    const account = await test.request(await test.person())
+    const [credential] = await test.credentials(account.id)
+    await test.engine.revokeCredential(test.admin, credential!.id)
+
+    jump(-days(1))
+    await guard.check()
+    await test.pass(minutes(1), 5)
+
+    expect((await test.credential(credential!.id)).status).toBe('revoked')
+  })
+
   it('believes the Date of a provider against its own clock', async () => {
     guard.sawDate('aws-prod', addSeconds(test.clock.now(), hours(2)))
     expect(await guard.check()).toBe(false)

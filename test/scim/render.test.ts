@@ -42,8 +42,8 @@ const person: Person = {
   active: true,
   leftAt: null,
   leftCause: null,
-        heldBy: null,
-        releasedAt: null,
+  heldBy: null,
+  releasedAt: null,
   deletedAt: null,
   attributes: {
     schemas: [userUrn, enterpriseUrn],

@@ -130,6 +130,8 @@ export function personAt(index: number): Person {
     active: true,
     leftAt: null,
     leftCause: null,
+    heldBy: null,
+    releasedAt: null,
     deletedAt: null,
     attributes: personAttributes(index),
     createdAt: at,

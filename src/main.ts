@@ -30,9 +30,17 @@ import { serviceMetrics } from './http/collectors.ts'
 import { createServer } from './http/server.ts'
 import type { Scheduler } from './jobs/scheduler.ts'
 import { startScheduler } from './jobs/scheduler.ts'
-import type { Engine, Lifecycle, Sequencer, Tokens, Worker } from './lifecycle/engine.ts'
+import type {
+  ClockGuard,
+  Engine,
+  Lifecycle,
+  Sequencer,
+  Tokens,
+  Worker,
+} from './lifecycle/engine.ts'
 import {
   auditRow,
+  createClockGuard,
   createEngine,
   createSequencer,
   createTokens,
@@ -122,7 +130,11 @@ export async function startCustody(options: StartOptions): Promise<Running> {
     const pepper = derive(home.masterKey, 'token pepper')
     await registerLocalAdmin({ store, home, pepper, clock, ids })
     const tokens = createTokens({ store, clock, policy: () => policies.lifecycle, pepper })
-    const plugins = await openPlugins(config, { clock, tokens, pepper })
+    const clockGuard = createClockGuard(
+      { store, clock, ids },
+      { worker: workerName(ids), onError: (error) => log.error({ error }, 'clock guard') },
+    )
+    const plugins = await openPlugins(config, { clock, tokens, pepper, clockGuard })
     closers.unshift(() => plugins.close())
 
     let worker: Worker | null = null
@@ -134,6 +146,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       authoriser: () => policies.authoriser,
       providers: plugins.providers,
       sinks: plugins.sinks,
+      clockGuard,
       wake: () => worker?.wake(),
     }
     const signer = createSigner(derive(home.masterKey, 'audit signing key'))
@@ -170,6 +183,8 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       },
     })
     const engine = createEngine(life)
+    const endGuard = await clockGuard.start()
+    closers.unshift(async () => endGuard())
 
     let url = config.publicUrl ?? ''
     let stopping = false
@@ -391,7 +406,12 @@ async function registerLocalAdmin(host: {
 
 function openPlugins(
   config: Config,
-  host: { readonly clock: Clock; readonly tokens: Tokens; readonly pepper: Secret },
+  host: {
+    readonly clock: Clock
+    readonly tokens: Tokens
+    readonly pepper: Secret
+    readonly clockGuard: ClockGuard
+  },
 ): Promise<OpenPlugins> {
   return openProviders({
     providers: config.providers,
@@ -404,6 +424,7 @@ function openPlugins(
       resolvePath: config.resolvePath,
       tokens: host.tokens.book,
       pepper: host.pepper,
+      sawDate: (date) => host.clockGuard.sawDate(name, date),
     }),
   })
 }

@@ -124,8 +124,8 @@ class AwsIam implements Provider {
     this.#allowedPolicies = config.allowedPolicies ?? []
     this.#adopt = config.adopt ?? []
     this.#settings = clientSettings(host, config)
-    this.#iam = mapErrors(new IAM(this.#settings))
-    this.#sts = mapErrors(new STS(this.#settings))
+    this.#iam = mapErrors(new IAM(this.#settings), host.sawDate)
+    this.#sts = mapErrors(new STS(this.#settings), host.sawDate)
     this.capabilities = {
       'access-key': {
         maxLive: 2,
@@ -192,7 +192,9 @@ class AwsIam implements Provider {
     const account = tagOf(user, tagAccount)
     if (account === want.account && tagOf(user, tagTenant) === want.tenant) {
       await this.#keepBoundary(user, call)
-      return { external: externalOf(user), created: true }
+      const operation = tagOf(user, tagOperation)
+      const mark = operation === null ? {} : { operation }
+      return { external: externalOf(user), created: true, ...mark }
     }
     if (account !== null) throw notOurs(user, `belongs to account ${account}`)
     if (!this.#adopt.includes(user.UserName!)) throw notOurs(user, 'was not made by Custody')

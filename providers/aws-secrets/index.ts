@@ -59,7 +59,7 @@ class AwsSecrets implements SecretSink {
 
   constructor(host: HostContext, config: Config) {
     this.name = host.name
-    this.#client = mapErrors(new SecretsManager(clientSettings(host, config)))
+    this.#client = mapErrors(new SecretsManager(clientSettings(host, config)), host.sawDate)
     this.#prefix = config.namePrefix ?? 'custody/'
     this.#kmsKeyId = config.kmsKeyId ?? null
     this.#recoveryDays = config.recoveryDays ?? 7

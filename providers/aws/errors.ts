@@ -1,5 +1,5 @@
-import type { Seconds } from '../../src/domain/time.ts'
-import { seconds } from '../../src/domain/time.ts'
+import type { Instant, Seconds } from '../../src/domain/time.ts'
+import { instantOf, seconds } from '../../src/domain/time.ts'
 import type { ProviderErrorKind } from '../../src/provider/contract.ts'
 import { ProviderError } from '../../src/provider/contract.ts'
 
@@ -145,22 +145,36 @@ interface Stack {
 }
 
 /** Makes an SDK client throw `ProviderError`s and nothing else, each naming its operation. */
-export function mapErrors<C extends { readonly middlewareStack: object }>(client: C): C {
+export function mapErrors<C extends { readonly middlewareStack: object }>(
+  client: C,
+  sawDate?: (date: Instant) => void,
+): C {
   const stack = client.middlewareStack as Stack
   stack.add(
     (next, context) => async (args) => {
       const operation = (context.commandName ?? 'call').replace(/Command$/, '')
       try {
         const answer = await next(args)
+        tellDate(answer, sawDate)
         assertFromAws(answer, operation)
         return answer
       } catch (error) {
+        tellDate({ response: (error as SdkError | null)?.$response }, sawDate)
         throw providerErrorOf(error, operation)
       }
     },
     { step: 'initialize', priority: 'high', name: 'custodyErrors' },
   )
   return client
+}
+
+/** Every answer of AWS has a `Date` (RFC 9110 §6.6.1), refusals too. */
+function tellDate(answer: unknown, sawDate: ((date: Instant) => void) | undefined): void {
+  const { response } = answer as {
+    readonly response?: { readonly headers?: Readonly<Record<string, string>> }
+  }
+  const date = Date.parse(response?.headers?.['date'] ?? '')
+  if (!Number.isNaN(date)) sawDate?.(instantOf(date))
 }
 
 /**

@@ -3,6 +3,7 @@ import { Octokit } from '@octokit/rest'
 import { ProviderError, type Call, type Transport } from '../../src/provider/contract.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import {
+  instantOf,
   parseInstant,
   seconds,
   secondsBetween,
@@ -21,6 +22,8 @@ export interface ClientOptions {
   readonly privateKey: KeyObject
   readonly timeout: Seconds
   readonly clock: Clock
+  /** Hears the `Date` of every answer. */
+  readonly sawDate?: (date: Instant) => void
   /** Absent: the network. */
   readonly transport?: Transport
 }
@@ -216,6 +219,7 @@ export class GithubClient {
         headers: { authorization },
         request: { signal: AbortSignal.any([signal, timeout]) },
       })
+      this.#tellDate(reply.headers)
       if (reply.status !== 204 && typeof reply.data !== 'object') {
         // A proxy's page under GitHub's status: nobody can tell what became of the request.
         throw new ProviderError('unavailable', `${attempt.request}: the answer is not JSON.`, {
@@ -228,6 +232,7 @@ export class GithubClient {
       const answer = answerOf(error)
       // Octokit's error holds the request with its headers, so it never becomes a cause.
       if (!answer) throw fromSilence(error, attempt)
+      this.#tellDate(answer.headers)
       return { answer }
     }
   }
@@ -239,6 +244,11 @@ export class GithubClient {
     const claims = { iat: now - jwtBackdatedSeconds, exp: now + jwtSeconds, iss: appId }
     const body = `${encode({ alg: 'RS256', typ: 'JWT' })}.${encode(claims)}`
     return `${body}.${sign('sha256', Buffer.from(body), privateKey).toString('base64url')}`
+  }
+
+  #tellDate(headers: Answer['headers']): void {
+    const date = Date.parse(String(headers['date'] ?? ''))
+    if (!Number.isNaN(date)) this.#options.sawDate?.(instantOf(date))
   }
 
   #skewOf(answer: Answer): number | null {

@@ -71,6 +71,7 @@ export const github: ProviderModule = {
       privateKey: readKey(host, options.privateKeyFile),
       timeout: durationOf('timeout', options.timeout, seconds(10)),
       clock: host.clock,
+      ...(host.sawDate ? { sawDate: host.sawDate } : {}),
       ...(host.transport ? { transport: host.transport } : {}),
     })
     const settle = durationOf('settle', options.settle, seconds(5))
@@ -364,6 +365,12 @@ function readWanted(want: WantedCredential): Wanted {
   return { ...scope, publicKey, fingerprint, titlePrefix: titlePrefix(want) }
 }
 
+/** Titles end with the operation that made the key. */
+function operationOf(title: string): { readonly operation?: string } {
+  const operation = title.split('/')[4]
+  return operation === undefined ? {} : { operation }
+}
+
 function externalOf(repositoryId: number, key: DeployKey): ExternalCredential {
   return {
     keyId: writeKeyId({ repositoryId, id: key.id }),
@@ -373,6 +380,7 @@ function externalOf(repositoryId: number, key: DeployKey): ExternalCredential {
     active: key.enabled !== false,
     createdAt: parseInstant(key.created_at),
     lastUsedAt: parseInstant(key.last_used ?? ''),
+    ...operationOf(key.title),
   }
 }
 

@@ -6,6 +6,8 @@ import { nearest } from '../domain/errors.ts'
 import { packageRoot } from '../host/home.ts'
 import { registerAccount } from './commands/account.ts'
 import { registerAudit } from './commands/audit.ts'
+import { registerApproval } from './commands/approval.ts'
+import { registerBrake } from './commands/brake.ts'
 import { registerClient } from './commands/client.ts'
 import { registerCredential } from './commands/credential.ts'
 import { registerLocal } from './commands/local.ts'
@@ -70,6 +72,8 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerCredential(program, cli)
   registerOwner(program, cli)
   registerTransfer(program, cli)
+  registerApproval(program, cli)
+  registerBrake(program, cli)
   registerOperation(program, cli)
   registerSweep(program, cli)
   registerAudit(program, cli)

@@ -256,6 +256,18 @@ const definitions = {
     (f) =>
       `${f.what} ${f.id} is being changed by operation ${f.operation} (${f.kind}); wait until it has finished; GET /api/v1/operations/${f.operation} tells how far it is.`,
   ),
+  planChanged: def<{ id: string; changes: string; hash: string }>(
+    409,
+    null,
+    (f) =>
+      `The plan of approval ${f.id} is not the one you saw: ${f.changes}. Read it again (GET /api/v1/approvals/${f.id}) and decide on hash ${f.hash}.`,
+  ),
+  ownLeaving: def<{ subject: string }>(
+    403,
+    null,
+    (f) =>
+      `The leaving of ${f.subject} was sent by you, or is your own; somebody else has to decide about it.`,
+  ),
   wrongState: def<{ what: string; id: string; status: string; action: string }>(
     409,
     null,

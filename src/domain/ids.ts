@@ -8,6 +8,7 @@ export type GroupId = Brand<string, 'GroupId'>
 export type AccountId = Brand<string, 'AccountId'>
 export type CredentialId = Brand<string, 'CredentialId'>
 export type OperationId = Brand<string, 'OperationId'>
+export type ApprovalId = Brand<string, 'ApprovalId'>
 export type ClientId = Brand<string, 'ClientId'>
 
 export const defaultTenant = 'default' as TenantId

@@ -1,7 +1,8 @@
 import type { GroupState } from './group.ts'
-import type { ClientId, PersonId, TenantId } from './ids.ts'
+import type { ApprovalId, ClientId, PersonId, TenantId } from './ids.ts'
 import type { JsonObject } from './json.ts'
 import type { Instant } from './time.ts'
+import { later } from './time.ts'
 
 export interface OwnerRef {
   readonly type: 'User' | 'Group'
@@ -21,6 +22,10 @@ export interface Person {
   readonly leftAt: Instant | null
   /** The operation that handles the leaving; one leave is one cause. */
   readonly leftCause: string | null
+  /** The batch in which the leaving waits for a word: until then nothing is derived from it. */
+  readonly heldBy: ApprovalId | null
+  /** When a held leaving was let through; deadlines count from then, not from `leftAt`. */
+  readonly releasedAt: Instant | null
   /** Set by DELETE: gone from SCIM, kept as the answer to "who owned this". */
   readonly deletedAt: Instant | null
   /** The SCIM attributes of the person, `schemas` included, without `id`, `meta` and `active`. */
@@ -34,6 +39,8 @@ export interface Person {
 export interface OwnerState {
   readonly ref: OwnerRef
   readonly active: boolean
+  /** Left, says the directory, with too many others at once: neither gone nor trusted until decided. */
+  readonly held: boolean
   /** Of a group: when it was left without an active member; the grace it then has is not in it. */
   readonly leftAt: Instant | null
   readonly displayName: string | null
@@ -48,7 +55,11 @@ export function ownerStateOf(person: Person): OwnerState {
   return {
     ref: { type: 'User', id: person.id },
     active: person.active && person.deletedAt === null,
-    leftAt: person.leftAt,
+    held: person.heldBy !== null,
+    leftAt:
+      person.leftAt !== null && person.releasedAt !== null
+        ? later(person.leftAt, person.releasedAt)
+        : person.leftAt,
     displayName: typeof displayName === 'string' ? displayName : person.userName,
     manager: enterprise?.manager?.value ?? null,
   }
@@ -59,6 +70,7 @@ export function ownerStateOfGroup({ group, active }: GroupState): OwnerState {
   return {
     ref: { type: 'Group', id: group.id },
     active,
+    held: false,
     leftAt: active ? null : (group.emptiedAt ?? group.deletedAt),
     displayName: group.displayName,
     manager: null,

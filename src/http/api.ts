@@ -175,12 +175,12 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
       return visiblePage(
         request.query,
         (after, limit) => store.read.peopleAfter(caller.tenant, after, limit),
-        async (row) => ((await orNull(engine.person(caller, row.id))) ? ownerView(row) : null),
+        async (row) => ((await orNull(engine.owner(caller, row.id))) ? ownerView(row) : null),
       )
     })
     app.get<ById>('/owners/:id', async (request) => {
       const caller = await authenticate(request)
-      const person = await engine.person(caller, request.params.id)
+      const person = await engine.owner(caller, request.params.id)
       return { ...ownerView(person), accounts: await ownedBy(caller, person.id) }
     })
     app.get<ById>('/owners/:id/impact', async (request) => {
@@ -403,7 +403,8 @@ function credentialView(credential: Credential, keys: readonly IssuedKey[] | nul
 }
 
 function ownerView(person: Person) {
-  const { id, userName, externalId, directory, active, leftAt, createdAt, updatedAt } = person
+  const { id, userName, externalId, directory, active, leftAt, heldBy, releasedAt } = person
+  const { createdAt, updatedAt } = person
   const displayName = person.attributes['displayName']
   return {
     id,
@@ -413,6 +414,8 @@ function ownerView(person: Person) {
     directory,
     active,
     leftAt,
+    heldBy,
+    releasedAt,
     createdAt,
     updatedAt,
   }

@@ -8,10 +8,12 @@ export function opsRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
   return async (app) => {
     app.get('/livez', () => ({ status: 'alive' }))
 
-    app.get('/readyz', () => {
+    app.get('/readyz', async () => {
       const reason = host.notReady()
       if (reason !== null) throw errors.notReady({ reason })
-      return { status: 'ready' }
+      // Names alone: whoever asks here has not said who they are.
+      const brakes = (await host.engine.brakes()).map((b) => b.name)
+      return { status: 'ready', brakes: [...new Set(brakes)] }
     })
 
     /** RFC 7662. The caller must be a verifier or an admin; an unknown token is simply inactive. */

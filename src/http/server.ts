@@ -10,6 +10,7 @@ import type { Store } from '../store/store.ts'
 import type { CheckpointSigner } from '../domain/checkpoint.ts'
 import { apiRoutes } from './api.ts'
 import { auditRoutes } from './audit.ts'
+import { approvalRoutes } from './approvals.ts'
 import type { Authenticate } from './auth.ts'
 import { createAuthenticate } from './auth.ts'
 import { acceptJson, bodyBytesMax } from './body.ts'
@@ -159,6 +160,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
     async (api) => {
       acceptIdempotencyKeys(api, host, authenticate)
       await api.register(apiRoutes(host, authenticate))
+      await api.register(approvalRoutes(host, authenticate))
       await api.register(clientRoutes(host, authenticate))
       auditRoutes(api, host, authenticate)
       requestLogRoutes(api, host, authenticate, log)

@@ -20,6 +20,8 @@ export interface Lifecycle {
   readonly authoriser: () => Authoriser
   readonly providers: ReadonlyMap<string, Provider>
   readonly sinks: ReadonlyMap<string, SecretSink>
+  /** Looks at the clock before anything that only time asks for; absent where time is made by hand. */
+  readonly clockGuard?: { check(): Promise<boolean> }
   /** Tells the worker that something may be due now. */
   readonly wake: () => void
 }
@@ -216,7 +218,8 @@ export async function replanned<T>(write: () => Promise<T>): Promise<T> {
   }
 }
 
-async function conflictError(
+/** The error that tells a client what stood in the way of its write. */
+export async function conflictError(
   life: Lifecycle,
   conflict: Conflict,
   changes: readonly Change[],
@@ -252,6 +255,7 @@ async function conflictError(
     case 'fence':
     case 'slot':
     case 'missing':
+    case 'braked':
       return errors.changedMeanwhile(subject)
   }
 }

@@ -11,7 +11,10 @@ import type {
 } from '../domain/want.ts'
 import { requestAccount, updateAccount } from './accounts.ts'
 import { deleteAccount, switchAccount } from './switching.ts'
+import type { DecisionWish } from './approvals.ts'
+import { approve, deny, listApprovals, showApproval } from './approvals.ts'
 import { certifyAccount } from './certify.ts'
+import { engagedBrakes } from './brakes.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { authorise, replanned, visibilityOf } from './context.ts'
 import {
@@ -27,8 +30,22 @@ import { impactOf, offboardingReport } from './reports.ts'
 import type { SweepName } from './due.ts'
 import { planSweep, runSweep } from './sweeps.ts'
 import { acceptBackup, acceptTransfer, declineTransfer, transferAccount } from './transfers.ts'
-import { visibleAccount, visibleCredential, visiblePerson } from './visible.ts'
+import { visibleAccount, visibleCredential, visibleOwner, visiblePerson } from './visible.ts'
 
+export { clockBrake, createClockGuard } from './clock-guard.ts'
+export type { ClockGuard } from './clock-guard.ts'
+export { brakesFor, releaseByOperator } from './release.ts'
+export { enterRestored } from './restored.ts'
+export {
+  brakedNow,
+  currentBrakes,
+  brakeOn,
+  engageBrake,
+  engagedBrakes,
+  releaseBrake,
+  stoppedBy,
+} from './brakes.ts'
+export type { BrakedAct } from './brakes.ts'
 export type { Caller, Lifecycle } from './context.ts'
 export { auditRow, authorise, callerOf, replanned, systemActor, visibilityOf } from './context.ts'
 export type { Proposal, Scope, SweepName } from './due.ts'
@@ -56,6 +73,8 @@ export function createEngine(life: Lifecycle) {
       authorise(life, caller, ...rest),
 
     person: (caller: Caller, id: string) => visiblePerson(life, caller, id),
+    /** A person with what hangs on them, held though SCIM deleted them as well. */
+    owner: (caller: Caller, id: string) => visibleOwner(life, caller, id),
     createPerson: (caller: Caller, want: PersonWrite) => createPerson(life, caller, want),
     updatePerson: (caller: Caller, current: Person, want: PersonWrite) =>
       updatePerson(life, caller, current, want),
@@ -131,6 +150,14 @@ export function createEngine(life: Lifecycle) {
     ) => planSweep(life, caller.tenant, sweep, limit, options),
     runSweep: (caller: Caller, sweep: SweepName, options?: { readonly full: boolean }) =>
       runSweep(life, caller.tenant, sweep, options),
+
+    /** The brakes that are on, of all tenants: for metrics and health. */
+    brakes: () => engagedBrakes(life),
+    approvals: (caller: Caller, want: Parameters<typeof listApprovals>[2]) =>
+      listApprovals(life, caller, want),
+    approval: (caller: Caller, id: string) => showApproval(life, caller, id),
+    approve: (caller: Caller, id: string, wish: DecisionWish) => approve(life, caller, id, wish),
+    deny: (caller: Caller, id: string, wish: DecisionWish) => deny(life, caller, id, wish),
   }
 }
 

@@ -16,9 +16,12 @@ export type LeaverRule =
   | 'noHeir'
   | 'protected'
   | 'observed'
+  | 'held'
 
 export type LeaverDecision =
   | { readonly action: 'none'; readonly rule: 'ownerActive' | 'accountClosed' | 'groupGrace' }
+  /** The mass-leave brake holds the leaving: what works goes on, nothing new is made. */
+  | { readonly action: 'none'; readonly rule: 'held' }
   /** The policy only watches (`enforcement: observe`): nothing is done, `would` is what enforcing does. */
   | { readonly action: 'none'; readonly rule: 'observed'; readonly would: EnforcedDecision }
   | EnforcedDecision
@@ -53,6 +56,7 @@ export interface LeaverInput {
 export function decideLeaver(input: LeaverInput): LeaverDecision {
   const { owner, account, terms } = input
   if (owner?.active) return { action: 'none', rule: 'ownerActive' }
+  if (owner?.held) return { action: 'none', rule: 'held' }
   if (!isOpen(account.status)) return { action: 'none', rule: 'accountClosed' }
   const leftAt = leftAtOf(input)
   if (owner?.ref.type === 'Group' && (leftAt === null || input.now < leftAt)) {
@@ -122,7 +126,8 @@ function managerOf(owner: OwnerState): OwnerRef | null {
 /** A backup named shortly before the leaving may be the leaver's own doing: it must have accepted. */
 function countsAsHeir(backup: BackupOwner, input: LeaverInput, leftAt: Instant): boolean {
   const state = input.backups.find((s) => s.ref.id === backup.id && s.ref.type === backup.type)
-  if (!state?.active) return false
+  // Nothing is derived from a leaving that is held, not even that an heir is gone.
+  if (!state || !(state.active || state.held)) return false
   if (backup.acceptedAt !== null) return true
   return secondsBetween(backup.nominatedAt, leftAt) >= input.terms.leaver.backupMinAge
 }

@@ -7,6 +7,7 @@ import type { Instant } from '../domain/time.ts'
 import { addSeconds } from '../domain/time.ts'
 import type { Change } from '../store/store.ts'
 import { planClose } from './switching.ts'
+import { brakedNow } from './brakes.ts'
 import type { Lifecycle } from './context.ts'
 import { auditRow } from './context.ts'
 import { lastUseOf, rotation, termsOf } from './credentials.ts'
@@ -27,11 +28,12 @@ export interface Verdict {
 /**
  * Asks the leaver decision with the rows as they are now.
  * @param assumeLeft previews the leaving of an owner who is still active
+ * @param assumeReleased previews what follows when a leaving that is held is let through
  */
 export async function verdictOn(
   life: Lifecycle,
   account: ServiceAccount,
-  options: { readonly assumeLeft?: boolean } = {},
+  options: { readonly assumeLeft?: boolean; readonly assumeReleased?: boolean } = {},
 ): Promise<Verdict> {
   const now = life.clock.now()
   const [current, backups, credentials] = await Promise.all([
@@ -42,7 +44,9 @@ export async function verdictOn(
   const owner =
     current && options.assumeLeft
       ? { ...current, active: false, leftAt: current.leftAt ?? now }
-      : current
+      : current?.held && options.assumeReleased
+        ? { ...current, held: false, leftAt: now }
+        : current
   const terms = termsOf(life, account)
   const decision = decideLeaver({
     owner,
@@ -68,6 +72,9 @@ export async function actOnLeaver(
   const verdict = await verdictOn(life, account)
   const plan = planFor(life, verdict, why)
   if (!plan) return []
+  if (isByTimeAlone(verdict, life.clock.now())) {
+    if (await brakedNow(life, 'deadline', account.tenant)) return []
+  }
   const result = await life.store.commit(plan.changes)
   if (result !== 'saved') {
     // Somebody wrote the account, or something runs on it, between our read and now: look again.
@@ -93,6 +100,7 @@ function planFor(
   }
   switch (decision.action) {
     case 'none':
+      if (decision.rule === 'held') return null
       // Back again, but a return revives the person only: what nobody took over in time is closed.
       if (decision.rule === 'ownerActive' && isOverdue(account, now)) {
         return closing(life, account, why, { ...facts, rule: 'notAccepted' })
@@ -145,6 +153,11 @@ function planFor(
 
 function isOverdue(account: ServiceAccount, now: Instant): boolean {
   return account.status === 'orphaned' && account.disableAt !== null && account.disableAt <= now
+}
+
+/** Nobody left just now: the time to accept, or the grace of an empty group, is over. */
+function isByTimeAlone({ account, owner }: Verdict, now: Instant): boolean {
+  return owner?.ref.type === 'Group' || isOverdue(account, now)
 }
 
 /** The heir it was offered to has left as well: the next one has what is left of the time. */

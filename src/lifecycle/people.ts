@@ -1,14 +1,17 @@
 import { errors } from '../domain/errors.ts'
 import type { PersonId } from '../domain/ids.ts'
+import type { JsonObject } from '../domain/json.ts'
 import { sameJson } from '../domain/json.ts'
 import type { Operation } from '../domain/operation.ts'
 import type { OwnerRef, OwnerState, Person } from '../domain/owner.ts'
 import { ownerStateOf, ownerStateOfGroup } from '../domain/owner.ts'
+import type { Instant } from '../domain/time.ts'
 import type { PersonWrite } from '../domain/want.ts'
 import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
-import { auditRow, authorise, planOperation, save } from './context.ts'
-import { visiblePerson } from './visible.ts'
+import { auditRow, authorise, conflictError, planOperation, save } from './context.ts'
+import { endOfHolding, holdOrLetGo } from './holding.ts'
+import { visibleOwner } from './visible.ts'
 
 export interface PersonResult {
   readonly person: Person
@@ -37,6 +40,8 @@ export async function createPerson(
     active,
     leftAt: active ? null : now,
     leftCause: null,
+    heldBy: null,
+    releasedAt: null,
     deletedAt: null,
     attributes: want.attributes,
     createdAt: now,
@@ -63,7 +68,8 @@ export async function createPerson(
 
 /**
  * Writes a person's new state. Turning inactive is leaving: the row, the leave operation and the
- * audit row go in one commit, so the 2xx is the promise that it will be acted on. Turning active
+ * audit row go in one commit, so the 2xx is the promise that it will be acted on. When too many of
+ * the directory leave at once, the row is written all the same and the leaving held. Turning active
  * revives the person only, never the accounts (R71). A write that changes nothing writes nothing.
  */
 export async function updatePerson(
@@ -83,24 +89,38 @@ export async function updatePerson(
   if (unchanged) return { person: current, operation: null }
 
   const left = current.active && !active
-  const next: Person = {
+  const written: Person = {
     ...current,
     userName: want.userName,
     externalId: want.externalId,
     attributes: want.attributes,
     active,
-    leftAt: left ? now : active ? null : current.leftAt,
     updatedAt: now,
   }
-  const action = left
-    ? 'person.left'
-    : !current.active && active
-      ? 'person.returned'
-      : 'person.updated'
-  return savePerson(life, caller, { current, next, action, decision, left, facts: {} })
+  if (left) {
+    const next = { ...written, leftAt: now, releasedAt: null }
+    return leave(life, caller, { current, next, action: 'person.left', decision })
+  }
+  if (!active || current.active) {
+    const plain = { current, next: written, action: 'person.updated', decision }
+    return savePerson(life, caller, { ...plain, operation: null, facts: {}, more: [] })
+  }
+  const reason = 'the directory said active again'
+  return savePerson(life, caller, {
+    current,
+    next: { ...written, leftAt: null, heldBy: null, releasedAt: null },
+    action: 'person.returned',
+    decision,
+    operation: null,
+    facts: {},
+    more: endOfHolding(caller, current, 'returned', { at: now, reason, operation: null }),
+  })
 }
 
-/** DELETE: leaving, and gone from SCIM. Answers success whatever the person owns (R69). */
+/**
+ * DELETE: leaving, and gone from SCIM. Answers success whatever the person owns (R69). Who is held
+ * stays held.
+ */
 export async function deletePerson(
   life: Lifecycle,
   caller: Caller,
@@ -115,18 +135,14 @@ export async function deletePerson(
     deletedAt: now,
     updatedAt: now,
   }
-  return savePerson(life, caller, {
-    current,
-    next,
-    action: 'person.deleted',
-    decision,
-    left: current.active,
-    facts: {},
-  })
+  const write = { current, next, action: 'person.deleted', decision }
+  if (current.active) return leave(life, caller, write)
+  return savePerson(life, caller, { ...write, operation: null, facts: {}, more: [] })
 }
 
 /**
- * An operator declares that a person has left, ahead of the directory. Never braked.
+ * An operator declares that a person has left, ahead of the directory, or lets a held leaving
+ * through. Never braked.
  * @throws wrongState when the person has left already
  */
 export async function declareLeave(
@@ -135,58 +151,120 @@ export async function declareLeave(
   id: string,
   reason: string | null,
 ): Promise<PersonResult> {
-  const current = await visiblePerson(life, caller, id)
+  const current = await visibleOwner(life, caller, id)
   const decision = authorise(life, caller, 'owner.leave', personResource(current))
-  if (!current.active) {
+  const isHeld = current.heldBy !== null
+  if (!current.active && !isHeld) {
     throw errors.wrongState({ what: 'Person', id, status: 'gone already', action: 'declared gone' })
   }
   const now = life.clock.now()
-  const next: Person = { ...current, active: false, leftAt: now, updatedAt: now }
+  const operation = leaveOperation(life, caller, current)
   return savePerson(life, caller, {
     current,
-    next,
+    next: released(current, now),
     action: 'person.left',
     decision,
-    left: true,
-    facts: { reason, declaredByOperator: true },
+    operation,
+    facts: { reason, declaredByOperator: true, held: isHeld },
+    more: endOfHolding(caller, current, 'declared', { at: now, reason, operation: operation.id }),
   })
+}
+
+/** The row of a person who is gone from now on. Who was held knew the keys until now. */
+export function released(person: Person, now: Instant): Person {
+  return {
+    ...person,
+    active: false,
+    leftAt: person.leftAt ?? now,
+    heldBy: null,
+    releasedAt: person.heldBy === null ? null : now,
+    updatedAt: now,
+  }
+}
+
+export function leaveOperation(life: Lifecycle, caller: Caller, person: Person): Operation {
+  return planOperation(life, {
+    tenant: caller.tenant,
+    kind: 'leave',
+    subjectType: 'person',
+    subject: person.id,
+    account: null,
+    provider: null,
+    actor: caller.actor,
+  })
+}
+
+interface PersonChange {
+  readonly current: Person
+  readonly next: Person
+  readonly action: string
+  readonly decision: ReturnType<typeof authorise>
+}
+
+/** Each round is lost to somebody who got further: to one of a storm of writers for one directory. */
+const leaveAttemptsMax = 50
+
+/** A leaving that the directory sent: let go, or held when too many others have left. */
+async function leave(life: Lifecycle, caller: Caller, write: PersonChange): Promise<PersonResult> {
+  const { current, next } = write
+  for (let attempt = 1; ; attempt++) {
+    const { heldBy, changes } = await holdOrLetGo(life, caller, current, next.leftAt!)
+    const operation = heldBy === null ? leaveOperation(life, caller, current) : null
+    const planned = planSave(life, caller, {
+      ...write,
+      next: { ...next, heldBy },
+      operation,
+      facts: heldBy === null ? {} : { heldBy },
+      more: changes,
+    })
+    const result = await life.store.commit(planned.changes)
+    if (result === 'saved') {
+      if (operation) life.wake()
+      return planned
+    }
+    const lost = planned.changes[result.change]?.type
+    if ((lost !== 'leaving' && lost !== 'held') || attempt >= leaveAttemptsMax) {
+      throw await conflictError(life, result, planned.changes, { what: 'User', id: current.id })
+    }
+  }
+}
+
+interface PersonSave extends PersonChange {
+  readonly operation: Operation | null
+  readonly facts: JsonObject
+  readonly more: readonly Change[]
 }
 
 async function savePerson(
   life: Lifecycle,
   caller: Caller,
-  write: {
-    readonly current: Person
-    readonly next: Person
-    readonly action: string
-    readonly decision: ReturnType<typeof authorise>
-    readonly left: boolean
-    readonly facts: Readonly<Record<string, string | boolean | null>>
-  },
+  write: PersonSave,
 ): Promise<PersonResult> {
-  const { current, left } = write
-  const operation = left
-    ? planOperation(life, {
-        tenant: caller.tenant,
-        kind: 'leave',
-        subjectType: 'person',
-        subject: current.id,
-        account: null,
-        provider: null,
-        actor: caller.actor,
-      })
-    : null
+  const { changes, ...result } = planSave(life, caller, write)
+  await save(life, changes, { what: 'User', id: write.current.id })
+  return result
+}
+
+/** The changes of one write of a person, and what it answers once they are committed. */
+export function planSave(
+  life: Lifecycle,
+  caller: Caller,
+  write: PersonSave,
+): PersonResult & { readonly changes: readonly Change[] } {
+  const { current, operation } = write
   const person = operation ? { ...write.next, leftCause: operation.id } : write.next
   const changes: Change[] = [{ type: 'person', person, expectedVersion: current.version }]
-  const gone = person.deletedAt !== null
+  // Who is held still counts for the groups around: they may not empty before it is decided.
+  const gone = person.deletedAt !== null && person.heldBy === null
   // An owning group may have lost its last active member, or have one again.
-  if (gone || current.active !== person.active) {
+  if (gone || current.active !== person.active || current.heldBy !== person.heldBy) {
     const { tenant, id } = person
     changes.push({ type: 'memberSwitched', tenant, member: id, gone, at: person.updatedAt })
   }
   // Someone who returned and leaves again has the fan-out of the first leave pre-empted by this one.
   if (operation) changes.push({ type: 'enqueue', operation, preempt: true })
   changes.push(
+    ...write.more,
     auditRow(life, {
       tenant: caller.tenant,
       actor: caller.actor,
@@ -197,8 +275,7 @@ async function savePerson(
       facts: write.facts,
     }),
   )
-  await save(life, changes, { what: 'User', id: current.id })
-  return { person: { ...person, version: current.version + 1 }, operation }
+  return { changes, person: { ...person, version: current.version + 1 }, operation }
 }
 
 function personResource(person: Person) {

@@ -11,7 +11,7 @@ import type { Person } from '../domain/owner.ts'
 import { lastUseOf } from './credentials.ts'
 import { servedBefore } from './leaver.ts'
 import { verdictOn } from './offboard.ts'
-import { visiblePerson } from './visible.ts'
+import { visibleOwner } from './visible.ts'
 
 const pageSize = 100
 
@@ -26,6 +26,8 @@ export interface ImpactRow {
   readonly offeredTo: string | null
   readonly disableAt: Instant | null
   readonly lastUsedAt: Instant | null
+  /** Of an owner who is held: what letting the leaving through would do now; else null. */
+  readonly whenReleased: { readonly decision: string; readonly rule: string } | null
   readonly credentials: readonly {
     readonly id: string
     readonly provider: string
@@ -51,13 +53,17 @@ export async function impactOf(
     limit: Infinity,
   },
 ): Promise<readonly ImpactRow[]> {
-  const person = await visiblePerson(life, caller, id)
+  const person = await visibleOwner(life, caller, id)
   authorise(life, caller, 'owner.impact', { type: 'person', id, directory: person.directory })
   const rows: ImpactRow[] = []
   for await (const account of accountsOf(life, person, page.after)) {
     if (rows.length >= page.limit) break
     const { decision, credentials } = await verdictOn(life, account, { assumeLeft: true })
     const offer = decision.action === 'offer' ? decision : null
+    const released =
+      decision.rule === 'held'
+        ? (await verdictOn(life, account, { assumeReleased: true })).decision
+        : null
     rows.push({
       account: account.id,
       userName: account.userName,
@@ -68,6 +74,7 @@ export async function impactOf(
       offeredTo: offer?.to?.id ?? null,
       disableAt: offer?.disableAt ?? null,
       lastUsedAt: lastUseOf(credentials),
+      whenReleased: released && { decision: released.action, rule: released.rule },
       credentials: credentials.map(({ id, provider, kind, status, lastUsedAt }) => ({
         id,
         provider,
@@ -156,10 +163,13 @@ export interface OffboardingReport {
   readonly owner: string
   readonly userName: string
   readonly receivedAt: Instant | null
+  /** Set when the mass-leave brake held the leaving: who held it, and when it was let through. */
+  readonly heldBy: string | null
+  readonly releasedAt: Instant | null
   readonly keys: readonly OffboardingKey[]
   /** Keys of the leaver that are not proven dead: neither refused when tried nor absent. */
   readonly open: number
-  readonly verdict: 'complete' | 'incomplete' | 'notLeft'
+  readonly verdict: 'complete' | 'incomplete' | 'notLeft' | 'held'
 }
 
 /** The evidence that somebody is gone: every key that person's accounts had when they left. */
@@ -192,10 +202,18 @@ export async function offboardingReport(
     owner: person.id,
     userName: person.userName,
     receivedAt,
+    heldBy: person.heldBy,
+    releasedAt: person.releasedAt,
     keys,
     open,
-    verdict: receivedAt === null ? 'notLeft' : open === 0 ? 'complete' : 'incomplete',
+    verdict: verdictOf(person, open),
   }
+}
+
+function verdictOf(person: Person, open: number): OffboardingReport['verdict'] {
+  if (person.leftAt === null) return 'notLeft'
+  if (person.heldBy !== null) return 'held'
+  return open === 0 ? 'complete' : 'incomplete'
 }
 
 /** Alive at the moment of leaving: there before, and not dead by then. */

@@ -17,6 +17,18 @@ export async function visiblePerson(life: Lifecycle, caller: Caller, id: string)
   return person
 }
 
+/**
+ * A person as the owner of accounts: one whose leaving is held is there, though SCIM deleted it.
+ * @throws notFound
+ */
+export async function visibleOwner(life: Lifecycle, caller: Caller, id: string): Promise<Person> {
+  const person = await life.store.read.person(caller.tenant, id)
+  if (person === null || person.heldBy === null || visibilityOf(caller).people !== 'all') {
+    return visiblePerson(life, caller, id)
+  }
+  return person
+}
+
 /** @throws notFound also when the caller may not see the account, or SCIM does not show it any more */
 export async function visibleAccount(
   life: Lifecycle,

@@ -44,6 +44,10 @@ export const actions = [
   'credential.revoke',
   'owner.leave',
   'owner.impact',
+  'approval.read',
+  'approval.decide',
+  'brake.read',
+  'brake.release',
   'sweep.run',
   'sweep.plan',
   'operation.read',
@@ -66,6 +70,8 @@ export type AuthoriseResourceType =
   | 'operation'
   | 'client'
   | 'sweep'
+  | 'approval'
+  | 'brake'
   | 'audit'
   | 'token'
   | 'tenant'
@@ -234,6 +240,8 @@ const typeNames: Readonly<Record<AuthoriseResourceType, string>> = {
   operation: 'Operation',
   client: 'Client',
   sweep: 'Sweep',
+  approval: 'Approval',
+  brake: 'Brake',
   audit: 'Audit',
   token: 'Token',
   tenant: 'Tenant',
@@ -270,6 +278,8 @@ function resourceAttributes(resource: AuthoriseResource): Attributes {
       return { tenant, ...belonging(resource) }
     case 'client':
     case 'sweep':
+    case 'approval':
+    case 'brake':
     case 'audit':
     case 'token':
     case 'tenant':

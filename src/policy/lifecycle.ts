@@ -43,9 +43,18 @@ export interface LifecycleSubject {
   readonly imported: boolean
 }
 
+/** How many people of one directory may leave before the rest is held; shares are of its people. */
+export interface BrakeTerms {
+  /** Never held: so many in an hour, however small the directory is. */
+  readonly least: number
+  readonly hourly: number
+  readonly daily: number
+}
+
 export interface LifecyclePolicy {
   /** The first 12 characters of the text's SHA-256: which policy a decision was made under. */
   readonly version: string
+  readonly brake: BrakeTerms
   termsFor(subject: LifecycleSubject): LifecycleTerms
   /** The shortest and the longest grace that any account may have for a group left empty. */
   readonly groupGrace: { readonly least: Seconds; readonly most: Seconds }
@@ -83,15 +92,25 @@ export function compileLifecycle(text: string, fileName: string): LifecyclePolic
   if (problems.length === 0) problems = checkShape(yaml.value, documentSchema, yaml.lineOf)
   if (problems.length === 0) {
     const raw = yaml.value as RawDocument
-    const defaults = readChange(raw.defaults) as LifecycleTerms
+    const { brake: _brake, ...terms } = raw.defaults
+    const defaults = readChange(terms) as LifecycleTerms
     const rules = (raw.rules ?? []).map(readRule)
-    problems = [...duplicateNames(rules, yaml), ...contradictions(defaults, rules, yaml)]
-    if (problems.length === 0) return policyOf(text, defaults, rules)
+    problems = [
+      ...duplicateNames(rules, yaml),
+      ...contradictions(defaults, rules, yaml),
+      ...brakeProblems(brakeOf(raw.defaults), yaml),
+    ]
+    if (problems.length === 0) return policyOf(text, brakeOf(raw.defaults), defaults, rules)
   }
   throw errors.policyInvalid({ problems: describeProblems(fileName, problems) })
 }
 
-function policyOf(text: string, defaults: LifecycleTerms, rules: readonly Rule[]): LifecyclePolicy {
+function policyOf(
+  text: string,
+  brake: BrakeTerms,
+  defaults: LifecycleTerms,
+  rules: readonly Rule[],
+): LifecyclePolicy {
   const graces = [
     defaults.leaver.groupGrace,
     ...rules.flatMap(({ set }) => set.leaver?.groupGrace ?? []),
@@ -99,6 +118,7 @@ function policyOf(text: string, defaults: LifecycleTerms, rules: readonly Rule[]
   return {
     groupGrace: { least: graces[0]!, most: graces.at(-1)! },
     version: createHash('sha256').update(text).digest('hex').slice(0, 12),
+    brake,
     termsFor: (subject) => applyRules(defaults, rules, subject),
     rulesFor: (subject) => rules.filter((r) => matches(r, subject)).map((r) => r.name),
   }
@@ -207,6 +227,21 @@ function expiryProblem({ expiry }: LifecycleTerms): string | null {
     : `default ${formatDuration(expiry.default)} lies beyond cap ${formatDuration(expiry.cap)}.`
 }
 
+function brakeProblems(brake: BrakeTerms, yaml: YamlText): readonly Problem[] {
+  const problems: Problem[] = []
+  const add = (field: keyof BrakeTerms, message: string) =>
+    problems.push({
+      path: `defaults.brake.${field}`,
+      line: yaml.lineOf(['defaults', 'brake', field]),
+      message,
+    })
+  if (brake.daily < brake.hourly) {
+    add('daily', 'is a smaller share than hourly: the hour could never be used up.')
+  }
+  if (brake.hourly > 1 || brake.daily > 1) add('hourly', 'shares go up to 100%.')
+  return problems
+}
+
 function* subjectsOf(
   rules: readonly Rule[],
   labels: readonly string[],
@@ -241,7 +276,9 @@ interface RawDocument {
   readonly rules?: readonly RawRule[] | null
 }
 
-type RawChange = Readonly<Record<string, string | Readonly<Record<string, string | boolean>>>>
+type RawChange = Readonly<
+  Record<string, string | Readonly<Record<string, string | number | boolean>>>
+>
 
 interface RawRule {
   readonly name: string
@@ -277,6 +314,38 @@ function readChange(raw: RawChange): TermsChange {
     return Object.fromEntries(Object.entries(value).map(([key, v]) => [key, read(v)]))
   }
   return read(raw) as TermsChange
+}
+
+/** Contract §8; also of a policy that was written before there was a brake. */
+const standardBrake: BrakeTerms = { least: 5, hourly: 0.01, daily: 0.03 }
+
+function brakeOf(raw: RawChange): BrakeTerms {
+  const { least, hourly, daily } = (raw['brake'] ?? {}) as Readonly<Record<string, unknown>>
+  const share = (value: unknown, standard: number) =>
+    typeof value === 'string' ? Number(value.slice(0, -1)) / 100 : standard
+  return {
+    least: typeof least === 'number' ? least : standardBrake.least,
+    hourly: share(hourly, standardBrake.hourly),
+    daily: share(daily, standardBrake.daily),
+  }
+}
+
+const percent = {
+  type: 'string',
+  pattern: '^\\d{1,3}(\\.\\d{1,3})?%$',
+  description: 'must be a share such as 1% or 0.5%.',
+}
+
+/** Of a directory, not of an account: rules, which select accounts, cannot change it. */
+const brakeSchema = {
+  type: 'object',
+  additionalProperties: false,
+  minProperties: 1,
+  properties: {
+    least: { type: 'integer', minimum: 1, maximum: 1_000_000 },
+    hourly: percent,
+    daily: percent,
+  },
 }
 
 const duration = { type: 'string', format: 'duration' }
@@ -319,6 +388,7 @@ function changeSchema(complete: boolean): Readonly<Record<string, unknown>> {
       ),
       hold: duration,
       enforcement: { enum: ['observe', 'enforce'] },
+      ...(complete ? { brake: brakeSchema } : {}),
     },
   }
 }

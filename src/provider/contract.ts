@@ -78,6 +78,8 @@ export interface EnsuredPrincipal {
   readonly external: string
   /** False when it was there before Custody: strays on it may be someone else's. */
   readonly created: boolean
+  /** The operation that minted there last, as the principal's own mark says; absent = no mark. */
+  readonly operation?: string
 }
 
 export interface ExternalCredential {
@@ -87,6 +89,8 @@ export interface ExternalCredential {
   readonly active: boolean
   readonly createdAt: Instant | null
   readonly lastUsedAt: Instant | null
+  /** The operation whose mark the key bears, where a provider has room for one. */
+  readonly operation?: string
   /** True when the last use could not be asked for: then null does not mean unused. */
   readonly lastUsedUnknown?: true
 }
@@ -261,6 +265,8 @@ export interface HostContext {
   readonly resolvePath: (path: string) => string
   readonly tokens: TokenBook
   readonly pepper: Secret
+  /** Tells the host the `Date` of each answer, to check its own clock by. */
+  readonly sawDate?: (date: Instant) => void
   /** How HTTP leaves the process where that is not by the network: in a simulation. */
   readonly transport?: Transport
 }

@@ -94,7 +94,7 @@ export function liveNow(
     select 1 from resource as p
     cross join grp as g
     where p.tenant = ${tenant} and p.id = ${member}
-      and p.type = 'person' and p.active = 1 and p.deleted_at is null
+      and p.type = 'person' and ((p.active = 1 and p.deleted_at is null) or p.held_by is not null)
       and g.tenant = ${tenant} and g.id = ${group} and g.directory = p.directory) then 1 else 0 end`
 }
 

@@ -1,7 +1,9 @@
 import { errors } from '../domain/errors.ts'
 import { assertNever } from '../domain/json.ts'
+import { approvalRoom } from './approvals.ts'
 import { auditRoom } from './audit.ts'
 import { auditTreeRoom } from './audit-tree.ts'
+import { brakeRoom } from './brakes.ts'
 import { clientRoom } from './clients.ts'
 import { sqliteDialect, type Dialect } from './dialect.ts'
 import { postgresDialect } from './dialect-postgres.ts'
@@ -90,6 +92,8 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   const tree = auditTreeRoom(sql)
   const vitals = vitalsRoom(sql)
   const ledger = ledgerRoom(sql)
+  const brakes = brakeRoom(sql)
+  const approvals = approvalRoom(sql)
   const query: Query = database.query.bind(database)
 
   function work(change: Change): () => Steps<Refusal | null> {
@@ -150,6 +154,20 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return ledger.logRequests(change.requests, change.before)
       case 'sightings':
         return ledger.count(change.sightings, change.before)
+      case 'brakeEngaged':
+        return brakes.engage(change.brake)
+      case 'brakeReleased':
+        return brakes.release(change)
+      case 'urgentDue':
+        return brakes.urgentDue(change)
+      case 'leaving':
+        return approvals.leaving(change)
+      case 'held':
+        return approvals.hold(change)
+      case 'approvalFrozen':
+        return approvals.freeze(change)
+      case 'approvalDecided':
+        return approvals.decide(change)
       default:
         return assertNever(change)
     }
@@ -226,6 +244,13 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     checkpoint: (tenant, size) => tree.checkpoint(query, tenant, size),
     vitals: (now) => vitals(query, now),
     meta: (key) => clients.meta(query, key),
+    brakes: () => brakes.all(query),
+    leaveCounts: (tenant, directory, who) => approvals.counts(query, tenant, directory, who),
+    approval: (tenant, id) => approvals.approval(query, tenant, id),
+    formingApproval: (tenant, kind, subject) => approvals.forming(query, tenant, kind, subject),
+    approvals: (tenant, want) => approvals.list(query, tenant, want),
+    approvalItems: (tenant, id, after, limit) => approvals.items(query, tenant, id, after, limit),
+    approvalItem: (tenant, id, subject) => approvals.item(query, tenant, id, subject),
     replay: (tenant, client, scope) => ledger.replay(query, tenant, client, scope),
     scimRequests: (want) => ledger.scimRequests(query, want),
     sightings: (tenant, client) => ledger.sightings(query, tenant, client),
@@ -296,6 +321,15 @@ function lockOf(change: Change): readonly string[] {
       return [change.group, `members:${change.tenant}`]
     case 'memberSwitched':
       return [`members:${change.tenant}`]
+    // How many left, and which batch they wait in, follows from the rows of many people.
+    case 'leaving':
+      return [`leavers:${change.tenant}:${change.directory}`]
+    case 'held':
+      return [`leavers:${change.approval.tenant}:${change.approval.subject}`]
+    case 'approvalFrozen':
+      return [`leavers:${change.tenant}:${change.directory}`]
+    case 'approvalDecided':
+      return [`leavers:${change.item.tenant}:${change.directory}`]
     case 'enqueue':
       return [change.operation.account ?? change.operation.subject]
     default:

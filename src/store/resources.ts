@@ -38,11 +38,12 @@ const shared = {
   version: 'version',
 } as const
 
-type PersonFacts = Pick<Person, 'leftAt' | 'leftCause'>
+type PersonFacts = Pick<Person, 'leftAt' | 'leftCause' | 'releasedAt'>
 const people = mapping<Omit<Person, keyof PersonFacts | 'attributes'>>({
   ...shared,
   directory: 'directory',
   active: flag('active'),
+  heldBy: 'held_by',
 })
 
 type AccountFacts = Pick<
@@ -166,7 +167,7 @@ export const credentialEntityColumns = [...credentials.columns, 'sink', 'path'] 
 const unset: Row = Object.fromEntries(resourceColumns.map((column) => [column, null]))
 
 function personRow(person: Person, codec: DocumentCodec): Row {
-  const { leftAt, leftCause } = person
+  const { leftAt, leftCause, releasedAt } = person
   return {
     ...unset,
     ...people.toRow(person),
@@ -174,14 +175,16 @@ function personRow(person: Person, codec: DocumentCodec): Row {
     user_name_norm: normalise(person.userName),
     modified_at: person.updatedAt,
     doc: codec.person(person),
-    facts: JSON.stringify({ leftAt, leftCause } satisfies PersonFacts),
+    facts: JSON.stringify({ leftAt, leftCause, releasedAt } satisfies PersonFacts),
   }
 }
 
 function personFromRow(row: Row, codec: DocumentCodec): Person {
   return {
     ...people.fromRow(row),
-    ...(JSON.parse(row['facts'] as string) as PersonFacts),
+    // Rows of earlier versions have no such fact.
+    releasedAt: null,
+    ...(JSON.parse(row['facts'] as string) as Omit<PersonFacts, 'releasedAt'>),
     attributes: codec.attributes(row['doc'] as string),
   }
 }

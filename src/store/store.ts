@@ -20,6 +20,7 @@ import type { Instant, Seconds } from '../domain/time.ts'
 import type { IssuedToken } from '../provider/contract.ts'
 import type { BoundAttribute, BoundFilter } from '../scim/filter.ts'
 import type { AuditChange, AuditReads } from './store-audit.ts'
+import type { HoldChange, HoldReads } from './holds.ts'
 
 /**
  * One write, as data. A `commit` applies a list of them or none. `expectedVersion` null means
@@ -146,6 +147,7 @@ export type Change =
       readonly sightings: readonly AttributeSighting[]
       readonly before: Instant
     }
+  | HoldChange
 
 /** Why nothing of a commit was written. */
 export interface Conflict {
@@ -160,6 +162,7 @@ export interface Conflict {
     | 'displayName'
     | 'path'
     | 'missing'
+    | 'braked'
   /** The other row's id where one is known. */
   readonly with: string | null
 }
@@ -304,7 +307,7 @@ export interface ExpiringQuery {
   readonly until: Instant
 }
 
-export interface Reads extends AuditReads {
+export interface Reads extends AuditReads, HoldReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>

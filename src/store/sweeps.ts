@@ -44,7 +44,8 @@ function statements({ db, dialect }: Sql) {
   const ownerGone = sql<boolean>`not exists (
     select 1 from resource as o
     where o.tenant = a.tenant and o.id = a.owner_id and o.type = 'person'
-      and o.active = 1 and o.deleted_at is null)`
+      and ((o.active = 1 and o.deleted_at is null) or o.held_by is not null))`
+
   // A group that was left empty; how long it may stay so is for the decision to say.
   const groupGone = sql<boolean>`not exists (
     select 1 from grp as g

@@ -22,6 +22,8 @@ export interface ResourceTable {
   disable_at: string | null
   delete_at: string | null
   deleted_at: string | null
+  /** Of a person whose leaving waits: the approval. */
+  held_by: string | null
   version: number
   created_at: string
   updated_at: string
@@ -307,6 +309,53 @@ export interface AttributeSightingTable {
   operation: string
 }
 
+export interface BrakeTable {
+  /** Empty for the whole installation. */
+  tenant: string
+  name: string
+  subject: string
+  since: string
+  facts: string
+}
+
+export interface LeavingTable {
+  tenant: string
+  person: string
+  directory: string
+  at: string
+  held: number
+}
+
+export interface ApprovalTable {
+  tenant: string
+  id: string
+  kind: string
+  subject: string
+  status: string
+  joined: number
+  hash: string | null
+  policy_version: string | null
+  plan: string
+  facts: string
+  created_at: string
+  frozen_at: string | null
+  closed_at: string | null
+}
+
+export interface ApprovalItemTable {
+  tenant: string
+  approval: string
+  subject: string
+  since: string
+  client: string
+  client_person: string | null
+  outcome: string | null
+  reason: string | null
+  decided_by: string | null
+  decided_at: string | null
+  operation: string | null
+}
+
 export interface Tables {
   resource: ResourceTable
   grp: GroupTable
@@ -328,4 +377,8 @@ export interface Tables {
   idempotency: IdempotencyTable
   scim_request: ScimRequestTable
   attribute_sighting: AttributeSightingTable
+  brake: BrakeTable
+  leaving: LeavingTable
+  approval: ApprovalTable
+  approval_item: ApprovalItemTable
 }

@@ -19,6 +19,7 @@ import {
   makePrincipal,
   t0,
 } from '../support/entities.ts'
+import { brakeConformance } from './store-brakes.ts'
 import { filterConformance } from './store-filters.ts'
 import { listConformance } from './store-lists.ts'
 import { groupConformance } from './store-groups.ts'
@@ -1068,6 +1069,7 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
     groupConformance(() => store)
     ledgerConformance(() => store)
     auditConformance(() => store)
+    brakeConformance(() => store)
 
     storeModel(open, effort)
   })

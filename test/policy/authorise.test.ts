@@ -87,6 +87,10 @@ const table: Readonly<
   'credential.revoke': ['credential', { requester: keeper, security: 'all' }],
   'owner.leave': ['person', { security: 'all' }],
   'owner.impact': ['person', { security: 'all', auditor: 'all' }],
+  'approval.read': ['approval', { security: 'all', auditor: 'all' }],
+  'approval.decide': ['approval', { security: 'all' }],
+  'brake.read': ['brake', { security: 'all', auditor: 'all' }],
+  'brake.release': ['brake', {}],
   'sweep.run': ['sweep', { security: 'all' }],
   'sweep.plan': ['sweep', { security: 'all', auditor: 'all' }],
   'operation.read': [

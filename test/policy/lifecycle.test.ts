@@ -256,3 +256,43 @@ describe('the order of rules', () => {
     )
   })
 })
+
+describe('the mass-leave brake', () => {
+  const section = shippedText.slice(
+    shippedText.indexOf('  brake:\n'),
+    shippedText.indexOf('\nrules:'),
+  )
+  const withBrake = (brake: string) => shippedText.replace(section, brake)
+
+  it('is what the contract says, also of a policy that was written before there was one', () => {
+    const published = { least: 5, hourly: 0.01, daily: 0.03 }
+
+    expect(shipped.brake).toEqual(published)
+    expect(compileLifecycle(withBrake(''), 'x').brake).toEqual(published)
+  })
+
+  it('takes a share as it is written, and the rest from the standard', () => {
+    const text = withBrake('  brake: { hourly: 0.5%, daily: 20% }\n')
+
+    expect(compileLifecycle(text, 'x').brake).toEqual({ least: 5, hourly: 0.005, daily: 0.2 })
+  })
+
+  it.each([
+    ['  brake: { least: 0 }\n', 'defaults.brake.least'],
+    ['  brake: { least: 2.5 }\n', 'defaults.brake.least'],
+    ['  brake: { hourly: 1 }\n', 'defaults.brake.hourly'],
+    ['  brake: { hourly: 1 percent }\n', 'must be a share such as 1%'],
+    ['  brake: { hourly: 200%, daily: 300% }\n', 'shares go up to 100%'],
+    ['  brake: { hourly: 5%, daily: 4% }\n', 'smaller share than hourly'],
+    ['  brake: { weekly: 4% }\n', 'unknown key'],
+    ['  brake: {}\n', 'defaults.brake'],
+  ])('refuses %j', (brake, problem) => {
+    expect(problemsOf(withBrake(brake)).join('\n')).toContain(problem)
+  })
+
+  it('cannot be changed by a rule, which knows accounts and no directories', () => {
+    const rule = '  - { name: x, when: { environment: dev }, set: { brake: { least: 9 } } }'
+
+    expect(problemsOf(withRules(rule)).join('\n')).toContain('brake: unknown key')
+  })
+})

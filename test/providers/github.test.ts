@@ -298,6 +298,7 @@ describe('a deploy key', () => {
         active: true,
         createdAt: clock.now(),
         lastUsedAt: null,
+        operation: expect.stringMatching(/^[0-9a-f-]{36}$/) as string,
       },
     ])
   })

@@ -42,6 +42,8 @@ const person: Person = {
   active: true,
   leftAt: null,
   leftCause: null,
+  heldBy: null,
+  releasedAt: null,
   deletedAt: null,
   attributes: {
     schemas: [userUrn, enterpriseUrn],

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { startTestCustody, type TestCustody } from '../support/custody.ts'
+import { startTestCustody, type TestCustody, userUrn } from '../support/custody.ts'
 import { createDatabase, type TestDatabase } from '../support/postgres.ts'
 
 let database: TestDatabase
@@ -28,6 +28,27 @@ describe('Custody on PostgreSQL', () => {
 
     expect(left.status).toBe(204)
     expect(await custody.introspect(token)).toMatchObject({ active: false })
+  })
+
+  it('lets five of a directory go and holds the others in one batch, however many ask at once', async () => {
+    const hr = await custody.createClient('directory', { directory: 'storm' })
+    const ids = await Promise.all(
+      Array.from({ length: 20 }, async (_, i) => {
+        const body = { schemas: [userUrn], userName: `storm-${i}` }
+        return (await custody.call('POST', '/scim/v2/Users', body, { token: hr.token })).body.id
+      }),
+    )
+
+    const answers = await Promise.all(
+      ids.map((id) =>
+        custody.call('DELETE', `/scim/v2/Users/${id}`, undefined, { token: hr.token }),
+      ),
+    )
+
+    expect(answers.map((a) => a.status)).toEqual(ids.map(() => 204))
+    expect(answers.filter((a) => a.headers.has('custody-operation'))).toHaveLength(5)
+    const { body } = await custody.call('GET', '/api/v1/approvals')
+    expect(body.items).toMatchObject([{ subject: 'storm', status: 'forming', people: 15 }])
   })
 
   it('sweeps from a thread with connections of its own', async () => {

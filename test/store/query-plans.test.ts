@@ -8,6 +8,7 @@ import type { BoundNode } from '../../src/scim/filter.ts'
 import { emptyFrontier } from '../../src/domain/merkle.ts'
 import { auditRoom } from '../../src/store/audit.ts'
 import { auditTreeRoom } from '../../src/store/audit-tree.ts'
+import { approvalRoom } from '../../src/store/approvals.ts'
 import { sqliteDialect } from '../../src/store/dialect.ts'
 import { documentRoom } from '../../src/store/documents.ts'
 import { groupRoom } from '../../src/store/groups.ts'
@@ -320,5 +321,30 @@ describe('query plans', () => {
       expect(plan).toContain(index)
     }
     expect(plan).not.toMatch(/SCAN operation(\n|$)/)
+  })
+
+  it('asks who left lately and what is held through indexes', async () => {
+    const held = approvalRoom(sql)
+    const who = { person: id, hourAgo: t0, dayAgo: t0 }
+    const counts = await plansOf(async (query) => {
+      await held.counts((statement) => query(statement).then(() => [{}]), tenant, 'default', who)
+    })
+
+    expect(counts).toContain('leaving_at (tenant=? AND directory=? AND at>?)')
+    expect(counts).toContain('SEARCH counter USING')
+    expect(counts).not.toContain('SCAN leaving')
+    expect(await plansOf((q) => held.forming(q, tenant, 'leavers', 'default'))).toMatch(
+      /USING INDEX approval_(forming|subject) \(tenant=\? AND kind=\? AND subject=\?/,
+    )
+    const page = { after: null, limit: 10 }
+    expect(await plansOf((q) => held.list(q, tenant, { ...page, status: 'waiting' }))).toContain(
+      'approval_status (tenant=? AND status=? AND id>?)',
+    )
+    expect(await plansOf((q) => held.list(q, tenant, { ...page, status: null }))).toContain(
+      'sqlite_autoindex_approval_1 (tenant=? AND id>?)',
+    )
+    expect(await plansOf((q) => held.items(q, tenant, id, null, 10))).toContain(
+      'sqlite_autoindex_approval_item_1 (tenant=? AND approval=? AND subject>?)',
+    )
   })
 })

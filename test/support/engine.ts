@@ -14,6 +14,7 @@ import type { Client, Role } from '../../src/domain/client.ts'
 import type { Credential, IssuedKey } from '../../src/domain/credential.ts'
 import { createIdSource, defaultTenant } from '../../src/domain/ids.ts'
 import type { Operation } from '../../src/domain/operation.ts'
+import type { Instant } from '../../src/domain/time.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import type { AccountWrite, CredentialEntry, PersonWrite } from '../../src/domain/want.ts'
 import type { Caller, Engine, Lifecycle, Tokens, Worker } from '../../src/lifecycle/engine.ts'
@@ -73,6 +74,9 @@ export const wants = {
   }),
 }
 
+/** More people than any test has. */
+export const unbraked = { least: 1_000_000, hourly: 1, daily: 1 }
+
 export interface TestEngine {
   readonly clock: ManualClock
   readonly store: Store
@@ -85,6 +89,8 @@ export interface TestEngine {
   readonly admin: Caller
   readonly home: string
   readonly events: readonly WorkerEvent[]
+  /** The `Date` of every answer, as the clients told. */
+  readonly dates: readonly { readonly source: string; readonly date: Instant }[]
   /** A caller of another role; nothing of it is stored, for authentication is not under test here. */
   caller(role: Role, more?: Partial<Client>): Caller
   person(more?: { readonly manager?: string }): Promise<string>
@@ -115,6 +121,8 @@ export interface TestEngine {
 
 export interface TestEngineOptions {
   readonly adopt?: readonly string[]
+  /** The mass-leave brake as shipped; else it never engages: these tests let many people go in an hour. */
+  readonly brake?: true
   readonly settle?: string
   readonly probe?: { readonly count: number; readonly every: string }
   /** Wraps what the engine's worker works with: the place to kill it. */
@@ -137,7 +145,8 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
   const watched = watchTransitions(opened, defaultTenant)
   const { store } = watched
   const name = path.join(policies, 'lifecycle.yaml')
-  const policy = compileLifecycle(await readFile(name, 'utf8'), name)
+  const shipped = compileLifecycle(await readFile(name, 'utf8'), name)
+  const policy = options.brake ? shipped : { ...shipped, brake: unbraked }
   authoriser ??= compileAuthorisation(path.join(policies, 'authorisation'))
   const authorise = await authoriser
   const pepper = Secret.of(randomBytes(32))
@@ -149,6 +158,7 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
     endpoint: aws.url,
     credentials: { accessKeyId, secretAccessKey },
   }
+  const dates: { readonly source: string; readonly date: Instant }[] = []
   const plugins = await openProviders({
     providers: [
       {
@@ -190,6 +200,7 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
       resolvePath: (p) => path.resolve(home, p),
       tokens: tokens.book,
       pepper,
+      sawDate: (date) => dates.push({ source: plugin, date }),
     }),
   })
   const life: Lifecycle = {
@@ -241,6 +252,7 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
     admin,
     home,
     events,
+    dates,
     caller,
     async person({ manager } = {}) {
       const want = personWrite(unique('person'), manager)

@@ -48,6 +48,8 @@ export function makePerson(overrides: Partial<Person> = {}): Person {
     active: true,
     leftAt: null,
     leftCause: null,
+    heldBy: null,
+    releasedAt: null,
     deletedAt: null,
     attributes: { schemas: ['urn:ietf:params:scim:schemas:core:2.0:User'] },
     createdAt: t0,

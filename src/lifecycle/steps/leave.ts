@@ -25,8 +25,8 @@ const pagesMax = 20
 export const fanOut: Step = async (ctx) => {
   const { life, operation } = ctx
   const person = await life.store.read.person(operation.tenant, operation.subject)
-  // Came back before we got here: the decision would be "none" for every account.
-  if (person?.active) return { go: 'done' }
+  // Came back before we got here, or left again and is held: it would be "none" for every account.
+  if (person?.active || person?.heldBy) return { go: 'done' }
   const done = {
     after: memoOf<string>(ctx, 'after'),
     accounts: memoOf<number>(ctx, 'accounts') ?? 0,

@@ -6,6 +6,7 @@ import { ProviderError } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import { expiryOf } from '../credentials.ts'
 import { verdictOn } from '../offboard.ts'
+import { waitForBrake, waitIfRestored } from './braked.ts'
 import type { Step, StepContext, StepResult, Subject } from './step.ts'
 import { Preempted, audit, externalOf, loadSubject, memoOf, putCredential } from './step.ts'
 import type { Mint } from './strays.ts'
@@ -35,6 +36,8 @@ export const ensureAccount: Step = async (ctx) => {
     },
     ctx.call(operation.id),
   )
+  const restored = await waitIfRestored(ctx, provider.name, [ensured])
+  if (restored) return restored
   if (principal?.state === 'off') await provider.turnOn(ensured.external, ctx.call())
   if (principal?.external === ensured.external && principal.state === 'live') return { go: 'next' }
   return {
@@ -74,12 +77,16 @@ const withheldSeconds = 30
  * (R60). The fan-out or the orphan sweep pre-empts what waits.
  */
 async function withholds(ctx: StepContext, { account }: Subject): Promise<StepResult | null> {
+  const isScheduled = memoOf<string>(ctx, 'reason') === 'scheduled'
+  const braked = await waitForBrake(ctx, 'mint', ...(isScheduled ? (['rotate'] as const) : []))
+  if (braked) return braked
   if (!isOpen(account.status) && account.status !== 'requested') {
     return ask('accountClosed', `the account is ${account.status}; enable it, then retry`)
   }
   const { decision } = await verdictOn(ctx.life, account)
-  // Within its grace an empty group keeps what works and gets nothing new.
-  return decision.action === 'disable' || decision.rule === 'groupGrace'
+  // Within its grace an empty group keeps what works and gets nothing new; so do those who are held.
+  const { rule } = decision
+  return decision.action === 'disable' || rule === 'groupGrace' || rule === 'held'
     ? { go: 'wait', until: addSeconds(ctx.life.clock.now(), withheldSeconds) }
     : null
 }
@@ -106,6 +113,8 @@ async function begin(ctx: StepContext, subject: Subject): Promise<StepResult> {
   if (withheld) return withheld
   const listing = await provider.list(externalOf(principal), ctx.call())
   if (!listing.complete) return incomplete(provider.name)
+  const restored = await waitIfRestored(ctx, provider.name, listing.items)
+  if (restored) return restored
 
   const interrupted = await removeInterrupted(ctx, subject, listing.items)
   if (interrupted) return interrupted

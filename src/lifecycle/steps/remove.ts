@@ -2,6 +2,7 @@ import type { Credential, IssuedKey } from '../../domain/credential.ts'
 import type { SecretSink } from '../../provider/contract.ts'
 import { ProviderError } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
+import { waitForBrake } from './braked.ts'
 import { closed, doomedKeys, forEachIsolated, notConfigured, subjectCredentials } from './doomed.ts'
 import type { Doomed } from './doomed.ts'
 import type { Step, StepContext } from './step.ts'
@@ -19,6 +20,9 @@ import {
 /** Physical deletion: the key at the provider, then what consumers could still read. */
 export const deleteKeys: Step = async (ctx) => {
   const { life } = ctx
+  // What a person revoked is deleted whatever brake is on; what only the hold's end asks for waits.
+  const braked = ctx.operation.kind === 'delete' ? await waitForBrake(ctx, 'delete') : null
+  if (braked) return braked
   const gone = new Map<string, IssuedKey>()
   const doomed = await doomedKeys(ctx)
   await forEachIsolated(doomed, async (d) => {
@@ -127,6 +131,8 @@ export class StillListed extends Error {
 
 /** The account's identities at the providers, with everything that is attached to them. */
 export const deletePrincipals: Step = async (ctx) => {
+  const braked = await waitForBrake(ctx, 'delete')
+  if (braked) return braked
   const { life, operation } = ctx
   const principals = await life.store.read.principalsOf(operation.tenant, operation.account!)
   await forEachIsolated(principals, async (principal) => {

@@ -4,6 +4,7 @@ import type { Instant } from '../../domain/time.ts'
 import { addSeconds, earlier, secondsBetween } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
 import { newKeyInUse, nextLook, stillUsed } from './adoption.ts'
+import { waitForBrake } from './braked.ts'
 import type { KeyPlace } from './proof.ts'
 import { switchOff, tryKey } from './proof.ts'
 import { checkCurrent } from './rollback.ts'
@@ -44,6 +45,9 @@ async function plannedEnd(
   subject: Subject,
   planned: Instant,
 ): Promise<StepResult> {
+  // Under a clock that is wrong even a good key may look expired, and would be rolled back.
+  const braked = await waitForBrake(ctx, 'retireKey')
+  if (braked) return braked
   const sick = await checkCurrent(ctx, subject)
   if (sick) return sick
   const since = memoOf<Instant>(ctx, 'activatedAt')!
@@ -54,6 +58,9 @@ async function plannedEnd(
 
 /** Switches the old keys off, one after the other, and proves each by trying it. */
 export const disableOld: Step = async (ctx) => {
+  const isUrgent = memoOf<Instant>(ctx, 'oldKeysUntil') !== null
+  const braked = isUrgent ? null : await waitForBrake(ctx, 'retireKey')
+  if (braked) return braked
   const subject = await loadSubject(ctx, ctx.operation.subject)
   const [old, ...more] = oldKeys(subject).filter((k) => k.outcome === null)
   if (!old) return { go: 'next' }
@@ -123,6 +130,8 @@ export const soak: Step = async (ctx) => {
   const since = ends.toSorted().at(-1) ?? null
   if (since === null) return { go: 'next' }
   const until = addSeconds(since, soakSeconds)
+  const braked = await waitForBrake(ctx, 'retireKey')
+  if (braked) return braked
   // A leaver's key is not given back, whatever becomes of the new one.
   const sick =
     memoOf<Instant>(ctx, 'oldKeysUntil') === null ? await checkCurrent(ctx, subject) : null
@@ -131,6 +140,8 @@ export const soak: Step = async (ctx) => {
 }
 
 export const revokeOld: Step = async (ctx) => {
+  const braked = await waitForBrake(ctx, 'retireKey')
+  if (braked) return braked
   const subject = await loadSubject(ctx, ctx.operation.subject)
   const changes: Change[] = []
   for (const old of oldKeys(subject)) changes.push(...(await deleteKey(ctx, subject, old)))
@@ -188,6 +199,8 @@ export async function retireSuperseded(
   )
   if (!urgent && oldest.status === 'superseded' && now < overlapEnd)
     return { go: 'wait', until: overlapEnd }
+  const braked = urgent ? null : await waitForBrake(ctx, 'retireKey')
+  if (braked) return braked
 
   const off = await switchOff(ctx, placeOf(subject), oldest)
   await ctx.checkpoint({}, off.changes)

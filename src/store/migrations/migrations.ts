@@ -8,6 +8,7 @@ import { ledger } from './0004-ledger.ts'
 import { sightings } from './0005-sightings.ts'
 import { urgent } from './0006-urgent.ts'
 import { auditTree } from './0007-audit-tree.ts'
+import { brakes } from './0008-brakes.ts'
 import { sweeps } from './0010-sweeps.ts'
 
 /** One numbered step of the schema; once released it is never edited, its checksum is stored. */
@@ -37,6 +38,7 @@ export const migrations: readonly Migration[] = [
   sightings,
   urgent,
   auditTree,
+  brakes,
   sweeps,
 ]
 

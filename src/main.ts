@@ -15,7 +15,7 @@ import { createIdSource, defaultTenant } from './domain/ids.ts'
 import { Secret } from './domain/secret.ts'
 import type { Clock } from './domain/time.ts'
 import { hashToken, parseToken } from './domain/token.ts'
-import type { Anchor, AnchorFacts } from './host/anchor.ts'
+import type { Anchor } from './host/anchor.ts'
 import { checkAnchor, openAnchor } from './host/anchor.ts'
 import { systemClock } from './host/clock.ts'
 import type { Config, ConfigCheck } from './host/config.ts'
@@ -45,6 +45,8 @@ import {
   createSequencer,
   createTokens,
   createWorker,
+  engagedBrakes,
+  enterRestored,
   systemActor,
   treesOf,
 } from './lifecycle/engine.ts'
@@ -137,6 +139,10 @@ export async function startCustody(options: StartOptions): Promise<Running> {
     const plugins = await openPlugins(config, { clock, tokens, pepper, clockGuard })
     closers.unshift(() => plugins.close())
 
+    const signer = createSigner(derive(home.masterKey, 'audit signing key'))
+    // A database that is gone with its process has no past to be anchored.
+    const isKept = config.store.kind !== 'sqlite' || config.store.file !== ':memory:'
+    const anchor = isKept ? openAnchor({ home: home.path, clock, signer }) : null
     let worker: Worker | null = null
     const life: Lifecycle = {
       store,
@@ -147,16 +153,10 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       providers: plugins.providers,
       sinks: plugins.sinks,
       clockGuard,
+      ...(anchor ? { anchor } : {}),
       wake: () => worker?.wake(),
     }
-    const signer = createSigner(derive(home.masterKey, 'audit signing key'))
-    // A database that is gone with its process has no past to be anchored.
-    const isKept = config.store.kind !== 'sqlite' || config.store.file !== ':memory:'
-    const anchor = isKept ? openAnchor({ home: home.path, clock, signer }) : null
-    const onBehind = (facts: readonly AnchorFacts[]): void => {
-      for (const fact of facts) log.error(fact, 'the audit log is behind its anchor')
-    }
-    if (anchor) await compareWithAnchor(anchor, store, onBehind, log)
+    if (anchor) await compareWithAnchor(anchor, life, log)
     let sequencer: Sequencer | null = null
     const watch = watchProcess()
     closers.unshift(async () => watch.stop())
@@ -167,7 +167,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       sequencer: () => sequencer?.state() ?? null,
       anchoredAt: async () =>
         Array.from((await anchor?.all().catch(() => null))?.values() ?? [], (a) => a.at),
-      brakes: () => [],
+      brakes: () => engagedBrakes({ store }),
       process: () => watch.facts(),
     })
     await releaseDeadWorkers(store, clock)
@@ -285,15 +285,12 @@ async function releaseDeadWorkers(store: Store, clock: Clock): Promise<void> {
 }
 
 /** Whatever is wrong with the anchor, revocations must go on: it keeps nobody from starting. */
-async function compareWithAnchor(
-  anchor: Anchor,
-  { read }: Store,
-  onBehind: (facts: readonly AnchorFacts[]) => void,
-  log: Log,
-): Promise<void> {
+async function compareWithAnchor(anchor: Anchor, life: Lifecycle, log: Log): Promise<void> {
   try {
-    const check = await checkAnchor(anchor, treesOf(read))
-    if (check.behind) onBehind(check.facts)
+    const check = await checkAnchor(anchor, treesOf(life.store.read))
+    if (!check.behind) return
+    for (const fact of check.facts) log.error(fact, 'the audit log is behind its anchor')
+    await enterRestored(life, { reason: 'auditBehind', ...check.facts[0] })
   } catch (error) {
     log.error({ error }, 'the audit log could not be compared with its anchor')
   }

@@ -1,3 +1,5 @@
+import type { Brake } from '../domain/brake.ts'
+import { brakeNames } from '../domain/brake.ts'
 import type { Clock, Instant } from '../domain/time.ts'
 import { secondsBetween } from '../domain/time.ts'
 import type { SequencerState, Worker, WorkerEvent } from '../lifecycle/engine.ts'
@@ -15,7 +17,7 @@ export interface MetricSources {
   readonly sequencer: () => SequencerState | null
   /** When each tenant's anchored checkpoint was signed. */
   readonly anchoredAt: () => Promise<readonly Instant[]>
-  readonly brakes: () => readonly Brake[]
+  readonly brakes: () => Promise<readonly Brake[]>
   readonly process: () => ProcessFacts
   /** Whatever else is worth measuring. */
   readonly more?: readonly Collector[]
@@ -270,28 +272,26 @@ export function auditCollector(
   }
 }
 
-export interface Brake {
-  readonly name: string
-  readonly engaged: boolean
-}
-
-export function brakeCollector(brakes: () => readonly Brake[]): Collector {
+/** Each brake there is, so that an alarm need not wait for its first appearance. */
+export function brakeCollector(engaged: () => Promise<readonly Brake[]>): Collector {
   return {
     name: 'brakes',
     metrics: [
       {
         name: 'custody_brake_engaged',
         type: 'gauge',
-        help: '1 while a brake holds work back, else 0.',
+        help: 'How many brakes of this name hold work back: directories, providers, or 1.',
         labels: ['brake'],
       },
     ],
-    collect: () =>
-      brakes().map(({ name, engaged }) => ({
+    async collect() {
+      const on = await engaged()
+      return brakeNames.map((name) => ({
         name: 'custody_brake_engaged',
         labels: { brake: name },
-        value: Number(engaged),
-      })),
+        value: on.filter((brake) => brake.name === name).length,
+      }))
+    },
   }
 }
 

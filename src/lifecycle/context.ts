@@ -22,6 +22,8 @@ export interface Lifecycle {
   readonly sinks: ReadonlyMap<string, SecretSink>
   /** Looks at the clock before anything that only time asks for; absent where time is made by hand. */
   readonly clockGuard?: { check(): Promise<boolean> }
+  /** The high-water mark of the audit outside the database, where there is one. */
+  readonly anchor?: { setAside(): Promise<string | null> }
   /** Tells the worker that something may be due now. */
   readonly wake: () => void
 }

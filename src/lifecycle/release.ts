@@ -32,8 +32,8 @@ export async function releaseByOperator(
     const status = 'ended by deciding about its people (GET /api/v1/approvals)'
     throw errors.wrongState({ what: 'Brake', id, status, action: 'released as a whole' })
   }
-  await releaseBrake(life, brake, { reason: wish.reason }, caller.actor)
   if (brake.name === 'restored') await acceptRestored(life)
+  await releaseBrake(life, brake, { reason: wish.reason }, caller.actor)
   life.wake()
   return brake
 }

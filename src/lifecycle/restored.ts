@@ -47,7 +47,11 @@ export async function checkMarks(
 }
 
 /** The operator has seen what the providers hold: what bears a mark until now is no surprise again. */
-export async function acceptRestored(life: Pick<Lifecycle, 'store' | 'clock'>): Promise<void> {
+export async function acceptRestored(
+  life: Pick<Lifecycle, 'store' | 'clock' | 'anchor'>,
+): Promise<void> {
+  // Before the mark: whoever is told that it did not work may say it again.
+  await life.anchor?.setAside()
   await life.store.commit([{ type: 'meta', key: acceptedKey, value: life.clock.now() }])
 }
 

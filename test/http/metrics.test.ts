@@ -10,6 +10,7 @@ import {
   workerCollector,
 } from '../../src/http/collectors.ts'
 import { createMetrics, type Collector } from '../../src/http/metrics.ts'
+import type { Instant } from '../../src/domain/time.ts'
 import { openStore } from '../../src/store/open.ts'
 import type { Store } from '../../src/store/store.ts'
 import { startTestCustody, type TestCustody } from '../support/custody.ts'
@@ -117,9 +118,14 @@ describe('what is measured', () => {
     const anchoredAt = clock.now()
     clock.advance(90)
     const metrics = createMetrics([
-      brakeCollector(() => [
-        { name: 'restored', engaged: true },
-        { name: 'clock', engaged: false },
+      brakeCollector(async () => [
+        {
+          tenant: null,
+          name: 'restored',
+          subject: '',
+          since: '2026-11-22T09:00:00.000Z' as Instant,
+          facts: {},
+        },
       ]),
       auditCollector({
         clock,

@@ -8,6 +8,7 @@ import { ledger } from './0004-ledger.ts'
 import { sightings } from './0005-sightings.ts'
 import { urgent } from './0006-urgent.ts'
 import { brakes } from './0008-brakes.ts'
+import { findings } from './0009-findings.ts'
 
 /** One numbered step of the schema; once released it is never edited, its checksum is stored. */
 export interface Migration {
@@ -36,6 +37,7 @@ export const migrations: readonly Migration[] = [
   sightings,
   urgent,
   brakes,
+  findings,
 ]
 
 /** The ledger itself; it exists before the first migration. */

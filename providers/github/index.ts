@@ -10,6 +10,7 @@ import {
   type EnsuredPrincipal,
   type ExternalCredential,
   type HostContext,
+  type InventoryPage,
   type Issued,
   type Listing,
   type Prepared,
@@ -21,6 +22,7 @@ import {
   type WantedPrincipal,
 } from '../../src/provider/contract.ts'
 import { GithubClient, pageSize } from './client.ts'
+import { inventoryPage, type TitledKey } from './inventory.ts'
 import {
   accountPrefix,
   parseScopes,
@@ -266,6 +268,23 @@ class DeployKeys implements Provider {
     return { items: items.sort((a, b) => (a.keyId < b.keyId ? -1 : 1)), complete }
   }
 
+  inventory(from: string | null, call: Call): Promise<InventoryPage> {
+    return inventoryPage(
+      {
+        client: this.#client,
+        installationId: this.#installationId,
+        keysAt: async (at) => {
+          const found = await this.#keysAt(at, call).catch(nullIfOutOfReach)
+          return (
+            found && { keys: found.items.map((key) => keyOf(at, key)), complete: found.complete }
+          )
+        },
+      },
+      from,
+      call,
+    )
+  }
+
   async deletePrincipal(principal: string, call: Call): Promise<void> {
     const { items, complete } = await this.list(principal, call)
     for (const item of items) await this.revoke(principal, item.keyId, call)
@@ -373,6 +392,11 @@ function externalOf(repositoryId: number, key: DeployKey): ExternalCredential {
     createdAt: parseInstant(key.created_at),
     lastUsedAt: parseInstant(key.last_used ?? ''),
   }
+}
+
+function keyOf(at: FoundRepository, key: DeployKey): TitledKey {
+  const { lastUsedAt: _, ...shown } = externalOf(at.id, key)
+  return { title: key.title, shown }
 }
 
 function readKey(host: HostContext, path: string): KeyObject {

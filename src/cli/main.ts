@@ -7,6 +7,7 @@ import { packageRoot } from '../host/home.ts'
 import { registerAccount } from './commands/account.ts'
 import { registerClient } from './commands/client.ts'
 import { registerCredential } from './commands/credential.ts'
+import { registerFinding } from './commands/finding.ts'
 import { registerLocal } from './commands/local.ts'
 import { registerOperation } from './commands/operation.ts'
 import { registerOwner } from './commands/owner.ts'
@@ -71,6 +72,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerTransfer(program, cli)
   registerOperation(program, cli)
   registerSweep(program, cli)
+  registerFinding(program, cli)
   registerClient(program, cli)
   registerHelp(program)
   return program

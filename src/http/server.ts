@@ -12,6 +12,7 @@ import type { Authenticate } from './auth.ts'
 import { createAuthenticate } from './auth.ts'
 import { acceptJson, bodyBytesMax } from './body.ts'
 import { clientRoutes } from './clients.ts'
+import { findingRoutes } from './findings.ts'
 import { scimErrorUrn, sendError, toAppError } from './errors.ts'
 import { acceptIdempotencyKeys } from './idempotency.ts'
 import { oauthRoutes } from './oauth.ts'
@@ -153,6 +154,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       acceptIdempotencyKeys(api, host, authenticate)
       await api.register(apiRoutes(host, authenticate))
       await api.register(clientRoutes(host, authenticate))
+      await api.register(findingRoutes(host, authenticate))
       requestLogRoutes(api, host, authenticate, log)
       sightingRoutes(api, host, authenticate, log)
     },

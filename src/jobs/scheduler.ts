@@ -5,19 +5,22 @@ import Bree from 'bree'
 import type { Clock, Instant } from '../domain/time.ts'
 import { instantOf } from '../domain/time.ts'
 import type { Lifecycle, Proposal, SweepName } from '../lifecycle/engine.ts'
-import { applyBatch } from '../lifecycle/engine.ts'
+import { applyBatch, reconcilable } from '../lifecycle/engine.ts'
 
 /** How often each sweep has a slot. The first run comes with the first full slot after the start. */
 export const slotSeconds: Readonly<Record<SweepName, number>> = {
   orphans: 60,
   expiry: 60,
   rotation: 300,
+  reconcile: 3_600,
 }
 
 /** What a sweep's thread is started with. */
 export interface SweepOrder {
   readonly sweep: SweepName
   readonly storeUrl: string
+  /** Those whose inventory can be taken. */
+  readonly providers: readonly string[]
 }
 
 /** What a thread posts to the main thread; each but `done` is answered before it goes on. */
@@ -67,6 +70,7 @@ export async function startScheduler(host: {
 }): Promise<Scheduler> {
   const { life, clock } = host
   const runs = new Map<SweepName, Run>()
+  const providers = reconcilable(life)
   const entry = fileURLToPath(
     new URL(`./threads/sweep${path.extname(import.meta.url)}`, import.meta.url),
   )
@@ -101,7 +105,7 @@ export async function startScheduler(host: {
       name: sweep,
       path: entry,
       interval: slotSeconds[sweep] * 1_000,
-      worker: { workerData: { sweep, storeUrl: host.storeUrl } satisfies SweepOrder },
+      worker: { workerData: { sweep, storeUrl: host.storeUrl, providers } satisfies SweepOrder },
     })),
   })
 

@@ -23,6 +23,7 @@ import { createGroup, deleteGroup, membersOf, updateGroup, visibleGroup } from '
 import { cancelOperation, retryOperation, visibleOperation } from './operations.ts'
 import { createPerson, declareLeave, deletePerson, updatePerson } from './people.ts'
 import { impactOf, offboardingReport } from './reports.ts'
+import { acceptFinding, findingsAfter, visibleFinding } from './reconcile.ts'
 import type { SweepName } from './sweeps.ts'
 import { planSweep, runSweep } from './sweeps.ts'
 import { acceptTransfer, declineTransfer, transferAccount } from './transfers.ts'
@@ -31,6 +32,7 @@ import { visibleAccount, visibleCredential, visiblePerson } from './visible.ts'
 export type { Caller, Lifecycle } from './context.ts'
 export { auditRow, authorise, callerOf, replanned, systemActor, visibilityOf } from './context.ts'
 export type { Proposal, SweepName } from './sweeps.ts'
+export { reconcilable } from './reconcile.ts'
 export { applyBatch, findDue, sweepNames } from './sweeps.ts'
 export { createTokens } from './tokens.ts'
 export type { Introspection, Tokens } from './tokens.ts'
@@ -110,6 +112,12 @@ export function createEngine(life: Lifecycle) {
     operation: (caller: Caller, id: string) => visibleOperation(life, caller, id),
     retryOperation: (caller: Caller, id: string) => retryOperation(life, caller, id),
     cancelOperation: (caller: Caller, id: string) => cancelOperation(life, caller, id),
+
+    findings: (caller: Caller, want: Parameters<typeof findingsAfter>[2]) =>
+      findingsAfter(life, caller, want),
+    finding: (caller: Caller, id: string) => visibleFinding(life, caller, id),
+    acceptFinding: (caller: Caller, id: string, want: Parameters<typeof acceptFinding>[3]) =>
+      acceptFinding(life, caller, id, want),
 
     planSweep: (caller: Caller, sweep: SweepName, limit: number) =>
       planSweep(life, caller.tenant, sweep, limit),

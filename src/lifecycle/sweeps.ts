@@ -1,20 +1,22 @@
 import type { ServiceAccount } from '../domain/account.ts'
 import type { Credential } from '../domain/credential.ts'
+import { defaultTenant } from '../domain/ids.ts'
 import type { Actor, Operation } from '../domain/operation.ts'
 import type { Instant } from '../domain/time.ts'
 import type { Reads } from '../store/store.ts'
+import { reconcilable, reconcile } from './reconcile.ts'
 import { planClose } from './switching.ts'
 import type { Lifecycle } from './context.ts'
 import { auditRow, planOperation } from './context.ts'
 import { planRevoke, rotation, termsOf } from './credentials.ts'
 import { actOnLeaver, verdictOn } from './offboard.ts'
 
-export type SweepName = 'orphans' | 'expiry' | 'rotation'
-export const sweepNames: readonly SweepName[] = ['orphans', 'expiry', 'rotation']
+export type SweepName = 'orphans' | 'expiry' | 'rotation' | 'reconcile'
+export const sweepNames: readonly SweepName[] = ['orphans', 'expiry', 'rotation', 'reconcile']
 
 /** What a sweep found due. It carries ids only: whoever acts reads the rows again and decides anew. */
 export interface Proposal {
-  readonly act: 'offboard' | 'expire' | 'expireCredential' | 'delete' | 'rotate'
+  readonly act: 'offboard' | 'expire' | 'expireCredential' | 'delete' | 'rotate' | 'reconcile'
   readonly tenant: string
   readonly id: string
 }
@@ -30,6 +32,8 @@ export async function* findDue(
   read: Reads,
   sweep: SweepName,
   now: Instant,
+  /** Those whose inventory can be taken: a reading thread has no providers of its own. */
+  providers: readonly string[] = [],
 ): AsyncGenerator<readonly Proposal[]> {
   switch (sweep) {
     case 'orphans':
@@ -45,6 +49,10 @@ export async function* findDue(
       return
     case 'rotation':
       yield* pages((after) => read.rotationDue(now, after, sweepBatchMax), 'rotate')
+      return
+    case 'reconcile':
+      if (providers.length > 0)
+        yield providers.map((id) => ({ act: 'reconcile', id, tenant: defaultTenant }))
   }
 }
 
@@ -99,6 +107,7 @@ async function applyOne(
   actor: Actor,
 ): Promise<readonly Operation[]> {
   const tenant = proposal.tenant as ServiceAccount['tenant']
+  if (proposal.act === 'reconcile') return reconcile(life, tenant, proposal.id, actor)
   if (proposal.act === 'rotate') return rotateDue(life, tenant, proposal.id, actor)
   if (proposal.act === 'expireCredential') return expireCredential(life, tenant, proposal.id, actor)
   const account = await life.store.read.account(tenant, proposal.id)
@@ -260,7 +269,7 @@ export async function planSweep(
   limit: number,
 ): Promise<readonly (Proposal & { readonly rule: string })[]> {
   const plan: (Proposal & { readonly rule: string })[] = []
-  for await (const batch of findDue(life.store.read, sweep, life.clock.now())) {
+  for await (const batch of findDue(life.store.read, sweep, life.clock.now(), reconcilable(life))) {
     for (const proposal of batch.filter((p) => p.tenant === tenant)) {
       if (plan.length >= limit) return plan
       plan.push({ ...proposal, rule: await ruleOf(life, proposal) })
@@ -287,7 +296,7 @@ export async function runSweep(
   sweep: SweepName,
 ): Promise<readonly Applied[]> {
   const applied: Applied[] = []
-  for await (const batch of findDue(life.store.read, sweep, life.clock.now())) {
+  for await (const batch of findDue(life.store.read, sweep, life.clock.now(), reconcilable(life))) {
     const own = batch.filter((p) => p.tenant === tenant)
     applied.push(...(await applyBatch(life, sweep, own)))
   }

@@ -46,6 +46,7 @@ export const actions = [
   'owner.impact',
   'sweep.run',
   'sweep.plan',
+  'finding.accept',
   'operation.read',
   'operation.retry',
   'operation.cancel',
@@ -66,6 +67,7 @@ export type AuthoriseResourceType =
   | 'operation'
   | 'client'
   | 'sweep'
+  | 'finding'
   | 'audit'
   | 'token'
   | 'tenant'
@@ -234,6 +236,7 @@ const typeNames: Readonly<Record<AuthoriseResourceType, string>> = {
   operation: 'Operation',
   client: 'Client',
   sweep: 'Sweep',
+  finding: 'Finding',
   audit: 'Audit',
   token: 'Token',
   tenant: 'Tenant',
@@ -270,6 +273,7 @@ function resourceAttributes(resource: AuthoriseResource): Attributes {
       return { tenant, ...belonging(resource) }
     case 'client':
     case 'sweep':
+    case 'finding':
     case 'audit':
     case 'token':
     case 'tenant':

@@ -17,7 +17,7 @@ import {
   type Sql,
   type Steps,
 } from './sql.ts'
-import type { Change, FindingQuery, LiveKey } from './store.ts'
+import type { FindingChange, FindingQuery, LiveKey } from './finding-store.ts'
 import { putVersioned } from './versioned.ts'
 
 type Work = () => Steps<Refusal | null>
@@ -187,7 +187,7 @@ export function findingRoom(context: Sql) {
       const row = { ...findings.toRow(finding), version: 1 }
       return () => putVersioned(versioned, row, expected)
     },
-    seen({ provider, run: of, keys, at }: Extract<Change, { type: 'keysSeen' }>): Work {
+    seen({ provider, run: of, keys, at }: Extract<FindingChange, { type: 'keysSeen' }>): Work {
       return function* seen() {
         for (const { keyId, active } of keys) {
           const seen = { provider, key_id: keyId, run: of, active: Number(active), at }
@@ -196,7 +196,7 @@ export function findingRoom(context: Sql) {
         return null
       }
     },
-    missed({ provider, run: of, keyId, at }: Extract<Change, { type: 'keyMissed' }>): Work {
+    missed({ provider, run: of, keyId, at }: Extract<FindingChange, { type: 'keyMissed' }>): Work {
       return function* missed() {
         const never = { provider, key_id: keyId, run: '', active: 0, at }
         yield* run(s.missed, { ...never, missed_run: of, missed_at: at })

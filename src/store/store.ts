@@ -3,7 +3,6 @@ import type { AuditRow } from '../domain/audit.ts'
 import type { Brake } from '../domain/brake.ts'
 import type { Client, ClientToken } from '../domain/client.ts'
 import type { Credential, IssuedKey, Principal } from '../domain/credential.ts'
-import type { Finding, FindingKind, FindingStatus } from '../domain/finding.ts'
 import type { Group, GroupState, Member, MemberType } from '../domain/group.ts'
 import type {
   AccountId,
@@ -21,6 +20,7 @@ import type { Person } from '../domain/owner.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
 import type { IssuedToken } from '../provider/contract.ts'
 import type { BoundAttribute, BoundFilter } from '../scim/filter.ts'
+import type { FindingChange, FindingReads } from './finding-store.ts'
 
 /**
  * One write, as data. A `commit` applies a list of them or none. `expectedVersion` null means
@@ -139,24 +139,7 @@ export type Change =
   | { readonly type: 'brakeEngaged'; readonly brake: Brake }
   /** Silent about one that is not on. */
   | ({ readonly type: 'brakeReleased' } & Pick<Brake, 'tenant' | 'name' | 'subject'>)
-  /** Conflict `busy` when another finding of the same provider, kind and subject is unresolved. */
-  | { readonly type: 'finding'; readonly finding: Finding; readonly expectedVersion: number | null }
-  /** Notes which journalled keys an inventory showed, and forgets that they were missed. */
-  | {
-      readonly type: 'keysSeen'
-      readonly provider: string
-      readonly run: string
-      readonly keys: readonly { readonly keyId: string; readonly active: boolean }[]
-      readonly at: Instant
-    }
-  /** Notes since when a complete inventory does not show a key; what was noted first stays. */
-  | {
-      readonly type: 'keyMissed'
-      readonly provider: string
-      readonly run: string
-      readonly keyId: string
-      readonly at: Instant
-    }
+  | FindingChange
 
 /** Why nothing of a commit was written. */
 export interface Conflict {
@@ -286,29 +269,6 @@ export interface ScimRequestQuery {
   readonly limit: number
 }
 
-export interface FindingQuery {
-  readonly tenant: TenantId
-  readonly kind?: FindingKind
-  readonly provider?: string
-  readonly status?: FindingStatus
-  /** Keyset cursor: the id of the last row seen (newest first). */
-  readonly after: string | null
-  readonly limit: number
-}
-
-/** A key that should work, with what inventories showed of it. */
-export interface LiveKey {
-  readonly key: IssuedKey
-  /** Null: none has shown it yet, nor missed it. */
-  readonly sighting: {
-    /** The inventory that showed it last; empty when none did. */
-    readonly run: string
-    readonly active: boolean
-    readonly missedRun: string | null
-    readonly missedAt: Instant | null
-  } | null
-}
-
 /** All that introspection and minting ask about one issued token, in one read. */
 export interface TokenState {
   readonly token: IssuedToken
@@ -317,7 +277,7 @@ export interface TokenState {
   readonly key: IssuedKey | null
 }
 
-export interface Reads {
+export interface Reads extends FindingReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>
@@ -434,37 +394,6 @@ export interface Reads {
   meta(key: string): Promise<string | null>
   /** The brakes that are on, of all tenants; cheap enough to ask before every act. */
   brakes(): Promise<readonly Brake[]>
-  finding(tenant: TenantId, id: string): Promise<Finding | null>
-  /** Newest first. */
-  findings(query: FindingQuery): Promise<readonly Finding[]>
-  /** Open and accepted ones about any of `subjects`, of all tenants, as all of these. */
-  unresolvedFindings(provider: string, subjects: readonly string[]): Promise<readonly Finding[]>
-  /** Open and accepted ones that `run` did not see, by id, strictly after `after`. */
-  findingsNotSeen(
-    provider: string,
-    run: string,
-    after: string | null,
-    limit: number,
-  ): Promise<readonly Finding[]>
-  keysById(provider: string, keyIds: readonly string[]): Promise<readonly IssuedKey[]>
-  principalsByExternal(
-    provider: string,
-    externals: readonly string[],
-  ): Promise<readonly Principal[]>
-  /** Active and superseded keys by key id, strictly after `after`. */
-  liveKeysAt(provider: string, after: string | null, limit: number): Promise<readonly LiveKey[]>
-  /** How `run` saw the keys that should work since before `before`. */
-  liveKeysTally(
-    provider: string,
-    run: string,
-    before: Instant,
-  ): Promise<{ readonly live: number; readonly missing: number; readonly inactive: number }>
-  keysDeletedSince(provider: string, since: Instant): Promise<number>
-  issuedTokensAfter(
-    provider: string,
-    after: string | null,
-    limit: number,
-  ): Promise<readonly IssuedToken[]>
   replay(tenant: TenantId, client: ClientId, scope: string): Promise<Replay | null>
   /** Newest first. */
   scimRequests(query: ScimRequestQuery): Promise<readonly ScimRequest[]>
@@ -519,4 +448,5 @@ export interface DocumentCodec {
 }
 
 export { isIndexed } from './sources.ts'
+export type { LiveKey } from './finding-store.ts'
 export type { AuditRow, Failure, PersonId }

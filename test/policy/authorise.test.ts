@@ -89,6 +89,7 @@ const table: Readonly<
   'owner.impact': ['person', { security: 'all', auditor: 'all' }],
   'sweep.run': ['sweep', { security: 'all' }],
   'sweep.plan': ['sweep', { security: 'all', auditor: 'all' }],
+  'finding.accept': ['finding', { security: 'all' }],
   'operation.read': [
     'operation',
     { requester: keeper, owner: theirs, security: 'all', auditor: 'all' },

@@ -20,7 +20,7 @@ try {
   const slot = await ask({ type: 'take' })
   if (slot.type === 'slot' && slot.now !== null) {
     let found = 0
-    for await (const batch of findDue(store.read, order.sweep, slot.now)) {
+    for await (const batch of findDue(store.read, order.sweep, slot.now, order.providers)) {
       found += batch.length
       // One batch in flight: a sweep never fills the main thread's queue.
       await ask({ type: 'batch', batch })

@@ -330,7 +330,9 @@ describe('a reconciliation', () => {
 
     await sweep()
 
-    expect(await open()).toEqual([`stale-store ${token!.keyId}`, `stale-store ${key!.keyId}`].sort())
+    expect(await open()).toEqual(
+      [`stale-store ${token!.keyId}`, `stale-store ${key!.keyId}`].sort(),
+    )
     const facts = (await findings()).map((f) => f.facts['found'])
     expect(facts).toEqual([null, null])
   })

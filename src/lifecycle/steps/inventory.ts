@@ -12,6 +12,8 @@ import { memoOf } from './step.ts'
 export interface InventoryProgress extends JsonObject {
   readonly startedAt: Instant
   readonly cursor: string | null
+  /** The last page was read: a cursor of null is then no beginning. */
+  readonly ended: boolean
   readonly pages: number
   readonly keys: number
   /** False once a page could not be read as a whole. */
@@ -21,8 +23,11 @@ export interface InventoryProgress extends JsonObject {
   readonly failure: (Failure & JsonObject) | null
 }
 
-/** In a row and without a page in between: some 30 s of trouble, or 2 min of silence. */
-const attemptsMax = 5
+/**
+ * In a row and without anything read in between: some 15 s of trouble, or 2 min of silence. Who says
+ * that we ask too often is there, and gets 2 min.
+ */
+const attemptsMax = { unavailable: 5, throttled: 8 }
 const restartsMax = 2
 
 /**
@@ -37,7 +42,7 @@ export const takeInventory: Step = async (ctx) => {
     return { go: 'fail', failure: { code: 'notConfigured', message } }
   }
   let progress = memoOf<InventoryProgress>(ctx, 'inventory') ?? fresh(ctx.life.clock.now())
-  for (let moved = false; ; moved = true) {
+  for (let moved = false; !progress.ended; moved = true) {
     const readAt = ctx.life.clock.now()
     let page: InventoryPage
     try {
@@ -50,13 +55,14 @@ export const takeInventory: Step = async (ctx) => {
     progress = {
       ...progress,
       cursor: page.next,
+      ended: page.next === null,
       pages: progress.pages + 1,
       keys: page.entries.reduce((sum, entry) => sum + entry.keys.length, progress.keys),
       complete: progress.complete && page.complete,
     }
     await ctx.checkpoint({ inventory: progress }, compared)
-    if (page.next === null) return { go: 'next' }
   }
+  return { go: 'next' }
 }
 
 /** How long a provider's lists may lag behind our writes. */
@@ -68,6 +74,7 @@ function fresh(startedAt: Instant): InventoryProgress {
   return {
     startedAt,
     cursor: null,
+    ended: false,
     pages: 0,
     keys: 0,
     complete: true,
@@ -82,9 +89,6 @@ function assertMoves({ name }: Provider, { next }: InventoryPage, from: string |
     outcome: 'notApplied',
   })
 }
-
-/** Kinds that may pass by waiting. */
-const passing: ReadonlySet<string> = new Set(['throttled', 'unavailable'])
 
 function troubled(
   ctx: StepContext,
@@ -105,10 +109,10 @@ function troubled(
     const inventory = { ...fresh(now), restarts: progress.restarts + 1 }
     return { go: 'wait', until: now, memo: { inventory } }
   }
-  if (passing.has(kind)) {
+  if (kind === 'throttled' || kind === 'unavailable') {
     // What got on starts to count anew, or a large inventory would use its attempts up.
     if (moved) return { go: 'wait', until: addSeconds(now, Math.max(1, after ?? 0)) }
-    if (ctx.operation.attempt + 1 < attemptsMax) return { go: 'retry', failure, after }
+    if (ctx.operation.attempt + 1 < attemptsMax[kind]) return { go: 'retry', failure, after }
   }
   return { go: 'next', memo: { inventory: { ...progress, failure } } }
 }

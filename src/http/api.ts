@@ -185,7 +185,11 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
     })
     app.get<ById>('/owners/:id/impact', async (request) => {
       const caller = await authenticate(request)
-      return { owner: request.params.id, items: await engine.impact(caller, request.params.id) }
+      const { id } = request.params
+      const page = { ...pageOf(request.query), ...impactLimit(request.query) }
+      const items = await engine.impact(caller, id, page)
+      const cursor = items.length === page.limit ? (items.at(-1)?.account ?? null) : null
+      return { owner: id, items, cursor }
     })
     app.post<ById>('/owners/:id/leave', async (request, reply) => {
       const caller = await authenticate(request)
@@ -201,16 +205,20 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
       return engine.offboarding(caller, request.params.id)
     })
 
-    app.post<{ Params: { name: string }; Querystring: { dryRun?: string } }>(
+    app.post<{ Params: { name: string }; Querystring: { dryRun?: string; full?: string } }>(
       '/sweeps/:name',
       async (request) => {
         const caller = await authenticate(request)
         const sweep = sweepOf(request.params.name)
-        const dryRun = dryRunOf(request.query, request.body)
+        const { dryRun, full } = sweepOptionsOf(request.query, request.body)
         engine.authorise(caller, dryRun ? 'sweep.plan' : 'sweep.run', { type: 'sweep', id: sweep })
         if (dryRun)
-          return { sweep, dryRun, items: await engine.planSweep(caller, sweep, planRowsMax) }
-        const applied = await engine.runSweep(caller, sweep)
+          return {
+            sweep,
+            dryRun,
+            items: await engine.planSweep(caller, sweep, planRowsMax, { full }),
+          }
+        const applied = await engine.runSweep(caller, sweep, { full })
         return {
           sweep,
           dryRun,
@@ -278,6 +286,12 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
   }
 }
 
+/** Whoever does not page gets what nearly everybody owns, whole. */
+function impactLimit(query: unknown): { readonly limit?: number } {
+  const isPaged = (query as Readonly<Record<string, unknown>>)['limit'] !== undefined
+  return isPaged ? {} : { limit: 1_000 }
+}
+
 function accepted(reply: FastifyReply, operation: Operation): FastifyReply {
   return reply.status(202).header('custody-operation', operation.id).send(operationView(operation))
 }
@@ -303,24 +317,31 @@ function statusOf(value: string): OperationStatus {
 }
 
 /**
- * Asking for a plan must never run the real thing: whatever is not plainly `dryRun=true` or
- * `dryRun=false`, in the query and nowhere else, is refused.
+ * Asking for a plan must never run the real thing: whatever is not plainly `true` or `false`, in the
+ * query and nowhere else, is refused. `full` looks at every account, not at recent changes only.
  */
-function dryRunOf(query: Readonly<Record<string, unknown>>, body: unknown): boolean {
-  const other = Object.keys(query).find((name) => name !== 'dryRun')
+function sweepOptionsOf(
+  query: Readonly<Record<string, unknown>>,
+  body: unknown,
+): { readonly dryRun: boolean; readonly full: boolean } {
+  const other = Object.keys(query).find((name) => name !== 'dryRun' && name !== 'full')
   if (other !== undefined) {
     throw errors.invalidValue({
       path: other,
-      reason: 'is no parameter of a sweep; there is dryRun.',
+      reason: 'is no parameter of a sweep; there are dryRun and full.',
     })
   }
   if (body !== undefined && body !== null && Object.keys(body).length > 0) {
     throw errors.invalidSyntax({ reason: 'A sweep takes no body; send ?dryRun=true for its plan.' })
   }
-  const { dryRun } = query
-  if (dryRun === undefined || dryRun === 'false') return false
-  if (dryRun === 'true') return true
-  throw errors.invalidValue({ path: 'dryRun', reason: 'must be true or false.' })
+  return { dryRun: flagOf(query, 'dryRun'), full: flagOf(query, 'full') }
+}
+
+function flagOf(query: Readonly<Record<string, unknown>>, name: string): boolean {
+  const value = query[name]
+  if (value === undefined || value === 'false') return false
+  if (value === 'true') return true
+  throw errors.invalidValue({ path: name, reason: 'must be true or false.' })
 }
 
 function sweepOf(name: string): SweepName {

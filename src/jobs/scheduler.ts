@@ -3,11 +3,16 @@ import { fileURLToPath } from 'node:url'
 import type { Worker as Thread } from 'node:worker_threads'
 import Bree from 'bree'
 import type { Clock, Instant } from '../domain/time.ts'
-import { instantOf } from '../domain/time.ts'
-import type { Lifecycle, Proposal, SweepName } from '../lifecycle/engine.ts'
-import { applyBatch, reconcilable } from '../lifecycle/engine.ts'
+import { addSeconds, instantOf } from '../domain/time.ts'
+import type { Lifecycle, Proposal, Scope, SweepName } from '../lifecycle/engine.ts'
+import { applyBatch, reconcilable, sweepNames } from '../lifecycle/engine.ts'
+import { Setbacks } from './setbacks.ts'
+import type { SweepEvent, SweepStats } from './stats.ts'
+import { counted, noStats } from './stats.ts'
 
-/** How often each sweep has a slot. The first run comes with the first full slot after the start. */
+export type { SweepEvent, SweepStats } from './stats.ts'
+
+/** How often each sweep has a slot; orphans are all looked for once an hour. */
 export const slotSeconds: Readonly<Record<SweepName, number>> = {
   orphans: 60,
   expiry: 60,
@@ -19,8 +24,6 @@ export const slotSeconds: Readonly<Record<SweepName, number>> = {
 export interface SweepOrder {
   readonly sweep: SweepName
   readonly storeUrl: string
-  /** Those whose inventory can be taken. */
-  readonly providers: readonly string[]
 }
 
 /** What a thread posts to the main thread; each but `done` is answered before it goes on. */
@@ -31,28 +34,40 @@ export type SweepMessage =
   | { readonly type: 'failed'; readonly message: string }
 
 export type SweepReply =
-  /** `now` null: the slot was taken before, by another start or another replica. */
-  { readonly type: 'slot'; readonly now: Instant | null } | { readonly type: 'applied' }
-
-export interface SweepEvent {
-  readonly sweep: SweepName
-  readonly slot: Instant
-  readonly outcome: 'finished' | 'skipped' | 'failed' | 'overlap'
-  readonly found: number
-  readonly started: number
-  readonly failed: number
-  readonly message: string | null
-}
+  /** null: the slot was taken before, by another start or another replica. */
+  | {
+      readonly type: 'slot'
+      readonly order: { readonly now: Instant; readonly scope: Scope } | null
+    }
+  | { readonly type: 'applied' }
 
 export interface Scheduler {
   /** Runs one sweep in its thread now, outside its interval; resolves when the thread has ended. */
   run(sweep: SweepName): Promise<SweepEvent>
+  stats(): Readonly<Record<SweepName, SweepStats>>
   stop(): Promise<void>
 }
 
+/** A full look for orphans has slots of its own; between them only what changed is looked at. */
+const fullJob = 'orphans:full'
+const fullSeconds = 3_600
+
+/**
+ * The changes a run looks at begin this long before the run before it: a commit may come some time
+ * after the instant it carries, and another replica's clock may be late.
+ */
+const marginSeconds = 300
+
+/** Which policy the rotations were last dated by. */
+const datedBy = 'rotations dated by policy'
+
 /** The slot an instant belongs to: fixed points in time, the same on every replica. */
 export function slotOf(sweep: SweepName, now: Instant): Instant {
-  const width = slotSeconds[sweep] * 1_000
+  return slotAt(slotSeconds[sweep], now)
+}
+
+function slotAt(seconds: number, now: Instant): Instant {
+  const width = seconds * 1_000
   return instantOf(Math.floor(Date.parse(now) / width) * width)
 }
 
@@ -70,7 +85,10 @@ export async function startScheduler(host: {
 }): Promise<Scheduler> {
   const { life, clock } = host
   const runs = new Map<SweepName, Run>()
-  const providers = reconcilable(life)
+  const setbacks = new Map(sweepNames.map((sweep) => [sweep, new Setbacks()]))
+  const stats = new Map<SweepName, SweepStats>(sweepNames.map((sweep) => [sweep, noStats]))
+  /** When the last run that came to its end began, here. */
+  let orphansSeenAt: Instant | null = null
   const entry = fileURLToPath(
     new URL(`./threads/sweep${path.extname(import.meta.url)}`, import.meta.url),
   )
@@ -101,11 +119,13 @@ export async function startScheduler(host: {
           void thread.terminate()
         })
     },
-    jobs: (Object.keys(slotSeconds) as SweepName[]).map((sweep) => ({
+    jobs: sweepNames.map((sweep) => ({
       name: sweep,
       path: entry,
+      // Just behind the beginning of a slot: an interval that drifts would leave one out.
+      timeout: untilSlot(slotSeconds[sweep], clock.now()),
       interval: slotSeconds[sweep] * 1_000,
-      worker: { workerData: { sweep, storeUrl: host.storeUrl, providers } satisfies SweepOrder },
+      worker: { workerData: { sweep, storeUrl: host.storeUrl } satisfies SweepOrder },
     })),
   })
 
@@ -118,8 +138,12 @@ export async function startScheduler(host: {
     })
     const run: Run = {
       slot: slotOf(sweep, clock.now()),
+      since: clock.monotonic(),
+      policy: life.policy().version,
+      order: null,
       started: 0,
       failed: 0,
+      deferred: 0,
       conclusion: null,
       ended,
       resolve,
@@ -151,27 +175,40 @@ export async function startScheduler(host: {
     const event: SweepEvent = {
       sweep,
       slot: run.slot,
+      full: run.order?.scope.changedSince === null,
       started: run.started,
       failed: run.failed,
+      deferred: run.deferred,
+      seconds: (clock.monotonic() - run.since) / 1_000,
       ...conclusion,
     }
-    host.log(event)
+    tell(event)
     run.resolve(event)
+  }
+
+  function tell(event: SweepEvent): void {
+    const { sweep } = event
+    const waiting = setbacks.get(sweep)!.size
+    stats.set(sweep, counted(stats.get(sweep)!, event, clock.now(), waiting))
+    host.log(event)
   }
 
   function overlapped(warning: unknown): void {
     const text = warning instanceof Error ? warning.message : ''
     const name = /^Job "(\w+)" is already running$/.exec(text)?.[1]
-    const sweep = (Object.keys(slotSeconds) as SweepName[]).find((s) => s === name)
+    const sweep = sweepNames.find((s) => s === name)
     if (sweep === undefined) return
     const slot = slotOf(sweep, clock.now())
-    host.log({
+    tell({
       sweep,
       slot,
       outcome: 'overlap',
+      full: false,
       found: 0,
       started: 0,
       failed: 0,
+      deferred: 0,
+      seconds: 0,
       message: 'the run before it is not over',
     })
   }
@@ -181,31 +218,84 @@ export async function startScheduler(host: {
     switch (message.type) {
       case 'take': {
         const now = clock.now()
+        const { slot } = run
         const taken = await life.store.commit([
-          { type: 'slot', job: sweep, slot: run.slot, worker: host.worker, at: now },
+          { type: 'slot', job: sweep, slot, worker: host.worker, at: now },
         ])
-        const reply: SweepReply = { type: 'slot', now: taken === 'saved' ? now : null }
-        thread.postMessage(reply)
-        if (taken !== 'saved') conclude(sweep, 'skipped', 'the slot was taken before')
+        if (taken === 'saved') run.order = { now, scope: await scopeOf(sweep, now) }
+        else conclude(sweep, 'skipped', 'the slot was taken before')
+        thread.postMessage({ type: 'slot', order: run.order } satisfies SweepReply)
         return
       }
-      case 'batch': {
-        const applied = await applyBatch(life, sweep, message.batch)
-        run.started += applied.reduce((sum, item) => sum + item.operations.length, 0)
-        run.failed += applied.filter((item) => item.error !== null).length
+      case 'batch':
+        await act(sweep, run, message.batch)
         thread.postMessage({ type: 'applied' } satisfies SweepReply)
         return
-      }
       case 'finished':
+        await act(sweep, run, setbacks.get(sweep)!.due(clock.now()))
+        await seen(sweep, run)
         conclude(sweep, 'finished', null, message.found)
+        thread.postMessage({ type: 'applied' } satisfies SweepReply)
         return
       case 'failed':
         conclude(sweep, 'failed', message.message)
     }
   }
 
+  async function act(sweep: SweepName, run: Run, batch: readonly Proposal[]): Promise<void> {
+    const known = setbacks.get(sweep)!
+    const ready = known.ready(batch, clock.now())
+    const applied = await applyBatch(life, sweep, ready)
+    known.note(applied, clock.now())
+    run.started += applied.reduce((sum, item) => sum + item.operations.length, 0)
+    run.failed += applied.filter((item) => item.error !== null).length
+    run.deferred += batch.length - ready.length
+  }
+
+  /**
+   * A process looks at every account first, and then once an hour whichever replica comes first: the
+   * rest of the time, at what changed since its own last run, whoever ran in between.
+   */
+  async function scopeOf(sweep: SweepName, now: Instant): Promise<Scope> {
+    const { groupGrace, version } = life.policy()
+    const providers = reconcilable(life)
+    const whole: Scope = { changedSince: null, groupGrace, replan: false, providers }
+    switch (sweep) {
+      case 'orphans': {
+        const slot = slotAt(fullSeconds, now)
+        const due = await life.store.commit([
+          { type: 'slot', job: fullJob, slot, worker: host.worker, at: now },
+        ])
+        const full = orphansSeenAt === null || due === 'saved'
+        return full ? whole : { ...whole, changedSince: addSeconds(orphansSeenAt!, -marginSeconds) }
+      }
+      case 'rotation':
+        return { ...whole, replan: (await life.store.read.meta(datedBy)) !== version }
+      case 'expiry':
+      case 'reconcile':
+        return whole
+    }
+  }
+
+  /** Only what was gone through to the end counts: a run that was cut off is made up for. */
+  async function seen(sweep: SweepName, { order, policy }: Run): Promise<void> {
+    if (sweep === 'orphans' && order) orphansSeenAt = order.now
+    if (order?.scope.replan) {
+      await life.store.commit([{ type: 'meta', key: datedBy, value: policy }])
+    }
+  }
+
+  /** However many slots passed while nobody was there, they are made up for by one run (R66). */
+  async function catchUp(sweep: SweepName): Promise<void> {
+    const last = await life.store.read.lastSlot(sweep)
+    if (last === null || last >= slotOf(sweep, clock.now())) return
+    open(sweep)
+    await bree.run(sweep)
+  }
+
   bree.on('worker deleted', (name: string) => over(name as SweepName))
   await bree.start()
+  for (const sweep of sweepNames) await catchUp(sweep)
   return {
     async run(sweep) {
       const earlier = runs.get(sweep)
@@ -214,6 +304,7 @@ export async function startScheduler(host: {
       await bree.run(sweep)
       return run.ended
     },
+    stats: () => Object.fromEntries(stats) as Record<SweepName, SweepStats>,
     async stop() {
       await bree.stop()
       for (const sweep of runs.keys()) over(sweep)
@@ -221,8 +312,21 @@ export async function startScheduler(host: {
   }
 }
 
+function untilSlot(seconds: number, now: Instant): number {
+  const width = seconds * 1_000
+  return width - (Date.parse(now) % width) + slotDelayMs
+}
+
+/** A timer may fire a little before its time by the wall clock. */
+const slotDelayMs = 500
+
 interface Run {
   readonly slot: Instant
+  readonly since: number
+  /** The version of the policy when the run began: one that is replaced meanwhile has not been seen. */
+  readonly policy: string
+  order: { readonly now: Instant; readonly scope: Scope } | null
+  deferred: number
   started: number
   failed: number
   conclusion: Pick<SweepEvent, 'outcome' | 'message' | 'found'> | null

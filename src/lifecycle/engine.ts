@@ -24,17 +24,19 @@ import { createGroup, deleteGroup, membersOf, updateGroup, visibleGroup } from '
 import { cancelOperation, retryOperation, visibleOperation } from './operations.ts'
 import { createPerson, declareLeave, deletePerson, updatePerson } from './people.ts'
 import { impactOf, offboardingReport } from './reports.ts'
+import type { SweepName } from './due.ts'
 import { acceptFinding, findingsAfter, visibleFinding } from './reconcile.ts'
-import type { SweepName } from './sweeps.ts'
 import { planSweep, runSweep } from './sweeps.ts'
 import { acceptBackup, acceptTransfer, declineTransfer, transferAccount } from './transfers.ts'
 import { visibleAccount, visibleCredential, visiblePerson } from './visible.ts'
 
 export type { Caller, Lifecycle } from './context.ts'
 export { auditRow, authorise, callerOf, replanned, systemActor, visibilityOf } from './context.ts'
-export type { Proposal, SweepName } from './sweeps.ts'
+export type { Proposal, Scope, SweepName } from './due.ts'
+export { findDue, sweepNames } from './due.ts'
+export type { Applied } from './sweeps.ts'
+export { applyBatch } from './sweeps.ts'
 export { reconcilable } from './reconcile.ts'
-export { applyBatch, findDue, sweepNames } from './sweeps.ts'
 export { createTokens } from './tokens.ts'
 export type { Introspection, Tokens } from './tokens.ts'
 export { createWorker } from './worker.ts'
@@ -59,7 +61,8 @@ export function createEngine(life: Lifecycle) {
     deletePerson: (caller: Caller, current: Person) => deletePerson(life, caller, current),
     declareLeave: (caller: Caller, id: string, reason: string | null) =>
       declareLeave(life, caller, id, reason),
-    impact: (caller: Caller, id: string) => impactOf(life, caller, id),
+    impact: (caller: Caller, id: string, page?: Parameters<typeof impactOf>[3]) =>
+      impactOf(life, caller, id, page),
     offboarding: (caller: Caller, id: string) => offboardingReport(life, caller, id),
 
     group: (caller: Caller, id: string) => visibleGroup(life, caller, id),
@@ -124,9 +127,15 @@ export function createEngine(life: Lifecycle) {
     acceptFinding: (caller: Caller, id: string, want: Parameters<typeof acceptFinding>[3]) =>
       acceptFinding(life, caller, id, want),
 
-    planSweep: (caller: Caller, sweep: SweepName, limit: number) =>
-      planSweep(life, caller.tenant, sweep, limit),
-    runSweep: (caller: Caller, sweep: SweepName) => runSweep(life, caller.tenant, sweep),
+    /** `full: false`: of the orphans, those whose owner changed within the last day. */
+    planSweep: (
+      caller: Caller,
+      sweep: SweepName,
+      limit: number,
+      options?: { readonly full: boolean },
+    ) => planSweep(life, caller.tenant, sweep, limit, options),
+    runSweep: (caller: Caller, sweep: SweepName, options?: { readonly full: boolean }) =>
+      runSweep(life, caller.tenant, sweep, options),
   }
 }
 

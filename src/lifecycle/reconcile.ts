@@ -4,6 +4,7 @@ import type { TenantId } from '../domain/ids.ts'
 import type { Actor, Operation } from '../domain/operation.ts'
 import type { Instant } from '../domain/time.ts'
 import { addSeconds, day } from '../domain/time.ts'
+import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, planOperation, replanned, save, visibilityOf } from './context.ts'
 import { visibleAccount } from './visible.ts'
@@ -14,16 +15,17 @@ export function reconcilable(life: Pick<Lifecycle, 'providers'>): readonly strin
 }
 
 /**
- * Starts to compare one provider's inventory with the journal, unless that is under way already.
- * Each provider has an operation of its own: one that fails or hangs holds up no other (R30, R86).
+ * Compares one provider's inventory with the journal. Each provider has an operation of its own: one
+ * that fails or hangs holds up no other (R30, R86), and a second one is refused while the first runs.
+ * @returns null for a provider without an inventory
  */
-export async function reconcile(
+export function planReconcile(
   life: Lifecycle,
   tenant: TenantId,
   provider: string,
   actor: Actor,
-): Promise<readonly Operation[]> {
-  if (!reconcilable(life).includes(provider)) return []
+): { readonly changes: readonly Change[]; readonly operations: readonly Operation[] } | null {
+  if (!reconcilable(life).includes(provider)) return null
   const operation = planOperation(life, {
     tenant,
     kind: 'reconcile',
@@ -33,19 +35,14 @@ export async function reconcile(
     provider,
     actor,
   })
-  const result = await life.store.commit([
-    { type: 'enqueue', operation, preempt: false },
-    auditRow(life, {
-      tenant,
-      actor,
-      action: 'provider.inventoryDue',
-      target: { type: 'provider', id: provider },
-      operation: operation.id,
-    }),
-  ])
-  if (result !== 'saved') return []
-  life.wake()
-  return [operation]
+  const due = auditRow(life, {
+    tenant,
+    actor,
+    action: 'provider.inventoryDue',
+    target: { type: 'provider', id: provider },
+    operation: operation.id,
+  })
+  return { changes: [{ type: 'enqueue', operation, preempt: false }, due], operations: [operation] }
 }
 
 /** An exception has an end; whoever still wants it in a year says so again. */

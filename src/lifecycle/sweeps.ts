@@ -1,142 +1,179 @@
+import { setImmediate } from 'node:timers/promises'
 import type { ServiceAccount } from '../domain/account.ts'
 import type { Credential } from '../domain/credential.ts'
-import { defaultTenant } from '../domain/ids.ts'
+import { assertNever } from '../domain/json.ts'
+import type { JsonObject } from '../domain/json.ts'
 import type { Actor, Operation } from '../domain/operation.ts'
 import type { Instant } from '../domain/time.ts'
-import type { Reads } from '../store/store.ts'
-import { reconcilable, reconcile } from './reconcile.ts'
+import { addSeconds, day, earlier } from '../domain/time.ts'
+import type { Change } from '../store/store.ts'
 import { planClose } from './switching.ts'
 import type { Lifecycle } from './context.ts'
 import { auditRow, planOperation } from './context.ts'
-import { planRevoke, rotation, termsOf } from './credentials.ts'
+import { planRevoke, rotateAfterOf, rotation, termsOf } from './credentials.ts'
+import type { Proposal, Scope, SweepName } from './due.ts'
+import { findDue, warningDays } from './due.ts'
 import { actOnLeaver, verdictOn } from './offboard.ts'
-
-export type SweepName = 'orphans' | 'expiry' | 'rotation' | 'reconcile'
-export const sweepNames: readonly SweepName[] = ['orphans', 'expiry', 'rotation', 'reconcile']
-
-/** What a sweep found due. It carries ids only: whoever acts reads the rows again and decides anew. */
-export interface Proposal {
-  readonly act: 'offboard' | 'expire' | 'expireCredential' | 'delete' | 'rotate' | 'reconcile'
-  readonly tenant: string
-  readonly id: string
-}
-
-/** Proposals per batch: applying one stays within about 10 ms of the main thread. */
-export const sweepBatchMax = 100
+import { planReconcile, reconcilable } from './reconcile.ts'
 
 /**
- * Reads what is due, in batches, from any handle: a sweep's own thread or the main one. It writes
- * nothing and calls no provider. Ends when a page comes back short.
+ * Items per commit. An item's part takes some 0.15 ms of the writer, and with it of everybody: 20 of
+ * them are over soon enough for a request that came meanwhile not to notice.
  */
-export async function* findDue(
-  read: Reads,
-  sweep: SweepName,
-  now: Instant,
-  /** Those whose inventory can be taken: a reading thread has no providers of its own. */
-  providers: readonly string[] = [],
-): AsyncGenerator<readonly Proposal[]> {
-  switch (sweep) {
-    case 'orphans':
-      yield* pages((after) => read.orphans(now, after, sweepBatchMax), 'offboard')
-      return
-    case 'expiry':
-      yield* pages((after) => read.expired(now, after, sweepBatchMax), 'expire')
-      yield* pages(
-        (after) => read.expiredCredentials(now, after, sweepBatchMax),
-        'expireCredential',
-      )
-      yield* pages((after) => read.deletable(now, after, sweepBatchMax), 'delete')
-      return
-    case 'rotation':
-      yield* pages((after) => read.rotationDue(now, after, sweepBatchMax), 'rotate')
-      return
-    case 'reconcile':
-      if (providers.length > 0)
-        yield providers.map((id) => ({ act: 'reconcile', id, tenant: defaultTenant }))
-  }
-}
-
-async function* pages(
-  read: (after: string | null) => Promise<readonly (ServiceAccount | Credential)[]>,
-  act: Proposal['act'],
-): AsyncGenerator<readonly Proposal[]> {
-  let after: string | null = null
-  for (;;) {
-    const rows = await read(after)
-    const last = rows.at(-1)
-    if (!last) return
-    yield rows.map(({ id, tenant }) => ({ act, id, tenant }))
-    if (rows.length < sweepBatchMax) return
-    after = last.id
-  }
-}
+const togetherMax = 20
 
 export interface Applied {
   readonly proposal: Proposal
-  /** Operations started; empty when the row had changed and nothing is due any more. */
+  /** Whether anything was written; false when the row had changed and nothing is due any more. */
+  readonly acted: boolean
+  /** Operations started. */
   readonly operations: readonly string[]
   readonly error: string | null
 }
 
-/** Acts on one batch. Each item stands alone: one that fails stays due and is seen next time (R86). */
+/** What one item comes to; null = nothing (any more). */
+type Planned = {
+  readonly changes: readonly Change[]
+  readonly operations: readonly Operation[]
+} | null
+
+/**
+ * Acts on one batch, some items to a commit, and lets others have their turn in between. Each item
+ * stands alone: where one was written meanwhile, or fails, the others of its commit are acted on
+ * without it, and it stays due and is seen next time (R86).
+ */
 export async function applyBatch(
   life: Lifecycle,
   sweep: SweepName,
   batch: readonly Proposal[],
 ): Promise<readonly Applied[]> {
   const actor: Actor = { type: 'sweep', id: sweep, name: `${sweep} sweep` }
+  const applied: Applied[] = []
+  for (let i = 0; i < batch.length; i += togetherMax) {
+    if (i > 0) await setImmediate()
+    applied.push(...(await applySome(life, batch.slice(i, i + togetherMax), actor)))
+  }
+  if (applied.some((item) => item.operations.length > 0)) life.wake()
+  return applied
+}
+
+async function applySome(
+  life: Lifecycle,
+  batch: readonly Proposal[],
+  actor: Actor,
+): Promise<readonly Applied[]> {
+  const planned = await Promise.all(
+    batch.map((proposal) => plan(life, proposal, actor).catch(() => 'failed' as const)),
+  )
+  const together = planned.flatMap((p) => (p === 'failed' || p === null ? [] : p.changes))
+  const saved =
+    together.length > 0 &&
+    !planned.includes('failed') &&
+    // Whatever is wrong, each for itself will find out whose it is.
+    (await life.store.commit(together).catch(() => null)) === 'saved'
   return Promise.all(
-    batch.map(async (proposal): Promise<Applied> => {
-      try {
-        const operations = await applyOne(life, proposal, actor)
-        return { proposal, operations: operations.map((o) => o.id), error: null }
-      } catch (error) {
-        return {
-          proposal,
-          operations: [],
-          error: error instanceof Error ? error.message : 'unknown',
-        }
-      }
+    batch.map((proposal, i): Applied | Promise<Applied> => {
+      const own = planned[i]!
+      if (own === null) return { proposal, acted: false, operations: [], error: null }
+      // What has nothing to commit here has committed by itself.
+      const isDone = own !== 'failed' && (saved || own.changes.length === 0)
+      if (!isDone) return applyAlone(life, proposal, actor)
+      return { proposal, acted: true, operations: own.operations.map((o) => o.id), error: null }
     }),
   )
 }
 
-async function applyOne(
-  life: Lifecycle,
-  proposal: Proposal,
-  actor: Actor,
-): Promise<readonly Operation[]> {
+async function applyAlone(life: Lifecycle, proposal: Proposal, actor: Actor): Promise<Applied> {
+  try {
+    const planned = await plan(life, proposal, actor)
+    const acted = planned !== null && (await life.store.commit(planned.changes)) === 'saved'
+    const operations = acted ? planned.operations.map((o) => o.id) : []
+    return { proposal, acted, operations, error: null }
+  } catch (error) {
+    const message = error instanceof Error ? error.message : 'unknown'
+    return { proposal, acted: false, operations: [], error: message }
+  }
+}
+
+async function plan(life: Lifecycle, proposal: Proposal, actor: Actor): Promise<Planned> {
   const tenant = proposal.tenant as ServiceAccount['tenant']
-  if (proposal.act === 'reconcile') return reconcile(life, tenant, proposal.id, actor)
-  if (proposal.act === 'rotate') return rotateDue(life, tenant, proposal.id, actor)
-  if (proposal.act === 'expireCredential') return expireCredential(life, tenant, proposal.id, actor)
-  const account = await life.store.read.account(tenant, proposal.id)
-  if (!account) return []
   switch (proposal.act) {
     case 'offboard':
-      return actOnLeaver(life, account, { actor, cause: life.ids.next() })
+    case 'expire':
+    case 'delete':
+    case 'warn': {
+      const account = await life.store.read.account(tenant, proposal.id)
+      return account && planAccount(life, proposal.act, account, actor)
+    }
+    case 'expireCredential':
+    case 'warnCredential':
+    case 'replan':
+    case 'rotate': {
+      const credential = await life.store.read.credential(tenant, proposal.id)
+      const account = credential && (await life.store.read.account(tenant, credential.account))
+      return account && planCredential(life, proposal.act, { account, credential }, actor)
+    }
+    case 'reconcile':
+      return planReconcile(life, tenant, proposal.id, actor)
+    default:
+      return assertNever(proposal.act)
+  }
+}
+
+async function planAccount(
+  life: Lifecycle,
+  act: 'offboard' | 'expire' | 'delete' | 'warn',
+  account: ServiceAccount,
+  actor: Actor,
+): Promise<Planned> {
+  switch (act) {
+    case 'offboard':
+      return offboard(life, account, actor)
     case 'expire':
       return expire(life, account, actor)
     case 'delete':
       return deleteHeld(life, account, actor)
+    case 'warn':
+      return warn(life, 'account', account, account, actor)
   }
 }
 
-async function expire(
+interface Held {
+  readonly account: ServiceAccount
+  readonly credential: Credential
+}
+
+async function planCredential(
   life: Lifecycle,
-  account: ServiceAccount,
+  act: 'expireCredential' | 'warnCredential' | 'replan' | 'rotate',
+  held: Held,
   actor: Actor,
-): Promise<readonly Operation[]> {
-  if (account.expiresAt > life.clock.now() || account.protected || watched(life, account)) return []
+): Promise<Planned> {
+  switch (act) {
+    case 'expireCredential':
+      return expireCredential(life, held, actor)
+    case 'warnCredential':
+      return warn(life, 'credential', held.credential, held.account, actor)
+    case 'replan':
+      return replan(life, held, actor)
+    case 'rotate':
+      return rotateDue(life, held, actor)
+  }
+}
+
+/** The decision commits by itself: after a conflict it looks at the account again. */
+async function offboard(life: Lifecycle, account: ServiceAccount, actor: Actor): Promise<Planned> {
+  const operations = await actOnLeaver(life, account, { actor, cause: life.ids.next() })
+  return operations.length === 0 ? null : { changes: [], operations }
+}
+
+function expire(life: Lifecycle, account: ServiceAccount, actor: Actor): Planned {
+  if (account.expiresAt > life.clock.now() || account.protected || watched(life, account)) {
+    return null
+  }
   const planned = planClose(life, account, { kind: 'disable', reason: 'expired', actor })
-  return commitOne(
-    life,
-    account,
-    planned,
-    'account.expiryDue',
-    { expiresAt: account.expiresAt },
-    actor,
-  )
+  const facts = { expiresAt: account.expiresAt }
+  return closing(life, account, planned, 'account.expiryDue', facts, actor)
 }
 
 /** Under `enforcement: observe` no sweep acts; its plan still shows what is due. */
@@ -144,13 +181,9 @@ function watched(life: Lifecycle, account: ServiceAccount): boolean {
   return termsOf(life, account).enforcement === 'observe'
 }
 
-async function deleteHeld(
-  life: Lifecycle,
-  account: ServiceAccount,
-  actor: Actor,
-): Promise<readonly Operation[]> {
-  if (account.deleteAt === null || account.deleteAt > life.clock.now() || watched(life, account))
-    return []
+function deleteHeld(life: Lifecycle, account: ServiceAccount, actor: Actor): Planned {
+  const { deleteAt } = account
+  if (deleteAt === null || deleteAt > life.clock.now() || watched(life, account)) return null
   const operation = planOperation(life, {
     tenant: account.tenant,
     kind: 'delete',
@@ -166,99 +199,167 @@ async function deleteHeld(
     operation,
     changes: [{ type: 'enqueue', operation, preempt: false } as const],
   }
-  return commitOne(
-    life,
-    account,
-    planned,
-    'account.deletionDue',
-    { deleteAt: account.deleteAt },
-    actor,
-  )
+  return closing(life, account, planned, 'account.deletionDue', { deleteAt }, actor)
 }
 
-async function commitOne(
+function closing(
   life: Lifecycle,
   before: ServiceAccount,
   planned: ReturnType<typeof planClose>,
   action: string,
-  facts: Readonly<Record<string, string>>,
+  facts: JsonObject,
   actor: Actor,
-): Promise<readonly Operation[]> {
-  const result = await life.store.commit([
-    { type: 'account', account: planned.account, expectedVersion: before.version },
-    ...planned.changes,
-    auditRow(life, {
-      tenant: before.tenant,
-      actor,
-      action,
-      target: { type: 'account', id: before.id },
-      operation: planned.operation.id,
-      facts,
-    }),
-  ])
-  if (result !== 'saved') return []
-  life.wake()
-  return [planned.operation]
+): Planned {
+  return {
+    operations: [planned.operation],
+    changes: [
+      { type: 'account', account: planned.account, expectedVersion: before.version },
+      ...planned.changes,
+      auditRow(life, {
+        tenant: before.tenant,
+        actor,
+        action,
+        target: { type: 'account', id: before.id },
+        operation: planned.operation.id,
+        facts,
+      }),
+    ],
+  }
 }
 
-async function expireCredential(
-  life: Lifecycle,
-  tenant: ServiceAccount['tenant'],
-  id: string,
-  actor: Actor,
-): Promise<readonly Operation[]> {
-  const credential = await life.store.read.credential(tenant, id)
-  const account = credential && (await life.store.read.account(tenant, credential.account))
-  if (!credential || !account || watched(life, account) || account.protected) return []
+function expireCredential(life: Lifecycle, { account, credential }: Held, actor: Actor): Planned {
+  if (watched(life, account) || account.protected) return null
   const works = credential.status === 'active' || credential.status === 'superseded'
-  if (!works || credential.expiresAt > life.clock.now()) return []
+  if (!works || credential.expiresAt > life.clock.now()) return null
   const { operation, changes } = planRevoke(life, credential, actor)
-  const result = await life.store.commit([
-    ...changes,
-    auditRow(life, {
-      tenant,
-      actor,
-      action: 'credential.expiryDue',
-      target: { type: 'credential', id },
-      operation: operation.id,
-      facts: { expiresAt: credential.expiresAt },
-    }),
-  ])
-  if (result !== 'saved') return []
-  life.wake()
-  return [operation]
+  const facts = { expiresAt: credential.expiresAt }
+  const row = credentialRow(life, credential, 'credential.expiryDue', operation, facts, actor)
+  return { operations: [operation], changes: [...changes, row] }
 }
 
+function credentialRow(
+  life: Lifecycle,
+  credential: Credential,
+  action: string,
+  operation: Operation | null,
+  facts: JsonObject,
+  actor: Actor,
+): Change {
+  return auditRow(life, {
+    tenant: credential.tenant,
+    actor,
+    action,
+    target: { type: 'credential', id: credential.id },
+    operation: operation?.id ?? null,
+    facts,
+  })
+}
+
+/**
+ * Tells that something ends soon, once for each number of days and each end; of several that were
+ * missed, the nearest (R89). Also where nothing will be done about it: `observe`, `protected`.
+ */
+function warn(
+  life: Lifecycle,
+  subjectType: 'account' | 'credential',
+  subject: ServiceAccount | Credential,
+  account: ServiceAccount,
+  actor: Actor,
+): Planned {
+  const days = daysLeft(life, subject.expiresAt)
+  if (days === null) return null
+  const { tenant, id, expiresAt } = subject
+  return {
+    operations: [],
+    changes: [
+      { type: 'expiryWarned', tenant, subjectType, id, expiresAt, days },
+      auditRow(life, {
+        tenant,
+        actor,
+        action: `${subjectType}.expiresSoon`,
+        target: { type: subjectType, id },
+        facts: { days, expiresAt, owner: account.owner.id },
+      }),
+    ],
+  }
+}
+
+/** The least of the numbers of days to warn of that is not over yet. */
+function daysLeft(life: Lifecycle, expiresAt: Instant): number | null {
+  const now = life.clock.now()
+  if (expiresAt <= now) return null
+  return warningDays.find((days) => expiresAt <= addSeconds(now, days * day)) ?? null
+}
+
+/** The policy's period has changed: the next rotation moves with it (R14). */
+function replan(life: Lifecycle, { account, credential }: Held, actor: Actor): Planned {
+  const every = periodOf(life, account, credential)
+  const rotateAfter = rotateAfterOf(credential.issuedAt, every)
+  if (rotateAfter === null || rotateAfter === credential.rotateAfter) return null
+  const next: Credential = { ...credential, rotateAfter, updatedAt: life.clock.now() }
+  const facts = {
+    rotateAfter,
+    before: credential.rotateAfter,
+    every,
+    policy: life.policy().version,
+  }
+  return {
+    operations: [],
+    changes: [
+      { type: 'credential', credential: next, expectedVersion: credential.version },
+      credentialRow(life, credential, 'credential.rotationMoved', null, facts, actor),
+    ],
+  }
+}
+
+function periodOf(life: Lifecycle, account: ServiceAccount, credential: Credential) {
+  return credential.rotateEvery ?? termsOf(life, account, credential).rotation.every
+}
+
+/**
+ * What counts is the age of the oldest key that works: a rotation that was cut off after its new key
+ * leaves the old one at work, however fresh `lastRotatedAt` is (R02).
+ */
 async function rotateDue(
   life: Lifecycle,
-  tenant: ServiceAccount['tenant'],
-  id: string,
+  { account, credential }: Held,
   actor: Actor,
-): Promise<readonly Operation[]> {
-  const credential = await life.store.read.credential(tenant, id)
-  const account = credential && (await life.store.read.account(tenant, credential.account))
-  if (!credential || !account) return []
-  const due = credential.rotateAfter !== null && credential.rotateAfter <= life.clock.now()
-  if (!due || credential.status !== 'active' || account.status !== 'active') return []
-  if (watched(life, account)) return []
+): Promise<Planned> {
+  const now = life.clock.now()
+  if (credential.status !== 'active' || account.status !== 'active') return null
+  const every = periodOf(life, account, credential)
+  const keys = await life.store.read.keysOf(credential.tenant, credential.id)
+  const oldest = keys
+    .filter((key) => key.status === 'active' || key.status === 'superseded')
+    .reduce(
+      (least, key) => (least === null ? key.issuedAt : earlier(least, key.issuedAt)),
+      credential.issuedAt,
+    )
+  const due = rotateAfterOf(oldest, every)
+  // Dated by a policy that is no longer the one, e.g. while it was replaced.
+  if (due === null || due > now) return replan(life, { account, credential }, actor)
+  if (watched(life, account)) return null
   // A rotation gives a working key: never to an account whose owner is gone (R60).
   const { decision } = await verdictOn(life, account)
-  if (decision.action !== 'none' || decision.rule === 'groupGrace') return []
+  if (decision.action !== 'none' || decision.rule === 'groupGrace') return null
   const operation = rotation(life, account, credential, actor, { reason: 'scheduled' })
-  const result = await life.store.commit([
-    { type: 'enqueue', operation, preempt: false },
-    auditRow(life, {
-      tenant,
-      actor,
-      action: 'credential.rotationDue',
-      target: { type: 'credential', id },
-      operation: operation.id,
-      facts: { rotateAfter: credential.rotateAfter },
-    }),
-  ])
-  if (result !== 'saved') return []
-  life.wake()
-  return [operation]
+  const facts = { rotateAfter: credential.rotateAfter, oldestKeyIssuedAt: oldest, every }
+  const row = credentialRow(life, credential, 'credential.rotationDue', operation, facts, actor)
+  return {
+    operations: [operation],
+    changes: [{ type: 'enqueue', operation, preempt: false }, row],
+  }
+}
+
+/** Owners who changed this long ago are looked at when an operator asks for less than everything. */
+const recentSeconds = day
+
+/** What a sweep that an operator asks for looks at. */
+function scopeOf(life: Lifecycle, full: boolean): Scope {
+  const { groupGrace } = life.policy()
+  const changedSince = full ? null : addSeconds(life.clock.now(), -recentSeconds)
+  // Dating all rotations anew is for the scheduler, which knows when it has been through.
+  return { changedSince, groupGrace, replan: false, providers: reconcilable(life) }
 }
 
 /** The plan of a sweep for one tenant: what it would act on now, with the decision behind each. */
@@ -267,9 +368,11 @@ export async function planSweep(
   tenant: string,
   sweep: SweepName,
   limit: number,
+  options: { readonly full: boolean } = { full: true },
 ): Promise<readonly (Proposal & { readonly rule: string })[]> {
   const plan: (Proposal & { readonly rule: string })[] = []
-  for await (const batch of findDue(life.store.read, sweep, life.clock.now(), reconcilable(life))) {
+  const { read } = life.store
+  for await (const batch of findDue(read, sweep, life.clock.now(), scopeOf(life, options.full))) {
     for (const proposal of batch.filter((p) => p.tenant === tenant)) {
       if (plan.length >= limit) return plan
       plan.push({ ...proposal, rule: await ruleOf(life, proposal) })
@@ -279,14 +382,25 @@ export async function planSweep(
 }
 
 async function ruleOf(life: Lifecycle, proposal: Proposal): Promise<string> {
-  if (proposal.act !== 'offboard') return proposal.act
-  const account = await life.store.read.account(
-    proposal.tenant as ServiceAccount['tenant'],
-    proposal.id,
-  )
-  if (!account) return 'gone'
-  const { decision } = await verdictOn(life, account)
-  return `${decision.action}: ${decision.rule}`
+  const tenant = proposal.tenant as ServiceAccount['tenant']
+  switch (proposal.act) {
+    case 'warn':
+    case 'warnCredential': {
+      const { read } = life.store
+      const subject = await (proposal.act === 'warn'
+        ? read.account(tenant, proposal.id)
+        : read.credential(tenant, proposal.id))
+      return `expires within ${(subject && daysLeft(life, subject.expiresAt)) ?? 0} days`
+    }
+    case 'offboard': {
+      const account = await life.store.read.account(tenant, proposal.id)
+      if (!account) return 'gone'
+      const { decision } = await verdictOn(life, account)
+      return `${decision.action}: ${decision.rule}`
+    }
+    default:
+      return proposal.act
+  }
 }
 
 /** Runs a whole sweep for one tenant in this process: what `POST /api/v1/sweeps/{name}` does. */
@@ -294,9 +408,11 @@ export async function runSweep(
   life: Lifecycle,
   tenant: string,
   sweep: SweepName,
+  options: { readonly full: boolean } = { full: true },
 ): Promise<readonly Applied[]> {
   const applied: Applied[] = []
-  for await (const batch of findDue(life.store.read, sweep, life.clock.now(), reconcilable(life))) {
+  const { read } = life.store
+  for await (const batch of findDue(read, sweep, life.clock.now(), scopeOf(life, options.full))) {
     const own = batch.filter((p) => p.tenant === tenant)
     applied.push(...(await applyBatch(life, sweep, own)))
   }

@@ -47,6 +47,8 @@ export interface LifecyclePolicy {
   /** The first 12 characters of the text's SHA-256: which policy a decision was made under. */
   readonly version: string
   termsFor(subject: LifecycleSubject): LifecycleTerms
+  /** The shortest and the longest grace that any account may have for a group left empty. */
+  readonly groupGrace: { readonly least: Seconds; readonly most: Seconds }
   /** The names of the rules that match, in the order they apply. */
   rulesFor(subject: LifecycleSubject): readonly string[]
 }
@@ -90,7 +92,12 @@ export function compileLifecycle(text: string, fileName: string): LifecyclePolic
 }
 
 function policyOf(text: string, defaults: LifecycleTerms, rules: readonly Rule[]): LifecyclePolicy {
+  const graces = [
+    defaults.leaver.groupGrace,
+    ...rules.flatMap(({ set }) => set.leaver?.groupGrace ?? []),
+  ].sort((a, b) => a - b)
   return {
+    groupGrace: { least: graces[0]!, most: graces.at(-1)! },
     version: createHash('sha256').update(text).digest('hex').slice(0, 12),
     termsFor: (subject) => applyRules(defaults, rules, subject),
     rulesFor: (subject) => rules.filter((r) => matches(r, subject)).map((r) => r.name),

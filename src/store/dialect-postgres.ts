@@ -169,6 +169,7 @@ export const postgresDialect: Dialect = {
   instant: (value) => sql`(custody_instant(${value}) collate "C")`,
   // It knows how many rows a range has and need not be misled.
   unindexed: (column) => sql`${column}`,
+  nested: sql`join`,
   // statement_timeout does.
   mayGoOn: null,
   contains: (value, part) => sql`strpos(${value}, cast(${part} as text)) > 0`,

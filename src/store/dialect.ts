@@ -72,6 +72,8 @@ export interface Dialect {
   instant(value: Text): RawBuilder<string>
   /** A column whose order or range the planner shall not serve from an index. */
   unindexed(column: Text): RawBuilder<string>
+  /** A join whose left side is walked first, where the planner does not find that out by itself. */
+  readonly nested: RawBuilder<unknown>
   /** A condition that holds at every row, and stops a query that was told to stop; null: not needed. */
   readonly mayGoOn: Condition | null
   contains(value: Text, part: Text): Condition
@@ -162,6 +164,7 @@ export const sqliteDialect: Dialect = {
   normalise: (value) => sql`custody_normalise(${value})`,
   instant: (value) => sql`custody_instant(${value})`,
   unindexed: (column) => sql`+${column}`,
+  nested: sql`cross join`,
   // With the row as its argument it cannot be answered once for all rows.
   mayGoOn: sql`custody_may_go_on(rowid) = 1`,
   // Not LIKE: it folds ASCII case and needs its wildcards escaped.

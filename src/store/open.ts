@@ -84,7 +84,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   const documents = documentRoom(sql)
   const groups = groupRoom(sql, codec)
   const journal = journalRoom(sql)
-  const sweeps = sweepRoom(sql, codec)
+  const sweeps = sweepRoom(sql)
   const clients = clientRoom(sql, codec)
   const audit = auditRoom(sql)
   const ledger = ledgerRoom(sql)
@@ -118,6 +118,8 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return audit.append(change.row)
       case 'slot':
         return clients.takeSlot(change)
+      case 'expiryWarned':
+        return sweeps.warned(change)
       case 'client':
         return clients.putClient(change.client)
       case 'clientToken':
@@ -197,11 +199,18 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     leaseHolders: () => journal.leaseHolders(query),
     nextRunAt: () => journal.nextRunAt(query),
 
-    orphans: (now, after, limit) => sweeps.orphans(query, now, after, limit),
-    expired: (now, after, limit) => sweeps.expired(query, now, after, limit),
-    deletable: (now, after, limit) => sweeps.deletable(query, now, after, limit),
-    expiredCredentials: (now, after, limit) => sweeps.expiredCredentials(query, now, after, limit),
-    rotationDue: (now, after, limit) => sweeps.rotationDue(query, now, after, limit),
+    orphans: (...want) => sweeps.orphans(query, ...want),
+    overdue: (...want) => sweeps.overdue(query, ...want),
+    gone: (...want) => sweeps.gone(query, ...want),
+    accountsOf: (...want) => sweeps.accountsOf(query, ...want),
+    expired: (...want) => sweeps.expired(query, ...want),
+    expiring: (...want) => sweeps.expiring(query, ...want),
+    deletable: (...want) => sweeps.deletable(query, ...want),
+    expiredCredentials: (...want) => sweeps.expiredCredentials(query, ...want),
+    rotationDue: (...want) => sweeps.rotationDue(query, ...want),
+    leftBehind: (...want) => sweeps.leftBehind(query, ...want),
+    planned: (...want) => sweeps.planned(query, ...want),
+    lastSlot: (job) => sweeps.lastSlot(query, job),
 
     client: (id) => clients.client(query, id),
     clients: (tenant) => clients.clients(query, tenant),

@@ -20,6 +20,7 @@ import {
   type Steps,
 } from './sql.ts'
 import type { DocumentCodec } from './store.ts'
+import { unwarned } from './sweeps.ts'
 import { putVersioned } from './versioned.ts'
 
 type Work = () => Steps<Refusal | null>
@@ -139,6 +140,7 @@ const resourceColumns = [
   'user_name_norm',
   'owner_type',
   'owner_id',
+  'pending_owner_id',
   'modified_at',
   'doc',
   'facts',
@@ -208,6 +210,7 @@ function accountRow(account: ServiceAccount, codec: DocumentCodec): Row {
     user_name_norm: normalise(account.userName),
     owner_type: account.owner.type,
     owner_id: account.owner.id,
+    pending_owner_id: account.pendingOwner?.id ?? null,
     modified_at: account.updatedAt,
     doc: codec.account(account),
     facts: JSON.stringify(facts),
@@ -257,6 +260,8 @@ function statements({ db, dialect }: Sql) {
   const principal = db.selectFrom('principal').selectAll().where('tenant', '=', arg('tenant'))
   const after = arg('after')
   const limit = arg<number>('limit')
+  // Another end is warned of from the beginning.
+  const warnedAnew = sql<number>`case when expires_at = ${arg('expires_at')} then warned else ${sql.lit(unwarned)} end`
 
   return {
     insertResource: statement(db.insertInto('resource').values(gaps(resourceColumns))),
@@ -267,6 +272,7 @@ function statements({ db, dialect }: Sql) {
         .set({
           version: sql<number>`version + 1`,
           modified_at: dialect.greater(sql.ref('modified_at'), sql`${arg('updated_at')}`),
+          warned: warnedAnew,
         })
         .where('tenant', '=', arg('tenant'))
         .where('id', '=', arg('id'))
@@ -306,7 +312,7 @@ function statements({ db, dialect }: Sql) {
       db
         .updateTable('credential')
         .set(gaps(credentialColumns.filter((c) => !['tenant', 'id', 'version'].includes(c))))
-        .set({ version: sql<number>`version + 1` })
+        .set({ version: sql<number>`version + 1`, warned: warnedAnew })
         .where('tenant', '=', arg('tenant'))
         .where('id', '=', arg('id'))
         .where('version', '=', arg<number>('expected')),

@@ -108,6 +108,18 @@ export type Change =
       readonly worker: string
       readonly at: Instant
     }
+  /**
+   * An event has told that something ends within so many days. Conflict `version` when it ends at
+   * another time by now, or was told of already; another end starts anew. No version moves.
+   */
+  | {
+      readonly type: 'expiryWarned'
+      readonly tenant: TenantId
+      readonly subjectType: 'account' | 'credential'
+      readonly id: string
+      readonly expiresAt: Instant
+      readonly days: number
+    }
   /** Clients and tokens are written whole, by id; conflict `missing` without their client or credential. */
   | { readonly type: 'client'; readonly client: Client }
   | { readonly type: 'clientToken'; readonly token: ClientToken }
@@ -277,6 +289,27 @@ export interface TokenState {
   readonly key: IssuedKey | null
 }
 
+/** Something that a sweep has to look at; whoever acts reads the rows and decides anew. */
+export interface Due {
+  readonly tenant: TenantId
+  readonly id: string
+}
+
+export interface DuePage {
+  readonly rows: readonly Due[]
+  /** Where the next page starts; null = this was the last one. */
+  readonly next: string | null
+}
+
+export interface ExpiringQuery {
+  readonly of: 'account' | 'credential'
+  /** The days of the last warning; null = there was none. */
+  readonly warned: number | null
+  /** It ends after `from` and not after `until`. */
+  readonly from: Instant
+  readonly until: Instant
+}
+
 export interface Reads extends FindingReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
@@ -356,22 +389,44 @@ export interface Reads extends FindingReads {
 
   /**
    * Accounts in an open status whose `disableAt` has come, or whose owner has no row, is inactive
-   * or deleted, or is a group without an active member, while no account-level operation is open. Orphaned ones are among them as
-   * long as they wait: their heir may have left, too. This and the next four look at all tenants.
+   * or deleted, or is a group without an active member, while no account-level operation is open.
+   * Orphaned ones are among them as long as they wait: their heir may have left, too. A page looks at
+   * `limit` open accounts and may be empty. This and what follows look at all tenants.
    */
-  orphans(now: Instant, after: string | null, limit: number): Promise<readonly ServiceAccount[]>
-  /** Accounts past `expiresAt` in an open status. */
-  expired(now: Instant, after: string | null, limit: number): Promise<readonly ServiceAccount[]>
-  /** Accounts switched off (disabled, expired, retired) whose `deleteAt` has come, with no open operation on the account itself. */
-  deletable(now: Instant, after: string | null, limit: number): Promise<readonly ServiceAccount[]>
-  /** Working credentials of open accounts past their own `expiresAt`. */
-  expiredCredentials(
-    now: Instant,
+  orphans(now: Instant, after: string | null, limit: number): Promise<DuePage>
+  /** Accounts in an open status whose `disableAt` has come. */
+  overdue(now: Instant, after: string | null, limit: number): Promise<DuePage>
+  /** People who were written while gone, and groups that were left empty or deleted, in that time. */
+  gone(
+    of: 'people' | 'groups',
+    range: { readonly from: Instant; readonly until: Instant },
     after: string | null,
     limit: number,
-  ): Promise<readonly Credential[]>
-  /** Active credentials of open accounts past `rotateAfter`. */
-  rotationDue(now: Instant, after: string | null, limit: number): Promise<readonly Credential[]>
+  ): Promise<DuePage>
+  /** Accounts in an open status, without open work of their own, that one of them owns, or is offered. */
+  accountsOf(
+    of: 'ownedBy' | 'waitingFor',
+    tenant: TenantId,
+    owners: readonly string[],
+    after: string | null,
+    limit: number,
+  ): Promise<DuePage>
+  /** Accounts past `expiresAt` in an open status. */
+  expired(now: Instant, after: string | null, limit: number): Promise<DuePage>
+  /** What ends within a time and was last warned of so many days before; see `expiryWarned`. */
+  expiring(want: ExpiringQuery, after: string | null, limit: number): Promise<DuePage>
+  /** Accounts switched off (disabled, expired, retired) whose `deleteAt` has come, with no open operation on the account itself. */
+  deletable(now: Instant, after: string | null, limit: number): Promise<DuePage>
+  /** Working credentials of open accounts past their own `expiresAt`. */
+  expiredCredentials(now: Instant, after: string | null, limit: number): Promise<DuePage>
+  /** Active credentials of open accounts past `rotateAfter` that nothing is done about yet. */
+  rotationDue(now: Instant, after: string | null, limit: number): Promise<DuePage>
+  /** Active credentials, without open work, with a superseded key that nobody switched off. */
+  leftBehind(now: Instant, after: string | null, limit: number): Promise<DuePage>
+  /** Credentials that have a `rotateAfter`, by id. */
+  planned(after: string | null, limit: number): Promise<DuePage>
+  /** The latest slot of a job that anybody took. */
+  lastSlot(job: string): Promise<Instant | null>
 
   client(id: string): Promise<Client | null>
   clients(tenant: TenantId): Promise<readonly Client[]>

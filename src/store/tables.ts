@@ -14,6 +14,8 @@ export interface ResourceTable {
   active: number
   owner_type: string | null
   owner_id: string | null
+  /** Whom an orphaned account waits for. */
+  pending_owner_id: string | null
   status: string | null
   environment: string | null
   expires_at: string | null
@@ -30,6 +32,8 @@ export interface ResourceTable {
   facts: string
   credentials: string | null
   credentials_rev: number
+  /** The days before `expires_at` of which an event has told; 99 before the first. */
+  warned: number
 }
 
 export interface GroupTable {
@@ -98,6 +102,8 @@ export interface CredentialTable {
   doc: string
   /** This credential as one element of its account's `credentials`. */
   summary: string
+  /** As of a resource. */
+  warned: number
 }
 
 export interface IssuedKeyTable {

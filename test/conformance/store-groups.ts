@@ -300,7 +300,7 @@ export function groupConformance(current: () => Store): void {
         })),
       )
 
-      const found = (await read().orphans(t0, null, 100)).map((a) => a.id)
+      const found = (await read().orphans(t0, null, 100)).rows.map((a) => a.id)
       expect(found).toEqual([orphan.id, second.id])
     })
 

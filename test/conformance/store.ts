@@ -802,10 +802,11 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
         )
 
         const found = await store.read.orphans(t0, null, 100)
-        expect(ids(found)).toEqual(ids([...gone, due, ...waiting]))
+        expect(ids(found.rows)).toEqual(ids([...gone, due, ...waiting]))
+        expect(found.next).toBeNull()
         const first = await store.read.orphans(t0, null, 2)
-        const rest = await store.read.orphans(t0, first[1]!.id, 100)
-        expect([...first, ...rest]).toEqual(found)
+        const rest = await store.read.orphans(t0, first.next, 100)
+        expect([...first.rows, ...rest.rows]).toEqual(found.rows)
       })
 
       it('finds expired accounts and credentials, the deletable and what is due for rotation', async () => {
@@ -832,12 +833,17 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
           }),
         )
 
-        expect(ids(await store.read.expired(t0, null, 10))).toEqual([expired.id])
-        expect(await store.read.expired(t0, expired.id, 10)).toEqual([])
-        expect(ids(await store.read.deletable(t0, null, 10))).toEqual([closed.id])
-        expect(await store.read.rotationDue(t0, null, 10)).toEqual([due])
-        expect(await store.read.expiredCredentials(t0, null, 10)).toEqual([over])
-        expect(await store.read.expiredCredentials(t0, over.id, 10)).toEqual([])
+        const only = ({ id, tenant: of }: { id: string; tenant: TenantId }) => ({
+          rows: [{ tenant: of, id }],
+          next: null,
+        })
+        const { read } = store
+        expect(await read.expired(t0, null, 10)).toEqual(only(expired))
+        const page = await read.expired(t0, null, 1)
+        expect(await read.expired(t0, page.next, 10)).toEqual({ rows: [], next: null })
+        expect(await read.deletable(t0, null, 10)).toEqual(only(closed))
+        expect(await read.rotationDue(t0, null, 10)).toEqual(only(due))
+        expect(await read.expiredCredentials(t0, null, 10)).toEqual(only(over))
       })
     })
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Credential } from '../../src/domain/credential.ts'
 import { engagedBrakes, releaseBrake } from '../../src/lifecycle/brakes.ts'
-import { reconcile } from '../../src/lifecycle/reconcile.ts'
+import { planReconcile } from '../../src/lifecycle/reconcile.ts'
 import type { Provider } from '../../src/provider/contract.ts'
 import { ProviderError } from '../../src/provider/contract.ts'
 import type { TestEngine, TestEngineOptions } from '../support/engine.ts'
@@ -237,7 +237,8 @@ describe('an inventory', () => {
     )
     const due = async (): Promise<void> => {
       test.clock.advance(hours(1))
-      await reconcile(test.life, test.admin.tenant, 'aws-prod', test.admin.actor)
+      const { tenant, actor } = test.admin
+      await test.store.commit(planReconcile(test.life, tenant, 'aws-prod', actor)!.changes)
     }
     const whole = mortal(null)
     await due()

@@ -201,7 +201,7 @@ describe('query plans', () => {
   })
 
   it('sweeps and claims over what is open only', async () => {
-    const sweeps = sweepRoom(sql, jsonCodec)
+    const sweeps = sweepRoom(sql)
     const journal = journalRoom(sql)
     const claim = journal.claim('w', t0, seconds(60), 10, 10)
     const found = { rows: [{ id: 'due' }], changes: 0 }
@@ -213,12 +213,39 @@ describe('query plans', () => {
       claim.next(found).value,
     ]
 
-    expect(await plansOf((q) => sweeps.orphans(q, t0, null, 10))).toContain('resource_open ')
-    expect(await plansOf((q) => sweeps.expired(q, t0, null, 10))).toContain('resource_open_expires')
-    expect(await plansOf((q) => sweeps.deletable(q, t0, null, 10))).toContain('resource_deletable')
-    expect(await plansOf((q) => sweeps.rotationDue(q, t0, null, 10))).toContain(
-      'credential_rotation',
-    )
+    const soon = { warned: 30, from: t0, until: t0 } as const
+    const range = { from: t0, until: t0 }
+    const stretch = { last: id, looked: 1 }
+    for (const [read, ...indexes] of [
+      [(q) => sweeps.orphans(q, t0, null, 10), 'resource_open ', 'resource_living', 'open_subject'],
+      [(q) => sweeps.overdue(q, t0, null, 10), 'resource_overdue'],
+      [(q) => sweeps.gone(q, 'people', range, null, 10), 'COVERING INDEX resource_gone'],
+      [(q) => sweeps.gone(q, 'groups', range, null, 10), 'COVERING INDEX grp_gone'],
+      [(q) => sweeps.accountsOf(q, 'ownedBy', tenant, [id], null, 9), 'resource_open_owner'],
+      [(q) => sweeps.accountsOf(q, 'waitingFor', tenant, [id], null, 9), 'resource_pending'],
+      [(q) => sweeps.expired(q, t0, null, 10), 'COVERING INDEX resource_open_expires'],
+      [(q) => sweeps.deletable(q, t0, null, 10), 'resource_deletable'],
+      [(q) => sweeps.expiredCredentials(q, t0, null, 10), 'credential_expires'],
+      [(q) => sweeps.rotationDue(q, t0, null, 10), 'credential_rotation'],
+      [(q) => sweeps.leftBehind(q, t0, null, 10), 'COVERING INDEX issued_key_superseded'],
+      [(q) => sweeps.planned(q, null, 10), 'COVERING INDEX credential_planned'],
+      [
+        (q) => sweeps.expiring(q, { of: 'account', ...soon }, null, 10),
+        'COVERING INDEX resource_warning',
+      ],
+      [(q) => sweeps.expiring(q, { of: 'credential', ...soon }, null, 10), 'credential_warning'],
+      [(q) => sweeps.lastSlot(q, 'orphans'), 'sqlite_autoindex_slot_1'],
+    ] as [(q: Query) => Promise<unknown>, ...string[]][]) {
+      const plans: string[] = []
+      await read(async (statement) => {
+        plans.push(await explain(statement))
+        return statement.text.includes('looked') ? [stretch] : []
+      })
+      const plan = plans.join('\n')
+      for (const index of indexes) expect(plan).toContain(index)
+      expect(plan).not.toMatch(/SCAN (?!stretch|e\b)\w+(?! USING COVERING)/)
+      expect(plan).not.toMatch(/TEMP B-TREE FOR (?!LAST)/)
+    }
     const planOf = (run: unknown) => explain((run as { statement: Statement }).statement)
     for (const [look, claimed, index] of [
       [lookUrgent, urgent, 'operation_due_urgent'],

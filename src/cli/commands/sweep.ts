@@ -16,14 +16,17 @@ const sweeps = ['orphans', 'expiry', 'rotation', 'reconcile']
 export function registerSweep(program: Command, cli: Cli): void {
   const noun = program.command('sweep').description('what runs by itself, now')
 
-  apiCommand<{ dryRun?: boolean }>(
+  apiCommand<{ dryRun?: boolean; full?: boolean }>(
     noun
       .command('run <name>')
       .description(`do now what ${sweeps.join(', ')} would do by itself`)
-      .option('--dry-run', 'only say what would be done'),
+      .option('--dry-run', 'only say what would be done')
+      .option('--full', 'look at every account, not only at those whose owner changed lately'),
     cli,
     async ({ api, options, terminal }, name) => {
-      const route = `/api/v1/sweeps/${encodeURIComponent(name)}${options.dryRun ? '?dryRun=true' : ''}`
+      const query = [options.dryRun && 'dryRun=true', options.full && 'full=true'].filter(Boolean)
+      const asked = query.length > 0 ? `?${query.join('&')}` : ''
+      const route = `/api/v1/sweeps/${encodeURIComponent(name)}${asked}`
       const { body } = await api.send('POST', route, {})
       if (options.json) return printJson(body, terminal)
       const { items, ...facts } = (body ?? {}) as Row & { readonly items?: readonly Row[] }

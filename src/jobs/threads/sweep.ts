@@ -18,14 +18,15 @@ const ask = async (message: SweepMessage): Promise<SweepReply> => {
 const store = await openStore({ url: order.storeUrl, codec: documentCodec, readonly: true })
 try {
   const slot = await ask({ type: 'take' })
-  if (slot.type === 'slot' && slot.now !== null) {
+  if (slot.type === 'slot' && slot.order !== null) {
+    const { now, scope } = slot.order
     let found = 0
-    for await (const batch of findDue(store.read, order.sweep, slot.now, order.providers)) {
+    for await (const batch of findDue(store.read, order.sweep, now, scope)) {
       found += batch.length
       // One batch in flight: a sweep never fills the main thread's queue.
       await ask({ type: 'batch', batch })
     }
-    port.postMessage({ type: 'finished', found } satisfies SweepMessage)
+    await ask({ type: 'finished', found })
   }
 } catch (error) {
   const message = error instanceof Error ? error.message : 'unknown'

@@ -1,0 +1,31 @@
+/**
+ * Runs something and tells the longest time, in milliseconds of this thread's own work, in which
+ * nothing else had a turn: what a request that comes meanwhile has to wait at most. What other
+ * processes on the same core do is not in it.
+ */
+export async function longestHold<T>(
+  run: () => Promise<T>,
+): Promise<{ readonly result: T; readonly holdMs: number }> {
+  let holdMs = 0
+  let last = worked()
+  let timer: NodeJS.Timeout | undefined
+  const tick = (): void => {
+    const now = worked()
+    holdMs = Math.max(holdMs, now - last)
+    last = now
+    timer = setTimeout(tick, 1)
+  }
+  tick()
+  try {
+    const result = await run()
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    return { result, holdMs }
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function worked(): number {
+  const { user, system } = process.threadCpuUsage()
+  return (user + system) / 1_000
+}

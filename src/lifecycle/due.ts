@@ -40,7 +40,7 @@ export const sweepBatchMax = 100
 
 /** Rows that one statement looks at: 2 000 open accounts and their owners take some 3 ms. */
 const stretch = 2_000
-const pageSize = 500
+const pageSize = 1_000
 
 /** Days before its end at which an account or credential is told of (R89); the last one first. */
 export const warningDays: readonly number[] = [1, 7, 14, 30]
@@ -155,6 +155,6 @@ async function* pages(
       yield page.rows.slice(i, i + sweepBatchMax).map(({ id, tenant }) => ({ act, id, tenant }))
     }
     after = page.next
-    await setImmediate()
+    if (after !== null) await setImmediate()
   } while (after !== null)
 }

@@ -20,7 +20,7 @@ import { planReconcile, reconcilable } from './reconcile.ts'
  * Items per commit. An item's part takes some 0.15 ms of the writer, and with it of everybody: 20 of
  * them are over soon enough for a request that came meanwhile not to notice.
  */
-const togetherMax = 20
+const togetherMax = 40
 
 export interface Applied {
   readonly proposal: Proposal

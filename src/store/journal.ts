@@ -291,8 +291,11 @@ export function journalRoom(context: Sql) {
       }
       return function* enqueue() {
         if (preempt) {
-          yield* run(s.preemptSubject, cancel)
-          if (operation.subjectType === 'account') yield* run(s.preemptAccount, cancel)
+          // What runs on an account itself is among what runs below it.
+          const whole =
+            operation.subjectType === 'account' && operation.account === operation.subject
+          yield* run(whole ? s.preemptAccount : s.preemptSubject, cancel)
+          if (operation.subjectType === 'account' && !whole) yield* run(s.preemptAccount, cancel)
         }
         const refusal = yield* busy(operation)
         if (refusal !== null) return refusal

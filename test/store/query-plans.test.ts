@@ -219,7 +219,7 @@ describe('query plans', () => {
     const range = { from: t0, until: t0 }
     const stretch = { last: id, looked: 1 }
     for (const [read, ...indexes] of [
-      [(q) => sweeps.orphans(q, t0, null, 10), 'resource_open ', 'resource_living', 'open_subject'],
+      [(q) => sweeps.orphans(q, t0, null, 10), 'resource_open ', 'open_subject'],
       [(q) => sweeps.overdue(q, t0, null, 10), 'resource_overdue'],
       [(q) => sweeps.gone(q, 'people', range, null, 10), 'COVERING INDEX resource_gone'],
       [(q) => sweeps.gone(q, 'groups', range, null, 10), 'COVERING INDEX grp_gone'],

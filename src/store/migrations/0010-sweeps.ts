@@ -30,13 +30,12 @@ export const sweeps: Migration = {
     `create index resource_overdue on resource (disable_at, id)
       where ${open} and disable_at is not null`,
     `drop index resource_open_expires`,
-    `create index resource_open_expires on resource (expires_at, id, tenant) where ${open}`,
-    `create index resource_warning on resource (warned, expires_at, id, tenant) where ${open}`,
+    `create index resource_open_expires on resource (expires_at, id, tenant, status) where ${open}`,
+    `create index resource_warning on resource (warned, expires_at, id, tenant, status)
+      where ${open}`,
     `drop index resource_deletable`,
     `create index resource_deletable on resource (delete_at, id)
       where status in ('disabled', 'expired', 'retired') and delete_at is not null`,
-    `create index resource_living on resource (tenant, id)
-      where type = 'person' and active = 1 and deleted_at is null`,
     `create index resource_gone on resource (updated_at, id, tenant)
       where type = 'person' and active = 0`,
     `create index grp_gone on grp ((coalesce(emptied_at, deleted_at)), id, tenant)
@@ -50,7 +49,7 @@ export const sweeps: Migration = {
     `drop index credential_rotation`,
     `create index credential_rotation on credential (rotate_after, id)
       where status = 'active' and rotate_after is not null`,
-    `create index credential_planned on credential (id, tenant)
+    `create index credential_planned on credential (id, tenant, status, rotate_after)
       where status in ('active', 'disabled') and rotate_after is not null`,
     `create index issued_key_superseded on issued_key (issued_at, credential, tenant)
       where status = 'superseded'`,

@@ -1,0 +1,142 @@
+import path from 'node:path'
+import Database from 'better-sqlite3'
+import type { Instant } from '../src/domain/time.ts'
+import { addSeconds, hour } from '../src/domain/time.ts'
+import { systemClock } from '../src/host/clock.ts'
+import { loadConfig } from '../src/host/config.ts'
+import { createLog } from '../src/host/log.ts'
+import type { Scope } from '../src/lifecycle/engine.ts'
+import { findDue } from '../src/lifecycle/engine.ts'
+import { checkConfig, startCustody } from '../src/main.ts'
+import { documentCodec } from '../src/scim/codec.ts'
+import { openStore } from '../src/store/open.ts'
+import type { Reads } from '../src/store/store.ts'
+import { idAt, isPerson } from './fixtures.ts'
+import { longestHold } from './loop.ts'
+
+/** How long looking takes, all statements together, and the longest of them, in milliseconds. */
+export interface Looking {
+  readonly found: number
+  readonly totalMs: number
+  readonly statementMs: number
+  readonly holdMs: number
+}
+
+const past = '2026-11-01T00:00:00.000Z' as Instant
+const groupGrace = { least: hour, most: hour }
+const everything: Scope = { changedSince: null, groupGrace, replan: false }
+
+/** Looks for orphans in a store, as a sweep's thread does. */
+async function look(read: Reads, now: Instant, scope: Scope): Promise<Looking> {
+  let statementMs = 0
+  let found = 0
+  const timed = new Proxy(read, {
+    get(reads, name) {
+      const method = reads[name as keyof Reads] as (...args: unknown[]) => Promise<unknown>
+      return async (...args: unknown[]) => {
+        const since = performance.now()
+        const answer = await method(...args)
+        statementMs = Math.max(statementMs, performance.now() - since)
+        return answer
+      }
+    },
+  })
+  const since = performance.now()
+  const { holdMs } = await longestHold(async () => {
+    for await (const batch of findDue(timed, 'orphans', now, scope)) found += batch.length
+  })
+  return { found, totalMs: performance.now() - since, statementMs, holdMs }
+}
+
+/** Every account is looked at: nobody has left. */
+export async function measureFull(home: string, rounds: number): Promise<readonly Looking[]> {
+  const store = await openStore({ url: urlOf(home), codec: documentCodec, readonly: true })
+  try {
+    const now = systemClock.now()
+    // Once to fill the cache, as a sweep an hour ago has.
+    await look(store.read, now, everything)
+    const rows: Looking[] = []
+    for (let i = 0; i < rounds; i++) rows.push(await look(store.read, now, everything))
+    return rows
+  } finally {
+    await store.close()
+  }
+}
+
+/**
+ * So many people changed within the last minute. `handled`: what they owned is closed, as the
+ * fan-out leaves it; otherwise ten open accounts of each are found.
+ */
+export async function measureDelta(
+  home: string,
+  owners: number,
+  rounds: number,
+): Promise<{ readonly handled: readonly Looking[]; readonly open: readonly Looking[] }> {
+  const now = systemClock.now()
+  const db = new Database(path.join(home, 'custody.db'))
+  const gone = db.prepare('update resource set active = 0, updated_at = ? where id = ?')
+  const close = db.prepare(`update resource set status = 'disabled' where owner_id = ?`)
+  const people = Array.from({ length: owners }, (_, i) => idAt(i * 11))
+  db.transaction(() => {
+    for (const id of people) gone.run(now, id)
+  })()
+  const scope: Scope = { ...everything, changedSince: addSeconds(now, -60) }
+  const run = async (): Promise<readonly Looking[]> => {
+    const store = await openStore({ url: urlOf(home), codec: documentCodec, readonly: true })
+    const rows: Looking[] = []
+    await look(store.read, now, scope)
+    for (let i = 0; i < rounds; i++) rows.push(await look(store.read, now, scope))
+    await store.close()
+    return rows
+  }
+  const open = await run()
+  db.transaction(() => {
+    for (const id of people) close.run(id)
+  })()
+  const handled = await run()
+  db.close()
+  return { handled, open }
+}
+
+/** What the expiry sweep does in its thread and here, with journal and audit. */
+export interface Acting {
+  readonly acted: number
+  readonly perSecond: number
+  readonly holdMs: number
+}
+
+/** Acts on so many accounts that have expired, on a home that nobody has open. */
+export async function measureActing(home: string, count: number): Promise<Acting> {
+  expire(home, count)
+  const config = await loadConfig({ env: { CUSTODY_HOME: home }, cwd: home }, checkConfig)
+  const custody = await startCustody({
+    config,
+    roles: ['scheduler'],
+    log: createLog({ level: 'error', write: () => undefined }),
+  })
+  try {
+    const { result, holdMs } = await longestHold(() => custody.scheduler!.run('expiry'))
+    if (result.started !== count) throw new Error(`the sweep acted on ${JSON.stringify(result)}`)
+    return { acted: result.started, perSecond: result.started / result.seconds, holdMs }
+  } finally {
+    await custody.close()
+  }
+}
+
+/** Lets so many accounts of a home that nobody has open expire. */
+export function expire(home: string, count: number): void {
+  const db = new Database(path.join(home, 'custody.db'))
+  const update = db.prepare('update resource set expires_at = ? where id = ?')
+  db.transaction(() => {
+    for (let i = 0, done = 0; done < count; i++) {
+      if (isPerson(i)) continue
+      update.run(past, idAt(i))
+      done += 1
+    }
+  })()
+  db.close()
+}
+
+function urlOf(home: string): string {
+  return `sqlite:${path.join(home, 'custody.db')}`
+}

@@ -32,7 +32,7 @@ export interface Scope {
   /** The policy has changed: all rotations are dated anew first. */
   readonly replan: boolean
   /** Those whose inventory can be taken: a reading thread has none. */
-  readonly providers: readonly string[]
+  readonly providers?: readonly string[]
 }
 
 /** Proposals per message to the main thread. */
@@ -75,7 +75,7 @@ export async function* findDue(
       yield* pages('rotate', (after) => read.leftBehind(now, after, pageSize))
       return
     case 'reconcile':
-      yield scope.providers.map((id) => ({ act: 'reconcile', id, tenant: defaultTenant }))
+      yield (scope.providers ?? []).map((id) => ({ act: 'reconcile', id, tenant: defaultTenant }))
   }
 }
 

@@ -2,10 +2,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Credential } from '../../src/domain/credential.ts'
 import { engagedBrakes, releaseBrake } from '../../src/lifecycle/brakes.ts'
 import { planReconcile } from '../../src/lifecycle/reconcile.ts'
-import type { Provider } from '../../src/provider/contract.ts'
 import { ProviderError } from '../../src/provider/contract.ts'
 import type { TestEngine, TestEngineOptions } from '../support/engine.ts'
 import { anotherWorker, hours, mortal, startTestEngine, wants } from '../support/engine.ts'
+import { withInventory } from '../support/inventory.ts'
 import { throttle } from '../support/throttle.ts'
 
 interface MadeKey {
@@ -155,9 +155,10 @@ describe('the listing brake', () => {
     await sweep()
     deleteByHand(credentials[5]!)
     let calls = 0
-    const broken = withInventory(test.life.providers.get('aws-prod')!, async (own, from, call) => {
+    const own = test.life.providers.get('aws-prod')!
+    const broken = withInventory(own, async (from, call) => {
       if (++calls === 2) throw new ProviderError('denied', 'no more', { outcome: 'notApplied' })
-      return own(from, call)
+      return own.inventory!(from, call)
     })
     const worker = anotherWorker(test, (life) => ({
       ...life,
@@ -194,23 +195,6 @@ describe('the listing brake', () => {
     expect(await open()).toEqual([`vanished ${key!.keyId}`])
   })
 })
-
-type Inventory = NonNullable<Provider['inventory']>
-
-/** The provider with another inventory over its own. */
-function withInventory(
-  provider: Provider,
-  act: (own: Inventory, ...args: Parameters<Inventory>) => ReturnType<Inventory>,
-): Provider {
-  const own: Inventory = (from, call) => provider.inventory!(from, call)
-  return new Proxy(provider, {
-    get(target, property) {
-      if (property === 'inventory') return (...args: Parameters<Inventory>) => act(own, ...args)
-      const value: unknown = Reflect.get(target, property, target)
-      return typeof value === 'function' ? value.bind(target) : value
-    },
-  })
-}
 
 describe('an inventory', () => {
   it('that lags shows nothing that is not so', async () => {
@@ -268,7 +252,7 @@ describe('an inventory', () => {
     await house(2)
     const hanging = withInventory(
       test.life.providers.get('aws-prod')!,
-      (_own, _from, call) =>
+      (_from, call) =>
         new Promise((_resolve, reject) => {
           const fail = () =>
             reject(new ProviderError('unavailable', 'timeout', { outcome: 'notApplied' }))

@@ -4,9 +4,13 @@ import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Credential } from '../../src/domain/credential.ts'
 import type { Finding } from '../../src/domain/finding.ts'
+import { addSeconds } from '../../src/domain/time.ts'
 import { engagedBrakes } from '../../src/lifecycle/brakes.ts'
+import type { ListedKey } from '../../src/provider/contract.ts'
+import { ProviderError } from '../../src/provider/contract.ts'
 import type { TestEngine, TestEngineOptions } from '../support/engine.ts'
-import { days, hours, startTestEngine, wants } from '../support/engine.ts'
+import { anotherWorker, days, hours, startTestEngine, wants } from '../support/engine.ts'
+import { withInventory } from '../support/inventory.ts'
 
 let test: TestEngine
 let owner: string
@@ -350,5 +354,131 @@ describe('a reconciliation', () => {
     await sweep(days(2))
 
     expect(await open()).toContain(`overage ${key.keyId}`)
+  })
+
+  it('reports more keys than the provider allows, and does not stumble over them (R06)', async () => {
+    const key = await accessKey()
+    const own = test.life.providers.get('aws-prod')!
+    const crowded = withInventory(own, async (from, call) => {
+      const page = await own.inventory!(from, call)
+      const crowd = (keys: readonly ListedKey[]) =>
+        Array.from({ length: 8 }, (_, i) => (i === 0 ? keys[0]! : { ...keys[0]!, keyId: `K${i}` }))
+      return { ...page, entries: page.entries.map((e) => ({ ...e, keys: crowd(e.keys) })) }
+    })
+    const worker = anotherWorker(test, (life) => ({
+      ...life,
+      providers: new Map([...life.providers, ['aws-prod', crowded]]),
+    }))
+    test.clock.advance(hours(1))
+    await test.engine.runSweep(test.admin, 'reconcile')
+    await worker.drain()
+
+    const [extra] = await findings({ kind: 'extra' })
+    expect(extra).toMatchObject({ account: key.account, facts: { keys: 8, allowed: 2 } })
+    expect((await findings({ kind: 'foreign' })).length).toBe(7)
+    expect((await test.operations('aws-prod'))[0]!.status).toBe('succeeded')
+  })
+
+  it('ends the re-activated key of a retired account, which stays retired', async () => {
+    const key = await accessKey()
+    const user = userOf(key)
+    await test.engine.switchAccount(test.admin, key.account, 'retire', null)
+    await test.pass(30, 5)
+    byHand('UpdateAccessKey', { UserName: user, AccessKeyId: key.keyId!, Status: 'Active' })
+
+    await sweep()
+
+    expect(test.aws.world.wouldAccept(key.keyId!)).toBe(false)
+    expect((await test.account(key.account)).status).toBe('retired')
+    expect((await findings()).map((f) => f.kind)).toEqual(['reactivated'])
+  })
+
+  it('only reports a re-activated key below an account that is up', async () => {
+    const key = await accessKey()
+    const user = userOf(key)
+    const other = keyByHand(user)
+    const [own] = await test.keys(key.id)
+    await test.store.commit([
+      {
+        type: 'key',
+        key: {
+          ...own!,
+          generation: 9,
+          keyId: other,
+          status: 'disabled',
+          disabledAt: own!.issuedAt,
+        },
+      },
+    ])
+
+    await sweep()
+
+    const [finding] = await findings({ kind: 'reactivated' })
+    expect(finding).toMatchObject({ keyId: other, facts: { operation: null } })
+    expect(test.aws.world.wouldAccept(other)).toBe(true)
+  })
+
+  it('is not fooled by a list that still shows as active what was just switched off', async () => {
+    await test.close()
+    await start({ settle: 'PT30S' })
+    const key = await accessKey()
+    await test.pass(60, 10)
+    test.aws.world.lagSeconds = 25
+    await test.engine.switchAccount(test.admin, key.account, 'disable', null)
+    await test.pass(3)
+    await test.engine.runSweep(test.admin, 'reconcile')
+    await test.pass(3)
+
+    expect(await findings()).toEqual([])
+  })
+
+  it('opens an accepted finding again once its date has passed', async () => {
+    const key = await accessKey()
+    keyByHand(userOf(key))
+    await sweep()
+    const [seen] = await findings()
+    const until = addSeconds(test.clock.now(), hours(3))
+    await test.engine.acceptFinding(test.admin, seen!.id, { reason: 'known', until })
+
+    await sweep()
+    expect(await findings({ status: 'accepted' })).toHaveLength(1)
+    await sweep(hours(3))
+
+    const [again] = await findings()
+    expect(again).toMatchObject({ id: seen!.id, status: 'open', acceptance: null })
+    expect(await history(seen!.id)).toEqual([
+      'finding.opened',
+      'finding.accepted',
+      'finding.reopened',
+    ])
+  })
+
+  it('keeps a finding about a store that cannot be asked, and asks it once', async () => {
+    const account = await test.request(owner, { credentials: [wants.token(), wants.token()] })
+    for (const { tenant, deliverTo } of await test.credentials(account.id)) {
+      await rm(path.join(test.home, 'secrets', tenant, deliverTo.path))
+    }
+    await sweep()
+    const before = await open()
+    const sink = test.life.sinks.get('files')!
+    let asked = 0
+    const silent = {
+      ...sink,
+      current: () => {
+        asked += 1
+        return Promise.reject(new ProviderError('unavailable', 'down', { outcome: 'notApplied' }))
+      },
+    }
+    const worker = anotherWorker(test, (life) => ({
+      ...life,
+      sinks: new Map([...life.sinks, ['files', silent]]),
+    }))
+    test.clock.advance(hours(1))
+    await test.engine.runSweep(test.admin, 'reconcile')
+    await worker.drain()
+
+    expect(before).toHaveLength(2)
+    expect(await open()).toEqual(before)
+    expect(asked).toBe(1)
   })
 })

@@ -519,7 +519,7 @@ export function providerConformance(label: string, make: () => Promise<ProviderU
       const own = entries.filter((entry) => entry.external === principal)
       const alone = await listed(principal)
       expect(own.flatMap((entry) => entry.keys)).toEqual(
-        alone.map(({ lastUsedAt: _, ...key }) => key),
+        alone.map(({ lastUsedAt: _lastUse, ...key }) => key),
       )
     })
 

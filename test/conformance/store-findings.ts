@@ -131,16 +131,18 @@ export function findingConformance(current: () => Store): void {
 
     it('finds keys and principals by what the provider calls them', async () => {
       const { provider, keys, principal, token } = await house([{}, { status: 'revoked' }])
-      const { keysById, principalsByExternal, issuedTokensAfter } = read()
+      const store = read()
 
-      expect(await keysById(provider, ['k2', 'k9', 'k1'])).toEqual(
+      expect(await store.keysById(provider, ['k2', 'k9', 'k1'])).toEqual(
         expect.arrayContaining([...keys]),
       )
-      expect(await keysById('other', ['k1'])).toEqual([])
-      expect(await principalsByExternal(provider, [principal.external!, 'x'])).toEqual([principal])
-      expect(await principalsByExternal(provider, [])).toEqual([])
-      expect(await issuedTokensAfter(provider, null, 5)).toEqual([token])
-      expect(await issuedTokensAfter(provider, token.id, 5)).toEqual([])
+      expect(await store.keysById('other', ['k1'])).toEqual([])
+      expect(await store.principalsByExternal(provider, [principal.external!, 'x'])).toEqual([
+        principal,
+      ])
+      expect(await store.principalsByExternal(provider, [])).toEqual([])
+      expect(await store.issuedTokensAfter(provider, null, 5)).toEqual([token])
+      expect(await store.issuedTokensAfter(provider, token.id, 5)).toEqual([])
     })
 
     it('tells of each key that should work how inventories saw it', async () => {

@@ -279,7 +279,7 @@ describe('query plans', () => {
       ...(['kind', 'provider', 'status'] as const).map(
         (by) =>
           [
-            (q: Query) => rooms.list(q, { tenant, [by]: 'open', after: null, limit: 1 } as never),
+            (q: Query) => rooms.list(q, { tenant, [by]: 'open', after: null, limit: 1 }),
             `finding_${by} `,
           ] as const,
       ),

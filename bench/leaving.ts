@@ -117,16 +117,15 @@ async function leave(
     const { account } = await engine.requestAccount(admin, accountOf(i, person.id))
     ids.push(account.id)
   }
-  for (;;) {
-    const rows = await engine.life.store.read.accountsOwnedBy(
-      defaultTenant,
-      person.id,
-      null,
-      10_000,
-    )
-    if (rows.every(({ status }) => status === 'active')) break
-    await sleep(500)
+  const all = async (status: ServiceAccount['status']): Promise<void> => {
+    const { read } = engine.life.store
+    for (;;) {
+      const rows = await read.accountsOwnedBy(defaultTenant, person.id, null, 10_000)
+      if (rows.every((row) => row.status === status)) return
+      await sleep(500)
+    }
   }
+  await all('active')
   say(
     `${accounts} accounts with a key each made in ${((performance.now() - since) / 1_000).toFixed(1)} s`,
   )
@@ -142,6 +141,7 @@ async function leave(
   await watch.until(() => watch.refused.size >= accounts, 300)
   const last = (map: ReadonlyMap<string, number>) => Math.max(...map.values()) - begun
   const [disablingMs, refusedMs] = [last(watch.disabling), last(watch.refused)]
+  await all('disabled')
   const report = await timed(() => engine.offboarding(admin, person.id))
   return {
     accounts,

@@ -6,24 +6,30 @@ import { parseArgs } from 'node:util'
 import Database from 'better-sqlite3'
 import type { Direct } from './direct.ts'
 import { measureCommits, measureFilters } from './direct.ts'
+import type { Figure } from './leaver.ts'
+import { runLeaver } from './leaver.ts'
 import type { Sample, Spread } from './measure.ts'
 import { spread } from './measure.ts'
 import { isPinned, pinLoad } from './process.ts'
 import type { Goal, Options } from './scim.ts'
 import { goalsOf, isWanted, runScim, title } from './scim.ts'
 
-const help = `npm run bench -- scim [options]
+const help = `npm run bench -- scim [options]    requests against other servers
+npm run bench -- leaver [options]  an owner who leaves, and the sweeps
 
   --sizes 1k,1m     resources in the database (k and m count thousands and millions); the first
                     and the last are compared; large ones are kept for the next run
   --rounds 3        every case is timed once a round, one after the other
   --seconds 5       for so long
   --only get,raw    cases whose name begins so; goals that miss a case are left out
+  --accounts 200,1000  leaver: accounts of each leaver
+  --due 20k         leaver: accounts that expire
   --profile <dir>   writes a CPU profile of each Custody process there
   --gate            exit code 1 when a goal is missed
   --help
 
 Smoke test: npm run bench -- scim --sizes 1k --rounds 1 --seconds 1
+            npm run bench -- leaver --sizes 10k --accounts 20 --due 1k --rounds 1 --seconds 1
 `
 
 interface Verdict {
@@ -40,12 +46,15 @@ const { values, positionals } = parseArgs({
     rounds: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '5' },
     only: { type: 'string', default: '' },
+    accounts: { type: 'string', default: '200,1000' },
+    due: { type: 'string', default: '20k' },
     profile: { type: 'string' },
     gate: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 })
-if (values.help || positionals.join() !== 'scim') {
+const [scenario = ''] = positionals
+if (values.help || positionals.length !== 1 || !['scim', 'leaver'].includes(scenario)) {
   process.stdout.write(help)
   process.exit(values.help ? 0 : 2)
 }
@@ -63,40 +72,68 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 pinLoad()
 process.stdout.write(`${machine()}\n\n`)
 
-const { cases, samples } = await runScim(options)
-process.stdout.write(
-  `${table([
-    ['case', 'req/s', 'µs CPU/req', 'core', 'p50 ms', 'p99 ms', 'RssAnon MB'],
-    ...cases.map((c) => rowOf(title(c.name, c.size), samples.get(title(c.name, c.size))!)),
-  ])}\n\n`,
-)
+if (scenario === 'leaver') await leaver()
+else await scim()
+// What a scenario started in this process may still be winding down.
+process.exit()
 
-const direct = isWanted(options, 'filter') ? await measureFilters() : []
-const commits = isWanted(options, 'store')
-  ? await measureCommits(options.rounds, options.seconds * 1_000)
-  : []
-const measured = [...direct, ...commits]
-if (measured.length > 0) {
-  const rows = measured.map(({ name, unit, value }) => [name, range(value), unit])
-  process.stdout.write(`${table([['without HTTP', 'median (min–max)', ''], ...rows])}\n\n`)
+async function leaver(): Promise<void> {
+  const figures = await runLeaver({
+    accounts: values.accounts.split(',').map(Number),
+    size: options.sizes.at(-1)!.count,
+    due: countOf(values.due),
+    rounds: options.rounds,
+    seconds: options.seconds,
+    only: options.only,
+    say: options.say,
+  })
+  const verdictOf = ({ value, atMost, atLeast }: Figure): string => {
+    if (atMost === undefined && atLeast === undefined) return ''
+    return value.median <= (atMost ?? Infinity) && value.median >= (atLeast ?? 0) ? 'PASS' : 'MISS'
+  }
+  const goalOf = ({ atMost, atLeast }: Figure): string =>
+    atMost !== undefined ? `≤ ${atMost}` : atLeast !== undefined ? `≥ ${atLeast}` : ''
+  const rows = figures.map((f) => [f.name, range(f.value), f.unit, goalOf(f), verdictOf(f)])
+  process.stdout.write(`${table([['figure', 'median (min–max)', '', 'goal', ''], ...rows])}\n`)
+  if (values.gate && figures.some((f) => verdictOf(f) === 'MISS')) process.exitCode = 1
 }
 
-const verdicts = [
-  ...goalsOf(options.sizes.map((s) => s.name)).flatMap((goal) => judge(goal, samples)),
-  ...judgeDeepPage(),
-  ...judgeDirect(measured),
-]
-process.stdout.write(
-  `${table([
-    ['goal', 'median (min–max)', ''],
-    ...verdicts.map(({ text, value, unit, met }) => [
-      text,
-      `${range(value)}${unit}`,
-      met ? 'PASS' : 'MISS',
-    ]),
-  ])}\n`,
-)
-if (values.gate && verdicts.some((v) => !v.met)) process.exitCode = 1
+async function scim(): Promise<void> {
+  const { cases, samples } = await runScim(options)
+  process.stdout.write(
+    `${table([
+      ['case', 'req/s', 'µs CPU/req', 'core', 'p50 ms', 'p99 ms', 'RssAnon MB'],
+      ...cases.map((c) => rowOf(title(c.name, c.size), samples.get(title(c.name, c.size))!)),
+    ])}\n\n`,
+  )
+
+  const direct = isWanted(options, 'filter') ? await measureFilters() : []
+  const commits = isWanted(options, 'store')
+    ? await measureCommits(options.rounds, options.seconds * 1_000)
+    : []
+  const measured = [...direct, ...commits]
+  if (measured.length > 0) {
+    const rows = measured.map(({ name, unit, value }) => [name, range(value), unit])
+    process.stdout.write(`${table([['without HTTP', 'median (min–max)', ''], ...rows])}\n\n`)
+  }
+
+  const verdicts = [
+    ...goalsOf(options.sizes.map((s) => s.name)).flatMap((goal) => judge(goal, samples)),
+    ...judgeDeepPage(samples),
+    ...judgeDirect(measured),
+  ]
+  process.stdout.write(
+    `${table([
+      ['goal', 'median (min–max)', ''],
+      ...verdicts.map(({ text, value, unit, met }) => [
+        text,
+        `${range(value)}${unit}`,
+        met ? 'PASS' : 'MISS',
+      ]),
+    ])}\n`,
+  )
+  if (values.gate && verdicts.some((v) => !v.met)) process.exitCode = 1
+}
 
 /** A ratio per round, since only what ran in the same round can be compared. */
 function judge(goal: Goal, samples: ReadonlyMap<string, readonly Sample[]>): readonly Verdict[] {
@@ -107,7 +144,7 @@ function judge(goal: Goal, samples: ReadonlyMap<string, readonly Sample[]>): rea
   return [{ text, value, unit: '', met: value.median >= atLeast && value.median <= atMost }]
 }
 
-function judgeDeepPage(): readonly Verdict[] {
+function judgeDeepPage(samples: ReadonlyMap<string, readonly Sample[]>): readonly Verdict[] {
   const { name } = options.sizes.at(-1)!
   const found = samples.get(title('page by index, 0.9 N', name))
   if (found === undefined) return []

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 
 const serverCore = '0'
 const loadCore = '1'
@@ -14,6 +15,8 @@ const ticksPerSecond = 100
 export interface Server {
   readonly url: string
   readonly pid: number
+  /** What it says besides. */
+  readonly stdout: Readable
   stop(): Promise<void>
 }
 
@@ -40,10 +43,12 @@ export async function startServer(
   script: string,
   args: readonly string[],
   nodeFlags: readonly string[] = [],
+  place: { readonly core: string | null } = { core: serverCore },
 ): Promise<Server> {
   const file = path.join(import.meta.dirname, script)
   const command = [process.execPath, ...nodeFlags, file, ...args]
-  const pinned = isPinned ? ['taskset', '-c', serverCore, ...command] : command
+  const pinned =
+    isPinned && place.core !== null ? ['taskset', '-c', place.core, ...command] : command
   const child = spawn(pinned[0]!, pinned.slice(1), {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, NODE_ENV: 'production' },
@@ -74,6 +79,7 @@ export async function startServer(
   return {
     url,
     pid: child.pid!,
+    stdout: child.stdout,
     async stop() {
       running.delete(kill)
       if (child.exitCode !== null || child.signalCode !== null) return

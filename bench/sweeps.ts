@@ -102,6 +102,8 @@ export async function measureDelta(
 export interface Acting {
   readonly acted: number
   readonly perSecond: number
+  /** Of the main thread, for each. */
+  readonly cpuMicroseconds: number
   readonly holdMs: number
 }
 
@@ -115,9 +117,12 @@ export async function measureActing(home: string, count: number): Promise<Acting
     log: createLog({ level: 'error', write: () => undefined }),
   })
   try {
+    const before = process.threadCpuUsage()
     const { result, holdMs } = await longestHold(() => custody.scheduler!.run('expiry'))
+    const { user, system } = process.threadCpuUsage(before)
     if (result.started !== count) throw new Error(`the sweep acted on ${JSON.stringify(result)}`)
-    return { acted: result.started, perSecond: result.started / result.seconds, holdMs }
+    const { started: acted, seconds } = result
+    return { acted, perSecond: acted / seconds, cpuMicroseconds: (user + system) / acted, holdMs }
   } finally {
     await custody.close()
   }

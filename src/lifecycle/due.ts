@@ -93,7 +93,10 @@ async function* changed(
   const ranges = [
     ['people', { from: since, until: now }],
     // A group counts as gone once its grace is over, so those whose grace ends in this time are due.
-    ['groups', { from: addSeconds(since, -grace.most), until: addSeconds(now, -grace.least) }],
+    [
+      'groups',
+      { from: addSeconds(since, 0 - grace.most), until: addSeconds(now, 0 - grace.least) },
+    ],
   ] as const
   for (const [of, range] of ranges) {
     let after: string | null = null

@@ -4,6 +4,7 @@ import type { Failure, Operation, StepName } from '../domain/operation.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
 import { addSeconds, later, seconds } from '../domain/time.ts'
 import type { Change } from '../store/store.ts'
+import { jittered } from './bulkhead.ts'
 import type { Lifecycle } from './context.ts'
 import type { StepContext, StepResult } from './steps/step.ts'
 import { Preempted } from './steps/step.ts'
@@ -122,7 +123,10 @@ function progress(
     case 'retry': {
       const attempt = operation.attempt + 1
       // A Retry-After of nothing must not spin.
-      const runAt = addSeconds(now, Math.max(result.after ?? 0, backoffSeconds(attempt)))
+      // What takes access away is tried as soon as it may be (R42); the rest does not come all at once.
+      const most = backoffSeconds(attempt)
+      const delay = isRevoking(operation) ? most : 1 + jittered(most - 1, operation.id, attempt)
+      const runAt = addSeconds(now, Math.max(result.after ?? 0, delay))
       if (!isRevoking(operation) && attempt >= attemptsMax) {
         const message = `${result.failure.message}; it failed ${attempt} times: decide whether to retry or to revoke`
         return ask(operation, { ...result.failure, message }, { memo, attempt, runAt, now })

@@ -5,6 +5,7 @@ import { addSeconds, seconds, secondsBetween, timeoutOf } from '../domain/time.t
 import type { Call } from '../provider/contract.ts'
 import { ProviderError } from '../provider/contract.ts'
 import type { Change } from '../store/store.ts'
+import { NotNow, againAfter, urgentCall } from './bulkhead.ts'
 import type { Lifecycle } from './context.ts'
 import { cancelledBy } from './operations.ts'
 import { isRevoking, settleResult } from './progress.ts'
@@ -152,11 +153,12 @@ class Context implements StepContext {
     // A revocation waits for the leases of what it pre-empts: no call may outlive its lease.
     const left = secondsBetween(this.life.clock.now(), this.#lease.until)
     const timeout = Math.max(0, Math.min(callSeconds, left)) * 1_000
-    return {
+    const call: Call = {
       key: key ?? this.life.ids.next(),
       signal: AbortSignal.any([this.#signal, timeoutOf(this.life.clock, Math.floor(timeout))]),
       fence: () => this.#holds(),
     }
+    return isRevoking(this.operation) ? urgentCall(call) : call
   }
 
   async #holds(): Promise<boolean> {
@@ -198,8 +200,15 @@ async function attempt(context: Context, step: Step): Promise<StepResult> {
   } catch (error) {
     if (error instanceof Preempted) throw error
     if (error instanceof Replan) return { go: 'wait', until: context.life.clock.now() }
+    if (error instanceof NotNow) return comeAgain(context, error)
     return afterError(context, error)
   }
+}
+
+/** Nothing was sent: the attempt does not count, and the claim is given back meanwhile. */
+function comeAgain({ life, operation }: Context, error: NotNow): StepResult {
+  const until = againAfter(error, operation.id, operation.fence, life.clock.now())
+  return { go: 'wait', until, sameAttempt: true }
 }
 
 async function afterError(context: Context, error: unknown): Promise<StepResult> {
@@ -230,6 +239,7 @@ async function failed(context: Context, failure: Failure): Promise<StepResult> {
     return { go: 'fail', failure, memo: { mint: null }, changes: [...removed, ...after] }
   } catch (error) {
     if (error instanceof Preempted) throw error
+    if (error instanceof NotNow) return comeAgain(context, error)
     return { go: 'retry', failure: failureOf(error), after: null }
   }
 }

@@ -72,7 +72,7 @@ async function applySome(
     // Whatever is wrong, each for itself will find out whose it is.
     (await life.store.commit(together).catch(() => null)) === 'saved'
   return Promise.all(
-    batch.map((proposal, i): Applied | Promise<Applied> => {
+    batch.map(async (proposal, i): Promise<Applied> => {
       const own = planned[i]!
       if (own === null) return { proposal, acted: false, operations: [], error: null }
       // What has nothing to commit here has committed by itself.
@@ -352,7 +352,7 @@ async function rotateDue(
 }
 
 /** Owners who changed this long ago are looked at when an operator asks for less than everything. */
-const recentSeconds = day
+const recentSeconds = 86_400
 
 /** What a sweep that an operator asks for looks at. */
 function scopeOf(life: Lifecycle, full: boolean): Scope {

@@ -1,11 +1,15 @@
 import { urgentKinds } from '../domain/operation.ts'
 import type { Clock } from '../domain/time.ts'
 import { secondsBetween } from '../domain/time.ts'
+import { createBulkhead } from './bulkhead.ts'
 import type { Lifecycle } from './context.ts'
 import type { WorkerEvent } from './run.ts'
 import { leaseSeconds, runOperation } from './run.ts'
 
 export type { WorkerEvent } from './run.ts'
+
+/** How often, in milliseconds, work is looked for behind what waits for a crowded provider. */
+const passingMs = 100
 
 /** What others queue, in another process, is seen after this long at most. */
 const pollSeconds = 5
@@ -38,26 +42,46 @@ export interface Worker {
  * at any await, and another picks the operation up when the lease lapses. A claim may run several
  * steps in a row; each commit is guarded by the fence, so a pre-empted worker changes nothing more.
  */
-export function createWorker(life: Lifecycle, options: WorkerOptions): Worker {
+export function createWorker(open: Lifecycle, options: WorkerOptions): Worker {
+  const bulkhead = createBulkhead(open, options.concurrency)
+  const { life } = bulkhead
   const abort = new AbortController()
   const running = new Set<Promise<void>>()
   const othersMax = Math.ceil((options.concurrency * 3) / 4)
   let others = 0
+  /** When work was last looked for past a crowd. */
+  let passedAt = -Infinity
   let stopped = false
   let woken = false
   let wakeUp: (() => void) | null = null
   const idleSecondsMax = options.pollSeconds ?? pollSeconds
   let loop: Promise<void> | null = null
 
+  /** An operation that waits for its turn at a provider takes up no part of the worker. */
+  const busy = () => {
+    const waiting = bulkhead.waiting()
+    return {
+      all: running.size - waiting.urgent - waiting.others,
+      others: others - waiting.others,
+    }
+  }
+
   const claimSome = async (): Promise<number> => {
-    const free = options.concurrency - running.size
+    const { all, others: minting } = busy()
+    const free = options.concurrency - all
     if (free <= 0) return 0
+    const crowded = bulkhead.crowded()
+    if (crowded.length > 0) {
+      if (life.clock.monotonic() - passedAt < passingMs) return 0
+      passedAt = life.clock.monotonic()
+    }
     const claimed = await life.store.claim(
       options.name,
       life.clock.now(),
       leaseSeconds,
       free,
-      othersMax - others,
+      Math.max(0, othersMax - minting),
+      crowded,
     )
     for (const operation of claimed) {
       const weight = urgentKinds.includes(operation.kind) ? 0 : 1
@@ -81,13 +105,14 @@ export function createWorker(life: Lifecycle, options: WorkerOptions): Worker {
 
   /** Sleeps until something is due, or a wake; a wake that came since the last claim counts too. */
   const idle = async (): Promise<void> => {
-    const isFull = running.size >= options.concurrency
+    const isFull = busy().all >= options.concurrency
     const next = isFull ? null : await life.store.read.nextRunAt()
     if (woken) return
     const dueIn = next === null ? idleSecondsMax : secondsBetween(life.clock.now(), next)
     // At least a few milliseconds: something due that cannot be claimed (its account is busy, the
     // slots of its sort are taken) must not spin.
-    const leastMs = others < othersMax ? 5 : 50
+    const isCrowded = bulkhead.crowded().length > 0
+    const leastMs = isCrowded ? passingMs : busy().others < othersMax ? 5 : 50
     const ms = Math.max(leastMs, Math.min(dueIn, idleSecondsMax) * 1_000)
     await new Promise<void>((resolve) => {
       const cancel = life.clock.after(ms, resolve)

@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import type { Client, ClientToken } from '../domain/client.ts'
 import type { AccountId, ClientId, TenantId } from '../domain/ids.ts'
 import type { Instant } from '../domain/time.ts'
+import { addSeconds } from '../domain/time.ts'
 import type { IssuedToken } from '../provider/contract.ts'
 import { flag, json, mapping } from './mapping.ts'
 import {
@@ -28,6 +29,9 @@ import {
 import type { Change, DocumentCodec, TokenState } from './store.ts'
 
 type Work = () => Steps<Refusal | null>
+
+/** A slot that was missed this long ago is nobody's any more. */
+const slotsKeptSeconds = 7 * 86_400
 
 const clients = mapping<Client>({
   tenant: 'tenant',
@@ -107,6 +111,9 @@ function statements({ db }: Sql) {
       db.updateTable('issued_token').set(used).where('id', '=', arg('id')).where(unusedSince),
     ),
     takeSlot: statement(db.insertInto('slot').values(gaps(['job', 'slot', 'worker', 'at']))),
+    forgetSlots: statement(
+      db.deleteFrom('slot').where('job', '=', arg('job')).where('slot', '<', arg('before')),
+    ),
     slot: statement(
       db
         .selectFrom('slot')
@@ -239,6 +246,7 @@ export function clientRoom(context: Sql, codec: DocumentCodec) {
       return function* takeSlot() {
         try {
           yield* run(s.takeSlot, { job, slot, worker, at })
+          yield* run(s.forgetSlots, { job, before: addSeconds(slot, 0 - slotsKeptSeconds) })
           return null
         } catch (error) {
           if (!(error instanceof ConstraintFailed)) throw error

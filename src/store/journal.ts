@@ -114,13 +114,23 @@ function statements({ db, dialect }: Sql) {
     ])
   }
 
-  const claim = (urgent: boolean) => {
+  const given = dialect.json.elements(dialect.json.document(sql`${arg('except')}`), [], 'e')
+  const excepted = sql`select ${given.plain('text')} from ${given.from}`
+  const principal = sql`select 1 from principal as p
+    where p.tenant = o.tenant and p.account = o.account`
+  // What concerns an account as a whole is left out when it could do nothing but wait.
+  const elsewhere = sql<boolean>`case when o.provider is not null then o.provider not in (${excepted})
+    else not exists (${principal} and p.provider in (${excepted}))
+      or exists (${principal} and p.provider not in (${excepted})) end`
+
+  const claim = (urgent: boolean, isElsewhere: boolean) => {
     const due = db
       .selectFrom('operation as o')
       .select('o.id')
       .where('o.due_at', '<=', arg('now'))
       .where(urgent ? isUrgentOf('o') : sql<boolean>`not (${isUrgentOf('o')})`)
       .where((eb) => eb.not(blocked(eb, urgent)))
+      .$if(isElsewhere, (query) => query.where(elsewhere))
       .orderBy('o.due_at')
       .orderBy('o.id')
       .limit(arg<number>('limit'))
@@ -210,8 +220,10 @@ function statements({ db, dialect }: Sql) {
         .where(isOpen)
         .where('rank', '>', arg<number>('rank')),
     ),
-    claimUrgent: claim(true),
-    claimOther: claim(false),
+    claimUrgent: claim(true, false),
+    claimOther: claim(false, false),
+    claimUrgentElsewhere: claim(true, true),
+    claimOtherElsewhere: claim(false, true),
     urgentDue: statement(dueNow.where(isUrgent)),
     otherDue: statement(dueNow.where(sql<boolean>`not (${isUrgent})`)),
     heartbeat: statement(
@@ -347,8 +359,13 @@ export function journalRoom(context: Sql) {
       lease: Seconds,
       limit: number,
       others: number,
+      except: readonly string[] = [],
     ): Steps<readonly Operation[]> {
-      const claim = { worker, now, until: addSeconds(now, lease) }
+      const until = addSeconds(now, lease)
+      const claim = { worker, now, until, except: JSON.stringify(except) }
+      const isElsewhere = except.length > 0
+      const claimUrgent = isElsewhere ? s.claimUrgentElsewhere : s.claimUrgent
+      const claimOther = isElsewhere ? s.claimOtherElsewhere : s.claimOther
       const inOrder = (rows: readonly Row[]) =>
         rows
           .map((row) => operations.fromRow(row))
@@ -358,11 +375,11 @@ export function journalRoom(context: Sql) {
       // Most claims find nothing: to see that takes a tenth of what the update takes to find out.
       const first =
         (yield* run(s.urgentDue, { now })).rows.length > 0
-          ? inOrder((yield* run(s.claimUrgent, { ...claim, limit })).rows)
+          ? inOrder((yield* run(claimUrgent, { ...claim, limit })).rows)
           : []
       const left = Math.min(others, limit - first.length)
       if (left <= 0 || (yield* run(s.otherDue, { now })).rows.length === 0) return first
-      const then = yield* run(s.claimOther, { ...claim, limit: left })
+      const then = yield* run(claimOther, { ...claim, limit: left })
       return [...first, ...inOrder(then.rows)]
     },
 

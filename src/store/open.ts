@@ -251,9 +251,9 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         changes.flatMap(lockOf),
       )
     },
-    claim: (worker, now, lease, limit, others = limit) =>
+    claim: (worker, now, lease, limit, others = limit, except = []) =>
       database.write(
-        () => journal.claim(worker, now, lease, limit, others),
+        () => journal.claim(worker, now, lease, limit, others, except),
         () => true,
         // A second claim has to see what the first made running.
         ['claim'],

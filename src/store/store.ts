@@ -466,6 +466,7 @@ export interface Store {
    * a compare-and-set statement each for what is urgent and for the rest. Each comes back `running`,
    * fence + 1, leased for `lease`; urgent ones first, then in the order in which they fell due.
    * @param others at most so many that are not urgent; `limit` when omitted
+   * @param except providers: what could do nothing but wait for one of them is left
    */
   claim(
     worker: string,
@@ -473,6 +474,7 @@ export interface Store {
     lease: Seconds,
     limit: number,
     others?: number,
+    except?: readonly string[],
   ): Promise<readonly Operation[]>
   /** Prolongs a lease; false when the fence moved on. */
   heartbeat(id: OperationId, fence: number, until: Instant): Promise<boolean>

@@ -810,6 +810,113 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
         expect([...first.rows, ...rest.rows]).toEqual(found.rows)
       })
 
+      it('finds what an owner who changed owns, or is offered, while nothing is done about it', async () => {
+        const before = addSeconds(t0, -60)
+        const left = makePerson({ active: false, updatedAt: t0 })
+        const long = makePerson({ active: false, updatedAt: before })
+        const here = makePerson({ updatedAt: t0 })
+        const of = (owner: string, more: Partial<ServiceAccount> = {}) =>
+          makeAccount({ owner: { type: 'User', id: owner }, ...more })
+        const owned = [of(left.id), of(left.id, { status: 'provisioning' })]
+        const offered = of('gone', {
+          status: 'orphaned',
+          pendingOwner: { type: 'User', id: left.id },
+          disableAt: t0,
+        })
+        const closed = of(left.id, { status: 'disabled' })
+        const handled = of(left.id)
+        await save(
+          ...[left, long, here].map((person) => insert({ person })),
+          ...[...owned, offered, closed, handled, of(here.id)].map((a) => putAccount(a)),
+          enqueue(
+            makeOperation({
+              kind: 'disable',
+              subjectType: 'account',
+              subject: handled.id,
+              account: handled.id,
+            }),
+          ),
+        )
+        const { read } = store
+
+        const people = { from: t0, until: t0 }
+        expect((await read.gone('people', people, null, 10)).rows).toEqual([
+          { tenant: left.tenant, id: left.id },
+        ])
+        const both = { from: before, until: t0 }
+        const first = await read.gone('people', both, null, 1)
+        const second = await read.gone('people', both, first.next, 10)
+        expect([...first.rows, ...second.rows].map((o) => o.id)).toEqual([long.id, left.id])
+        const owners = [left.id, long.id]
+        const mine = await read.accountsOf('ownedBy', left.tenant, owners, null, 1)
+        const rest = await read.accountsOf('ownedBy', left.tenant, owners, mine.next, 10)
+        expect([...mine.rows, ...rest.rows].map((a) => a.id)).toEqual(ids(owned))
+        const heirs = await read.accountsOf('waitingFor', left.tenant, owners, null, 10)
+        expect(heirs.rows.map((a) => a.id)).toEqual([offered.id])
+        expect((await read.overdue(t0, null, 10)).rows.map((a) => a.id)).toEqual([offered.id])
+      })
+
+      it('counts the warnings of an end, and begins anew with another end (R89)', async () => {
+        const ends = addSeconds(t0, 5 * 86_400)
+        const account = makeAccount({ expiresAt: ends })
+        const credential = makeCredential({ account: account.id, expiresAt: ends })
+        await save(putAccount(account), { type: 'credential', credential, expectedVersion: null })
+        const { tenant: of } = account
+        const due = async (what: 'account' | 'credential', warned: number | null) =>
+          (await store.read.expiring({ of: what, warned, from: t0, until: ends }, null, 10)).rows
+        const warn = (subjectType: 'account' | 'credential', id: string, days: number) =>
+          store.commit([
+            { type: 'expiryWarned', tenant: of, subjectType, id, expiresAt: ends, days },
+          ])
+
+        for (const [what, { id }] of [
+          ['account', account],
+          ['credential', credential],
+        ] as const) {
+          expect(await due(what, null)).toEqual([{ tenant: of, id }])
+          expect(await warn(what, id, 7)).toBe('saved')
+          expect(await warn(what, id, 7)).toMatchObject({ reason: 'version' })
+          expect(await due(what, null)).toEqual([])
+          expect(await due(what, 7)).toEqual([{ tenant: of, id }])
+        }
+        const same = { ...account, purpose: 'another' }
+        await store.commit([{ type: 'account', account: same, expectedVersion: 1 }])
+        expect(await due('account', 7)).toHaveLength(1)
+        const moved = { ...same, expiresAt: addSeconds(ends, -1) }
+        await store.commit([{ type: 'account', account: moved, expectedVersion: 2 }])
+        expect(await due('account', null)).toHaveLength(1)
+        const later = { ...credential, expiresAt: addSeconds(ends, -1) }
+        await store.commit([{ type: 'credential', credential: later, expectedVersion: 1 }])
+        expect(await due('credential', null)).toHaveLength(1)
+      })
+
+      it('finds keys that a rotation left at work, and all that has a date to rotate (R02, R14)', async () => {
+        const account = makeAccount()
+        const left = makeCredential({ account: account.id, rotateAfter: later })
+        const busy = makeCredential({ account: account.id, rotateAfter: later })
+        const plain = makeCredential({ account: account.id })
+        const old = (credential: ReturnType<typeof makeCredential>): Change => ({
+          type: 'key',
+          key: makeKey(credential, { status: 'superseded' }),
+        })
+        await save(
+          putAccount(account),
+          ...[left, busy, plain].map((credential): Change => {
+            return { type: 'credential', credential, expectedVersion: null }
+          }),
+          old(left),
+          old(busy),
+          enqueue(makeOperation({ kind: 'rotate', subject: busy.id, account: account.id })),
+        )
+
+        expect((await store.read.leftBehind(later, null, 10)).rows.map((c) => c.id)).toEqual([
+          left.id,
+        ])
+        expect((await store.read.planned(null, 10)).rows.map((c) => c.id)).toEqual(
+          ids([left, busy]),
+        )
+      })
+
       it('finds expired accounts and credentials, the deletable and what is due for rotation', async () => {
         const expired = makeAccount({ expiresAt: t0 })
         const closed = makeAccount({ expiresAt: t0, status: 'disabled', deleteAt: t0 })

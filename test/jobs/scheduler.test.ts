@@ -112,6 +112,130 @@ describe('a sweep in its own thread', () => {
     expect(next.slot > first.slot).toBe(true)
   })
 
+  const another = (more: Partial<Lifecycle> = {}) =>
+    startScheduler({
+      life: { ...life, ...more },
+      storeUrl: `sqlite:${path.join(directory, 'custody.db')}`,
+      clock,
+      worker: 'another',
+      log: (e) => events.push(e),
+    })
+  const until = async (isSo: () => boolean): Promise<void> => {
+    for (let i = 0; i < 400 && !isSo(); i++) await new Promise((r) => setTimeout(r, 10))
+  }
+
+  it('makes up for slots that were missed by one run at its start, and for none by none (R66)', async () => {
+    await scheduler.run('expiry')
+    await scheduler.stop()
+    events.length = 0
+    clock.advance(slotSeconds.expiry * 10)
+
+    scheduler = await another()
+    await until(() => events.length > 0)
+    expect(events).toMatchObject([
+      { sweep: 'expiry', outcome: 'finished', slot: slotOf('expiry', clock.now()) },
+    ])
+
+    await scheduler.stop()
+    scheduler = await another()
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    expect(events).toHaveLength(1)
+  })
+
+  it('runs a slot once, however many replicas there are (R67)', async () => {
+    const other = await another()
+    const both = await Promise.all([scheduler.run('expiry'), other.run('expiry')])
+    await other.stop()
+
+    expect(both.map((e) => e.outcome).toSorted()).toEqual(['finished', 'skipped'])
+  })
+
+  it('looks at everything first and once an hour, else at what changed since its last run', async () => {
+    const full: boolean[] = []
+    for (const seconds of [60, 60, 3_600, 60]) {
+      full.push((await scheduler.run('orphans')).full)
+      clock.advance(seconds)
+    }
+    events.length = 0
+    const other = await another()
+    await until(() => events.length > 0)
+    full.push(events[0]!.full)
+    await other.stop()
+
+    expect(full).toEqual([true, false, false, true, true])
+  })
+
+  it('finds in a later run who left since its own last one, whoever ran in between', async () => {
+    const owner = makePerson()
+    const account = makeAccount({ owner: { type: 'User', id: owner.id } })
+    await store.commit([
+      { type: 'person', person: owner, expectedVersion: null },
+      { type: 'account', account, expectedVersion: null },
+    ])
+    await scheduler.run('orphans')
+    clock.advance(60)
+    const left = { ...owner, active: false, leftAt: clock.now(), updatedAt: clock.now() }
+    await store.commit([{ type: 'person', person: left, expectedVersion: 1 }])
+    clock.advance(60)
+
+    expect(await scheduler.run('orphans')).toMatchObject({ full: false, found: 1, started: 1 })
+  })
+
+  it('tries what failed again, ever more rarely, and holds up nobody else for it (R86)', async () => {
+    await scheduler.stop()
+    const owner = makePerson({ active: false, leftAt: clock.now() })
+    const accounts = Array.from({ length: 3 }, () =>
+      makeAccount({ owner: { type: 'User', id: owner.id } }),
+    )
+    await store.commit([
+      { type: 'person', person: owner, expectedVersion: null },
+      ...accounts.map((account) => ({ type: 'account', account, expectedVersion: null }) as const),
+    ])
+    const poisoned = accounts[1]!.id
+    let tries = 0
+    scheduler = await another({
+      store: {
+        ...store,
+        commit(changes) {
+          const isIt = changes.some((c) => c.type === 'account' && c.account.id === poisoned)
+          if (!isIt) return store.commit(changes)
+          tries += 1
+          return Promise.reject(new Error('poisoned'))
+        },
+      },
+    })
+    const first = await scheduler.run('orphans')
+    expect(first).toMatchObject({ started: 2, failed: 1 })
+    const after: number[] = []
+    // Also when the change is long past: what failed is not forgotten.
+    for (let minute = 1; minute <= 16; minute++) {
+      clock.advance(60)
+      if (minute % 4 === 0) {
+        await scheduler.run('orphans')
+        after.push(tries)
+      }
+    }
+
+    expect(scheduler.stats().orphans).toMatchObject({ setbacks: 1, finished: 5, started: 2 })
+    expect(tries).toBeLessThanOrEqual(8)
+    expect(after.at(-1)).toBeGreaterThan(after[0]!)
+  }, 20_000)
+
+  it('counts what it did, for metrics', async () => {
+    await scheduler.run('expiry')
+    await scheduler.run('expiry')
+
+    expect(scheduler.stats().expiry).toMatchObject({
+      lastSlot: slotOf('expiry', clock.now()),
+      lastOutcome: 'skipped',
+      finished: 1,
+      skips: 1,
+      overlaps: 0,
+      failures: 0,
+    })
+    expect(scheduler.stats().rotation.lastSlot).toBeNull()
+  })
+
   it('has slots at fixed points in time, whoever asks', () => {
     const at = (ms: number) => slotOf('orphans', instantOf(ms))
 

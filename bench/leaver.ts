@@ -1,0 +1,205 @@
+import { readFile } from 'node:fs/promises'
+import path from 'node:path'
+import { createInterface } from 'node:readline'
+import { homeOf, idAt, isPerson, scratchHome } from './fixtures.ts'
+import type { Leaving } from './leaving.ts'
+import { measureLeaving } from './leaving.ts'
+import type { Load } from './measure.ts'
+import { drain, measure, spread } from './measure.ts'
+import type { Spread } from './measure.ts'
+import { startServer } from './process.ts'
+import { expire, measureActing, measureDelta, measureFull } from './sweeps.ts'
+
+export interface LeaverOptions {
+  /** Accounts of the owners who leave, one leaver after the other. */
+  readonly accounts: readonly number[]
+  /** Resources in the database that is swept. */
+  readonly size: number
+  /** Accounts that expire. */
+  readonly due: number
+  readonly rounds: number
+  readonly seconds: number
+  readonly only: readonly string[]
+  readonly say: (text: string) => void
+}
+
+/** One figure, and how it compares with what must be reached. */
+export interface Figure {
+  readonly name: string
+  readonly unit: string
+  readonly value: Spread
+  readonly atMost?: number
+  readonly atLeast?: number
+}
+
+/** People who changed since the last look. */
+const changedOwners = 1_000
+const requestsPerSecond = 1_000
+
+export async function runLeaver(options: LeaverOptions): Promise<readonly Figure[]> {
+  const { only } = options
+  const wants = (part: string): boolean =>
+    only.length === 0 || only.some((prefix) => part.startsWith(prefix))
+  return [
+    ...(wants('leaving') ? await leaving(options) : []),
+    ...(wants('sweeps') ? await sweeps(options) : []),
+    ...(wants('requests') ? await requests(options) : []),
+  ]
+}
+
+async function leaving({ accounts, rounds, say }: LeaverOptions): Promise<readonly Figure[]> {
+  const figures: Figure[] = []
+  // Code that nobody ran before is slower by half: a server has run it since it was started.
+  await measureLeaving(50, () => undefined)
+  for (const count of accounts) {
+    const found: Leaving[] = []
+    for (let i = 0; i < rounds; i++) found.push(await measureLeaving(count, say))
+    const of = (pick: (one: Leaving) => number): Spread => spread(found.map(pick))
+    const name = (what: string): string => `${what} @${count}`
+    figures.push(
+      {
+        name: name('switch: the owner’s row'),
+        unit: 'ms',
+        value: of((l) => l.switchMs),
+        atMost: 5,
+      },
+      {
+        name: name('all accounts disabling'),
+        unit: 'ms',
+        value: of((l) => l.disablingMs),
+        atMost: 1_000,
+      },
+      {
+        name: name('… longest hold of the loop'),
+        unit: 'ms',
+        value: of((l) => l.holdMs),
+        atMost: 10,
+      },
+      {
+        name: name('all keys refused by AWS'),
+        unit: 's',
+        value: of((l) => l.refusedMs / 1_000),
+        atMost: count <= 200 ? 10 : 30,
+      },
+      { name: name('impact'), unit: 'ms', value: of((l) => l.impactMs) },
+      {
+        name: name('… longest hold of the loop, impact'),
+        unit: 'ms',
+        value: of((l) => l.impactHoldMs),
+        atMost: 10,
+      },
+      { name: name('offboarding report'), unit: 'ms', value: of((l) => l.reportMs) },
+      {
+        name: name('… longest hold of the loop, report'),
+        unit: 'ms',
+        value: of((l) => l.reportHoldMs),
+        atMost: 10,
+      },
+    )
+  }
+  return figures
+}
+
+async function sweeps({ size, due, rounds, say }: LeaverOptions): Promise<readonly Figure[]> {
+  const home = await homeOf(size, say)
+  say('looking for orphans among all')
+  const full = await measureFull(home, rounds)
+  const small = await homeOf(Math.min(size, 100_000), say)
+  say('looking for orphans among what changed')
+  const delta = await measureDelta(await scratchHome(small, 'delta'), changedOwners, rounds)
+  say('acting on what has expired')
+  const acting = []
+  for (let i = 0; i < rounds; i++) {
+    acting.push(await measureActing(await scratchHome(small, `expiry-${i}`), due))
+  }
+  const of = <T>(rows: readonly T[], pick: (row: T) => number): Spread => spread(rows.map(pick))
+  return [
+    {
+      name: `orphans, full, of ${size}`,
+      unit: 's',
+      value: of(full, (l) => l.totalMs / 1_000),
+      atMost: 2,
+    },
+    { name: '… longest statement', unit: 'ms', value: of(full, (l) => l.statementMs), atMost: 10 },
+    { name: '… longest slice', unit: 'ms', value: of(full, (l) => l.holdMs), atMost: 10 },
+    {
+      name: `orphans, delta, ${changedOwners} owners, handled`,
+      unit: 'ms',
+      value: of(delta.handled, (l) => l.totalMs),
+      atMost: 5,
+    },
+    {
+      name: `orphans, delta, ${changedOwners} owners, ten accounts each found`,
+      unit: 'ms',
+      value: of(delta.open, (l) => l.totalMs),
+    },
+    { name: 'expiry, acted on', unit: '/s', value: of(acting, (a) => a.perSecond), atLeast: 5_000 },
+    {
+      name: '… work of the main thread per account',
+      unit: 'µs',
+      value: of(acting, (a) => a.cpuMicroseconds),
+    },
+    {
+      name: '… longest slice of the main thread',
+      unit: 'ms',
+      value: of(acting, (a) => a.holdMs),
+      atMost: 10,
+    },
+  ]
+}
+
+/** GET at a fixed rate, with nothing else to do and during sweeps over the same database. */
+async function requests({
+  size,
+  due,
+  rounds,
+  seconds,
+  say,
+}: LeaverOptions): Promise<readonly Figure[]> {
+  const home = await scratchHome(await homeOf(size, say), 'requests')
+  expire(home, due)
+  const server = await startServer('sweeping.ts', [home], [], { core: null })
+  const token = (await readFile(path.join(home, 'admin-token'), 'utf8')).trim()
+  const paths = Array.from({ length: 5_000 }, (_, i) => Math.floor((i * size) / 5_000))
+    .filter((index) => !isPerson(index))
+    .map((index) => ({ method: 'GET', path: `/scim/v2/Users/${idAt(index)}` }) as const)
+  const load: Load = {
+    connections: 50,
+    perSecond: requestsPerSecond,
+    token,
+    asks: (connection) => paths.filter((_, i) => i % 50 === connection),
+  }
+  const swept: { readonly holdMs: number }[] = []
+  createInterface({ input: server.stdout }).on('line', (line) => {
+    if (line.startsWith('swept ')) swept.push(JSON.parse(line.slice(6)) as { holdMs: number })
+  })
+  const ratios: number[] = []
+  const idles: number[] = []
+  const busies: number[] = []
+  try {
+    await measure(server, load, seconds)
+    for (let i = 0; i < rounds; i++) {
+      await drain(server)
+      const idle = await measure(server, load, seconds)
+      const already = swept.length
+      process.kill(server.pid, 'SIGUSR2')
+      const during = await measure(server, load, seconds)
+      while (swept.length === already) await new Promise((resolve) => setTimeout(resolve, 100))
+      idles.push(idle.p99)
+      busies.push(during.p99)
+      ratios.push(during.p99 / idle.p99)
+    }
+  } finally {
+    await server.stop()
+  }
+  return [
+    { name: `GET at ${requestsPerSecond}/s, p99 idle`, unit: 'ms', value: spread(idles) },
+    { name: '… p99 during sweeps', unit: 'ms', value: spread(busies) },
+    { name: '… during sweeps / idle', unit: '×', value: spread(ratios), atMost: 2 },
+    {
+      name: '… longest slice of the main thread',
+      unit: 'ms',
+      value: spread(swept.map((s) => s.holdMs)),
+    },
+  ]
+}

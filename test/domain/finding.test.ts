@@ -48,7 +48,11 @@ describe('the doubt about an inventory', () => {
   })
 
   it('never arises from what was believed a moment ago', () => {
-    fc.assert(fc.property(levels, (now) => expect(doubtOf(now, now, 0)).toBeNull()))
+    fc.assert(
+      fc.property(levels, (now) => {
+        expect(doubtOf(now, now, 0)).toBeNull()
+      }),
+    )
   })
 
   it('only grows with what is lost', () => {

@@ -22,7 +22,8 @@ import {
   type WantedPrincipal,
 } from '../../src/provider/contract.ts'
 import { GithubClient, pageSize } from './client.ts'
-import { inventoryPage, type TitledKey } from './inventory.ts'
+import { inventoryPage } from './inventory.ts'
+import { externalOf, type DeployKey } from './keys.ts'
 import {
   accountPrefix,
   parseScopes,
@@ -92,16 +93,6 @@ interface Config {
 
 interface FoundRepository extends Place {
   readonly id: number
-}
-
-interface DeployKey {
-  readonly id: number
-  readonly key: string
-  readonly title: string
-  readonly read_only: boolean
-  readonly created_at: string
-  readonly last_used?: string | null
-  readonly enabled?: boolean
 }
 
 /** Repositories whose keys are read at the same time; GitHub allows 100 concurrent requests. */
@@ -274,12 +265,7 @@ class DeployKeys implements Provider {
       {
         client: this.#client,
         installationId: this.#installationId,
-        keysAt: async (at) => {
-          const found = await this.#keysAt(at, call).catch(nullIfOutOfReach)
-          return (
-            found && { keys: found.items.map((key) => keyOf(at, key)), complete: found.complete }
-          )
-        },
+        keysAt: (at) => this.#keysAt(at, call).catch(nullIfOutOfReach),
       },
       from,
       call,
@@ -381,23 +367,6 @@ function readWanted(want: WantedCredential): Wanted {
     throw refusal('invalid', 'A deploy key is issued from a public key that was prepared before.')
   }
   return { ...scope, publicKey, fingerprint, titlePrefix: titlePrefix(want) }
-}
-
-function externalOf(repositoryId: number, key: DeployKey): ExternalCredential {
-  return {
-    keyId: writeKeyId({ repositoryId, id: key.id }),
-    fingerprint: fingerprintOfLine(key.key),
-    kind: 'deploy-key',
-    // False when the organisation forbids deploy keys; it comes back when that is lifted.
-    active: key.enabled !== false,
-    createdAt: parseInstant(key.created_at),
-    lastUsedAt: parseInstant(key.last_used ?? ''),
-  }
-}
-
-function keyOf(at: FoundRepository, key: DeployKey): TitledKey {
-  const { lastUsedAt: _, ...shown } = externalOf(at.id, key)
-  return { title: key.title, shown }
 }
 
 function readKey(host: HostContext, path: string): KeyObject {

@@ -1,14 +1,16 @@
 import { isJsonObject } from '../../src/domain/json.ts'
-import type { Call, InventoryEntry, InventoryPage, ListedKey } from '../../src/provider/contract.ts'
+import type {
+  Call,
+  InventoryEntry,
+  InventoryPage,
+  ListedKey,
+  Listing,
+} from '../../src/provider/contract.ts'
 import { ProviderError } from '../../src/provider/contract.ts'
 import type { GithubClient } from './client.ts'
 import { pageSize } from './client.ts'
+import { externalOf, type DeployKey } from './keys.ts'
 import { accountOfTitle, writePrincipal, type Place } from './names.ts'
-
-export interface TitledKey {
-  readonly title: string
-  readonly shown: ListedKey
-}
 
 interface Found extends Place {
   readonly id: number
@@ -18,9 +20,7 @@ interface Reach {
   readonly client: GithubClient
   readonly installationId: number
   /** Null when the repository is out of the App's reach. */
-  readonly keysAt: (
-    at: Found,
-  ) => Promise<{ readonly keys: readonly TitledKey[]; readonly complete: boolean } | null>
+  readonly keysAt: (at: Found) => Promise<Listing<DeployKey> | null>
 }
 
 /** Page `page` of the repositories, behind the one with the id `after`. */
@@ -59,7 +59,7 @@ export async function inventoryPage(
     if (read === null) break
     for (const [i, keys] of read.entries()) {
       complete &&= keys?.complete ?? false
-      entries.push(...entriesOf(reach.installationId, some[i]!, keys?.keys ?? []))
+      entries.push(...entriesOf(reach.installationId, some[i]!, keys?.items ?? []))
     }
     done += some.length
   }
@@ -91,12 +91,13 @@ async function repositories(
 function entriesOf(
   installation: number,
   at: Found,
-  keys: readonly TitledKey[],
+  keys: readonly DeployKey[],
 ): readonly InventoryEntry[] {
   const accounts = new Map<string, ListedKey[]>()
-  for (const { title, shown } of keys) {
-    const account = accountOfTitle(title)
+  for (const key of keys) {
+    const account = accountOfTitle(key.title)
     if (account === null) continue
+    const { lastUsedAt: _lastUse, ...shown } = externalOf(at.id, key)
     accounts.set(account, [...(accounts.get(account) ?? []), shown])
   }
   return [...accounts].map(([account, own]) => ({

@@ -11,6 +11,7 @@ import type {
   EnsuredPrincipal,
   ExternalCredential,
   HostContext,
+  InventoryPage,
   Issued,
   Listing,
   ProbeAnswer,
@@ -24,6 +25,7 @@ import { ProviderError } from '../../src/provider/contract.ts'
 import type { AwsConnection, ClientSettings } from '../aws/client.ts'
 import { clientSettings, connectionProperties, durationOf, durationPattern } from '../aws/client.ts'
 import { deleteUser } from './deletion.ts'
+import { inventoryPage } from './inventory.ts'
 import { mapErrors, providerErrorOf, unlessGone } from '../aws/errors.ts'
 import type { Scope } from './policies.ts'
 import {
@@ -426,6 +428,16 @@ class AwsIam implements Provider {
     }
   }
 
+  inventory(from: string | null, call: Call): Promise<InventoryPage> {
+    const reach = { iam: this.#iam, path: this.#path, adopt: this.#adopt }
+    return inventoryPage(reach, { externalOf, accountOf }, from, call)
+  }
+
+  async marksOf(principal: string, call: Call): Promise<string | null> {
+    const user = await this.#locate(principal, call)
+    return user && accountOf(user)
+  }
+
   async deletePrincipal(principal: string, call: Call): Promise<void> {
     const user = await this.#locate(principal, call)
     if (user) await deleteUser(this.#iam, user.UserName!, call)
@@ -526,6 +538,11 @@ function userNameFor(want: WantedPrincipal): string {
 
 function tagOf(user: User, key: string): string | null {
   return user.Tags?.find((tag) => tag.Key === key)?.Value ?? null
+}
+
+/** By its tags, which `GetUser` shows and `ListUsers` does not. */
+function accountOf(user: User): string | null {
+  return tagOf(user, tagAccount) ?? tagOf(user, tagAdopted)?.split('/')[1] ?? null
 }
 
 function externalOf(user: User): string {

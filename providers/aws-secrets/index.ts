@@ -150,6 +150,13 @@ class AwsSecrets implements SecretSink {
     return answer?.SecretBinary === undefined ? null : Secret.of(answer.SecretBinary)
   }
 
+  async current(target: SinkTarget, call: Call): Promise<string | null> {
+    const secret = await this.#own(target, call)
+    if (!secret || secret.DeletedDate) return null
+    const holder = holderOf(secret, current)
+    return holder === placeholderVersion(target) ? null : holder
+  }
+
   async discard(target: SinkTarget, version: string, call: Call): Promise<void> {
     const secret = await this.#own(target, call)
     if (!secret || secret.DeletedDate) return

@@ -157,6 +157,10 @@ function createSink(name: string, directory: string): SecretSink {
         const bytes = await readRegular(join(place.vault, version))
         return bytes && Secret.of(bytes)
       }),
+    current: (target, call) =>
+      perform('looking at', target, call, false, async (place) =>
+        shownVersion(place, await readIndex(place)),
+      ),
     discard: (target, version, call) =>
       perform('discarding at', target, call, true, async (place) => {
         const index = await readIndex(place)

@@ -10,6 +10,7 @@ import {
   type EnsuredPrincipal,
   type ExternalCredential,
   type HostContext,
+  type InventoryPage,
   type Issued,
   type Listing,
   type Prepared,
@@ -21,6 +22,8 @@ import {
   type WantedPrincipal,
 } from '../../src/provider/contract.ts'
 import { GithubClient, pageSize } from './client.ts'
+import { inventoryPage } from './inventory.ts'
+import { externalOf, type DeployKey } from './keys.ts'
 import {
   accountPrefix,
   parseScopes,
@@ -91,16 +94,6 @@ interface Config {
 
 interface FoundRepository extends Place {
   readonly id: number
-}
-
-interface DeployKey {
-  readonly id: number
-  readonly key: string
-  readonly title: string
-  readonly read_only: boolean
-  readonly created_at: string
-  readonly last_used?: string | null
-  readonly enabled?: boolean
 }
 
 /** Repositories whose keys are read at the same time; GitHub allows 100 concurrent requests. */
@@ -268,6 +261,18 @@ class DeployKeys implements Provider {
     return { items: items.sort((a, b) => (a.keyId < b.keyId ? -1 : 1)), complete }
   }
 
+  inventory(from: string | null, call: Call): Promise<InventoryPage> {
+    return inventoryPage(
+      {
+        client: this.#client,
+        installationId: this.#installationId,
+        keysAt: (at) => this.#keysAt(at, call).catch(nullIfOutOfReach),
+      },
+      from,
+      call,
+    )
+  }
+
   async deletePrincipal(principal: string, call: Call): Promise<void> {
     const { items, complete } = await this.list(principal, call)
     for (const item of items) await this.revoke(principal, item.keyId, call)
@@ -363,25 +368,6 @@ function readWanted(want: WantedCredential): Wanted {
     throw refusal('invalid', 'A deploy key is issued from a public key that was prepared before.')
   }
   return { ...scope, publicKey, fingerprint, titlePrefix: titlePrefix(want) }
-}
-
-/** Titles end with the operation that made the key. */
-function operationOf(title: string): { readonly operation?: string } {
-  const operation = title.split('/')[4]
-  return operation === undefined ? {} : { operation }
-}
-
-function externalOf(repositoryId: number, key: DeployKey): ExternalCredential {
-  return {
-    keyId: writeKeyId({ repositoryId, id: key.id }),
-    fingerprint: fingerprintOfLine(key.key),
-    kind: 'deploy-key',
-    // False when the organisation forbids deploy keys; it comes back when that is lifted.
-    active: key.enabled !== false,
-    createdAt: parseInstant(key.created_at),
-    lastUsedAt: parseInstant(key.last_used ?? ''),
-    ...operationOf(key.title),
-  }
 }
 
 function readKey(host: HostContext, path: string): KeyObject {

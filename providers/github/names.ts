@@ -52,6 +52,11 @@ export function accountPrefix(account: string): string {
   return `custody/${account}/`
 }
 
+/** @returns the account a title names; null for one that is not Custody's */
+export function accountOfTitle(title: string): string | null {
+  return /^custody\/([^/]+)\//.exec(title)?.[1] ?? null
+}
+
 /** The title up to the operation, which may differ between attempts. */
 export function titlePrefix(want: WantedCredential): string {
   return `${accountPrefix(want.account)}${want.credential}/g${want.generation}/`

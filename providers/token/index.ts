@@ -31,6 +31,9 @@ const capabilities: Capabilities = {
   },
 }
 
+/** Few enough that a page is compared and committed within some 10 ms. */
+const inventoryPageSize = 100
+
 const scopesMax = 50
 // RFC 6749 §3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
 const scopeToken = /^[\x21\x23-\x5B\x5D-\x7E]+$/
@@ -125,6 +128,28 @@ function createProvider(host: HostContext): Provider {
         lastUsedAt: row.lastUsedAt,
       }))
       return { items, complete: true }
+    },
+    async inventory(from) {
+      const rows = await read('taking its inventory', () =>
+        tokens.page(name, from, inventoryPageSize),
+      )
+      const entries = rows.map((row) => ({
+        external: row.account,
+        name: row.account,
+        account: row.account,
+        createdAt: null,
+        keys: [
+          {
+            keyId: row.id,
+            fingerprint: null,
+            kind: 'api-token' as const,
+            active: row.active,
+            createdAt: row.createdAt,
+          },
+        ],
+      }))
+      const next = rows.length < inventoryPageSize ? null : (rows.at(-1)?.id ?? null)
+      return { entries, next, complete: true }
     },
     async deletePrincipal(principal) {
       const rows = await read('listing the tokens', () => tokens.list(principal as AccountId, name))

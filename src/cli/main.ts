@@ -10,6 +10,7 @@ import { registerApproval } from './commands/approval.ts'
 import { registerBrake } from './commands/brake.ts'
 import { registerClient } from './commands/client.ts'
 import { registerCredential } from './commands/credential.ts'
+import { registerFinding } from './commands/finding.ts'
 import { registerLocal } from './commands/local.ts'
 import { registerOperation } from './commands/operation.ts'
 import { registerOwner } from './commands/owner.ts'
@@ -77,6 +78,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerOperation(program, cli)
   registerSweep(program, cli)
   registerAudit(program, cli)
+  registerFinding(program, cli)
   registerClient(program, cli)
   registerHelp(program)
   return program

@@ -30,7 +30,8 @@ export const credentialTransitions: Readonly<
   superseded: ['disabled', 'revoking', 'revoked'],
   disabled: ['active', 'pending', 'issuing', 'revoking', 'revoked'],
   revoking: ['revoked'],
-  revoked: [],
+  // Only when a provider shows a key of it alive again: it is ended once more.
+  revoked: ['revoking'],
   failed: ['issuing', 'pending', 'revoking', 'disabled', 'revoked'],
 }
 

@@ -362,6 +362,12 @@ const definitions = {
     null,
     (f) => `There is no sweep "${f.name}"; there are: ${f.known}.`,
   ),
+  acceptanceDate: def<{ until: string; latest: string }>(
+    400,
+    'invalidValue',
+    (f) =>
+      `until: a finding is accepted until a date ahead, at latest ${f.latest}; ${f.until} is not.`,
+  ),
   tokenLimit: def<{ limit: number }>(
     409,
     null,

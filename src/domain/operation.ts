@@ -11,6 +11,7 @@ export type OperationKind =
   | 'retire'
   | 'leave'
   | 'delete'
+  | 'reconcile'
 
 export type OperationStatus =
   | 'queued'
@@ -55,8 +56,10 @@ export type StepName =
   | 'delete-principals'
   | 'turn-on'
   | 'fan-out'
+  | 'take-inventory'
+  | 'compare'
 
-export type SubjectType = 'person' | 'account' | 'credential'
+export type SubjectType = 'person' | 'account' | 'credential' | 'provider'
 
 export interface Failure {
   /** A stable word, e.g. `preempted`, `foreignKey`, `revokeBlocked`, `throttled`. */
@@ -116,4 +119,5 @@ export const operationRank: Readonly<Record<OperationKind, number>> = {
   delete: 5,
   retire: 6,
   leave: 0,
+  reconcile: 0,
 }

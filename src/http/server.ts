@@ -15,6 +15,7 @@ import type { Authenticate } from './auth.ts'
 import { createAuthenticate } from './auth.ts'
 import { acceptJson, bodyBytesMax } from './body.ts'
 import { clientRoutes } from './clients.ts'
+import { findingRoutes } from './findings.ts'
 import { scimErrorUrn, sendError, toAppError } from './errors.ts'
 import { acceptIdempotencyKeys } from './idempotency.ts'
 import type { Metrics } from './metrics.ts'
@@ -163,6 +164,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(approvalRoutes(host, authenticate))
       await api.register(clientRoutes(host, authenticate))
       auditRoutes(api, host, authenticate)
+      await api.register(findingRoutes(host, authenticate))
       requestLogRoutes(api, host, authenticate, log)
       sightingRoutes(api, host, authenticate, log)
     },

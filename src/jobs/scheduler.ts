@@ -5,7 +5,7 @@ import Bree from 'bree'
 import type { Clock, Instant } from '../domain/time.ts'
 import { addSeconds, instantOf } from '../domain/time.ts'
 import type { Lifecycle, Proposal, Scope, SweepName } from '../lifecycle/engine.ts'
-import { applyBatch, sweepNames } from '../lifecycle/engine.ts'
+import { applyBatch, reconcilable, sweepNames } from '../lifecycle/engine.ts'
 import { Setbacks } from './setbacks.ts'
 import type { SweepEvent, SweepStats } from './stats.ts'
 import { counted, noStats } from './stats.ts'
@@ -17,6 +17,7 @@ export const slotSeconds: Readonly<Record<SweepName, number>> = {
   orphans: 60,
   expiry: 60,
   rotation: 300,
+  reconcile: 3_600,
 }
 
 /** What a sweep's thread is started with. */
@@ -257,7 +258,8 @@ export async function startScheduler(host: {
    */
   async function scopeOf(sweep: SweepName, now: Instant): Promise<Scope> {
     const { groupGrace, version } = life.policy()
-    const whole: Scope = { changedSince: null, groupGrace, replan: false }
+    const providers = reconcilable(life)
+    const whole: Scope = { changedSince: null, groupGrace, replan: false, providers }
     switch (sweep) {
       case 'orphans': {
         const slot = slotAt(fullSeconds, now)
@@ -270,6 +272,7 @@ export async function startScheduler(host: {
       case 'rotation':
         return { ...whole, replan: (await life.store.read.meta(datedBy)) !== version }
       case 'expiry':
+      case 'reconcile':
         return whole
     }
   }

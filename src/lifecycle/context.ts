@@ -146,6 +146,7 @@ export const stepsOf: Readonly<Record<OperationKind, readonly StepName[]>> = {
   retire: ['shut-off', 'disable-keys', 'prove-dead', 'settle'],
   delete: ['delete-keys', 'delete-principals'],
   leave: ['fan-out'],
+  reconcile: ['take-inventory', 'compare'],
 }
 
 /** The steps are frozen here: a later version that plans other steps still finishes this list. */

@@ -1,10 +1,11 @@
 import { setImmediate } from 'node:timers/promises'
+import { defaultTenant } from '../domain/ids.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
 import { addSeconds, day } from '../domain/time.ts'
 import type { Due, DuePage, Reads } from '../store/store.ts'
 
-export type SweepName = 'orphans' | 'expiry' | 'rotation'
-export const sweepNames: readonly SweepName[] = ['orphans', 'expiry', 'rotation']
+export type SweepName = 'orphans' | 'expiry' | 'rotation' | 'reconcile'
+export const sweepNames: readonly SweepName[] = ['orphans', 'expiry', 'rotation', 'reconcile']
 
 /** What a sweep found due. It carries ids only: whoever acts reads the rows again and decides anew. */
 export interface Proposal {
@@ -17,6 +18,7 @@ export interface Proposal {
     | 'warnCredential'
     | 'replan'
     | 'rotate'
+    | 'reconcile'
   readonly tenant: string
   readonly id: string
 }
@@ -29,6 +31,8 @@ export interface Scope {
   readonly groupGrace: { readonly least: Seconds; readonly most: Seconds }
   /** The policy has changed: all rotations are dated anew first. */
   readonly replan: boolean
+  /** Those whose inventory can be taken: a reading thread has none. */
+  readonly providers?: readonly string[]
 }
 
 /** Proposals per message to the main thread. */
@@ -69,6 +73,9 @@ export async function* findDue(
       if (scope.replan) yield* pages('replan', (after) => read.planned(after, pageSize))
       yield* pages('rotate', (after) => read.rotationDue(now, after, pageSize))
       yield* pages('rotate', (after) => read.leftBehind(now, after, pageSize))
+      return
+    case 'reconcile':
+      yield (scope.providers ?? []).map((id) => ({ act: 'reconcile', id, tenant: defaultTenant }))
   }
 }
 

@@ -28,6 +28,7 @@ import { cancelOperation, retryOperation, visibleOperation } from './operations.
 import { createPerson, declareLeave, deletePerson, updatePerson } from './people.ts'
 import { impactOf, offboardingReport } from './reports.ts'
 import type { SweepName } from './due.ts'
+import { acceptFinding, findingsAfter, visibleFinding } from './reconcile.ts'
 import { planSweep, runSweep } from './sweeps.ts'
 import { acceptBackup, acceptTransfer, declineTransfer, transferAccount } from './transfers.ts'
 import { visibleAccount, visibleCredential, visibleOwner, visiblePerson } from './visible.ts'
@@ -52,6 +53,7 @@ export type { Proposal, Scope, SweepName } from './due.ts'
 export { findDue, sweepNames } from './due.ts'
 export type { Applied } from './sweeps.ts'
 export { applyBatch } from './sweeps.ts'
+export { reconcilable } from './reconcile.ts'
 export { createTokens } from './tokens.ts'
 export type { Introspection, Tokens } from './tokens.ts'
 export { consistencyProof, inclusionProof, treesOf } from './audit-tree.ts'
@@ -140,6 +142,12 @@ export function createEngine(life: Lifecycle) {
     operation: (caller: Caller, id: string) => visibleOperation(life, caller, id),
     retryOperation: (caller: Caller, id: string) => retryOperation(life, caller, id),
     cancelOperation: (caller: Caller, id: string) => cancelOperation(life, caller, id),
+
+    findings: (caller: Caller, want: Parameters<typeof findingsAfter>[2]) =>
+      findingsAfter(life, caller, want),
+    finding: (caller: Caller, id: string) => visibleFinding(life, caller, id),
+    acceptFinding: (caller: Caller, id: string, want: Parameters<typeof acceptFinding>[3]) =>
+      acceptFinding(life, caller, id, want),
 
     /** `full: false`: of the orphans, those whose owner changed within the last day. */
     planSweep: (

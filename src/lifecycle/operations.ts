@@ -67,7 +67,7 @@ export async function retryOperation(
 }
 
 /** Not `enable`: half of it may be done, and disabling the account takes all of it back. */
-const cancellable: ReadonlySet<Operation['kind']> = new Set(['issue', 'rotate'])
+const cancellable: ReadonlySet<Operation['kind']> = new Set(['issue', 'rotate', 'reconcile'])
 
 /** Gives up work that grants something. What revokes is never cancelled: it ends by an answer. @throws wrongState */
 export async function cancelOperation(

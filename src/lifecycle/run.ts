@@ -9,6 +9,8 @@ import { NotNow, againAfter, urgentCall } from './bulkhead.ts'
 import type { Lifecycle } from './context.ts'
 import { cancelledBy } from './operations.ts'
 import { isRevoking, settleResult } from './progress.ts'
+import { compareInventory } from './steps/inventory-compare.ts'
+import { takeInventory } from './steps/inventory.ts'
 import { disableKeys, proveDead, settle, shutOff } from './steps/kill.ts'
 import { fanOut } from './steps/leave.ts'
 import { ensureAccount, issueAndDeliver } from './steps/mint.ts'
@@ -43,6 +45,8 @@ const steps: Readonly<Record<StepName, Step>> = {
   'delete-principals': deletePrincipals,
   'turn-on': turnOn,
   'fan-out': fanOut,
+  'take-inventory': takeInventory,
+  compare: compareInventory,
 }
 
 /** Longer than the slowest step between two heartbeats: one provider call may take `callSeconds`. */

@@ -16,6 +16,7 @@ import { planRevoke, rotateAfterOf, rotation, termsOf } from './credentials.ts'
 import type { Proposal, Scope, SweepName } from './due.ts'
 import { findDue, warningDays } from './due.ts'
 import { actOnLeaver, verdictOn } from './offboard.ts'
+import { planReconcile, reconcilable } from './reconcile.ts'
 
 /** What a sweep's acts are to the brakes; null = nothing that a brake would stop. */
 const brakedAct: Readonly<Record<Proposal['act'], BrakedAct | null>> = {
@@ -26,6 +27,8 @@ const brakedAct: Readonly<Record<Proposal['act'], BrakedAct | null>> = {
   warn: null,
   warnCredential: null,
   replan: null,
+  // Reading only; what it finds has brakes of its own.
+  reconcile: null,
   rotate: 'rotate',
 }
 
@@ -134,6 +137,8 @@ async function plan(life: Lifecycle, proposal: Proposal, actor: Actor): Promise<
       const account = credential && (await life.store.read.account(tenant, credential.account))
       return account && planCredential(life, proposal.act, { account, credential }, actor)
     }
+    case 'reconcile':
+      return planReconcile(life, tenant, proposal.id, actor)
     default:
       return assertNever(proposal.act)
   }
@@ -379,7 +384,7 @@ function scopeOf(life: Lifecycle, full: boolean): Scope {
   const { groupGrace } = life.policy()
   const changedSince = full ? null : addSeconds(life.clock.now(), -recentSeconds)
   // Dating all rotations anew is for the scheduler, which knows when it has been through.
-  return { changedSince, groupGrace, replan: false }
+  return { changedSince, groupGrace, replan: false, providers: reconcilable(life) }
 }
 
 /** The plan of a sweep for one tenant: what it would act on now, with the decision behind each. */

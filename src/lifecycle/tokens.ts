@@ -102,6 +102,7 @@ export function createTokens(host: {
       setActive: (id, active) => write({ type: 'issuedTokenActive', id, active }),
       remove: (id) => write({ type: 'issuedTokenRemoved', id }),
       list: (account, provider) => store.read.issuedTokensOf(account, provider),
+      page: (provider, after, limit) => store.read.issuedTokensAfter(provider, after, limit),
       async isAccepted(token) {
         const state = await token.use((bytes) => stateOf(bytes.toString('utf8')))
         return state !== null && accepted(state)

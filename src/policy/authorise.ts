@@ -50,6 +50,7 @@ export const actions = [
   'brake.release',
   'sweep.run',
   'sweep.plan',
+  'finding.accept',
   'operation.read',
   'operation.retry',
   'operation.cancel',
@@ -72,6 +73,7 @@ export type AuthoriseResourceType =
   | 'sweep'
   | 'approval'
   | 'brake'
+  | 'finding'
   | 'audit'
   | 'token'
   | 'tenant'
@@ -242,6 +244,7 @@ const typeNames: Readonly<Record<AuthoriseResourceType, string>> = {
   sweep: 'Sweep',
   approval: 'Approval',
   brake: 'Brake',
+  finding: 'Finding',
   audit: 'Audit',
   token: 'Token',
   tenant: 'Tenant',
@@ -280,6 +283,7 @@ function resourceAttributes(resource: AuthoriseResource): Attributes {
     case 'sweep':
     case 'approval':
     case 'brake':
+    case 'finding':
     case 'audit':
     case 'token':
     case 'tenant':

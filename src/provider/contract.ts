@@ -101,6 +101,29 @@ export interface Listing<T> {
   readonly complete: boolean
 }
 
+/** A key as a walk over everything shows it: its last use would cost another call each. */
+export type ListedKey = Omit<ExternalCredential, 'lastUsedAt'>
+
+/** A principal with its keys; one that has many may come in several entries. */
+export interface InventoryEntry {
+  /** As `ensurePrincipal` would answer it. */
+  readonly external: string
+  /** What people call it there. */
+  readonly name: string
+  /** The account whose marks it bears; null when none, or where a listing does not show them. */
+  readonly account: string | null
+  readonly createdAt: Instant | null
+  readonly keys: readonly ListedKey[]
+}
+
+export interface InventoryPage {
+  readonly entries: readonly InventoryEntry[]
+  /** Where the next page starts, in this process or a later one; null after the last. Never secret. */
+  readonly next: string | null
+  /** False when something that belongs on this page could not be read. */
+  readonly complete: boolean
+}
+
 export type ProbeAnswer = 'accepted' | 'refused' | 'untestable'
 
 /**
@@ -131,6 +154,17 @@ export interface Provider {
   /** Really uses the secret. `untestable` when this kind cannot be tried from here. */
   probe(secret: Secret, kind: CredentialKind, call: Call): Promise<ProbeAnswer>
   list(principal: string, call: Call): Promise<Listing<ExternalCredential>>
+  /**
+   * One page of all that lies where only Custody should make things (a path, a title, the own book),
+   * whoever made it, and of what the configuration adopts. A page that fails may be asked for again;
+   * one that got somewhere before it was throttled ends there instead of failing. The inventory is
+   * complete when the last page has been read and every page was complete. Absent: nothing is listed.
+   * @param from `next` of the page before; null for the first
+   * @throws ProviderError `invalid` for a `from` that is not known any more: start again
+   */
+  inventory?(from: string | null, call: Call): Promise<InventoryPage>
+  /** The account whose marks a principal bears, where its inventory does not show them. */
+  marksOf?(principal: string, call: Call): Promise<string | null>
   /** Removes the principal and all that is attached to it; already gone is success. */
   deletePrincipal(principal: string, call: Call): Promise<void>
   close(): Promise<void>
@@ -165,6 +199,11 @@ export interface SecretSink {
   find(target: SinkTarget, key: string, call: Call): Promise<string | null>
   /** For the death probe: read just before disabling. null = that version is not there any more. */
   read(target: SinkTarget, version: string, call: Call): Promise<Secret | null>
+  /**
+   * The version that consumers read now; null when there is none. Absent: it cannot be told.
+   * @throws ProviderError `conflict` when they read what Custody did not put there
+   */
+  current?(target: SinkTarget, call: Call): Promise<string | null>
   /**
    * Forgets a staged or superseded version; the current one stays. Already gone is success. A
    * store that cannot delete one version takes its labels off and prunes it in its own time.
@@ -219,6 +258,8 @@ export interface TokenBook {
   setActive(id: string, active: boolean): Promise<void>
   remove(id: string): Promise<void>
   list(account: AccountId, provider: string): Promise<readonly IssuedToken[]>
+  /** Of all accounts, by id, strictly after `after`. */
+  page(provider: string, after: string | null, limit: number): Promise<readonly IssuedToken[]>
   /** What introspection would answer for it now, owner and account state joined in. */
   isAccepted(token: Secret): Promise<boolean>
 }

@@ -159,6 +159,15 @@ function statements({ db }: Sql) {
         .orderBy('created_at')
         .orderBy('id'),
     ),
+    issuedTokensAfter: statement(
+      db
+        .selectFrom('issued_token')
+        .selectAll()
+        .where('provider', '=', arg('provider'))
+        .where('id', '>', arg('after'))
+        .orderBy('id')
+        .limit(arg<number>('limit')),
+    ),
     tokenState: statement(
       db
         .selectFrom('issued_token as t')
@@ -280,6 +289,10 @@ export function clientRoom(context: Sql, codec: DocumentCodec) {
     },
     async issuedTokensOf(query: Query, account: AccountId, provider: string) {
       const rows = await query(s.issuedTokensOf, { account, provider })
+      return rows.map((row) => issuedTokens.fromRow(row))
+    },
+    async issuedTokensAfter(query: Query, provider: string, after: string | null, limit: number) {
+      const rows = await query(s.issuedTokensAfter, { provider, after: after ?? '', limit })
       return rows.map((row) => issuedTokens.fromRow(row))
     },
     async tokenState(query: Query, id: string): Promise<TokenState | null> {

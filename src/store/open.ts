@@ -8,6 +8,7 @@ import { clientRoom } from './clients.ts'
 import { sqliteDialect, type Dialect } from './dialect.ts'
 import { postgresDialect } from './dialect-postgres.ts'
 import { documentRoom } from './documents.ts'
+import { findingRoom } from './findings.ts'
 import { groupRoom } from './groups.ts'
 import { journalRoom } from './journal.ts'
 import { ledgerRoom } from './ledger.ts'
@@ -94,6 +95,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   const ledger = ledgerRoom(sql)
   const brakes = brakeRoom(sql)
   const approvals = approvalRoom(sql)
+  const findings = findingRoom(sql)
   const query: Query = database.query.bind(database)
 
   function work(change: Change): () => Steps<Refusal | null> {
@@ -168,6 +170,12 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return approvals.freeze(change)
       case 'approvalDecided':
         return approvals.decide(change)
+      case 'finding':
+        return findings.put(change.finding, change.expectedVersion)
+      case 'keysSeen':
+        return findings.seen(change)
+      case 'keyMissed':
+        return findings.missed(change)
       default:
         return assertNever(change)
     }
@@ -230,6 +238,8 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     clientTokensOf: (client) => clients.clientTokensOf(query, client),
     issuedToken: (id) => clients.issuedToken(query, id),
     issuedTokensOf: (account, provider) => clients.issuedTokensOf(query, account, provider),
+    issuedTokensAfter: (provider, after, limit) =>
+      clients.issuedTokensAfter(query, provider, after, limit),
     tokenState: (id) => clients.tokenState(query, id),
 
     audit: (tenant, want) => audit.list(query, tenant, want),
@@ -251,6 +261,17 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     approvals: (tenant, want) => approvals.list(query, tenant, want),
     approvalItems: (tenant, id, after, limit) => approvals.items(query, tenant, id, after, limit),
     approvalItem: (tenant, id, subject) => approvals.item(query, tenant, id, subject),
+    finding: (tenant, id) => findings.one(query, tenant, id),
+    findings: (want) => findings.list(query, want),
+    unresolvedFindings: (provider, subjects) => findings.unresolved(query, provider, subjects),
+    findingsNotSeen: (provider, run, after, limit) =>
+      findings.notSeen(query, provider, run, after, limit),
+    keysById: (provider, keyIds) => findings.keysById(query, provider, keyIds),
+    principalsByExternal: (provider, externals) =>
+      findings.principalsByExternal(query, provider, externals),
+    liveKeysAt: (provider, after, limit) => findings.liveKeys(query, provider, after, limit),
+    liveKeysTally: (provider, run, before) => findings.tally(query, provider, run, before),
+    keysDeletedSince: (provider, since) => findings.deletedSince(query, provider, since),
     replay: (tenant, client, scope) => ledger.replay(query, tenant, client, scope),
     scimRequests: (want) => ledger.scimRequests(query, want),
     sightings: (tenant, client) => ledger.sightings(query, tenant, client),

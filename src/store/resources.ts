@@ -132,7 +132,8 @@ const principals = mapping<Principal>({
 })
 
 export const keyColumns = keys.columns
-export const keyFromRow = (row: Row, prefix: string) => keys.fromRow(row, prefix)
+export const keyFromRow = (row: Row, prefix?: string) => keys.fromRow(row, prefix)
+export const principalFromRow = (row: Row) => principals.fromRow(row)
 
 const resourceColumns = [
   ...new Set([...people.columns, ...accounts.columns]),

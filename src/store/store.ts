@@ -21,6 +21,7 @@ import type { IssuedToken } from '../provider/contract.ts'
 import type { BoundAttribute, BoundFilter } from '../scim/filter.ts'
 import type { AuditChange, AuditReads } from './store-audit.ts'
 import type { HoldChange, HoldReads } from './holds.ts'
+import type { FindingChange, FindingReads } from './finding-store.ts'
 
 /**
  * One write, as data. A `commit` applies a list of them or none. `expectedVersion` null means
@@ -148,6 +149,7 @@ export type Change =
       readonly before: Instant
     }
   | HoldChange
+  | FindingChange
 
 /** Why nothing of a commit was written. */
 export interface Conflict {
@@ -307,7 +309,7 @@ export interface ExpiringQuery {
   readonly until: Instant
 }
 
-export interface Reads extends AuditReads, HoldReads {
+export interface Reads extends AuditReads, HoldReads, FindingReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>
@@ -491,4 +493,5 @@ export interface DocumentCodec {
 
 export { isIndexed } from './sources.ts'
 export type { AuditHead, AuditQuery, Vitals } from './store-audit.ts'
+export type { LiveKey } from './finding-store.ts'
 export type { AuditRow, Failure, PersonId }

@@ -356,6 +356,36 @@ export interface ApprovalItemTable {
   operation: string | null
 }
 
+export interface FindingTable {
+  tenant: string
+  id: string
+  kind: string
+  provider: string
+  subject: string
+  account: string | null
+  credential: string | null
+  key_id: string | null
+  facts: string
+  status: string
+  first_seen_at: string
+  last_seen_at: string
+  resolved_at: string | null
+  acceptance: string | null
+  run: string
+  version: number
+}
+
+/** When an inventory last showed a journalled key, and since when complete ones do not. */
+export interface KeySightingTable {
+  provider: string
+  key_id: string
+  run: string
+  active: number
+  at: string
+  missed_run: string | null
+  missed_at: string | null
+}
+
 export interface Tables {
   resource: ResourceTable
   grp: GroupTable
@@ -381,4 +411,6 @@ export interface Tables {
   leaving: LeavingTable
   approval: ApprovalTable
   approval_item: ApprovalItemTable
+  finding: FindingTable
+  key_sighting: KeySightingTable
 }

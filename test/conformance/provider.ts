@@ -9,6 +9,7 @@ import type { Clock } from '../../src/domain/time.ts'
 import { addSeconds, day } from '../../src/domain/time.ts'
 import type {
   Call,
+  InventoryEntry,
   KindCapabilities,
   Prepared,
   Provider,
@@ -39,6 +40,8 @@ export interface ProviderUnderTest {
   isUsable?(secret: Secret): boolean | Promise<boolean>
   /** Makes the next `issue` be refused for asking too often. */
   armThrottledIssue?(): void
+  /** Cuts every further answer of what an inventory asks for below its first list. */
+  armBrokenInventory?(): void
   dispose(): Promise<void>
 }
 
@@ -459,6 +462,102 @@ export function providerConformance(label: string, make: () => Promise<ProviderU
       expect(provider.checkScopes(under.kind, under.scopes ?? [])).toBeNull()
       expect(refused?.scope).toBe(under.refusedScope ?? '')
       expect(refused?.reason).toMatch(/^\S.*[.!]$/s)
+    })
+
+    /** All pages; throws what a page throws. */
+    async function inventory(call = callWith()) {
+      const entries: InventoryEntry[] = []
+      let complete = true
+      let pages = 0
+      let from: string | null = null
+      do {
+        const page = await provider.inventory!(from, call)
+        entries.push(...page.entries)
+        complete &&= page.complete
+        from = page.next
+      } while (++pages < 100 && from !== null)
+      return { entries, complete, pages, end: from }
+    }
+
+    it('shows all it issued in a complete inventory, by the principal’s own handle', async () => {
+      if (!provider.inventory) return
+      const made = [await mint(), await mint(), await mint()]
+      if (abilities.canDisable)
+        await provider.disable(made[0]!.principal, made[0]!.keyId, callWith())
+      settle()
+
+      const { entries, complete, end } = await inventory()
+
+      const shown = entries.flatMap((entry) =>
+        entry.keys.map(({ keyId, kind, active }) => ({
+          principal: entry.external,
+          keyId,
+          kind,
+          active,
+        })),
+      )
+      expect([complete, end]).toEqual([true, null])
+      expect(shown).toHaveLength(3)
+      expect(shown).toEqual(
+        expect.arrayContaining(
+          made.map(({ principal, keyId }, i) => ({
+            principal,
+            keyId,
+            kind: under.kind,
+            active: i > 0 || !abilities.canDisable,
+          })),
+        ),
+      )
+    })
+
+    it('lists the same in its inventory as for each principal', async () => {
+      if (!provider.inventory) return
+      const { principal } = await mint()
+      await mint()
+
+      const { entries } = await inventory()
+
+      const own = entries.filter((entry) => entry.external === principal)
+      const alone = await listed(principal)
+      expect(own.flatMap((entry) => entry.keys)).toEqual(
+        alone.map(({ lastUsedAt: _lastUse, ...key }) => key),
+      )
+    })
+
+    it('shows no key that was revoked', async () => {
+      if (!provider.inventory) return
+      const made = await mint()
+      await provider.revoke(made.principal, made.keyId, callWith())
+      settle()
+
+      const { entries } = await inventory()
+
+      expect(entries.flatMap((entry) => entry.keys)).toEqual([])
+    })
+
+    it('never calls an inventory complete of which a part could not be read', async () => {
+      if (!provider.inventory || !under.armBrokenInventory) return
+      await mint()
+      await mint()
+      under.armBrokenInventory()
+
+      const outcome = await inventory().then(
+        ({ complete, end }) => complete && end === null,
+        (error: unknown) => (error instanceof ProviderError ? error.outcome : error),
+      )
+
+      expect(['notApplied', 'unknown', false]).toContain(outcome)
+    })
+
+    it('refuses to go on from a place it never named', async () => {
+      if (!provider.inventory) return
+
+      const outcome = await provider.inventory('{"nowhere":true}', callWith()).then(
+        ({ entries }) => entries.length,
+        (error: unknown) => (error instanceof ProviderError ? error.kind : error),
+      )
+
+      expect(['invalid', 0]).toContain(outcome)
     })
 
     it('never lets a secret show when an answer is printed', async () => {

@@ -90,6 +90,29 @@ export function sinkConformance(label: string, make: () => Promise<SinkUnderTest
       expect(await current()).toBe('two')
     })
 
+    it('tells which version consumers read, if it can tell at all', async () => {
+      if (!sink.current) return
+      const ask = () => sink.current!(target, sinkCall())
+      const before = await ask()
+      await sink.check(target, sinkCall())
+      const one = await deliver('one')
+      const staged = await ask()
+      await sink.promote(target, one.version, null, sinkCall())
+      const two = await deliver('two')
+      const first = await ask()
+      await sink.promote(target, two.version, one.version, sinkCall())
+      const second = await ask()
+      await sink.remove(target, sinkCall())
+
+      expect([before, staged, first, second, await ask()]).toEqual([
+        null,
+        null,
+        one.version,
+        two.version,
+        null,
+      ])
+    })
+
     it('answers promote with a URI that names the scheme of the sink', async () => {
       const { version } = await deliver('value')
 

@@ -20,6 +20,7 @@ import {
   t0,
 } from '../support/entities.ts'
 import { brakeConformance } from './store-brakes.ts'
+import { findingConformance } from './store-findings.ts'
 import { filterConformance } from './store-filters.ts'
 import { listConformance } from './store-lists.ts'
 import { groupConformance } from './store-groups.ts'
@@ -1070,6 +1071,7 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
     ledgerConformance(() => store)
     auditConformance(() => store)
     brakeConformance(() => store)
+    findingConformance(() => store)
 
     storeModel(open, effort)
   })

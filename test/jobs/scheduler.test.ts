@@ -7,6 +7,7 @@ import { instantOf } from '../../src/domain/time.ts'
 import type { Scheduler, SweepEvent } from '../../src/jobs/scheduler.ts'
 import { slotOf, slotSeconds, startScheduler } from '../../src/jobs/scheduler.ts'
 import type { Lifecycle } from '../../src/lifecycle/engine.ts'
+import type { Provider } from '../../src/provider/contract.ts'
 import { documentCodec } from '../../src/scim/codec.ts'
 import { openStore } from '../../src/store/open.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -76,6 +77,25 @@ describe('a sweep in its own thread', () => {
       limit: 200,
     })
     expect(operations).toHaveLength(150)
+  })
+
+  it('starts one reconciliation per provider that has an inventory, from a thread that has none', async () => {
+    const none = () => Promise.reject(new Error('a sweep calls no provider'))
+    const provider = (name: string, inventory: boolean) =>
+      ({ name, ...(inventory ? { inventory: none } : {}) }) as unknown as Provider
+    const providers = life.providers as Map<string, Provider>
+    providers.set('one', provider('one', true)).set('two', provider('two', true))
+    providers.set('mute', provider('mute', false))
+
+    const event = await scheduler.run('reconcile')
+
+    expect(event).toMatchObject({ outcome: 'finished', found: 2, started: 2, failed: 0 })
+    const { tenant } = makePerson()
+    const queued = await store.read.operations({ tenant, kind: 'reconcile', after: null, limit: 9 })
+    expect(queued.map((o) => `${o.subjectType} ${o.subject}`).sort()).toEqual([
+      'provider one',
+      'provider two',
+    ])
   })
 
   it('skips a slot that was taken before, and runs in the next one', async () => {

@@ -93,6 +93,7 @@ const table: Readonly<
   'brake.release': ['brake', {}],
   'sweep.run': ['sweep', { security: 'all' }],
   'sweep.plan': ['sweep', { security: 'all', auditor: 'all' }],
+  'finding.accept': ['finding', { security: 'all' }],
   'operation.read': [
     'operation',
     { requester: keeper, owner: theirs, security: 'all', auditor: 'all' },

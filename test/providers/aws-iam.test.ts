@@ -87,6 +87,7 @@ async function connect(world: { lag?: number; leastPrivilege?: boolean } = {}) {
     armLostIssue: () => sandbox.faults.arm('CreateAccessKey', { kind: 'lostResponse' }),
     armThrottledIssue: () =>
       sandbox.faults.arm('CreateAccessKey', { kind: 'throttle', retryAfterSeconds: 7 }),
+    armBrokenInventory: () => sandbox.faults.arm('ListAccessKeys', { kind: 'reset' }, 99),
     dispose: () => sandbox.close(),
   }
 }

@@ -866,6 +866,8 @@ providerConformance('github deploy keys', async () => {
     armLostIssue: () => sandbox.faults.arm(createKey, { kind: 'lostResponse' }),
     armThrottledIssue: () =>
       sandbox.faults.arm(createKey, { kind: 'throttle', retryAfterSeconds: 3 }),
+    armBrokenInventory: () =>
+      sandbox.faults.arm('GET /repos/{owner}/{repo}/keys', { kind: 'reset' }, 99),
     dispose: () => Promise.resolve(),
   }
 })

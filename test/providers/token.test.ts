@@ -56,6 +56,14 @@ class MemoryBook implements TokenBook {
     return [...this.rows.values()].filter((r) => r.account === account && r.provider === provider)
   }
 
+  async page(provider: string, after: string | null, limit: number) {
+    if (this.broken) throw new Error('disk full')
+    return [...this.rows.values()]
+      .filter((r) => r.provider === provider && r.id > (after ?? ''))
+      .sort((a, b) => (a.id < b.id ? -1 : 1))
+      .slice(0, limit)
+  }
+
   async isAccepted(secret: Secret): Promise<boolean> {
     if (this.broken) throw new Error('disk full')
     const text = secret.use((bytes) => bytes.toString())

@@ -10,7 +10,9 @@ import { auditRoom } from '../../src/store/audit.ts'
 import { auditTreeRoom } from '../../src/store/audit-tree.ts'
 import { approvalRoom } from '../../src/store/approvals.ts'
 import { sqliteDialect } from '../../src/store/dialect.ts'
+import { clientRoom } from '../../src/store/clients.ts'
 import { documentRoom } from '../../src/store/documents.ts'
+import { findingRoom } from '../../src/store/findings.ts'
 import { groupRoom } from '../../src/store/groups.ts'
 import { journalRoom } from '../../src/store/journal.ts'
 import { openStore } from '../../src/store/open.ts'
@@ -346,5 +348,34 @@ describe('query plans', () => {
     expect(await plansOf((q) => held.items(q, tenant, id, null, 10))).toContain(
       'sqlite_autoindex_approval_item_1 (tenant=? AND approval=? AND subject>?)',
     )
+  })
+
+  it('compares an inventory with the journal through indexes', async () => {
+    const rooms = findingRoom(sql)
+    const plans: readonly (readonly [read: (q: Query) => Promise<unknown>, index: string])[] = [
+      [(q) => rooms.unresolved(q, 'p', ['a', 'b']), 'finding_unresolved '],
+      [(q) => rooms.notSeen(q, 'p', 'run', null, 10), 'finding_unresolved_provider '],
+      [(q) => rooms.keysById(q, 'p', ['a', 'b']), 'issued_key_provider '],
+      [(q) => rooms.principalsByExternal(q, 'p', ['a']), 'principal_external '],
+      [(q) => rooms.liveKeys(q, 'p', null, 10), 'issued_key_live '],
+      [(q) => rooms.tally(q, 'p', 'run', t0), 'issued_key_live '],
+      [(q) => rooms.deletedSince(q, 'p', t0), 'issued_key_deleted '],
+      [
+        (q) => clientRoom(sql, jsonCodec).issuedTokensAfter(q, 'p', null, 10),
+        'issued_token_provider ',
+      ],
+      ...(['kind', 'provider', 'status'] as const).map(
+        (by) =>
+          [
+            (q: Query) => rooms.list(q, { tenant, [by]: 'open', after: null, limit: 1 }),
+            `finding_${by} `,
+          ] as const,
+      ),
+    ]
+    for (const [read, index] of plans) {
+      const plan = await plansOf(read)
+      expect(plan).toContain(index)
+      expect(plan).not.toMatch(/SCAN|TEMP B-TREE/)
+    }
   })
 })

@@ -11,7 +11,7 @@ const planColumns = [
 ]
 
 /** Named here too, so that `--help` need not load the engine; a test holds both to each other. */
-const sweeps = ['orphans', 'expiry', 'rotation']
+const sweeps = ['orphans', 'expiry', 'rotation', 'reconcile']
 
 export function registerSweep(program: Command, cli: Cli): void {
   const noun = program.command('sweep').description('what runs by itself, now')

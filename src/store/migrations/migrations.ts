@@ -9,6 +9,7 @@ import { sightings } from './0005-sightings.ts'
 import { urgent } from './0006-urgent.ts'
 import { auditTree } from './0007-audit-tree.ts'
 import { brakes } from './0008-brakes.ts'
+import { findings } from './0009-findings.ts'
 import { sweeps } from './0010-sweeps.ts'
 
 /** One numbered step of the schema; once released it is never edited, its checksum is stored. */
@@ -39,6 +40,7 @@ export const migrations: readonly Migration[] = [
   urgent,
   auditTree,
   brakes,
+  findings,
   sweeps,
 ]
 

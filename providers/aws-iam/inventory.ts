@@ -1,0 +1,189 @@
+import type { IAM, User } from '@aws-sdk/client-iam'
+import { paginateListAccessKeys } from '@aws-sdk/client-iam'
+import { isJsonObject } from '../../src/domain/json.ts'
+import { instantOf } from '../../src/domain/time.ts'
+import type { Call, InventoryEntry, InventoryPage, ListedKey } from '../../src/provider/contract.ts'
+import { ProviderError } from '../../src/provider/contract.ts'
+import { unlessGone } from '../aws/errors.ts'
+
+/** What belongs to Custody in the account: a path, and users of others that the operator named. */
+export interface Reach {
+  readonly iam: IAM
+  readonly path: string
+  readonly adopt: readonly string[]
+}
+
+interface Reading {
+  readonly externalOf: (user: User) => string
+  readonly accountOf: (user: User) => string | null
+}
+
+/**
+ * Where a page starts: in a listing of users behind one of them (`after`, by its immutable id), or
+ * in the list of adopted names.
+ */
+type Cursor =
+  | { readonly marker: string | null; readonly after: string | null }
+  | { readonly adopted: number }
+
+/**
+ * Each user costs a call of its own (ListAccessKeys), and a page has 20 s: a user takes some 100 ms
+ * of AWS, so 25 of them leave room for slow days.
+ */
+const usersPerPage = 25
+
+/** One page of users and their keys: first those under the path, then the adopted ones elsewhere. */
+export async function inventoryPage(
+  reach: Reach,
+  reading: Reading,
+  from: string | null,
+  call: Call,
+): Promise<InventoryPage> {
+  const cursor = cursorOf(from)
+  return 'adopted' in cursor
+    ? adoptedPage(reach, reading, cursor.adopted, call)
+    : usersPage(reach, reading, cursor, call)
+}
+
+async function usersPage(
+  reach: Reach,
+  reading: Reading,
+  { marker, after }: Extract<Cursor, { readonly marker: string | null }>,
+  call: Call,
+): Promise<InventoryPage> {
+  const listed = await reach.iam.listUsers(
+    {
+      PathPrefix: reach.path,
+      MaxItems: usersPerPage,
+      ...(marker === null ? {} : { Marker: marker }),
+    },
+    { abortSignal: call.signal },
+  )
+  const users = listed.Users ?? []
+  // Not found: it was deleted since, and the page is read again from its start.
+  const rest = users.slice(users.findIndex((user) => user.UserId === after) + 1)
+  const read = await readAll(rest, (user) => entryOf(reach, reading, user, call))
+  if (read.stoppedAt !== null) {
+    const last = read.stoppedAt === 0 ? after : rest[read.stoppedAt - 1]!.UserId!
+    return { ...read.page, next: JSON.stringify({ marker, after: last } satisfies Cursor) }
+  }
+  if (listed.IsTruncated !== true) {
+    const next = reach.adopt.length > 0 ? JSON.stringify({ adopted: 0 } satisfies Cursor) : null
+    return { ...read.page, next }
+  }
+  if (listed.Marker === undefined || listed.Marker === marker) {
+    throw new ProviderError('unavailable', 'AWS ListUsers: the listing is cut without a marker.', {
+      outcome: 'notApplied',
+    })
+  }
+  const next = JSON.stringify({ marker: listed.Marker, after: null } satisfies Cursor)
+  return { ...read.page, next }
+}
+
+async function adoptedPage(
+  reach: Reach,
+  reading: Reading,
+  start: number,
+  call: Call,
+): Promise<InventoryPage> {
+  const names = reach.adopt.slice(start, start + usersPerPage)
+  const read = await readAll(names, async (UserName) => {
+    const answer = await unlessGone(reach.iam.getUser({ UserName }, { abortSignal: call.signal }))
+    const user = answer?.User
+    // Under the path it was listed before.
+    if (!user || user.Path?.startsWith(reach.path)) return null
+    return entryOf(reach, reading, user, call)
+  })
+  const done = start + (read.stoppedAt ?? names.length)
+  const next = done < reach.adopt.length ? JSON.stringify({ adopted: done } satisfies Cursor) : null
+  return { ...read.page, next }
+}
+
+/**
+ * Reads one after the other, since IAM throttles by the account. Throttled half-way, the page ends
+ * there and the next one goes on: repeating it as a whole might never get through.
+ */
+async function readAll<T>(
+  items: readonly T[],
+  read: (item: T) => Promise<InventoryEntry | null>,
+): Promise<{
+  readonly page: Pick<InventoryPage, 'entries' | 'complete'>
+  readonly stoppedAt: number | null
+}> {
+  const entries: InventoryEntry[] = []
+  let complete = true
+  for (const [i, item] of items.entries()) {
+    try {
+      const entry = await read(item)
+      if (entry) entries.push(entry)
+    } catch (error) {
+      if (!(error instanceof ProviderError)) throw error
+      if (error.kind === 'denied') {
+        // One user that may not be read hides none of the others, but nothing is absent any more.
+        complete = false
+        continue
+      }
+      if (i === 0) throw error
+      return { page: { entries, complete }, stoppedAt: i }
+    }
+  }
+  return { page: { entries, complete }, stoppedAt: null }
+}
+
+/** @returns null for a user that was deleted since it was listed */
+async function entryOf(
+  { iam }: Reach,
+  { externalOf, accountOf }: Reading,
+  user: User,
+  call: Call,
+): Promise<InventoryEntry | null> {
+  const keys: ListedKey[] = []
+  try {
+    const options = { client: iam, stopOnSameToken: true }
+    const input = { UserName: user.UserName }
+    for await (const page of paginateListAccessKeys(options, input, {
+      abortSignal: call.signal,
+    })) {
+      for (const key of page.AccessKeyMetadata ?? []) {
+        keys.push({
+          keyId: key.AccessKeyId!,
+          fingerprint: null,
+          kind: 'access-key',
+          active: key.Status === 'Active',
+          createdAt: key.CreateDate ? instantOf(key.CreateDate.getTime()) : null,
+        })
+      }
+    }
+  } catch (error) {
+    if (error instanceof ProviderError && error.kind === 'notFound') return null
+    throw error
+  }
+  return {
+    external: externalOf(user),
+    name: `${user.Path ?? '/'}${user.UserName!}`,
+    account: accountOf(user),
+    createdAt: user.CreateDate ? instantOf(user.CreateDate.getTime()) : null,
+    keys,
+  }
+}
+
+function cursorOf(from: string | null): Cursor {
+  if (from === null) return { marker: null, after: null }
+  try {
+    const value: unknown = JSON.parse(from)
+    if (isJsonObject(value)) {
+      const { marker, after, adopted } = value
+      if (typeof adopted === 'number') return { adopted }
+      if (isTextOrNull(marker) && isTextOrNull(after)) return { marker, after }
+    }
+  } catch {
+    // Falls through to the same refusal.
+  }
+  throw new ProviderError('invalid', 'This is no place in an inventory of IAM users.', {
+    outcome: 'notApplied',
+  })
+}
+
+function isTextOrNull(value: unknown): value is string | null {
+  return value === null || typeof value === 'string'
+}

@@ -1,0 +1,68 @@
+import type { FastifyPluginAsync } from 'fastify'
+import { errors } from '../domain/errors.ts'
+import type { Finding } from '../domain/finding.ts'
+import { findingKinds, findingStatuses } from '../domain/finding.ts'
+import { parseInstant } from '../domain/time.ts'
+import type { Authenticate } from './auth.ts'
+import { orNull } from './errors.ts'
+import { pageOf, required, text } from './fields.ts'
+import type { HttpHost } from './server.ts'
+
+interface ById {
+  Params: { id: string }
+}
+
+/** Where providers and journal disagree: to be read by whoever sees the account, and accepted. */
+export function findingRoutes(host: HttpHost, authenticate: Authenticate): FastifyPluginAsync {
+  const { engine } = host
+  return async (app) => {
+    app.get('/findings', async (request) => {
+      const caller = await authenticate(request)
+      const { kind, provider, status } = request.query as Readonly<
+        Record<string, string | undefined>
+      >
+      const want = {
+        ...(kind === undefined ? {} : { kind: oneOf(kind, findingKinds, 'kind') }),
+        ...(provider === undefined ? {} : { provider }),
+        ...(status === undefined ? {} : { status: oneOf(status, findingStatuses, 'status') }),
+      }
+      const { after, limit } = pageOf(request.query)
+      const items: ReturnType<typeof findingView>[] = []
+      for (let cursor = after; ;) {
+        const rows = await engine.findings(caller, { ...want, after: cursor, limit })
+        for (const row of rows) {
+          cursor = row.id
+          if (await orNull(engine.finding(caller, row.id))) items.push(findingView(row))
+          if (items.length === limit) return { items, cursor }
+        }
+        if (rows.length < limit) return { items, cursor: null }
+      }
+    })
+
+    app.get<ById>('/findings/:id', async (request) => {
+      const caller = await authenticate(request)
+      return findingView(await engine.finding(caller, request.params.id))
+    })
+
+    app.post<ById>('/findings/:id/accept', async (request) => {
+      const caller = await authenticate(request)
+      const reason = required(request.body, 'reason', text)
+      const until = parseInstant(required(request.body, 'until', text))
+      if (until === null) {
+        const date = 'is no date; write 2027-01-31T00:00:00Z.'
+        throw errors.invalidValue({ path: 'until', reason: date })
+      }
+      return findingView(await engine.acceptFinding(caller, request.params.id, { reason, until }))
+    })
+  }
+}
+
+function findingView({ tenant: _tenant, version: _version, run, ...finding }: Finding) {
+  return { ...finding, operation: run }
+}
+
+function oneOf<T extends string>(value: string, known: readonly T[], path: string): T {
+  const found = known.find((k) => k === value)
+  if (found !== undefined) return found
+  throw errors.invalidValue({ path, reason: `"${value}" is not one of ${known.join(', ')}.` })
+}

@@ -2,7 +2,7 @@ import { createPrivateKey, type KeyObject } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { CredentialKind } from '../../src/domain/credential.ts'
 import type { Secret } from '../../src/domain/secret.ts'
-import { parseDuration, parseInstant, seconds, type Seconds } from '../../src/domain/time.ts'
+import { parseDuration, seconds, type Seconds } from '../../src/domain/time.ts'
 import {
   ProviderError,
   type Call,

@@ -161,8 +161,6 @@ export class SqliteDatabase implements Store {
       writer.db.pragma('synchronous = full')
       writer.db.pragma('foreign_keys = on')
       writer.db.pragma('cache_size = -16384')
-      // In pages: each time, all that was changed is copied and synced, most of it the same pages.
-      writer.db.pragma('wal_autocheckpoint = 8000')
     }
     // Two handles on `:memory:` would be two databases.
     if (memory && writer !== null) return new SqliteDatabase(writer, writer, null, options.busyMs)

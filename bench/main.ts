@@ -69,7 +69,8 @@ const options: Options = {
 }
 // An interrupted run takes its servers along: they end with `exit`, which a signal alone skips.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
-pinLoad()
+// A sweep's thread is to have a core beside the main thread's.
+if (scenario === 'scim') pinLoad()
 process.stdout.write(`${machine()}\n\n`)
 
 if (scenario === 'leaver') await leaver()

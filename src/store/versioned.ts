@@ -11,6 +11,8 @@ import {
 /** The statements of one table whose rows have a version. */
 export interface VersionedTable {
   readonly insert: Statement
+  /** As `update`, for a row whose indexed columns stay as they are; it changes nothing else. */
+  readonly unmoved?: Statement
   readonly update: Statement
   readonly exists: Statement
   /** Which of the table's other keys is taken, and by whom. */
@@ -32,7 +34,9 @@ export function* putVersioned(
       yield* run(table.insert, row)
       return null
     }
-    const updated = yield* run(table.update, { ...row, expected })
+    const guarded = { ...row, expected }
+    if (table.unmoved && (yield* run(table.unmoved, guarded)).changes === 1) return null
+    const updated = yield* run(table.update, guarded)
     if (updated.changes === 1) return null
     const found = yield* first(table.exists, row)
     return { reason: found === null ? 'missing' : 'version', with: id }

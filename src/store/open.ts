@@ -62,6 +62,11 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   }
 }
 
+/** A store over a SQLite database that the caller opened, migrated and will close. */
+export function storeOver(database: SqliteDatabase, codec: DocumentCodec): Store {
+  return buildStore(database, sqliteDialect, codec)
+}
+
 async function migrated(
   database: SqliteDatabase,
   known: readonly Migration[],

@@ -230,7 +230,9 @@ export class Installation {
     const { scheduler } = this
     const { policy, authoriser } = this.#rules
     const random = (length: number): Uint8Array => scheduler.chance.bytes(length)
-    const store = own.reach(this.witness.watch(this.#saboteur.store(this.store)))
+    const store = own.reach(
+      this.witness.watch(this.#saboteur.store(this.witness.record(this.store))),
+    )
     const tokens = this.tokensOf(store)
     const { accessKeyId, secretAccessKey } = this.worlds.aws.admin
     const connection = {

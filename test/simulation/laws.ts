@@ -34,7 +34,11 @@ export class Laws {
         isOwned &&
         account.expiresAt > this.#installation.scheduler.now()
       for (const credential of credentials) {
-        if (isUp && credential.status === 'active' && !(await this.#works(credential))) {
+        const isServed =
+          isUp &&
+          credential.status === 'active' &&
+          credential.expiresAt > this.#installation.scheduler.now()
+        if (isServed && !(await this.#works(credential))) {
           this.#fail(credential, 'what its consumers read does not work')
         }
         // A group that lost its last member has an hour's grace.

@@ -63,7 +63,7 @@ async function lead(seed: number, options: SimulateOptions): Promise<Outcome> {
   let violation: string | null = null
   try {
     await life.open()
-    await life.storm(mode, options.minutes ?? 2)
+    await life.storm(mode, options.minutes ?? 1)
     if (mode === 'liveness') await life.calm()
     else await life.laws.atTheEnd()
   } catch (error) {
@@ -116,7 +116,7 @@ class Life {
     installation.ways.freezeRate = chance.oneOf([0, 0, 0.004])
     const rate = chance.oneOf(isWild ? [0.03, 0.08, 0.2] : [0, 0.02, 0.05, 0.1])
     installation.weather = weatherOf(rate, () => chance.happens(0.3))
-    await this.#pass(minutes * minute, 6, () => {
+    await this.#pass(minutes * minute, 5, () => {
       if (chance.happens(0.4)) installation.background(this.traffic.act())
     })
   }
@@ -144,9 +144,11 @@ class Life {
       await this.laws.atRest()
     }
     installation.background(this.traffic.everybodyLeaves())
-    await this.#pass(hour, 10 * minute)
+    await this.#pass(80 * minute, 20 * minute, () => {
+      installation.background(this.traffic.sweep('orphans'))
+    })
     // Backups have their days to accept, and what was contained its hours.
-    await this.#pass(4 * day, day, () => {
+    await this.#pass(4 * day, 12 * hour, () => {
       installation.background(this.traffic.sweep('orphans'))
     })
     await this.#pass(20 * minute, 20 * minute)

@@ -39,7 +39,7 @@ export function exchange(worlds: Worlds, request: WireRequest): Exchange {
   return request.url.origin === githubUrl ? github(worlds.github, request) : aws(worlds.aws, request)
 }
 
-const quotaOperations: readonly string[] = [
+export const quotaOperations: readonly string[] = [
   'CreateUser',
   'CreateAccessKey',
   'PutUserPolicy',

@@ -3,7 +3,7 @@ import { proxyPage } from '../../src/sandbox/aws.ts'
 import type { Process } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { Exchange, Worlds } from './wire-services.ts'
-import { exchange } from './wire-services.ts'
+import { exchange, quotaOperations } from './wire-services.ts'
 import type { Witness } from './witness.ts'
 
 /** What goes wrong with a call (trust.md R6). `after` = the effect has happened by then. */
@@ -28,6 +28,23 @@ export const troubles = [
   'torn after',
 ] as const
 export type Trouble = (typeof troubles)[number]
+
+/** Whether a call of that name can meet it; elsewhere nothing happens. */
+export function isPossible(trouble: Trouble, operation: string): boolean {
+  switch (trouble) {
+    case 'partial page':
+    case 'missing page':
+      return operation.startsWith('List')
+    case 'attached':
+      return operation === 'DeleteUser'
+    case 'quota':
+      return quotaOperations.includes(operation) || operation.startsWith('POST')
+    case 'twice':
+      return operation !== 'CreateAccessKey'
+    default:
+      return true
+  }
+}
 
 /** Which troubles are about, and how often each strikes; empty = a good day. */
 export type Weather = ReadonlyMap<Trouble, number>

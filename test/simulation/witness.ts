@@ -63,17 +63,30 @@ export class Witness {
     }
   }
 
-  /** The store as a process reaches it, seen on the way. */
+  /** What a process asks the store to write: a worker that lost its claim must be refused. */
   watch(store: Store): Store {
     return {
       ...store,
       commit: async (changes) => {
         const stale = await staleAmong(store, changes)
         const result = await store.commit(changes)
+        if (result === 'saved') this.staleWrite ??= stale
+        return result
+      },
+    }
+  }
+
+  /** What is really written. */
+  record(store: Store): Store {
+    return {
+      ...store,
+      commit: async (changes) => {
+        const result = await store.commit(changes)
         if (result !== 'saved') return result
         this.#written.push(JSON.stringify(changes))
-        if (changes.some((c) => c.type.startsWith('issuedToken'))) this.#isTouched = true
-        this.staleWrite ??= stale
+        if (changes.some((c) => c.type === 'key' || c.type.startsWith('issuedToken'))) {
+          this.#isTouched = true
+        }
         return result
       },
     }

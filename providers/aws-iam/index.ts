@@ -4,7 +4,6 @@ import { STS } from '@aws-sdk/client-sts'
 import type { CredentialKind } from '../../src/domain/credential.ts'
 import { isJsonObject } from '../../src/domain/json.ts'
 import { Secret } from '../../src/domain/secret.ts'
-import type { Instant } from '../../src/domain/time.ts'
 import { instantOf } from '../../src/domain/time.ts'
 import type {
   Call,
@@ -41,6 +40,7 @@ import {
 interface Config extends AwsConnection {
   readonly path?: string
   readonly settle?: string
+  readonly lastUsedLag?: string
   readonly probe?: { readonly count?: number; readonly every?: string }
   readonly boundaryArn?: string
   readonly allowedPolicies?: readonly string[]
@@ -55,6 +55,7 @@ const configSchema = {
     ...connectionProperties,
     path: { type: 'string', pattern: '^/([\\u0021-\\u007E]+/)?$', maxLength: 512 },
     settle: { type: 'string', pattern: durationPattern },
+    lastUsedLag: { type: 'string', pattern: durationPattern },
     probe: {
       type: 'object',
       additionalProperties: false,
@@ -132,6 +133,7 @@ class AwsIam implements Provider {
         canRescope: false,
         canProbe: true,
         reportsLastUsed: true,
+        lastUsedLag: durationOf(config.lastUsedLag ?? 'PT4H'),
         mint: 'server',
         settle: durationOf(config.settle ?? 'PT15S'),
         probe: {
@@ -399,21 +401,26 @@ class AwsIam implements Provider {
       kind: 'access-key',
       active: key.Status === 'Active',
       createdAt: key.CreateDate ? instantOf(key.CreateDate.getTime()) : null,
-      lastUsedAt: await this.#lastUsed(key.AccessKeyId!, call),
+      ...(await this.#lastUsed(key.AccessKeyId!, call)),
     }
   }
 
   /**
-   * Null when it cannot be told, which never means unused: AWS lags by up to hours. A last use of
-   * STS is not reported, since our own probes are such uses and would pass for a consumer's.
+   * AWS lags by up to hours (`lastUsedLag`). A last use of STS is not reported, since our own probes
+   * are such uses and would pass for a consumer's.
    */
-  async #lastUsed(AccessKeyId: string, call: Call): Promise<Instant | null> {
+  async #lastUsed(
+    AccessKeyId: string,
+    call: Call,
+  ): Promise<Pick<ExternalCredential, 'lastUsedAt' | 'lastUsedUnknown'>> {
     try {
       const answer = await this.#iam.getAccessKeyLastUsed({ AccessKeyId }, within(call))
       const { LastUsedDate, ServiceName } = answer.AccessKeyLastUsed ?? {}
-      return LastUsedDate && ServiceName !== 'sts' ? instantOf(LastUsedDate.getTime()) : null
+      const byConsumer = LastUsedDate && ServiceName !== 'sts'
+      return { lastUsedAt: byConsumer ? instantOf(LastUsedDate.getTime()) : null }
     } catch {
-      return null
+      // No reason for a listing to fail: revocations need it, and not this.
+      return { lastUsedAt: null, lastUsedUnknown: true }
     }
   }
 

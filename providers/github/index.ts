@@ -127,6 +127,7 @@ class DeployKeys implements Provider {
         canRescope: false,
         canProbe: false,
         reportsLastUsed: true,
+        lastUsedLag: seconds(0),
         mint: 'client',
         settle,
         probe: { count: 1, every: seconds(0) },

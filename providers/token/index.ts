@@ -23,6 +23,8 @@ const capabilities: Capabilities = {
     canRescope: false,
     canProbe: true,
     reportsLastUsed: true,
+    // A use is noted once a minute at most.
+    lastUsedLag: seconds(60),
     mint: 'client',
     settle: seconds(0),
     probe: { count: 1, every: seconds(0) },

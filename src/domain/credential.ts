@@ -20,6 +20,20 @@ export type CredentialStatus =
   | 'revoked'
   | 'failed'
 
+/** Which status may follow which (contract §4); docs/explanation/lifecycle.md is checked against it. */
+export const credentialTransitions: Readonly<
+  Record<CredentialStatus, readonly CredentialStatus[]>
+> = {
+  pending: ['issuing', 'failed', 'disabled', 'revoking', 'revoked'],
+  issuing: ['active', 'failed', 'disabled', 'revoking', 'revoked'],
+  active: ['disabled', 'revoking', 'revoked'],
+  superseded: ['disabled', 'revoking', 'revoked'],
+  disabled: ['active', 'pending', 'issuing', 'revoking', 'revoked'],
+  revoking: ['revoked'],
+  revoked: [],
+  failed: ['issuing', 'pending', 'revoking', 'disabled', 'revoked'],
+}
+
 export interface DeliverTo {
   readonly sink: string
   readonly path: string

@@ -21,6 +21,17 @@ export type OperationStatus =
   | 'needsOperator'
   | 'cancelled'
 
+/** Which status may follow which; a lapsed lease makes a running one claimable without changing it. */
+export const operationTransitions: Readonly<Record<OperationStatus, readonly OperationStatus[]>> = {
+  queued: ['running', 'cancelled'],
+  running: ['waiting', 'succeeded', 'failed', 'needsOperator', 'cancelled'],
+  waiting: ['running', 'queued', 'cancelled'],
+  succeeded: [],
+  failed: [],
+  needsOperator: ['queued', 'cancelled'],
+  cancelled: [],
+}
+
 export const openStatuses: readonly OperationStatus[] = [
   'queued',
   'running',

@@ -124,7 +124,8 @@ export function auditRow(
   }
 }
 
-const stepsOf: Readonly<Record<OperationKind, readonly StepName[]>> = {
+/** What each kind of operation does, in order. */
+export const stepsOf: Readonly<Record<OperationKind, readonly StepName[]>> = {
   issue: ['ensure-account', 'issue-and-deliver', 'verify'],
   rotate: [
     'ensure-account',

@@ -409,6 +409,7 @@ export function rotation(
       why.reason === 'ownerLeft'
         ? 0
         : Math.min(terms.rotation.soak, credential.overlap ?? terms.rotation.soak),
+    maxAgeSeconds: terms.rotation.maxAge,
     oldKeysUntil: why.oldKeysUntil ?? null,
   }
   return planOperation(life, {

@@ -115,7 +115,7 @@ function progress(
       const runAt = later(now, result.until)
       const attempt = result.sameAttempt ? operation.attempt : 0
       return {
-        set: { memo, cursor, status: 'waiting', runAt, attempt, failure: null },
+        set: { memo, cursor, status: 'waiting', runAt, attempt, failure: result.failure ?? null },
         release: true,
       }
     }

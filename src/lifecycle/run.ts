@@ -77,7 +77,7 @@ export async function runOperation(
         kind: operation.kind,
         step,
         outcome: result.go,
-        failure: 'failure' in result ? result.failure : null,
+        failure: 'failure' in result ? (result.failure ?? null) : null,
         error: null,
       })
       const next = await settleResult(life, context, result)

@@ -13,6 +13,8 @@ export interface KindCapabilities {
   /** `probe` really tries the secret. False: it answers `untestable` and death is proven by `list`. */
   readonly canProbe: boolean
   readonly reportsLastUsed: boolean
+  /** How late a use may show in a listing: before that, "not used" is no evidence. */
+  readonly lastUsedLag: Seconds
   /**
    * `server`: the provider makes the secret and shows it once, so mint, then store.
    * `client`: we make it (`prepare`), store it first, then register the public part (`issue`).
@@ -85,6 +87,8 @@ export interface ExternalCredential {
   readonly active: boolean
   readonly createdAt: Instant | null
   readonly lastUsedAt: Instant | null
+  /** True when the last use could not be asked for: then null does not mean unused. */
+  readonly lastUsedUnknown?: true
 }
 
 /** `complete` is false when a page failed or was cut: then absence proves nothing. */

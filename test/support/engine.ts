@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -11,7 +12,7 @@ import { token } from '../../providers/token/index.ts'
 import type { ServiceAccount } from '../../src/domain/account.ts'
 import type { Client, Role } from '../../src/domain/client.ts'
 import type { Credential, IssuedKey } from '../../src/domain/credential.ts'
-import { createIdSource } from '../../src/domain/ids.ts'
+import { createIdSource, defaultTenant } from '../../src/domain/ids.ts'
 import type { Operation } from '../../src/domain/operation.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import type { AccountWrite, CredentialEntry, PersonWrite } from '../../src/domain/want.ts'
@@ -32,6 +33,7 @@ import { openStore } from '../../src/store/open.ts'
 import type { Store } from '../../src/store/store.ts'
 import { makeClient, unique } from './entities.ts'
 import { ManualClock } from './manual-clock.ts'
+import { watchTransitions } from './transitions.ts'
 
 const policies = fileURLToPath(new URL('../../policies', import.meta.url))
 // Both are slow to make (a WASM engine, an RSA key) and never changed by a test.
@@ -128,10 +130,12 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
   const world = new GithubWorld({ clock, privateKeyPem: appKey, rateLimit: 1_000_000 })
   const githubSandbox = await startGithubSandbox({ clock, world })
   await writeFile(path.join(home, 'app.pem'), appKey, { mode: 0o600 })
-  const store = await openStore({
+  const opened = await openStore({
     url: `sqlite:${path.join(home, 'custody.db')}`,
     codec: documentCodec,
   })
+  const watched = watchTransitions(opened, defaultTenant)
+  const { store } = watched
   const name = path.join(policies, 'lifecycle.yaml')
   const policy = compileLifecycle(await readFile(name, 'utf8'), name)
   authoriser ??= compileAuthorisation(path.join(policies, 'authorisation'))
@@ -335,6 +339,7 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
       await aws.close()
       await githubSandbox.close()
       await rm(home, { recursive: true, force: true })
+      assert.deepEqual(watched.unknown, [], 'changes of status that no table in src/domain names')
     },
   }
   return test

@@ -58,7 +58,7 @@ export function sandboxConfig(
 providers:
   - name: aws-prod
     type: aws-iam
-    config: { region: us-east-1, endpoint: "${aws.url}", settle: PT0S, probe: { count: 1, every: PT0S }, credentials: ${credentials} }
+    config: { region: us-east-1, endpoint: "${aws.url}", settle: PT0S, lastUsedLag: PT0S, probe: { count: 1, every: PT0S }, credentials: ${credentials} }
   - name: github-acme
     type: github
     config: { baseUrl: "${github.url}", appId: ${github.world.app.id}, installationId: ${github.world.app.installationId}, privateKeyFile: ${privateKeyFile}, settle: PT0S }

@@ -31,6 +31,8 @@ export type StepResult = { readonly changes?: readonly Change[]; readonly memo?:
       readonly backTo?: StepName
       /** The failures so far still count: this wait is part of an attempt, not progress. */
       readonly sameAttempt?: true
+      /** What it waits for, where an operator may want to help. */
+      readonly failure?: Failure
     }
   | { readonly go: 'retry'; readonly failure: Failure; readonly after: Seconds | null }
   /** Ends in `needsOperator` with the sentence that says what to decide. */

@@ -1,10 +1,12 @@
 import type { IssuedKey } from '../../domain/credential.ts'
 import type { Operation } from '../../domain/operation.ts'
 import type { Instant } from '../../domain/time.ts'
-import { addSeconds, earlier, later, secondsBetween } from '../../domain/time.ts'
+import { addSeconds, earlier, secondsBetween } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
+import { newKeyInUse, nextLook, stillUsed } from './adoption.ts'
 import type { KeyPlace } from './proof.ts'
 import { switchOff, tryKey } from './proof.ts'
+import { checkCurrent } from './rollback.ts'
 import type { Step, StepContext, StepResult, Subject } from './step.ts'
 import { audit, externalOf, loadSubject, memoOf, putCredential } from './step.ts'
 
@@ -12,9 +14,9 @@ import { audit, externalOf, loadSubject, memoOf, putCredential } from './step.ts
 const pollSeconds = { least: 1, most: 60 }
 
 /**
- * Both keys work while consumers move. The end was fixed when the rotation was planned. When
- * somebody who left may know the old key, it ends as soon as the new one is seen in use, and at
- * `oldKeysUntil` at the latest.
+ * Both keys work while consumers move. The end was fixed when the rotation was planned, and waits
+ * for consumers that have not moved. When somebody who left may know the old key, it ends as soon
+ * as the new one is seen in use, and at `oldKeysUntil` at the latest.
  */
 export const overlap: Step = async (ctx) => {
   const { life } = ctx
@@ -24,7 +26,7 @@ export const overlap: Step = async (ctx) => {
   const now = life.clock.now()
   const subject = await loadSubject(ctx, ctx.operation.subject)
   if (oldKeys(subject).length === 0) return { go: 'done' }
-  if (urgentEnd === null) return now >= planned ? { go: 'next' } : { go: 'wait', until: planned }
+  if (urgentEnd === null) return plannedEnd(ctx, subject, planned)
 
   const end = earlier(urgentEnd, planned)
   if (now >= end || (await newKeyInUse(ctx, subject, since))) return { go: 'next' }
@@ -36,12 +38,18 @@ export const overlap: Step = async (ctx) => {
   return { go: 'wait', until: earlier(end, addSeconds(now, poll)) }
 }
 
-/** Our own probes ran before activation, so any later use is a consumer's. */
-async function newKeyInUse(ctx: StepContext, subject: Subject, since: Instant): Promise<boolean> {
-  if (!subject.capabilities.reportsLastUsed) return false
-  const listing = await subject.provider.list(externalOf(subject.principal), ctx.call())
-  const current = listing.items.find((item) => item.keyId === subject.credential.keyId)
-  return current?.lastUsedAt != null && current.lastUsedAt > since
+/** A planned rotation ends the old key only while the new one works and nobody uses the old one. */
+async function plannedEnd(
+  ctx: StepContext,
+  subject: Subject,
+  planned: Instant,
+): Promise<StepResult> {
+  const sick = await checkCurrent(ctx, subject)
+  if (sick) return sick
+  const since = memoOf<Instant>(ctx, 'activatedAt')!
+  const now = ctx.life.clock.now()
+  if (now < planned) return { go: 'wait', until: nextLook(since, now, planned) }
+  return (await stillUsed(ctx, subject, oldKeys(subject))) ?? { go: 'next' }
 }
 
 /** Switches the old keys off, one after the other, and proves each by trying it. */
@@ -106,17 +114,20 @@ async function proveOld(ctx: StepContext, place: KeyPlace, key: IssuedKey): Prom
       }
 }
 
-/** The old keys stay restorable by one call each until the soak is over. */
+/** The old keys stay restorable by one call each until the soak is over; a new key that breaks is rolled back. */
 export const soak: Step = async (ctx) => {
   const subject = await loadSubject(ctx, ctx.operation.subject)
   const soakSeconds = memoOf<number>(ctx, 'soakSeconds') ?? 0
   const now = ctx.life.clock.now()
-  const until = oldKeys(subject).reduce(
-    (last, { disabledAt }) =>
-      disabledAt === null ? last : later(last, addSeconds(disabledAt, soakSeconds)),
-    now,
-  )
-  return now >= until ? { go: 'next' } : { go: 'wait', until }
+  const ends = oldKeys(subject).flatMap((k) => (k.disabledAt === null ? [] : [k.disabledAt]))
+  const since = ends.toSorted().at(-1) ?? null
+  if (since === null) return { go: 'next' }
+  const until = addSeconds(since, soakSeconds)
+  // A leaver's key is not given back, whatever becomes of the new one.
+  const sick =
+    memoOf<Instant>(ctx, 'oldKeysUntil') === null ? await checkCurrent(ctx, subject) : null
+  if (sick) return sick
+  return now >= until ? { go: 'next' } : { go: 'wait', until: nextLook(since, now, until) }
 }
 
 export const revokeOld: Step = async (ctx) => {

@@ -49,7 +49,12 @@ export const verify: Step = async (ctx) => {
   }
 }
 
-async function isAccepted(ctx: StepContext, subject: Subject, key: IssuedKey): Promise<boolean> {
+/** Uses the secret as the sink serves it; where that cannot be tried, the provider's listing has to do. */
+export async function isAccepted(
+  ctx: StepContext,
+  subject: Subject,
+  key: IssuedKey,
+): Promise<boolean> {
   const { provider, capabilities, credential, sink, target } = subject
   if (capabilities.canProbe && sink.canRead) {
     const secret = await sink.read(target, key.sinkVersion!, ctx.call())

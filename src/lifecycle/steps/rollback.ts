@@ -1,0 +1,174 @@
+import type { Credential, IssuedKey } from '../../domain/credential.ts'
+import type { Instant } from '../../domain/time.ts'
+import { addSeconds } from '../../domain/time.ts'
+import type { Change } from '../../store/store.ts'
+import type { StepContext, StepResult, Subject } from './step.ts'
+import { audit, externalOf, memoOf, putCredential } from './step.ts'
+import { isAccepted } from './verify.ts'
+
+/** So many refusals in a row, so far apart, before a key that did work is given up: lists lag by 90 s. */
+const refusalsLeast = 3
+const refusalsSpacedSeconds = 30
+
+/** After a rollback the next attempt waits: whatever broke the new key may break the next one. */
+const nextAttemptSeconds = 86_400
+
+interface Rollback {
+  readonly [key: string]: number
+  readonly to: number
+}
+
+/**
+ * Looks, while the old key can still be had back, whether the one that replaced it works. When it
+ * is refused again and again and the provider does not list it as active either, consumers get the
+ * old key back (facts: the secret itself was tried, and a complete listing agrees).
+ * @returns null when the new key works
+ */
+export async function checkCurrent(ctx: StepContext, subject: Subject): Promise<StepResult | null> {
+  const rollback = memoOf<Rollback>(ctx, 'rollback')
+  const current = subject.keys.find((k) => k.keyId === subject.credential.keyId)
+  if (rollback !== null) return rollBack(ctx, subject, rollback.to)
+  if (!current || current.sinkVersion === null) return null
+  const now = ctx.life.clock.now()
+  if (await isAccepted(ctx, subject, current)) {
+    if (memoOf<number>(ctx, 'newKeyRefusals') !== null) {
+      await ctx.checkpoint({ newKeyRefusals: null }, [])
+    }
+    return null
+  }
+  const refusals = (memoOf<number>(ctx, 'newKeyRefusals') ?? 0) + 1
+  if (refusals < Math.max(refusalsLeast, subject.capabilities.probe.count)) {
+    return {
+      go: 'wait',
+      until: addSeconds(now, Math.max(refusalsSpacedSeconds, subject.capabilities.probe.every)),
+      memo: { newKeyRefusals: refusals },
+      failure: {
+        code: 'newKeyRefused',
+        message: `the new key ${current.keyId} is refused; the old one stays until that is clear`,
+      },
+    }
+  }
+  const listing = await subject.provider.list(externalOf(subject.principal), ctx.call())
+  const isListed = listing.items.some((item) => item.keyId === current.keyId && item.active)
+  if (!listing.complete || isListed) {
+    return {
+      go: 'ask',
+      failure: {
+        code: 'newKeyRefused',
+        message: `${subject.provider.name} lists the new key ${current.keyId} as active, but what consumers read at ${subject.target.path} is refused; compare the two, then retry, or revoke the credential`,
+      },
+    }
+  }
+  const back = previousOf(subject, current)
+  return back === null || memoOf<Instant>(ctx, 'oldKeysUntil') !== null
+    ? beginAnew(ctx, subject, current)
+    : rollBack(ctx, subject, back.generation)
+}
+
+/** The youngest key before the current one that still exists and can be switched on. */
+function previousOf(subject: Subject, current: IssuedKey): IssuedKey | null {
+  const alive = subject.keys.filter(
+    (k) =>
+      k.generation < current.generation &&
+      k.deletedAt === null &&
+      k.sinkVersion !== null &&
+      (k.status === 'superseded' || (k.status === 'disabled' && subject.capabilities.canDisable)),
+  )
+  return alive.toSorted((a, b) => b.generation - a.generation)[0] ?? null
+}
+
+/**
+ * Switches the old key on, proves that it works, makes it current by compare-and-set, and switches
+ * the new one off. Each call may be repeated, so that a crash in between is finished by the next run.
+ */
+async function rollBack(
+  ctx: StepContext,
+  subject: Subject,
+  generation: number,
+): Promise<StepResult> {
+  const { provider, sink, target, credential, keys } = subject
+  const old = keys.find((k) => k.generation === generation)!
+  const broken = keys.find((k) => k.generation === credential.generation)!
+  const external = externalOf(subject.principal)
+  if (memoOf<Rollback>(ctx, 'rollback') === null) {
+    await ctx.checkpoint({ rollback: { to: generation } satisfies Rollback }, [
+      audit(
+        ctx,
+        'key.rollbackStarted',
+        { type: 'credential', id: credential.id },
+        { from: broken.keyId, to: old.keyId },
+      ),
+    ])
+  }
+  if (old.status === 'disabled') await provider.enable(external, old.keyId, ctx.call())
+  if (!(await isAccepted(ctx, subject, old))) {
+    const message = `neither the new key ${broken.keyId} nor the old one ${old.keyId} works; the old one is tried again`
+    return { go: 'retry', failure: { code: 'rollbackBlocked', message }, after: null }
+  }
+  const secretRef = await sink.promote(target, old.sinkVersion!, broken.sinkVersion, ctx.call())
+  if (subject.capabilities.canDisable) await provider.disable(external, broken.keyId, ctx.call())
+  else await provider.revoke(external, broken.keyId, ctx.call())
+
+  const now = ctx.life.clock.now()
+  const message = `the new key ${broken.keyId} stopped working; consumers have the old key ${old.keyId} back, and the rotation is tried again in a day`
+  const restored: Credential = {
+    ...credential,
+    generation: old.generation,
+    keyId: old.keyId,
+    previousKeyId: null,
+    fingerprint: old.fingerprint,
+    secretRef,
+    issuedAt: old.issuedAt,
+    rotateAfter: addSeconds(now, nextAttemptSeconds),
+    lastError: message,
+  }
+  const working: IssuedKey = {
+    ...old,
+    status: 'active',
+    activatedAt: now,
+    supersededAt: null,
+    disabledAt: null,
+    refusedAt: null,
+    settledAt: null,
+    outcome: null,
+  }
+  return {
+    go: 'fail',
+    failure: { code: 'rolledBack', message },
+    changes: [
+      putCredential(restored, now),
+      { type: 'key', key: working },
+      {
+        type: 'key',
+        key: {
+          ...broken,
+          status: 'disabled',
+          disabledAt: now,
+          deletedAt: subject.capabilities.canDisable ? broken.deletedAt : now,
+        },
+      },
+      audit(
+        ctx,
+        'key.rolledBack',
+        { type: 'credential', id: credential.id },
+        { from: broken.keyId, to: old.keyId, secretRef },
+      ),
+    ],
+  }
+}
+
+/** There is no way back to a key that is deleted, or that a leaver knows: the next sweep makes a new one. */
+function beginAnew(ctx: StepContext, subject: Subject, broken: IssuedKey): StepResult {
+  const now = ctx.life.clock.now()
+  const message = `the key ${broken.keyId} stopped working and no earlier one can take its place; a new one is made with the next rotation sweep`
+  const changes: readonly Change[] = [
+    putCredential({ ...subject.credential, rotateAfter: now, lastError: message }, now),
+    audit(
+      ctx,
+      'key.lost',
+      { type: 'credential', id: subject.credential.id },
+      { keyId: broken.keyId, generation: broken.generation },
+    ),
+  ]
+  return { go: 'fail', failure: { code: 'keyLost', message }, changes }
+}

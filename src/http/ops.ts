@@ -8,8 +8,8 @@ export function opsRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
   return async (app) => {
     app.get('/livez', () => ({ status: 'alive' }))
 
-    app.get('/readyz', () => {
-      const reason = host.notReady()
+    app.get('/readyz', async () => {
+      const reason = host.notReady() ?? (await host.store.unwritable())
       if (reason !== null) throw errors.notReady({ reason })
       return { status: 'ready' }
     })

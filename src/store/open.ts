@@ -1,4 +1,4 @@
-import { errors } from '../domain/errors.ts'
+import { AppError, errors } from '../domain/errors.ts'
 import { assertNever } from '../domain/json.ts'
 import { auditRoom } from './audit.ts'
 import { clientRoom } from './clients.ts'
@@ -209,15 +209,32 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     sightings: (tenant, client) => ledger.sightings(query, tenant, client),
   }
 
-  return {
-    read,
-    async commit(changes) {
-      const prepared = changes.map(work)
-      return database.write(
+  let trouble: string | null = null
+  const commit = async (changes: readonly Change[]): Promise<CommitResult> => {
+    const prepared = changes.map(work)
+    try {
+      const result = await database.write(
         () => inOrder(prepared),
-        (result) => result === 'saved',
+        (kept) => kept === 'saved',
         changes.flatMap(lockOf),
       )
+      trouble = null
+      return result
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'notReady') {
+        trouble = String(error.facts['reason'])
+      }
+      throw error
+    }
+  }
+
+  return {
+    read,
+    commit,
+    async unwritable() {
+      if (trouble === null) return null
+      await commit([{ type: 'meta', key: 'writeProbe', value: 'kept' }]).catch(() => undefined)
+      return trouble
     },
     claim: (worker, now, lease, limit, others = limit) =>
       database.write(

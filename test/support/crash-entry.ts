@@ -1,3 +1,4 @@
+import { defaultTenant } from '../../src/domain/ids.ts'
 import { loadConfig } from '../../src/host/config.ts'
 import { createLog } from '../../src/host/log.ts'
 import { startCustody } from '../../src/main.ts'
@@ -34,7 +35,7 @@ function standingStill(store: Store): Store {
     ...store,
     async commit(changes) {
       const step = changes.find((c) => c.type === 'advance')
-      const operation = step ? await store.read.operation('default' as never, step.id) : null
+      const operation = step ? await store.read.operation(defaultTenant, step.id) : null
       if (!operation?.account) return store.commit(changes)
       const account = (await store.read.account(operation.tenant, operation.account))!.userName
       const { kind } = operation

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Clock } from '../../src/domain/time.ts'
 import { systemClock } from '../../src/host/clock.ts'
 import { AwsError } from '../../src/sandbox/aws/error.ts'
 import type { Envelope, WireAnswer } from '../../src/sandbox/aws/respond.ts'
@@ -17,6 +18,8 @@ export interface HeldAws {
   /** Counts the account's calls from now on, and holds the one numbered so, from 0. */
   watch(account: string, at: { readonly call: number; readonly fate: CallFate } | null): void
   callsOf(account: string): number
+  /** How often an operation succeeded. */
+  succeeded(operation: string): number
   onHeld: (account: string) => void
   /** Forgets whom it held; nothing that was not performed ever is. */
   drop(): void
@@ -32,9 +35,16 @@ interface Watched {
  * An AWS on loopback that lets a chosen call of a chosen account stand: before its effect, after it,
  * or, when it was refused, at whatever that account asks next.
  */
-export async function startHeldAws(): Promise<HeldAws> {
-  const world = new AwsWorld({ clock: systemClock })
+export async function startHeldAws(clock: Clock = systemClock): Promise<HeldAws> {
+  const world = new AwsWorld({ clock })
   const watched = new Map<string, Watched>()
+  const successes = new Map<string, number>()
+  const act = (envelope: Envelope): WireAnswer => {
+    const answer = respond(world, envelope)
+    const { operation } = envelope
+    if (answer.status < 300) successes.set(operation, (successes.get(operation) ?? 0) + 1)
+    return answer
+  }
 
   const accountOf = ({ request, authorization }: Envelope): string | null => {
     const body = request.body.toString('utf8')
@@ -52,15 +62,15 @@ export async function startHeldAws(): Promise<HeldAws> {
   const answerTo = (envelope: Envelope): WireAnswer | null => {
     const account = accountOf(envelope)
     const of = account === null ? undefined : watched.get(account)
-    if (!of) return respond(world, envelope)
+    if (!of) return act(envelope)
     const nth = of.seen++
     const { at } = of
-    if (at === null || nth < at.call) return respond(world, envelope)
+    if (at === null || nth < at.call) return act(envelope)
     if (at.fate === 'failed' && nth === at.call) {
       const code = envelope.service === 'iam' ? 'ServiceFailure' : 'InternalFailure'
       return answerError(envelope.service, new AwsError(code, 'Try again.'))
     }
-    if (at.fate === 'response lost') respond(world, envelope)
+    if (at.fate === 'response lost') act(envelope)
     aws.onHeld(account!)
     return null
   }
@@ -88,6 +98,7 @@ export async function startHeldAws(): Promise<HeldAws> {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     world,
     watch: (account, at) => void watched.set(account, { seen: 0, at }),
+    succeeded: (operation) => successes.get(operation) ?? 0,
     callsOf: (account) => watched.get(account)?.seen ?? 0,
     onHeld: () => undefined,
     drop() {

@@ -4,8 +4,11 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Credential } from '../../src/domain/credential.ts'
+import { defaultTenant } from '../../src/domain/ids.ts'
 import { documentCodec } from '../../src/scim/codec.ts'
 import { openStore } from '../../src/store/open.ts'
+import type { Store } from '../../src/store/store.ts'
 import type { CommitPoint, Told } from './crash-entry.ts'
 import type { Json } from './custody.ts'
 import { eventually, nhiUrn, userUrn } from './custody.ts'
@@ -37,7 +40,7 @@ interface Server {
 }
 
 /** Below what a worker takes on at once, so that everybody reaches his point. */
-const pointsPerKill = 16
+const pointsPerKill = 22
 const heldWithinMs = 15_000
 
 /**
@@ -53,6 +56,8 @@ export function killSuite(stride: number, timeoutSeconds: number): void {
     let aws: HeldAws
     let owner: string
     let foreign: string
+    /** The journal as it is on disk, whoever is alive. */
+    let journal: Store | null = null
     const commits = new Map<string, number>()
     const held = new Set<string>()
 
@@ -73,6 +78,7 @@ export function killSuite(stride: number, timeoutSeconds: number): void {
       await configure()
     })
     afterAll(async () => {
+      await journal?.close()
       await aws.close()
       await rm(home, { recursive: true, force: true })
     })
@@ -106,6 +112,8 @@ export function killSuite(stride: number, timeoutSeconds: number): void {
       await writeFile(path.join(home, 'custody.yaml'), JSON.stringify(config))
     }
 
+    const databaseUrl = (): string => `sqlite:${path.join(home, 'custody.db')}`
+
     async function start(points: readonly Point[]): Promise<Server> {
       const at = points.flatMap((p) => (p.commit === null ? [] : [[p.account, p.commit] as const]))
       const child = fork(entry, {
@@ -115,7 +123,7 @@ export function killSuite(stride: number, timeoutSeconds: number): void {
           ...process.env,
           CUSTODY_HOME: home,
           CUSTODY_LISTEN: '127.0.0.1:0',
-          CUSTODY_STORE_URL: `sqlite:${path.join(home, 'custody.db')}`,
+          CUSTODY_STORE_URL: databaseUrl(),
           CUSTODY_CRASH_CONFIG: path.join(home, 'custody.yaml'),
           CUSTODY_CRASH_AT: JSON.stringify(Object.fromEntries(at)),
         },
@@ -173,57 +181,41 @@ export function killSuite(stride: number, timeoutSeconds: number): void {
         },
       })
 
-    /** The journal as it is on disk, whoever is alive. */
-    async function reading<T>(
-      read: (store: Awaited<ReturnType<typeof openStore>>) => Promise<T>,
-    ): Promise<T> {
-      const url = `sqlite:${path.join(home, 'custody.db')}`
-      const store = await openStore({ url, codec: documentCodec, readonly: true })
-      try {
-        return await read(store)
-      } finally {
-        await store.close()
+    const credentials = async (): Promise<ReadonlyMap<string, Credential>> => {
+      const found = new Map<string, Credential>()
+      for (let after: string | null = null; ; ) {
+        const accounts = await journal!.read.accountsAfter(defaultTenant, after, 200)
+        for (const { id, userName } of accounts) {
+          const [credential] = await journal!.read.credentialsOf(defaultTenant, id)
+          found.set(userName, credential!)
+        }
+        after = accounts.at(-1)?.id ?? null
+        if (accounts.length < 200) return found
       }
     }
-
-    const credentials = (): Promise<ReadonlyMap<string, Json>> =>
-      reading(async ({ read }) => {
-        const found = new Map<string, Json>()
-        const tenant = 'default' as never
-        for (let after: string | null = null; ; ) {
-          const accounts = await read.accountsAfter(tenant, after, 200)
-          for (const { id, userName, status } of accounts) {
-            const [credential] = await read.credentialsOf(tenant, id)
-            found.set(userName, { ...credential, accountStatus: status })
-          }
-          after = accounts.at(-1)?.id ?? null
-          if (accounts.length < 200) return found
-        }
-      })
 
     /** Until nothing is open any more, nor asks for an operator. */
     const settled = (withinMs: number): Promise<readonly Json[]> =>
       eventually(
-        () =>
-          reading(async ({ read }) => {
-            const open = await Promise.all(
-              (['queued', 'running', 'waiting', 'needsOperator'] as const).map((status) =>
-                read.operations({ tenant: 'default' as never, status, after: null, limit: 200 }),
-              ),
-            )
-            return open.flat()
-          }),
+        async () => {
+          const open = await Promise.all(
+            (['queued', 'running', 'waiting', 'needsOperator'] as const).map((status) =>
+              journal!.read.operations({ tenant: defaultTenant, status, after: null, limit: 20 }),
+            ),
+          )
+          return open.flat()
+        },
         (open) => open.length === 0,
         withinMs,
       )
 
-    async function begin(server: Server, { flow, account }: Point): Promise<void> {
-      if (flow === 'create') {
-        await create(server, account)
-        return
-      }
-      const { id } = (await credentials()).get(account)
-      await server.call('POST', `/api/v1/credentials/${id}/${flow}`)
+    async function begin(
+      server: Server,
+      { flow, account }: Point,
+      known: ReadonlyMap<string, Credential>,
+    ): Promise<void> {
+      if (flow === 'create') await create(server, account)
+      else await server.call('POST', `/api/v1/credentials/${known.get(account)!.id}/${flow}`)
     }
 
     const liveKeys = (account: string): readonly string[] => {
@@ -238,7 +230,7 @@ export function killSuite(stride: number, timeoutSeconds: number): void {
         : (JSON.parse(current) as { accessKeyId: string }).accessKeyId
     }
 
-    function judge({ flow, account, commit, call }: Point, credential: Json): void {
+    function judge({ flow, account, commit, call }: Point, credential: Credential): void {
       const where = `${flow}, ${commit ? `${commit.when} commit ${commit.commit}` : `call ${call!.call} ${call!.fate}`}`
       const live = liveKeys(account)
       if (flow === 'revoke') {
@@ -256,6 +248,7 @@ export function killSuite(stride: number, timeoutSeconds: number): void {
       'at any point loses no key, leaks none, and touches no foreign one',
       async () => {
         let server = await start([])
+        journal = await openStore({ url: databaseUrl(), codec: documentCodec, readonly: true })
         owner = (
           await server.call('POST', '/scim/v2/Users', { schemas: [userUrn], userName: 'owner' })
         ).id
@@ -267,16 +260,15 @@ export function killSuite(stride: number, timeoutSeconds: number): void {
           await settled(10_000)
           aws.watch(account, null)
           const point = { flow, account, commit: null, call: null }
-          await begin(server, point)
+          await begin(server, point, await credentials())
           await settled(10_000)
           const made = commits.get(`${account} ${kindOf[flow]}`) ?? 0
           sizes.set(flow, { calls: aws.callsOf(account), commits: made })
         }
         const points = pointsOf(sizes).filter((_, i) => i % stride === 0)
 
-        for (const { flow, account } of points) {
-          if (flow !== 'create') await create(server, account)
-        }
+        const old = points.filter(({ flow }) => flow !== 'create')
+        await Promise.all(old.map(({ account }) => create(server, account)))
         await settled(60_000)
         let kills = 0
         for (let first = 0; first < points.length; first += pointsPerKill) {
@@ -285,10 +277,9 @@ export function killSuite(stride: number, timeoutSeconds: number): void {
           aws.drop()
           held.clear()
           server = await start(batch)
-          for (const point of batch) {
-            if (point.call !== null) aws.watch(point.account, point.call)
-            await begin(server, point)
-          }
+          const known = await credentials()
+          for (const { account, call } of batch) if (call !== null) aws.watch(account, call)
+          await Promise.all(batch.map((point) => begin(server, point, known)))
           await eventually(
             () => batch.filter((p) => !held.has(p.account)),
             (missing) => missing.length === 0,
@@ -307,7 +298,7 @@ export function killSuite(stride: number, timeoutSeconds: number): void {
         const found = await credentials()
         await server.kill()
 
-        for (const point of points) judge(point, found.get(point.account))
+        for (const point of points) judge(point, found.get(point.account)!)
         expect(aws.world.wouldAccept(foreign)).toBe(true)
         console.log(`killed at ${points.length} points (${kills + 1} kills), nothing lost`)
       },

@@ -18,7 +18,11 @@ describe.skipIf(typeof disk === 'string')('when the disk of the database is full
     const storeUrl = `sqlite:${path.join(small.directory, 'custody.db')}`
     custody = await startTestCustody({ sandboxes: true, storeUrl })
     owner = await custody.createPerson('owner')
-    const entry = { provider: 'aws-prod', kind: 'access-key', scopes: ['s3:GetObject on arn:aws:s3:::x/*'] }
+    const entry = {
+      provider: 'aws-prod',
+      kind: 'access-key',
+      scopes: ['s3:GetObject on arn:aws:s3:::x/*'],
+    }
     const account = await custody.requestAccount('deployer', owner, {
       credentials: [{ ...entry, deliverTo: 'aws-secrets:deployer' }],
     })

@@ -1,6 +1,9 @@
 import { expect, it } from 'vitest'
 import { sabotages } from '../simulation/sabotage.ts'
 import { simulate } from '../simulation/simulate.ts'
+import { simulationSuite } from '../simulation/suite.ts'
+
+simulationSuite({ seeds: 1_000, offset: 1_000, timeoutSeconds: 200 })
 
 /** Of each sabotage so many lives; one of them has to notice. */
 const livesMax = 80

@@ -10,7 +10,9 @@ import { openStore } from '../../src/store/open.ts'
 const writer = path.resolve(import.meta.dirname, '../support/writer-entry.ts')
 const calls = 'pwrite64,fsync,fdatasync'
 /** The first forty calls one by one, then ever farther, into the checkpoints of the log. */
-const kills = Array.from({ length: 60 }, (_, i) => (i < 40 ? i + 1 : Math.round(40 * 1.26 ** (i - 39))))
+const kills = Array.from({ length: 60 }, (_, i) =>
+  i < 40 ? i + 1 : Math.round(40 * 1.26 ** (i - 39)),
+)
 
 /** Null when a process can be killed at a system call here; otherwise why not. */
 function obstacle(): string | null {
@@ -34,7 +36,10 @@ describe.skipIf(reason !== null)('a writer killed at one of its system calls', (
   afterAll(() => rm(directory, { recursive: true }))
 
   /** @returns the rows it was promised, and how it ended */
-  function run(file: string, nth: number): Promise<{ acknowledged: number; signal: string | null }> {
+  function run(
+    file: string,
+    nth: number,
+  ): Promise<{ acknowledged: number; signal: string | null }> {
     const inject = `inject=${calls}:signal=SIGKILL:when=${nth}`
     const trace = ['-f', '-o', '/dev/null', '-e', `trace=${calls}`, '-e', inject]
     const child = spawn('strace', [...trace, process.execPath, writer, file], {

@@ -36,7 +36,9 @@ export async function takeBlankStore(): Promise<BlankStore> {
 function empty(db: Database.Database): void {
   db.pragma('defer_foreign_keys = on')
   const tables = db
-    .prepare<[], string>("select name from sqlite_schema where type = 'table' and name <> 'migration'")
+    .prepare<[], string>(
+      "select name from sqlite_schema where type = 'table' and name <> 'migration'",
+    )
     .pluck()
     .all()
   for (const table of tables) db.exec(`delete from "${table}"`)

@@ -151,9 +151,7 @@ export class Laws {
         return aws.wouldAllow(accessKeyId, 's3:GetObject', 'arn:aws:s3:::artifacts/x')
       }
       default:
-        return github
-          .deployKeys('acme', 'website')
-          .some((k) => privateHalfHolds(text, k.key))
+        return github.deployKeys('acme', 'website').some((k) => privateHalfHolds(text, k.key))
     }
   }
 

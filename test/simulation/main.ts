@@ -16,6 +16,8 @@ const { values } = parseArgs({
     faults: { type: 'boolean', default: false },
     /** Instead of seeds: every two faults at every step. */
     pairs: { type: 'boolean', default: false },
+    /** Of faults and pairs: only each so-manieth. */
+    every: { type: 'string', default: '1' },
     story: { type: 'boolean', default: false },
     workers: { type: 'string', default: String(availableParallelism()) },
     /** Set for the processes that do the work: `<number>/<of how many>`. */
@@ -50,8 +52,8 @@ function* seedJobs(): Generator<Job> {
 }
 
 async function* directedJobs(): AsyncGenerator<Job> {
-  const plans = values.pairs ? await pairsOfFaults() : await singleFaults()
-  for (const plan of plans) {
+  const all = values.pairs ? await pairsOfFaults() : await singleFaults()
+  for (const plan of all.filter((_, i) => i % Number(values.every) === 0)) {
     yield async () => {
       const outcome: DirectedOutcome = await directed(plan)
       if (values.story) console.log(outcome.story.join('\n'))
@@ -114,7 +116,11 @@ async function lead(): Promise<void> {
   })
   await Promise.all([work(0, workers, count), ...helpers])
   const seconds = (performance.now() - began) / 1_000
-  const what = values.pairs ? 'pairs of faults' : values.faults ? 'faults' : `seeds from ${values.start}`
+  const what = values.pairs
+    ? 'pairs of faults'
+    : values.faults
+      ? 'faults'
+      : `seeds from ${values.start}`
   console.log(
     `${done} ${what}: ${broken} violations; ${acts} requests, ${calls} provider calls, ` +
       `${events} events, ${deaths} deaths in ${seconds.toFixed(1)} s ` +

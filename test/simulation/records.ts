@@ -37,8 +37,7 @@ export class Records {
       const strays = count('key.strayRemoved', 'key.strayDisabled')
       const [mints, deletions] = [count('key.issued'), count('key.deleted', 'key.strayRemoved')]
       // A mint whose answer was lost is known only from its removal.
-      const isWrong =
-        what === 'mint' ? mints > 1 || (mints === 0 && strays === 0) : deletions !== 1
+      const isWrong = what === 'mint' ? mints > 1 || (mints === 0 && strays === 0) : deletions !== 1
       if (isWrong) {
         const actions = of.map((row) => `${row.at} ${row.action}`).join(', ')
         throw new Violation(`the ${what} of ${keyId} is in the audit as: ${actions || 'nothing'}`)

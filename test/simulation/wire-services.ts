@@ -36,7 +36,9 @@ export interface Exchange {
 }
 
 export function exchange(worlds: Worlds, request: WireRequest): Exchange {
-  return request.url.origin === githubUrl ? github(worlds.github, request) : aws(worlds.aws, request)
+  return request.url.origin === githubUrl
+    ? github(worlds.github, request)
+    : aws(worlds.aws, request)
 }
 
 export const quotaOperations: readonly string[] = [
@@ -80,7 +82,8 @@ function aws(world: AwsWorld, { method, url, headers, body }: WireRequest): Exch
       operation === 'DeleteUser'
         ? refuse('DeleteConflict', 'Cannot delete entity, must remove referenced objects first.')
         : null,
-    skewed: () => refuse('SignatureDoesNotMatch', 'Signature expired: it is now earlier than that.'),
+    skewed: () =>
+      refuse('SignatureDoesNotMatch', 'Signature expired: it is now earlier than that.'),
   }
 }
 

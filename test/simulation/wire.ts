@@ -65,8 +65,8 @@ export function transportOf(
   return async (request, signal) => {
     const call = exchange(worlds, request)
     const trouble = fate(call)
-    const act = (perform = call.act): WireAnswer => {
-      const answer = perform()
+    const act = (inPages = false): WireAnswer => {
+      const answer = inPages ? call.actInPages() : call.act()
       witness.saw(call.operation, request, answer)
       return answer
     }
@@ -83,8 +83,7 @@ export function transportOf(
     }
     // A proxy may repeat what it takes for harmless; nobody repeats what mints.
     if (trouble === 'twice' && call.isRepeatable) act()
-    const inPages = trouble === 'partial page' || trouble === 'missing page'
-    const answered = act(inPages ? call.actInPages : call.act)
+    const answered = act(trouble === 'partial page' || trouble === 'missing page')
     if (trouble === 'missing page') pagesFail = true
     await process.step(5 + chance.below(60))
     switch (trouble) {

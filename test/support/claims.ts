@@ -159,7 +159,11 @@ export async function claimDueRotations(options: {
       await once(victim!, 'exit')
       start()
     }
-    await eventually(() => openOrOld(store, aws, options.rotations), (open) => open === 0, Number(process.env['CLAIM_WAIT'] ?? 300_000))
+    await eventually(
+      () => openOrOld(store, aws, options.rotations),
+      (open) => open === 0,
+      Number(process.env['CLAIM_WAIT'] ?? 300_000),
+    )
     const seconds = (performance.now() - began) / 1_000
     return {
       ...options,
@@ -232,7 +236,7 @@ async function census(
 ): Promise<{ withOneLiveKey: number; servedAndLive: number }> {
   const userOf = new Map(world.users().map((u) => [u.tags['custody:id'], u.userName]))
   let [withOneLiveKey, servedAndLive] = [0, 0]
-  for (let after: string | null = null; ; ) {
+  for (let after: string | null = null; ;) {
     const credentials = await store.read.credentialsAfter(defaultTenant, after, 200)
     for (const { account, keyId, generation, deliverTo } of credentials) {
       const keys = world.keysOf(userOf.get(account)!)

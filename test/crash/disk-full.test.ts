@@ -1,7 +1,10 @@
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { TestCustody } from '../support/custody.ts'
+import { instantOf } from '../../src/domain/time.ts'
+import { systemClock } from '../../src/host/clock.ts'
+import type { Json, TestCustody } from '../support/custody.ts'
 import { eventually, startTestCustody, userUrn } from '../support/custody.ts'
+import { unique } from '../support/entities.ts'
 import type { SmallDisk } from '../support/small-disk.ts'
 import { mountSmallDisk } from '../support/small-disk.ts'
 
@@ -13,10 +16,13 @@ describe.skipIf(typeof disk === 'string')('when the disk of the database is full
   let custody: TestCustody
   let owner: string
   let credential: string
+  /** How far Custody's clock runs ahead, in milliseconds: a lease is over when a test says so. */
+  let ahead = 0
 
   beforeAll(async () => {
     const storeUrl = `sqlite:${path.join(small.directory, 'custody.db')}`
-    custody = await startTestCustody({ sandboxes: true, storeUrl })
+    const clock = { ...systemClock, now: () => instantOf(Date.now() + ahead) }
+    custody = await startTestCustody({ sandboxes: true, storeUrl, clock })
     owner = await custody.createPerson('owner')
     const entry = {
       provider: 'aws-prod',
@@ -31,7 +37,7 @@ describe.skipIf(typeof disk === 'string')('when the disk of the database is full
       (reply) => reply.body.items[0]?.status === 'active',
     )
     credential = listed.body.items[0].id
-    small.fill()
+    await fillUp()
   })
   afterAll(async () => {
     await custody.close()
@@ -40,6 +46,13 @@ describe.skipIf(typeof disk === 'string')('when the disk of the database is full
 
   const hire = (userName: string) =>
     custody.call('POST', '/scim/v2/Users', { schemas: [userUrn], userName })
+  /** The log has room of its own, which is used up first. */
+  const fillUp = async (): Promise<void> => {
+    small.fill()
+    for (let n = 0; (await hire(unique('filler'))).status === 201; n++) {
+      if (n > 1_000) throw new Error('the disk does not fill up')
+    }
+  }
   const keys = (): number => {
     const { world } = custody.aws!
     return world.users().reduce((sum, user) => sum + world.keysOf(user.userName).length, 0)
@@ -80,5 +93,43 @@ describe.skipIf(typeof disk === 'string')('when the disk of the database is full
       (c) => c.body.generation === 2 && c.body.status === 'active',
     )
     expect(keys()).toBe(2)
+  })
+  it('a key whose making could not be written down is removed, and another one made', async () => {
+    const { world, faults } = custody.aws!
+    const user = world.users()[0]!.userName
+    const ids = () => world.keysOf(user).map((k) => k.accessKeyId)
+    // The old key of the rotation before goes first: two is all there may be.
+    const [old] = ids()
+    const call = { service: 'iam', accessKeyId: world.admin.accessKeyId, region: 'x' } as const
+    world.call({
+      ...call,
+      operation: 'DeleteAccessKey',
+      input: { UserName: user, AccessKeyId: old },
+    })
+    const [kept] = ids()
+    const open = await custody.call('GET', `/api/v1/operations?subject=${credential}`)
+    const rotation = open.body.items.find((o: Json) => o.kind === 'rotate')
+    await custody.call('POST', `/api/v1/operations/${rotation.id}/cancel`)
+    faults.arm('CreateAccessKey', { kind: 'hold' })
+    await custody.call('POST', `/api/v1/credentials/${credential}/rotate`)
+    await faults.whenHolding()
+    const lost = ids().find((id) => id !== kept)!
+
+    await fillUp()
+    faults.release()
+    // The answer arrives, and what it says cannot be kept.
+    await eventually(
+      () => custody.log.filter((line) => line.includes('disk is full')).length,
+      (lines) => lines > 0,
+    )
+    small.free()
+    ahead += 61_000
+
+    const rotated = await eventually(
+      () => custody.call('GET', `/api/v1/credentials/${credential}`),
+      (c) => c.body.generation > 2 && c.body.status === 'active',
+    )
+    expect(ids()).not.toContain(lost)
+    expect(new Set(ids())).toEqual(new Set([kept, rotated.body.keyId]))
   })
 })

@@ -131,6 +131,7 @@ class Life {
     installation.ways.freezeRate = 0
     await this.#pass(hour, 10 * minute, () => {
       installation.background(this.traffic.sweep('orphans'))
+      installation.background(this.traffic.sweep('expiry'))
       installation.background(this.traffic.operatorRetries())
     })
     await this.#pass(minute, minute)

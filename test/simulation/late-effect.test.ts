@@ -17,9 +17,9 @@ it('finds the key of a call that took its time, had its effect, and whose caller
   let isFirst = true
   installation.fate = ({ operation }) =>
     isFirst && operation === 'CreateAccessKey' ? 'slow' : null
-  const { saw } = witness
+  const saw = witness.saw.bind(witness)
   witness.saw = (operation, ...rest) => {
-    saw.call(witness, operation, ...rest)
+    saw(operation, ...rest)
     if (operation !== 'CreateAccessKey' || !isFirst) return
     isFirst = false
     installation.node('worker').process.kill()

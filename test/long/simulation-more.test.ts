@@ -7,8 +7,8 @@ simulationSuite({ seeds: 1_000, offset: 2_000, timeoutSeconds: 200 })
 
 // All of them: `npm run simulate -- --faults`, `npm run simulate -- --pairs`.
 describe.each([
-  ['a fault at a call of a step', singleFaults, 29],
-  ['two faults in a row', pairsOfFaults, 97],
+  ['a fault at a call of a step', singleFaults, 59],
+  ['two faults in a row', pairsOfFaults, 199],
 ] as const)('%s', (_name, plansOf, stride) => {
   it('leaves nothing undone and nothing behind', async () => {
     const plans = (await plansOf()).filter((_, i) => i % stride === 0)

@@ -136,7 +136,7 @@ class Life {
     })
     await this.#pass(minute, minute)
     await this.laws.atRest()
-    if (chance.happens(0.3)) {
+    if (chance.happens(0.2)) {
       // Past overlap and soak; what expires in between is swept.
       await this.#pass(16 * day, 4 * day, () => {
         installation.background(this.traffic.sweep('expiry'))

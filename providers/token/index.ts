@@ -103,10 +103,19 @@ function createProvider(host: HostContext): Provider {
         expiresAt: want.expiresAt,
       }
     },
-    disable: (_principal, keyId) =>
-      write('switching the token off', () => tokens.setActive(keyId, false)),
-    enable: (_principal, keyId) =>
-      write('switching the token on', () => tokens.setActive(keyId, true)),
+    async disable(_principal, keyId) {
+      // Gone already is as good as off; the book knows no write to a row that is not there.
+      if ((await read('finding the token', () => tokens.find(keyId))) === null) return
+      await write('switching the token off', () => tokens.setActive(keyId, false))
+    },
+    async enable(_principal, keyId) {
+      if ((await read('finding the token', () => tokens.find(keyId))) === null) {
+        throw new ProviderError('notFound', `Token ${keyId} no longer exists; issue a new one.`, {
+          outcome: 'notApplied',
+        })
+      }
+      await write('switching the token on', () => tokens.setActive(keyId, true))
+    },
     revoke: (_principal, keyId) => write('removing the token', () => tokens.remove(keyId)),
     // The account's row is the switch: `isAccepted` joins it in, so it took effect in the commit
     // that asked for this call. Touching each token here would lose which ones were off before.

@@ -31,6 +31,8 @@ const reasons: Readonly<Record<string, readonly [reason: string, ExitCode]>> = {
 export function systemFailure(error: unknown, database: string | null): CommandFailure | null {
   const { code, path, dest } = (error ?? {}) as NodeJS.ErrnoException & { readonly dest?: string }
   if (typeof code !== 'string') return null
+  // The store says that it is not ready; what the disk said is behind that.
+  if (code === 'notReady') return systemFailure((error as Error).cause, database)
   const isDatabase = code.startsWith('SQLITE_')
   // SQLite refines its codes: SQLITE_READONLY_DIRECTORY, SQLITE_IOERR_WRITE.
   const known = isDatabase ? code.split('_').slice(0, 2).join('_') : code

@@ -9,7 +9,7 @@ export function opsRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
     app.get('/livez', () => ({ status: 'alive' }))
 
     app.get('/readyz', async () => {
-      const reason = host.notReady()
+      const reason = host.notReady() ?? (await host.store.unwritable())
       if (reason !== null) throw errors.notReady({ reason })
       // Names alone: whoever asks here has not said who they are.
       const brakes = (await host.engine.brakes()).map((b) => b.name)

@@ -1,4 +1,4 @@
-import { errors } from '../domain/errors.ts'
+import { AppError, errors } from '../domain/errors.ts'
 import { assertNever } from '../domain/json.ts'
 import { approvalRoom } from './approvals.ts'
 import { auditRoom } from './audit.ts'
@@ -65,6 +65,11 @@ export async function openStore(options: StoreOptions): Promise<Store> {
         problems: `store.url "${scheme}:…" is not supported; use sqlite:<path> or postgres://….`,
       })
   }
+}
+
+/** A store over a SQLite database that the caller opened, migrated and will close. */
+export function storeOver(database: SqliteDatabase, codec: DocumentCodec): Store {
+  return buildStore(database, sqliteDialect, codec)
 }
 
 async function migrated(
@@ -277,15 +282,32 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     sightings: (tenant, client) => ledger.sightings(query, tenant, client),
   }
 
-  return {
-    read,
-    async commit(changes) {
-      const prepared = changes.map(work)
-      return database.write(
+  let trouble: string | null = null
+  const commit = async (changes: readonly Change[]): Promise<CommitResult> => {
+    const prepared = changes.map(work)
+    try {
+      const result = await database.write(
         () => inOrder(prepared),
-        (result) => result === 'saved',
+        (kept) => kept === 'saved',
         changes.flatMap(lockOf),
       )
+      trouble = null
+      return result
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'notReady') {
+        trouble = String(error.facts['reason'])
+      }
+      throw error
+    }
+  }
+
+  return {
+    read,
+    commit,
+    async unwritable() {
+      if (trouble === null) return null
+      await commit([{ type: 'meta', key: 'writeProbe', value: 'kept' }]).catch(() => undefined)
+      return trouble
     },
     claim: (worker, now, lease, limit, others = limit, except = []) =>
       database.write(

@@ -48,6 +48,21 @@ function asConstraint(error: unknown): ConstraintFailed | null {
   }
 }
 
+const unwritable: Readonly<Record<string, string>> = {
+  SQLITE_FULL: 'the disk is full',
+  SQLITE_IOERR: 'the disk reports an error',
+  SQLITE_READONLY: 'it is read-only',
+}
+
+/** What an operator has to mend, and a client may try again after; any other error as it is. */
+function asUnwritable(error: unknown): unknown {
+  if (!isSqliteError(error)) return error
+  // SQLite refines its codes: SQLITE_IOERR_WRITE.
+  const why = unwritable[error.code.split('_').slice(0, 2).join('_')]
+  if (why === undefined) return error
+  return errors.notReady({ reason: `the database cannot be written: ${why}` }, { cause: error })
+}
+
 /**
  * Repeats `attempt` while the database is locked by another process, sleeping in between: SQLite's
  * own busy timeout sleeps inside the call and stopped the event loop for 0.4–1.5 s.
@@ -204,7 +219,7 @@ export class SqliteDatabase implements Store {
         steps,
         keep: keep as (result: unknown) => boolean,
         resolve: resolve as (result: unknown) => void,
-        reject,
+        reject: (error) => reject(asUnwritable(error)),
       })
       this.#flushing ??= this.#flush(this.#writer)
     })

@@ -470,6 +470,12 @@ export interface Store {
    * its is in flight any more, so `inFlightUntil` need not wait for the lease, which ends with `at`.
    */
   letGo(id: OperationId, worker: string, at: Instant): Promise<void>
+  /**
+   * Why nothing can be written at present: asks the database again once a write has failed, so that
+   * it notices by itself when all is well.
+   * @returns null when the last write was kept
+   */
+  unwritable(): Promise<string | null>
   /** Ends the leases of a worker that is known to be dead, so that its work need not wait for them. */
   releaseLeases(worker: string, at: Instant): Promise<number>
   close(): Promise<void>

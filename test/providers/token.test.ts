@@ -43,7 +43,9 @@ class MemoryBook implements TokenBook {
   async setActive(id: string, active: boolean): Promise<void> {
     if (this.broken) throw new Error('disk full')
     const row = this.rows.get(id)
-    if (row) this.rows.set(id, { ...row, active })
+    // As the store does, which knows no write to a row that is not there.
+    if (!row) throw new Error('token write refused: missing')
+    this.rows.set(id, { ...row, active })
   }
 
   async remove(id: string): Promise<void> {
@@ -181,9 +183,19 @@ describe('the token provider', () => {
 
     await provider.revoke(account, keyId, call)
     await provider.revoke(account, keyId, call)
-    await provider.enable(account, keyId, call)
+    await provider.disable(account, keyId, call)
 
     expect(await probe(secret)).toBe('refused')
+  })
+
+  it('cannot switch on what is gone', async () => {
+    const { keyId } = await issue()
+    await provider.revoke(account, keyId, call)
+
+    expect(await refusalOf(provider.enable(account, keyId, call))).toMatchObject({
+      kind: 'notFound',
+      outcome: 'notApplied',
+    })
   })
 
   it('leaves shutting off to the account’s row, which keeps what was off before off', async () => {

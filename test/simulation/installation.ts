@@ -8,9 +8,8 @@ import { awsIam } from '../../providers/aws-iam/index.ts'
 import { awsSecrets } from '../../providers/aws-secrets/index.ts'
 import { github } from '../../providers/github/index.ts'
 import { token } from '../../providers/token/index.ts'
-import { createIdSource, defaultTenant } from '../../src/domain/ids.ts'
+import { createIdSource } from '../../src/domain/ids.ts'
 import { Secret } from '../../src/domain/secret.ts'
-import { seconds } from '../../src/domain/time.ts'
 import type { Caller, Engine, Lifecycle, Tokens, Worker } from '../../src/lifecycle/engine.ts'
 import { callerOf, createEngine, createTokens, createWorker } from '../../src/lifecycle/engine.ts'
 import type { WorkerEvent } from '../../src/lifecycle/worker.ts'
@@ -18,20 +17,24 @@ import type { Authoriser } from '../../src/policy/authorise.ts'
 import { compileAuthorisation } from '../../src/policy/authorise.ts'
 import type { LifecyclePolicy } from '../../src/policy/lifecycle.ts'
 import { compileLifecycle } from '../../src/policy/lifecycle.ts'
-import type { Transport } from '../../src/provider/contract.ts'
 import { openProviders } from '../../src/provider/registry.ts'
 import { AwsWorld } from '../../src/sandbox/aws.ts'
 import { generateAppKey, GithubWorld } from '../../src/sandbox/github.ts'
-import { documentCodec } from '../../src/scim/codec.ts'
-import { openStore } from '../../src/store/open.ts'
 import type { Store } from '../../src/store/store.ts'
 import { unbraked } from '../support/engine.ts'
 import { makeClient } from '../support/entities.ts'
+import type { BlankStore } from './blank-store.ts'
+import { takeBlankStore } from './blank-store.ts'
 import { Process } from './process.ts'
 import type { Ways } from './process.ts'
+import type { Sabotage } from './sabotage.ts'
+import { Saboteur } from './sabotage.ts'
 import { Scheduler } from './scheduler.ts'
-import type { Weather, Worlds } from './wire.ts'
-import { awsUrl, githubUrl, transportOf } from './wire.ts'
+import type { Fate, Weather } from './wire.ts'
+import { fateOf, transportOf } from './wire.ts'
+import type { Worlds } from './wire-services.ts'
+import { awsUrl, githubUrl } from './wire-services.ts'
+import { Witness } from './witness.ts'
 
 const policies = fileURLToPath(new URL('../../policies', import.meta.url))
 const appKey = generateAppKey()
@@ -51,21 +54,29 @@ async function compileRules(): Promise<Rules> {
   }
 }
 
+let directory: string | null = null
+
+/** Where the adapters read the key of the app, each time they are opened. */
+function keyDirectory(): string {
+  if (directory === null) {
+    const made = mkdtempSync(path.join(tmpdir(), 'custody-simulation-'))
+    writeFileSync(path.join(made, 'app.pem'), appKey, { mode: 0o600 })
+    process.on('exit', () => rmSync(made, { recursive: true, force: true }))
+    directory = made
+  }
+  return directory
+}
+
 /** How long after its end a killed process is started again, in seconds. */
 const restartSecondsMax = 40
 /** Nobody polls in the meantime: a commit that queues work wakes every worker, as a notification would. */
-const pollSeconds = 3_600
+const pollSeconds = 86_400 * 365
 
-/** Ways to break Custody from outside, each of which some law must notice. */
-export type Sabotage =
-  /** AWS says that it has switched a key off, and has not. */
-  | 'keys stay active'
-  /** Writes of workers that lost their claim are let through. */
-  | 'fences are ignored'
-  /** What a killed process was doing is never taken up again. */
-  | 'leases never lapse'
-  /** The rows that say what keys there are get lost. */
-  | 'keys are not journalled'
+export interface InstallationOptions {
+  readonly sabotage?: Sabotage | null
+  /** How far the lists of AWS lag behind. */
+  readonly lagSeconds?: number
+}
 
 /** One running process of Custody: engine, worker, adapters, all its own. */
 export interface Node {
@@ -82,7 +93,10 @@ export class Installation {
   readonly store: Store
   readonly admin: Caller
   readonly ways: Ways = { deathRate: 0, freezeRate: 0 }
+  readonly witness = new Witness()
   weather: Weather = new Map()
+  /** Decides over each call instead of the weather. */
+  fate: Fate
   deaths = 0
   failure: unknown = null
   readonly #pepper: Secret
@@ -91,25 +105,32 @@ export class Installation {
   readonly #log: string[] = []
   #started = 0
 
-  readonly #sabotage: Sabotage | null
+  readonly #saboteur: Saboteur
+  readonly #blank: BlankStore
+  readonly #settle: string
 
   private constructor(
     scheduler: Scheduler,
     worlds: Worlds,
-    store: Store,
+    blank: BlankStore,
     shared: Rules,
-    sabotage: Sabotage | null,
+    { sabotage = null, lagSeconds = 0 }: InstallationOptions,
   ) {
-    this.#sabotage = sabotage
+    this.#saboteur = new Saboteur(sabotage, worlds)
+    worlds.aws.lagSeconds = lagSeconds
+    // What an operator has to know of a provider: how long its lists may lag.
+    this.#settle = `PT${Math.max(15, lagSeconds + 1)}S`
+    this.fate = fateOf(scheduler, () => this.weather)
     this.scheduler = scheduler
     this.worlds = worlds
-    this.store = store
+    this.store = blank.store
+    this.#blank = blank
     this.#rules = shared
     this.#pepper = Secret.of(scheduler.chance.bytes(32))
     this.admin = callerOf(makeClient({ role: 'admin' }))
   }
 
-  static async open(seed: number, sabotage: Sabotage | null): Promise<Installation> {
+  static async open(seed: number, options: InstallationOptions = {}): Promise<Installation> {
     rules ??= compileRules()
     const shared = await rules
     const scheduler = new Scheduler(seed)
@@ -123,8 +144,7 @@ export class Installation {
         seed: String(seed),
       }),
     }
-    const store = await openStore({ url: 'sqlite::memory:', codec: documentCodec })
-    return new Installation(scheduler, worlds, store, shared, sabotage)
+    return new Installation(scheduler, worlds, await takeBlankStore(), shared, options)
   }
 
   /** The node of that name as it runs now; the caller asks anew after each death. */
@@ -165,7 +185,14 @@ export class Installation {
 
   async close(): Promise<void> {
     for (const node of this.#nodes.values()) node.process.isAlive = false
-    await this.store.close()
+    await this.#blank.giveBack()
+  }
+
+  /** As polling would: who died between a commit and its notification told nobody. */
+  wakeAll(): void {
+    for (const { process: other, worker } of this.#nodes.values()) {
+      if (other.isAlive) worker?.wake()
+    }
   }
 
   /** Goes on beside everything else; nobody waits for it, since it may die on the way. */
@@ -205,7 +232,9 @@ export class Installation {
     const { scheduler } = this
     const { policy, authoriser } = this.#rules
     const random = (length: number): Uint8Array => scheduler.chance.bytes(length)
-    const store = own.reach(sabotagedStore(this.store, this.#sabotage))
+    const store = own.reach(
+      this.witness.watch(this.#saboteur.store(this.witness.record(this.store))),
+    )
     const tokens = this.tokensOf(store)
     const { accessKeyId, secretAccessKey } = this.worlds.aws.admin
     const connection = {
@@ -213,15 +242,12 @@ export class Installation {
       endpoint: awsUrl,
       credentials: { accessKeyId, secretAccessKey },
     }
-    // The adapter reads its key once, when it is opened.
-    const directory = mkdtempSync(path.join(tmpdir(), 'custody-simulation-'))
-    writeFileSync(path.join(directory, 'app.pem'), appKey, { mode: 0o600 })
     const plugins = await openProviders({
       providers: [
         {
           name: 'aws-prod',
           type: 'aws-iam',
-          config: { ...connection, settle: 'PT15S', probe: { count: 2, every: 'PT2S' } },
+          config: { ...connection, settle: this.#settle, probe: { count: 2, every: 'PT2S' } },
         },
         {
           name: 'github-acme',
@@ -248,17 +274,14 @@ export class Installation {
         name,
         clock: own.clock,
         random,
-        resolvePath: (file) => path.join(directory, file),
+        resolvePath: (file) => path.join(keyDirectory(), file),
         tokens: tokens.book,
         pepper: this.#pepper,
-        transport: sabotagedTransport(
-          transportOf(own, scheduler, this.worlds, () => this.weather),
-          this.worlds,
-          this.#sabotage,
+        transport: this.#saboteur.transport(
+          transportOf(own, scheduler, this.worlds, this.witness, (call) => this.fate(call)),
         ),
       }),
     })
-    rmSync(directory, { recursive: true })
     return {
       store,
       clock: own.clock,
@@ -267,11 +290,7 @@ export class Installation {
       authoriser: () => authoriser,
       providers: plugins.providers,
       sinks: plugins.sinks,
-      wake: () => {
-        for (const { process: other, worker } of this.#nodes.values()) {
-          if (other.isAlive) worker?.wake()
-        }
-      },
+      wake: () => this.wakeAll(),
     }
   }
 
@@ -282,62 +301,5 @@ export class Installation {
       .update(this.#log.join('\n'))
       .digest('hex')
       .slice(0, 16)
-  }
-}
-
-function sabotagedStore(store: Store, sabotage: Sabotage | null): Store {
-  switch (sabotage) {
-    case 'fences are ignored':
-      return {
-        ...store,
-        async commit(changes) {
-          const current = await Promise.all(
-            changes.map(async (change) => {
-              if (change.type !== 'advance') return change
-              const stored = await store.read.operation(defaultTenant, change.id)
-              return stored ? { ...change, fence: stored.fence } : change
-            }),
-          )
-          return store.commit(current)
-        },
-      }
-    case 'leases never lapse':
-      return {
-        ...store,
-        claim: (worker, now, _lease, ...rest) => store.claim(worker, now, seconds(1e9), ...rest),
-      }
-    case 'keys are not journalled':
-      return {
-        ...store,
-        commit: (changes) => store.commit(changes.filter((c) => c.type !== 'key')),
-      }
-    default:
-      return store
-  }
-}
-
-function sabotagedTransport(
-  transport: Transport,
-  { aws }: Worlds,
-  sabotage: Sabotage | null,
-): Transport {
-  if (sabotage !== 'keys stay active') return transport
-  return async (request, signal) => {
-    const answer = await transport(request, signal)
-    const input = new URLSearchParams(request.body)
-    if (input.get('Action') === 'UpdateAccessKey' && answer.status === 200) {
-      aws.call({
-        service: 'iam',
-        operation: 'UpdateAccessKey',
-        input: {
-          UserName: input.get('UserName'),
-          AccessKeyId: input.get('AccessKeyId'),
-          Status: 'Active',
-        },
-        accessKeyId: aws.admin.accessKeyId,
-        region: 'us-east-1',
-      })
-    }
-    return answer
   }
 }

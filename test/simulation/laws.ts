@@ -4,40 +4,49 @@ import { Secret } from '../../src/domain/secret.ts'
 import { addSeconds } from '../../src/domain/time.ts'
 import type { Tokens } from '../../src/lifecycle/engine.ts'
 import type { Installation } from './installation.ts'
-
-/** A law that did not hold. */
-export class Violation extends Error {
-  override readonly name = 'Violation'
-}
+import { Records } from './records.ts'
+import { Violation } from './violation.ts'
 
 /** What must hold, judged by the providers' own state; Custody's rows say only what it believes. */
 export class Laws {
   readonly #installation: Installation
   readonly #tokens: Tokens
+  readonly #records: Records
   /** Keys that are none of Custody's business: user → key. */
   readonly #foreign: readonly { readonly user: string; readonly key: string }[]
 
   constructor(installation: Installation) {
     this.#installation = installation
     this.#tokens = installation.tokensOf(installation.store)
+    this.#records = new Records(installation)
     this.#foreign = plantForeignKeys(installation)
   }
 
   /** At every moment, whatever is going on. */
   async always(): Promise<void> {
     this.#foreignKeysLive()
+    this.#records.nobodyWroteStale()
     for (const account of await this.#accounts()) {
-      const owner = await this.#owner(account)
+      const isOwned = await this.#isOwned(account)
       const credentials = await this.#credentials(account)
       const isUp =
         account.status === 'active' &&
-        owner.active &&
+        isOwned &&
         account.expiresAt > this.#installation.scheduler.now()
       for (const credential of credentials) {
-        if (isUp && credential.status === 'active' && !(await this.#works(credential))) {
+        const isServed =
+          isUp &&
+          credential.status === 'active' &&
+          credential.expiresAt > this.#installation.scheduler.now()
+        if (isServed && !(await this.#works(credential))) {
           this.#fail(credential, 'what its consumers read does not work')
         }
-        const mayWork = owner.active || account.backups.length > 0 || account.environment === 'prod'
+        // A group that lost its last member has an hour's grace.
+        const mayWork =
+          isOwned ||
+          account.owner.type === 'Group' ||
+          account.backups.length > 0 ||
+          account.environment === 'prod'
         if (!mayWork && credential.kind === 'api-token' && (await this.#works(credential))) {
           this.#fail(credential, 'its token is accepted although the owner has left')
         }
@@ -45,9 +54,16 @@ export class Laws {
     }
   }
 
+  /** Whatever became of it, at the end of a life. */
+  async atTheEnd(): Promise<void> {
+    await this.always()
+    await this.#records.noSecretIsSpilled()
+  }
+
   /** Once the weather is good, nobody dies any more and everything had time. */
   async atRest(): Promise<void> {
-    await this.always()
+    await this.atTheEnd()
+    await this.#records.effectsAreAudited()
     const { store, admin } = this.#installation
     for (const status of ['queued', 'running', 'waiting', 'needsOperator'] as const) {
       const query = { tenant: admin.tenant, status, after: null, limit: 200 }
@@ -114,10 +130,12 @@ export class Laws {
     return this.#installation.store.read.credentialsOf(tenant, id)
   }
 
-  async #owner({ tenant, owner }: ServiceAccount) {
-    const person = await this.#installation.store.read.person(tenant, owner.id)
+  async #isOwned({ tenant, owner }: ServiceAccount): Promise<boolean> {
+    const { read } = this.#installation.store
+    if (owner.type === 'Group') return (await read.groupState(tenant, owner.id))?.active === true
+    const person = await read.person(tenant, owner.id)
     if (!person) throw new Violation(`owner ${owner.id} is in no row`)
-    return person
+    return person.active && person.deletedAt === null
   }
 
   async #works(credential: Credential): Promise<boolean> {
@@ -133,9 +151,7 @@ export class Laws {
         return aws.wouldAllow(accessKeyId, 's3:GetObject', 'arn:aws:s3:::artifacts/x')
       }
       default:
-        return github
-          .deployKeys('acme', 'website')
-          .some((k) => k.title.startsWith(`custody/${credential.account}/${credential.id}/`))
+        return github.deployKeys('acme', 'website').some((k) => privateHalfHolds(text, k.key))
     }
   }
 
@@ -171,6 +187,12 @@ export class Laws {
     const { kind, id, generation, account } = credential
     throw new Violation(`${kind} ${id} (generation ${generation}, account ${account}): ${what}`)
   }
+}
+
+/** An `openssh-key-v1` file has the public half in it, as the wire format has it. */
+function privateHalfHolds(pem: string, publicKey: string): boolean {
+  const file = Buffer.from(pem.split('\n').slice(1, -2).join(''), 'base64')
+  return file.includes(Buffer.from(publicKey.split(' ')[1]!, 'base64'))
 }
 
 /** Users that somebody else made, with keys that work; one bears a name like ours. */

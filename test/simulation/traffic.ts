@@ -1,17 +1,22 @@
 import { AppError } from '../../src/domain/errors.ts'
-import type { CredentialEntry, PersonWrite } from '../../src/domain/want.ts'
+import type { OwnerRef } from '../../src/domain/owner.ts'
+import type { Instant } from '../../src/domain/time.ts'
+import { addSeconds } from '../../src/domain/time.ts'
+import type { CredentialEntry, MemberWish, PersonWrite } from '../../src/domain/want.ts'
 import { sweepNames } from '../../src/lifecycle/engine.ts'
 import type { Engine, SweepName } from '../../src/lifecycle/engine.ts'
 import type { Installation } from './installation.ts'
 import type { Chance } from './scheduler.ts'
 
 const userSchema = 'urn:ietf:params:scim:schemas:core:2.0:User'
+const groupSchema = 'urn:ietf:params:scim:schemas:core:2.0:Group'
 const nhiSchema = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
 
 /** What the people of a company ask of Custody, and what they know of it afterwards. */
 export class Traffic {
   readonly people: string[] = []
   readonly accounts: string[] = []
+  readonly groups: string[] = []
   /** One line per act, for whoever reads a failing seed. */
   readonly log: string[] = []
   readonly #installation: Installation
@@ -37,6 +42,14 @@ export class Traffic {
       [3, 'leave', (engine) => this.#setActive(engine, false)],
       [1, 'return', (engine) => this.#setActive(engine, true)],
       [1, 'cancel', (engine) => this.#cancel(engine)],
+      [1, 'retry', (engine) => this.#retry(engine)],
+      [1, 'offer', (engine) => this.#transfer(engine, false)],
+      [1, 'pass at once', (engine) => this.#transfer(engine, true)],
+      [2, 'accept or decline', (engine) => this.#answerOffer(engine)],
+      [1, 'make a group', (engine) => this.#makeGroup(engine)],
+      [2, 'change members', (engine) => this.#changeMembers(engine)],
+      [1, 'delete an account', (engine) => this.#deleteAccount(engine)],
+      [1, 'delete a person', (engine) => this.#deletePerson(engine)],
       [2, 'sweep', (engine) => this.#sweep(engine, this.#chance.oneOf(sweepNames))],
     ]
     const weights = acts.reduce((sum, [weight]) => sum + weight, 0)
@@ -45,12 +58,10 @@ export class Traffic {
     await this.#do(name, run)
   }
 
-  /** A company to begin with: people, and an account each. */
+  /** A company to begin with: two people, and an account. */
   async open(): Promise<void> {
-    for (let n = 0; n < 2; n++) {
-      await this.#do('hire', (engine) => this.#hire(engine))
-      await this.#do('request an account', (engine) => this.#request(engine))
-    }
+    for (let n = 0; n < 2; n++) await this.#do('hire', (engine) => this.#hire(engine))
+    await this.#do('request an account', (engine) => this.#request(engine))
   }
 
   async everybodyLeaves(): Promise<void> {
@@ -124,20 +135,30 @@ export class Traffic {
       externalId: null,
       active: undefined,
       kind: 'serviceAccount',
-      owner: { type: 'User', id: this.#chance.oneOf(this.people) },
-      backupOwners: this.#chance.happens(0.2)
+      owner: this.#owner(),
+      backupOwners: this.#chance.happens(0.3)
         ? [{ type: 'User', id: this.#chance.oneOf(this.people) }]
         : undefined,
       purpose: 'simulation',
       environment: this.#chance.happens(0.3) ? 'prod' : undefined,
       labels: undefined,
-      expiresAt: undefined,
+      expiresAt: this.#chance.happens(0.1) ? this.#inMinutes(5) : undefined,
       protected: undefined,
       credentials: Array.from({ length: 1 + this.#chance.below(2) }, () => this.#entry()),
       attributes: { schemas: [userSchema, nhiSchema] },
     })
     this.accounts.push(account.id)
     return account.id
+  }
+
+  #owner(): OwnerRef {
+    return this.groups.length > 0 && this.#chance.happens(0.3)
+      ? { type: 'Group', id: this.#chance.oneOf(this.groups) }
+      : { type: 'User', id: this.#chance.oneOf(this.people) }
+  }
+
+  #inMinutes(most: number): Instant {
+    return addSeconds(this.#installation.scheduler.now(), 60 + this.#chance.below(most * 60))
   }
 
   #entry(): CredentialEntry {
@@ -163,7 +184,7 @@ export class Traffic {
       readers: [],
       rotateEvery: undefined,
       overlap: undefined,
-      expiresAt: undefined,
+      expiresAt: this.#chance.happens(0.1) ? this.#inMinutes(5) : undefined,
       provider,
       kind,
       scopes,
@@ -193,6 +214,81 @@ export class Traffic {
     const { id } = this.#chance.oneOf(open)
     await engine.cancelOperation(this.#admin, id)
     return id
+  }
+
+  async #retry(engine: Engine): Promise<string> {
+    const { tenant } = this.#admin
+    const query = { tenant, status: 'needsOperator', after: null, limit: 200 } as const
+    const stuck = await this.#installation.store.read.operations(query)
+    if (stuck.length === 0) return 'nothing to retry'
+    const { id } = this.#chance.oneOf(stuck)
+    await engine.retryOperation(this.#admin, id)
+    return id
+  }
+
+  async #transfer(engine: Engine, atOnce: boolean): Promise<string> {
+    if (this.accounts.length === 0) return 'no account'
+    const id = this.#chance.oneOf(this.accounts)
+    await engine.transfer(this.#admin, id, { owner: this.#owner(), atOnce, reason: 'simulation' })
+    return id
+  }
+
+  async #answerOffer(engine: Engine): Promise<string> {
+    for (const id of this.accounts) {
+      const account = await engine.account(this.#admin, id, { retiredToo: true })
+      if (account.pendingOwner === null) continue
+      if (this.#chance.happens(0.7)) await engine.acceptTransfer(this.#admin, id)
+      else await engine.declineTransfer(this.#admin, id)
+      return id
+    }
+    return 'nothing on offer'
+  }
+
+  async #makeGroup(engine: Engine): Promise<string> {
+    if (this.people.length === 0) return 'nobody for it'
+    const want = { displayName: `team-${++this.#names}`, externalId: null, attributes: {} }
+    const group = await engine.createGroup(
+      this.#admin,
+      { ...want, attributes: { schemas: [groupSchema] } },
+      [this.#member()],
+      { keepsUnknown: false },
+    )
+    this.groups.push(group.id)
+    return group.id
+  }
+
+  #member(): MemberWish {
+    return { id: this.#chance.oneOf(this.people), type: 'User', display: null }
+  }
+
+  async #changeMembers(engine: Engine): Promise<string> {
+    if (this.groups.length === 0) return 'no group'
+    const group = await engine.group(this.#admin, this.#chance.oneOf(this.groups))
+    const one = this.#member()
+    const members = this.#chance.happens(0.5)
+      ? { replace: false, add: [one], remove: [] }
+      : { replace: false, add: [], remove: [one.id] }
+    await engine.updateGroup(
+      this.#admin,
+      group,
+      { group: null, members },
+      { keepsUnknown: false, exact: false },
+    )
+    return group.id
+  }
+
+  async #deleteAccount(engine: Engine): Promise<string> {
+    if (this.accounts.length === 0) return 'no account'
+    const account = await engine.account(this.#admin, this.#chance.oneOf(this.accounts))
+    await engine.deleteAccount(this.#admin, account)
+    return account.id
+  }
+
+  async #deletePerson(engine: Engine): Promise<string> {
+    if (this.people.length < 2) return 'nobody to spare'
+    const person = await engine.person(this.#admin, this.#chance.oneOf(this.people))
+    await engine.deletePerson(this.#admin, person)
+    return person.id
   }
 
   async #switch(engine: Engine, to: 'disable' | 'enable' | 'retire'): Promise<string> {

@@ -98,7 +98,7 @@ describe('group commit', () => {
 
     expect(results.map((r) => r.status)).toEqual(['rejected', 'rejected', 'rejected'])
     expect(results.map((r) => (r as PromiseRejectedResult).reason as Error)).toMatchObject(
-      Array.from({ length: 3 }, () => ({ code: 'SQLITE_FULL' })),
+      Array.from({ length: 3 }, () => ({ code: 'notReady', cause: { code: 'SQLITE_FULL' } })),
     )
     expect(await rowsOf(database)).toEqual([0])
     await database.write(insert(4), always)

@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import type { Clock } from '../../src/domain/time.ts'
 import { loadConfig } from '../../src/host/config.ts'
 import { systemClock } from '../../src/host/clock.ts'
 import { createLog } from '../../src/host/log.ts'
@@ -58,6 +59,8 @@ export async function startTestCustody(
     readonly roles?: readonly Role[]
     readonly home?: string
     readonly storeUrl?: string
+    /** The machine's own when omitted; the sandboxes always have that. */
+    readonly clock?: Clock
     /** Unlimited unless a test is about it. */
     readonly rateLimit?: { readonly perSecond: number; readonly burst: number }
     /** Logs errors alone, for tests of many thousand requests. */
@@ -83,6 +86,7 @@ export async function startTestCustody(
     config,
     roles: options.roles ?? ['http', 'worker'],
     rateLimit: options.rateLimit ?? null,
+    ...(options.clock === undefined ? {} : { clock: options.clock }),
     log: createLog({ level: options.quiet ? 'error' : 'trace', write: (line) => log.push(line) }),
   })
   const adminToken = (await readFile(path.join(home, 'admin-token'), 'utf8')).trim()

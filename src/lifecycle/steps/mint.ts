@@ -291,7 +291,8 @@ function wanted(ctx: StepContext, subject: Subject, mint: Mint): WantedCredentia
 
 /**
  * Commits that a key exists. When a revocation took over while the call was in flight, the key row
- * is still written, without the fence: the revocation's later listing then knows it as ours.
+ * is still written, without the fence, unless it was found by then: the revocation's later listing
+ * then knows it as ours.
  */
 async function recordMinted(ctx: StepContext, subject: Subject, mint: Mint): Promise<void> {
   const { life } = ctx
@@ -331,9 +332,24 @@ async function recordMinted(ctx: StepContext, subject: Subject, mint: Mint): Pro
   try {
     await ctx.checkpoint({ mint }, changes)
   } catch (error) {
-    if (error instanceof Preempted) await life.store.commit(changes)
+    if (error instanceof Preempted && (await isUnheardOf(ctx, key))) {
+      await life.store.commit(changes)
+    }
     throw error
   }
+}
+
+/**
+ * Whether nobody else will find the key: its operation was cancelled, and its row is free. One that
+ * another worker took over (this process stood still for longer than its lease) is resolved there;
+ * written over what that one wrote, a key in use would look half made, and be removed.
+ */
+async function isUnheardOf(ctx: StepContext, key: IssuedKey): Promise<boolean> {
+  const { read } = ctx.life.store
+  const operation = await read.operation(ctx.operation.tenant, ctx.operation.id)
+  if (operation?.status !== 'cancelled') return false
+  const known = await read.keysOf(key.tenant, key.credential)
+  return !known.some((k) => k.keyId === key.keyId || k.generation === key.generation)
 }
 
 async function delivered(ctx: StepContext, subject: Subject, mint: Mint): Promise<StepResult> {

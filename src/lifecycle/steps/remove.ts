@@ -111,7 +111,8 @@ async function deleteKey(ctx: StepContext, { key, place }: Doomed): Promise<Issu
     { type: 'key', key: deleted },
     audit(
       ctx,
-      'key.deleted',
+      // What cannot be switched off was deleted, and told, when it was to stop: this is the proof.
+      key.deletedAt === null ? 'key.deleted' : `key.${deleted.outcome}`,
       { type: 'credential', id: key.credential },
       {
         provider: key.provider,

@@ -107,12 +107,17 @@ async function reissue(
         type: 'key',
         key: { ...key, status: 'revoked', deletedAt: key.deletedAt ?? life.clock.now() },
       },
-      audit(
-        ctx,
-        'key.deleted',
-        { type: 'credential', id: credential.id },
-        { provider: key.provider, keyId: key.keyId, generation: key.generation },
-      ),
+      // What cannot be switched off was deleted, and told, when it was to stop.
+      ...(key.deletedAt === null
+        ? [
+            audit(
+              ctx,
+              'key.deleted',
+              { type: 'credential', id: credential.id },
+              { provider: key.provider, keyId: key.keyId, generation: key.generation },
+            ),
+          ]
+        : []),
     ])
   }
   const issue = planOperation(life, {

@@ -79,12 +79,16 @@ export function isOurStray(
 
 /**
  * From when on a list that shows nothing new proves that nothing was made. A lag counts from the
- * effect, and a call that hung may have had it at its very end.
+ * effect: a call that hung may have had it at its very end, and one whose end nobody saw, for its
+ * process died, as late as any call may. A list that never lags needs no such patience.
  * @param landed of a pre-empted attempt: when its call was known to be over, or its lease was
  */
 export function settledAfter(mint: Mint, settle: Seconds, landed: Instant | null = null): Instant {
   const { startedAt, lostAt } = mint
-  return addSeconds(later(later(startedAt, lostAt ?? startedAt), landed ?? startedAt), settle)
+  const latest = settle > 0 ? addSeconds(startedAt, effectSeconds) : startedAt
+  const over =
+    lostAt === null && landed === null ? latest : later(lostAt ?? startedAt, landed ?? startedAt)
+  return addSeconds(over, settle)
 }
 
 /** Minting attempts that a pre-emption cut off before their outcome was known. */

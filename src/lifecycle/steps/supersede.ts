@@ -168,12 +168,17 @@ async function deleteKey(
       type: 'key',
       key: { ...key, status: 'revoked', deletedAt: key.deletedAt ?? now, settledAt: now },
     },
-    audit(
-      ctx,
-      'key.deleted',
-      { type: 'credential', id: key.credential },
-      { keyId: key.keyId, generation: key.generation },
-    ),
+    // What cannot be switched off was deleted, and told, when it was to stop.
+    ...(key.deletedAt === null
+      ? [
+          audit(
+            ctx,
+            'key.deleted',
+            { type: 'credential', id: key.credential },
+            { keyId: key.keyId, generation: key.generation },
+          ),
+        ]
+      : []),
   ]
 }
 

@@ -150,6 +150,7 @@ async function deleteHeld(
     account: account.id,
     provider: null,
     actor,
+    memo: { reason: account.statusReason },
   })
   const status = account.status === 'retired' ? 'retired' : 'retiring'
   const planned = {
@@ -203,7 +204,7 @@ async function expireCredential(
   if (!credential || !account || watched(life, account) || account.protected) return []
   const works = credential.status === 'active' || credential.status === 'superseded'
   if (!works || credential.expiresAt > life.clock.now()) return []
-  const { operation, changes } = planRevoke(life, credential, actor)
+  const { operation, changes } = planRevoke(life, credential, actor, 'expired')
   const result = await life.store.commit([
     ...changes,
     auditRow(life, {

@@ -45,7 +45,7 @@ describe('an answer of success (R36)', () => {
     const { store } = custody.running.engine.life
     const name = `unwritten-${Math.random().toString(36).slice(2)}`
     const route = path === 'leave' ? `/api/v1/owners/${owner}/leave` : path
-    const { commit } = store
+    const commit = store.commit.bind(store)
     const before = await rows()
 
     store.commit = () => Promise.reject(new Error('the disk is full'))

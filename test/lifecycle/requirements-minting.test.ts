@@ -151,6 +151,21 @@ describe('a minting that cannot be trusted', () => {
     expect(await test.works(await now())).toBe(true)
   })
 
+  it('waits for as long as a throttled provider asks (R54)', async () => {
+    const { id, now } = await issuing()
+    test.aws.faults.arm('CreateAccessKey', { kind: 'throttle', retryAfterSeconds: 97 })
+    await test.pass(0)
+    const asked = test.clock.now()
+
+    const [waiting] = await test.operations(id)
+    expect(waiting).toMatchObject({ status: 'waiting', failure: { code: 'throttled' } })
+    expect(Date.parse(waiting!.runAt) - Date.parse(asked)).toBe(97_000)
+    await test.pass(96, 32)
+    expect((await now()).status).toBe('issuing')
+    await test.pass(1)
+    expect(await test.works(await now())).toBe(true)
+  })
+
   it('promotes nothing whose value is not there, whatever its label says (R21)', async () => {
     const { id, now } = await issuing()
     const worker = anotherWorker(

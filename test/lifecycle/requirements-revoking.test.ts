@@ -126,7 +126,7 @@ describe('a revocation', () => {
       return operations
         .flat()
         .filter(({ kind }) => revoking.includes(kind))
-        .map(({ kind, memo }) => `${kind}: ${String(memo['reason'])}`)
+        .map(({ kind, memo }) => `${kind}: ${memo['reason'] as string}`)
         .toSorted()
     }
     const asked = await working()

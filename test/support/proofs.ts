@@ -75,7 +75,8 @@ export const filesOf = (lines: readonly Proven[]): readonly string[] => [
 export function faultsIn(file: string, lines: readonly Proven[]): readonly string[] {
   const full = path.join(root, 'test', file)
   if (!existsSync(full)) return [`test/${file} is not there`]
-  const text = readFileSync(full, 'utf8')
+  // A test that runs only where its tool is installed may stand in the file, but proves nothing.
+  const text = readFileSync(full, 'utf8').replaceAll(/\bit\.(?:runIf|skipIf)\([^()]*\)/g, 'aside')
   const titles = titlesOf(text)
   const named = lines.flatMap(({ proofs }) => proofs.filter((proof) => proof.file === file))
   const idle = /\.(?:skip|skipIf|runIf|todo|only|fails)\b|\bx(?:it|test)\(/.exec(text)

@@ -8,7 +8,7 @@ import type { Caller, SweepName } from '../lifecycle/engine.ts'
 import { sweepNames } from '../lifecycle/engine.ts'
 import type { Authenticate } from './auth.ts'
 import { orNull } from './errors.ts'
-import { flag, optional, pageOf, required, text } from './fields.ts'
+import { flag, onOff, optional, pageOf, required, text } from './fields.ts'
 import type { HttpHost } from './server.ts'
 
 interface ById {
@@ -103,6 +103,19 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
         reason: optional(request.body, 'reason', text),
       })
       return accountRow(account)
+    })
+
+    app.post<ById>('/accounts/:id/backup/accept', async (request) => {
+      const caller = await authenticate(request)
+      const backup = optional(request.body, 'backup', text)
+      return accountRow(await engine.acceptBackup(caller, request.params.id, backup))
+    })
+    app.post<ById>('/accounts/:id/certify', async (request) => {
+      const caller = await authenticate(request)
+      const extend =
+        onOff(request.query, 'extend') ?? optional(request.body, 'extend', flag) ?? false
+      const reason = optional(request.body, 'reason', text)
+      return accountRow(await engine.certify(caller, request.params.id, { extend, reason }))
     })
 
     app.get('/transfers', async (request) => {

@@ -27,6 +27,14 @@ export function optional<T>(body: unknown, name: string, field: Field<T>): T | n
   return value
 }
 
+/** A switch in the query: `true`, `false`, or null when it is not there. @throws invalidValue */
+export function onOff(query: unknown, name: string): boolean | null {
+  const value = isJsonObject(query) && Object.hasOwn(query, name) ? query[name] : undefined
+  if (value === undefined) return null
+  if (value === 'true' || value === 'false') return value === 'true'
+  throw errors.invalidValue({ path: name, reason: 'must be true or false.' })
+}
+
 export const pageLimit = { standard: 50, most: 200 }
 
 /** `cursor` and `limit` of a list (contract §5). @throws invalidCount */

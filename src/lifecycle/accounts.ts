@@ -259,7 +259,7 @@ export async function updateAccount(
 }
 
 /** The cap counts from creation or the last certification; new selectors never loosen the old terms. */
-function expiryCap(life: Lifecycle, current: ServiceAccount, next: ServiceAccount): Instant {
+export function expiryCap(life: Lifecycle, current: ServiceAccount, next: ServiceAccount): Instant {
   const from = current.certifiedAt
     ? later(current.createdAt, current.certifiedAt)
     : current.createdAt
@@ -273,7 +273,7 @@ function expiryCap(life: Lifecycle, current: ServiceAccount, next: ServiceAccoun
  * A credential that ends with its account goes on ending with it when that date moves, and none
  * outlives it (contract §8).
  */
-function followExpiry(
+export function followExpiry(
   live: readonly Credential[],
   planned: readonly Change[],
   move: { readonly from: ServiceAccount; readonly to: ServiceAccount; readonly now: Instant },

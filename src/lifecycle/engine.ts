@@ -11,6 +11,7 @@ import type {
 } from '../domain/want.ts'
 import { requestAccount, updateAccount } from './accounts.ts'
 import { deleteAccount, switchAccount } from './switching.ts'
+import { certifyAccount } from './certify.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { authorise, replanned, visibilityOf } from './context.ts'
 import {
@@ -25,7 +26,7 @@ import { createPerson, declareLeave, deletePerson, updatePerson } from './people
 import { impactOf, offboardingReport } from './reports.ts'
 import type { SweepName } from './sweeps.ts'
 import { planSweep, runSweep } from './sweeps.ts'
-import { acceptTransfer, declineTransfer, transferAccount } from './transfers.ts'
+import { acceptBackup, acceptTransfer, declineTransfer, transferAccount } from './transfers.ts'
 import { visibleAccount, visibleCredential, visiblePerson } from './visible.ts'
 
 export type { Caller, Lifecycle } from './context.ts'
@@ -96,6 +97,10 @@ export function createEngine(life: Lifecycle) {
     transfer: (caller: Caller, id: string, want: Parameters<typeof transferAccount>[3]) =>
       transferAccount(life, caller, id, want),
     acceptTransfer: (caller: Caller, id: string) => acceptTransfer(life, caller, id),
+    acceptBackup: (caller: Caller, id: string, backup: string | null) =>
+      acceptBackup(life, caller, id, backup),
+    certify: (caller: Caller, id: string, want: Parameters<typeof certifyAccount>[3]) =>
+      certifyAccount(life, caller, id, want),
     declineTransfer: (caller: Caller, id: string) => declineTransfer(life, caller, id),
 
     credential: (caller: Caller, id: string) => visibleCredential(life, caller, id),

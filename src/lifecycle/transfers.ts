@@ -61,6 +61,50 @@ export async function acceptTransfer(
   })
 }
 
+/**
+ * The nominated heir agrees: from now on the nomination counts however young it is (contract §3).
+ * Repeating it changes nothing.
+ * @param backup who agrees; null = the only one the caller can speak for
+ * @throws notFound, forbidden, invalidValue when nobody or several come into question, ownerGone
+ */
+export async function acceptBackup(
+  life: Lifecycle,
+  caller: Caller,
+  id: string,
+  backup: string | null,
+): Promise<ServiceAccount> {
+  const account = await visibleAccount(life, caller, id)
+  const { role, person } = caller.client
+  const mine = role === 'owner' ? [person, ...caller.groups] : null
+  const asked = account.backups.filter(
+    (b) => (backup === null || b.id === backup) && (mine === null || mine.includes(b.id)),
+  )
+  const [named, ...more] = asked
+  const resource = { ...accountResource(account), pendingOwner: named?.id ?? null }
+  const decision = authorise(life, caller, 'transfer.accept', resource)
+  if (!named || more.length > 0) {
+    const known = account.backups.map((b) => b.id).join(', ') || 'nobody'
+    const reason = `must name one of the backup owners (${known}).`
+    throw errors.invalidValue({ path: 'backup', reason })
+  }
+  if (named.acceptedAt !== null) return account
+  const state = await ownerState(life, caller.tenant, named)
+  if (!state?.active) throw errors.ownerGone({ owner: named.id })
+  const acceptedAt = life.clock.now()
+  const backups = account.backups.map((b) => (b === named ? { ...b, acceptedAt } : b))
+  return write(
+    life,
+    caller,
+    account,
+    { ...account, backups },
+    {
+      action: 'account.backupAccepted',
+      decision,
+      facts: { backup: named.id, nominatedAt: named.nominatedAt },
+    },
+  )
+}
+
 /** Declined: the account keeps its owner; an orphaned one is offered to the next heir or switched off. */
 export async function declineTransfer(
   life: Lifecycle,
@@ -140,14 +184,11 @@ async function write(
   after: ServiceAccount,
   audit: Pick<Parameters<typeof auditRow>[1], 'action' | 'decision' | 'facts'>,
 ): Promise<ServiceAccount> {
+  const written: ServiceAccount = { ...after, updatedAt: life.clock.now() }
   await save(
     life,
     [
-      {
-        type: 'account',
-        account: { ...after, updatedAt: life.clock.now() },
-        expectedVersion: before.version,
-      },
+      { type: 'account', account: written, expectedVersion: before.version },
       auditRow(life, {
         tenant: caller.tenant,
         actor: caller.actor,
@@ -157,5 +198,5 @@ async function write(
     ],
     { what: 'Account', id: before.id },
   )
-  return { ...after, version: before.version + 1 }
+  return { ...written, version: before.version + 1 }
 }

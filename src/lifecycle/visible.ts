@@ -33,7 +33,10 @@ export async function visibleAccount(
       (accounts !== 'none' &&
         (account.client === accounts.client ||
           accounts.owners.includes(account.owner.id) ||
-          (account.pendingOwner !== null && accounts.owners.includes(account.pendingOwner.id)))))
+          (account.pendingOwner !== null && accounts.owners.includes(account.pendingOwner.id)) ||
+          // Whoever is nominated has to see what for.
+          (caller.client.role === 'owner' &&
+            account.backups.some((b) => accounts.owners.includes(b.id))))))
   if (!visible) throw errors.notFound({ what: 'Account', id })
   return account
 }

@@ -203,6 +203,47 @@ describe('what a client of each role may see and do', () => {
     expect(await status('owner', 'POST', `/api/v1/transfers/${mine}/accept`)).toBe(403)
   })
 
+  it('an owner confirms its accounts, and moves their end to the cap, which counts from then', async () => {
+    const before = (await custody.call('GET', `/api/v1/accounts/${mine}`)).body
+    const year = 365 * 86_400_000
+
+    const kept = await custody.call('POST', `/api/v1/accounts/${mine}/certify`, {}, as['owner'])
+    const route = `/api/v1/accounts/${mine}/certify?extend=true`
+    const extended = await custody.call('POST', route, {}, as['owner'])
+
+    expect(kept.body).toMatchObject({ expiresAt: before.expiresAt })
+    expect(kept.body.certifiedAt).not.toBeNull()
+    const { certifiedAt, expiresAt } = extended.body
+    expect(Date.parse(expiresAt) - Date.parse(certifiedAt)).toBe(year)
+    const shown = await custody.call('GET', `/api/v1/credentials/${credential}`)
+    expect(shown.body.expiresAt).toBe(expiresAt)
+    for (const who of ['requester', 'auditor', 'security'] as const) {
+      expect(await status(who, 'POST', `/api/v1/accounts/${mine}/certify`)).toBe(403)
+    }
+    expect(await status('owner', 'POST', `/api/v1/accounts/${mine}/certify?extend=yes`)).toBe(400)
+  })
+
+  it('a nominated heir agrees, and nobody agrees in its place', async () => {
+    const route = `/api/v1/accounts/${mine}/backup/accept`
+    const heir = await custody.createClient('owner', { person: people.other })
+    as['heir'] = { token: heir.token }
+    expect(await status('heir', 'POST', route)).toBe(404)
+    const nominate = {
+      schemas: [patchUrn],
+      Operations: [{ op: 'add', path: `${nhiUrn}:backupOwners`, value: [{ value: people.other }] }],
+    }
+    expect(await status('requester', 'PATCH', `/scim/v2/Users/${mine}`, nominate)).toBe(200)
+
+    expect(await status('owner', 'POST', route)).toBe(403)
+    expect(await status('requester', 'POST', route)).toBe(403)
+    const agreed = await custody.call('POST', route, {}, as['heir'])
+
+    expect(agreed.status).toBe(200)
+    expect(agreed.body.backups).toMatchObject([{ id: people.other }])
+    expect(agreed.body.backups[0].acceptedAt).not.toBeNull()
+    expect((await custody.call('POST', route, {}, as['heir'])).body).toEqual(agreed.body)
+  })
+
   it('security shuts off and hands over, and grants nothing new', async () => {
     expect(await status('security', 'POST', `/api/v1/credentials/${credential}/rotate`)).toBe(202)
     expect(await status('security', 'POST', `/api/v1/accounts/${theirs}/disable`)).toBe(202)

@@ -70,6 +70,23 @@ export function registerAccount(program: Command, cli: Cli): void {
       printRecord(body ?? { account, owner }, options, terminal)
     },
   )
+
+  apiCommand<{ extend?: boolean; reason?: string }>(
+    noun
+      .command('certify <account>')
+      .description('confirm that the account is still needed')
+      .option('--extend', 'move its end to the latest that policy allows, counted from now')
+      .option('--reason <text>', 'kept in the audit log'),
+    cli,
+    async ({ api, options, terminal }, name) => {
+      const id = await resolveId('account', name, api)
+      const { body } = await api.send('POST', `/api/v1/accounts/${id}/certify`, {
+        extend: options.extend === true,
+        ...(options.reason ? { reason: options.reason } : {}),
+      })
+      printRecord(body ?? { id }, options, terminal)
+    },
+  )
 }
 
 function registerReading(noun: Command, cli: Cli): void {

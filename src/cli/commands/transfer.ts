@@ -1,5 +1,13 @@
 import type { Command } from 'commander'
-import { apiCommand, type Cli, column, idColumn, printList, printRecord } from '../command.ts'
+import {
+  apiCommand,
+  type Cli,
+  column,
+  idColumn,
+  printList,
+  printRecord,
+  resolveId,
+} from '../command.ts'
 
 export function registerTransfer(program: Command, cli: Cli): void {
   const noun = program.command('transfer').description('accounts offered to a new owner')
@@ -25,17 +33,30 @@ export function registerTransfer(program: Command, cli: Cli): void {
       }),
   )
   for (const verb of ['accept', 'decline'] as const) {
-    apiCommand(
-      noun
-        .command(`${verb} <id>`)
-        .description(verb === 'accept' ? 'become the owner' : 'refuse to become the owner'),
+    const command = noun
+      .command(`${verb} <id>`)
+      .description(verb === 'accept' ? 'become the owner' : 'refuse to become the owner')
+    if (verb === 'accept') {
+      command.option('--backup [person]', 'agree to stand in as a backup owner instead')
+    }
+    apiCommand<{ backup?: string | true }>(
+      command,
       cli,
-      async ({ api, options, terminal }, id) => {
-        const route = `/api/v1/transfers/${encodeURIComponent(id)}/${verb}`
-        const { body } = await api.send('POST', route, {})
+      async ({ api, options, terminal }, name) => {
+        const id = encodeURIComponent(name)
+        const { backup } = options
+        const { body } =
+          backup === undefined
+            ? await api.send('POST', `/api/v1/transfers/${id}/${verb}`, {})
+            : await api.send(
+                'POST',
+                `/api/v1/accounts/${id}/backup/accept`,
+                backup === true ? {} : { backup: await resolveId('owner', backup, api) },
+              )
         if (body) printRecord(body, options, terminal)
         if (!options.json) {
-          terminal.stderr(`Transfer ${id} is ${verb === 'accept' ? 'accepted' : 'declined'}.\n`)
+          const what = backup === undefined ? 'Transfer' : 'Nomination'
+          terminal.stderr(`${what} ${name} is ${verb === 'accept' ? 'accepted' : 'declined'}.\n`)
         }
       },
     )

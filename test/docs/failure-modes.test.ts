@@ -18,12 +18,15 @@ describe('the table of failure modes', () => {
     expect(lines.map((line) => line.number)).toEqual(all)
   })
 
-  it.each(lines)('says of $number what goes wrong, what Custody does, and how that is known', (line) => {
-    expect(line.field.length).toBeGreaterThan(20)
-    expect(line.custody.length).toBeGreaterThan(20)
-    expect(line.more).toEqual([])
-    expect(line.proofs.length > 0 || line.reason!.length > 30).toBe(true)
-  })
+  it.each(lines)(
+    'says of $number what goes wrong, what Custody does, and how that is known',
+    (line) => {
+      expect(line.field.length).toBeGreaterThan(20)
+      expect(line.custody.length).toBeGreaterThan(20)
+      expect(line.more).toEqual([])
+      expect(line.proofs.length > 0 || line.reason!.length > 30).toBe(true)
+    },
+  )
 
   it.each(filesOf(lines))('names tests of %s that are there, and none that is skipped', (file) => {
     expect(faultsIn(file, lines)).toEqual([])

@@ -63,10 +63,14 @@ describe('a request that is refused (R87)', () => {
   it.each<readonly [string, number, (n: string) => readonly object[]]>([
     ['a scope of its second credential', 400, () => [entry(), entry({ scopes: ['two words'] })]],
     ['a provider that is not there', 400, () => [entry(), entry({ provider: 'nowhere' })]],
-    ['a path that its first credential took', 409, (n) => {
-      const deliverTo = `files:${n}/same`
-      return [entry({ deliverTo }), entry({ deliverTo, scopes: ['write'] })]
-    }],
+    [
+      'a path that its first credential took',
+      409,
+      (n) => {
+        const deliverTo = `files:${n}/same`
+        return [entry({ deliverTo }), entry({ deliverTo, scopes: ['write'] })]
+      },
+    ],
   ])('for %s leaves nothing behind', async (_what, status, credentials) => {
     const name = `refused-${Math.random().toString(36).slice(2)}`
     const before = await rows()
@@ -83,7 +87,9 @@ describe('a request that is refused (R87)', () => {
     const first = await custody.requestAccount(name, owner)
     const before = await rows()
 
-    const again = await custody.requestAccount(name.toUpperCase(), owner, { credentials: [entry()] })
+    const again = await custody.requestAccount(name.toUpperCase(), owner, {
+      credentials: [entry()],
+    })
 
     expect(again.status).toBe(409)
     expect(again.body).toMatchObject({

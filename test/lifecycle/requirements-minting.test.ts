@@ -206,6 +206,46 @@ describe('a minting that cannot be trusted', () => {
   })
 })
 
+describe('a user whose slots are taken', () => {
+  beforeAll(async () => {
+    test = await startTestEngine({ adopt: ['legacy-ci'] })
+  })
+  afterAll(() => test.close())
+
+  it('names the keys that take the slots, switched off or not, and mints nothing (R07)', async () => {
+    const asAdmin = (operation: string, input: Readonly<Record<string, unknown>>) =>
+      test.aws.world.call({
+        service: 'iam',
+        operation,
+        input: { UserName: 'legacy-ci', ...input },
+        accessKeyId: test.aws.world.admin.accessKeyId,
+        region: 'us-east-1',
+      }) as { readonly AccessKey: { readonly AccessKeyId: string } }
+    asAdmin('CreateUser', {})
+    const [on, off] = [0, 1].map(() => asAdmin('CreateAccessKey', {}).AccessKey.AccessKeyId)
+    asAdmin('UpdateAccessKey', { AccessKeyId: off, Status: 'Inactive' })
+    const owner = await test.person()
+    const { id: account } = await test.request(owner, {
+      userName: 'legacy-ci',
+      credentials: [wants.accessKey()],
+      drain: false,
+    })
+    await test.pass(5)
+
+    const [credential] = await test.credentials(account)
+    const [issue] = await test.operations(credential!.id)
+    expect(issue).toMatchObject({ status: 'needsOperator', failure: { code: 'slotsFull' } })
+    expect(issue!.failure!.message).toContain(`${on}, ${off}`)
+    expect(test.aws.world.keysOf('legacy-ci').map((k) => k.accessKeyId)).toEqual([on, off])
+
+    asAdmin('DeleteAccessKey', { AccessKeyId: off })
+    await test.engine.retryOperation(test.admin, issue!.id)
+    await test.pass(5)
+    expect(await test.works(await test.credential(credential!.id))).toBe(true)
+    expect(test.aws.world.wouldAccept(on!)).toBe(true)
+  })
+})
+
 describe('a rotation', () => {
   beforeAll(async () => {
     test = await startTestEngine()
@@ -260,7 +300,6 @@ describe('a rotation', () => {
     expect((await test.credential(id)).generation).toBe(3)
     expect(await test.works(await test.credential(id))).toBe(true)
   })
-
 })
 
 describe('a plan of rotation that cannot hold', () => {
@@ -329,9 +368,9 @@ describe('a plan of rotation that cannot hold', () => {
         { mayRemove: false },
       ),
     ).rejects.toMatchObject(refused)
-    await expect(
-      test.request(owner, { attributes: consumers('P7D') }),
-    ).rejects.toMatchObject(refused)
+    await expect(test.request(owner, { attributes: consumers('P7D') })).rejects.toMatchObject(
+      refused,
+    )
   })
 })
 

@@ -185,10 +185,9 @@ describe('a revocation', () => {
     const rows = await auditOf(credential.id)
     const about = rows.filter((row) => row.action.startsWith('key.') && row.facts['keyId'])
     expect(about.map((row) => [row.action, row.facts['keyId']])).toEqual(
-      ['key.issued', 'key.activated', 'key.disabled', 'key.refused', 'key.deleted'].map((action) => [
-        action,
-        keyId,
-      ]),
+      ['key.issued', 'key.activated', 'key.disabled', 'key.refused', 'key.deleted'].map(
+        (action) => [action, keyId],
+      ),
     )
     expect(JSON.stringify(rows)).not.toContain(secretAccessKey)
   })

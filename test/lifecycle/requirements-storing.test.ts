@@ -59,7 +59,9 @@ describe('a token that is used (R81)', () => {
 describe('the report about a leaver (R75)', () => {
   it('is as far as its slowest provider, and says of each key how far that is', async () => {
     const owner = await test.person()
-    await test.request(owner, { credentials: [wants.accessKey(), wants.deployKey(), wants.token()] })
+    await test.request(owner, {
+      credentials: [wants.accessKey(), wants.deployKey(), wants.token()],
+    })
     test.aws.faults.arm('*', { kind: 'serverError', effect: false }, 100_000)
     test.clock.advance(5)
 

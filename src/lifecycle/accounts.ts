@@ -1,5 +1,6 @@
 import type { BackupOwner, ServiceAccount } from '../domain/account.ts'
 import type { Credential } from '../domain/credential.ts'
+import { isLive } from '../domain/credential.ts'
 import { errors } from '../domain/errors.ts'
 import type { AccountId } from '../domain/ids.ts'
 import type { JsonObject } from '../domain/json.ts'
@@ -10,6 +11,7 @@ import type { Instant } from '../domain/time.ts'
 import { addSeconds, earlier, later } from '../domain/time.ts'
 import type { AccountWrite, CredentialEntry } from '../domain/want.ts'
 import type { Change } from '../store/store.ts'
+import { checkOverlap } from './consumers.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, save } from './context.ts'
 import {
@@ -205,6 +207,12 @@ export async function updateAccount(
     checkExpiry(merged.expiresAt, expiryCap(life, current, merged), now)
   }
   const live = await life.store.read.credentialsOf(caller.tenant, current.id)
+  if (!sameJson(merged.attributes, current.attributes)) {
+    for (const c of live.filter(({ status }) => isLive(status))) {
+      const overlap = c.overlap ?? termsOf(life, merged, c).rotation.overlap
+      checkOverlap(merged, overlap, 'consumers.cacheTtl')
+    }
+  }
   const credentials = planCredentialChanges(
     life,
     merged,
@@ -319,7 +327,18 @@ function planCredentialChanges(
       reason: `This would revoke ${removed.length} credential(s) that the request leaves out.`,
     })
   }
-  const revoked = removed.map((c) => planRevoke(life, c, actor))
+  const revoked = removed.map((c) => {
+    const planned = planRevoke(life, c, actor, 'removed')
+    const row = auditRow(life, {
+      tenant: c.tenant,
+      actor,
+      action: 'credential.revocationRequested',
+      target: { type: 'credential', id: c.id },
+      operation: planned.operation.id,
+      facts: { reason: 'removed' },
+    })
+    return { ...planned, changes: [...planned.changes, row] }
+  })
   const planned = planAll(
     life,
     account,

@@ -12,6 +12,7 @@ import type { CredentialEntry, CredentialWrite, DeliverToWish } from '../domain/
 import type { LifecycleTerms } from '../policy/lifecycle.ts'
 import type { KindCapabilities, Provider } from '../provider/contract.ts'
 import type { Change } from '../store/store.ts'
+import { checkOverlap } from './consumers.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, planOperation, save } from './context.ts'
 import { ownerState } from './people.ts'
@@ -74,7 +75,7 @@ export function planCredential(
     throw errors.tooManyCredentials({ provider: want.provider, kind: want.kind, limit })
   }
 
-  checkRotation(termsOf(life, account, want), want)
+  checkRotation(termsOf(life, account, want), account, want)
   const id = life.ids.next() as CredentialId
   const credential: Credential = {
     tenant: account.tenant,
@@ -137,21 +138,33 @@ export function planCredential(
   return { credential, operation, changes }
 }
 
-const rotateEveryLeastSeconds = 60
+/** A store of secrets keeps every version for a day: more than one in ten minutes piles up (R27). */
+const rotateEveryLeastSeconds = 600
 
-/** A credential may rotate sooner than policy asks, never so late that a key outgrows its age (R03). */
+/**
+ * A credential may rotate sooner than policy asks, never so late that a key outgrows its age (R03),
+ * nor with an overlap that a consumer's cache outlasts.
+ */
 function checkRotation(
   terms: LifecycleTerms,
+  account: ServiceAccount,
   { rotateEvery, overlap }: Partial<Pick<CredentialWrite, 'rotateEvery' | 'overlap'>>,
 ): void {
   if (rotateEvery !== undefined && rotateEvery < rotateEveryLeastSeconds) {
     const reason = `must be at least ${formatDuration(seconds(rotateEveryLeastSeconds))}.`
     throw errors.invalidValue({ path: 'rotateEvery', reason })
   }
-  const total = (rotateEvery ?? terms.rotation.every) + (overlap ?? terms.rotation.overlap)
+  const overlapped = overlap ?? terms.rotation.overlap
+  checkOverlap(account, overlapped, overlap === undefined ? 'consumers.cacheTtl' : 'overlap')
+  const total = (rotateEvery ?? terms.rotation.every) + overlapped + soakOf(terms, overlap)
   if (total <= terms.rotation.maxAge) return
-  const reason = `together with ${rotateEvery === undefined ? 'the rotation period' : 'overlap'} it exceeds the longest life of a key, ${formatDuration(terms.rotation.maxAge)}.`
+  const reason = `together with ${rotateEvery === undefined ? 'the rotation period' : 'overlap'} and soak it exceeds the longest life of a key, ${formatDuration(terms.rotation.maxAge)}.`
   throw errors.invalidValue({ path: rotateEvery === undefined ? 'overlap' : 'rotateEvery', reason })
+}
+
+/** Whoever asks for a short overlap does not want a long soak either. */
+function soakOf({ rotation }: LifecycleTerms, overlap: Seconds | null | undefined): Seconds {
+  return seconds(Math.min(rotation.soak, overlap ?? rotation.soak))
 }
 
 function providerFor(
@@ -308,7 +321,7 @@ export async function updateCredential(
     }
   }
   const terms = termsOf(life, account, current)
-  checkRotation(terms, want)
+  checkRotation(terms, account, want)
   const every = want.rotateEvery ?? current.rotateEvery
   const next: Credential = {
     ...current,
@@ -405,10 +418,7 @@ export function rotation(
   const memo: JsonObject = {
     reason: why.reason,
     overlapSeconds: credential.overlap ?? terms.rotation.overlap,
-    soakSeconds:
-      why.reason === 'ownerLeft'
-        ? 0
-        : Math.min(terms.rotation.soak, credential.overlap ?? terms.rotation.soak),
+    soakSeconds: why.reason === 'ownerLeft' ? 0 : soakOf(terms, credential.overlap),
     maxAgeSeconds: terms.rotation.maxAge,
     oldKeysUntil: why.oldKeysUntil ?? null,
   }
@@ -442,7 +452,7 @@ export async function revokeCredential(
     })
   }
   const closing = await closingOperation(life, account)
-  const planned = planRevoke(life, credential, caller.actor)
+  const planned = planRevoke(life, credential, caller.actor, 'requested')
   // Whatever closes the account switches this key off as well, and then goes on to revoke it.
   const operation = closing ?? planned.operation
   const changes = closing ? planned.changes.filter((c) => c.type !== 'enqueue') : planned.changes
@@ -457,6 +467,7 @@ export async function revokeCredential(
         target: { type: 'credential', id },
         decision,
         operation: operation.id,
+        facts: { reason: 'requested' },
       }),
     ],
     { what: 'Credential', id },
@@ -473,10 +484,14 @@ async function closingOperation(
   return open.find((o) => o.subjectType === 'account' && closes.includes(o.kind)) ?? null
 }
 
+/** Why a credential is revoked; no revocation goes without one (R39). */
+export type RevokeReason = 'requested' | 'removed' | 'expired'
+
 export function planRevoke(
   life: Lifecycle,
   credential: Credential,
   actor: Actor,
+  reason: RevokeReason,
 ): { readonly operation: Operation; readonly changes: readonly Change[] } {
   const operation = planOperation(life, {
     tenant: credential.tenant,
@@ -486,6 +501,7 @@ export function planRevoke(
     account: credential.account,
     provider: credential.provider,
     actor,
+    memo: { reason },
   })
   const now = life.clock.now()
   const revoking: Credential = { ...credential, status: 'revoking', updatedAt: now }

@@ -97,6 +97,9 @@ function planFor(
     rule: decision.rule,
     owner: account.owner.id,
     ownerLeftAt: leftAt,
+    lastUsedAt: lastUseOf(credentials),
+    backups: account.backups.map(({ id, acceptedAt }) => ({ id, acceptedAt })),
+    policy: life.policy().version,
   }
   switch (decision.action) {
     case 'none':

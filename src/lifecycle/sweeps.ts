@@ -216,6 +216,7 @@ function deleteHeld(life: Lifecycle, account: ServiceAccount, actor: Actor): Pla
     account: account.id,
     provider: null,
     actor,
+    memo: { reason: account.statusReason },
   })
   const status = account.status === 'retired' ? 'retired' : 'retiring'
   const planned = {
@@ -255,7 +256,7 @@ function expireCredential(life: Lifecycle, { account, credential }: Held, actor:
   if (watched(life, account) || account.protected) return null
   const works = credential.status === 'active' || credential.status === 'superseded'
   if (!works || credential.expiresAt > life.clock.now()) return null
-  const { operation, changes } = planRevoke(life, credential, actor)
+  const { operation, changes } = planRevoke(life, credential, actor, 'expired')
   const facts = { expiresAt: credential.expiresAt }
   const row = credentialRow(life, credential, 'credential.expiryDue', operation, facts, actor)
   return { operations: [operation], changes: [...changes, row] }

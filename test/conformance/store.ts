@@ -738,6 +738,23 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
         expect(await store.heartbeat(operation.id, claimed!.fence - 1, until)).toBe(false)
       })
 
+      it('lets go of a lease for nobody but the worker who holds it (R64)', async () => {
+        const account = makeAccount().id
+        const issue = makeOperation({ account })
+        const [subject, kind] = [account, 'disable' as const]
+        const disable = makeOperation({ kind, subjectType: 'account', subject, account })
+        await save(enqueue(issue))
+        await store.claim('w', t0, seconds(60), 1)
+
+        await store.letGo(issue.id, 'w', t0)
+        expect(await store.claim('w2', t0, seconds(60), 1)).toEqual([])
+        await save(enqueue(disable, true))
+        await store.letGo(issue.id, 'w2', t0)
+        expect(await store.read.inFlightUntil(tenant, account, t0)).toBe(later)
+        await store.letGo(issue.id, 'w', t0)
+        expect(await store.read.inFlightUntil(tenant, account, t0)).toBeNull()
+      })
+
       it('does not wake anybody for work that another operation of its account blocks', async () => {
         const account = makeAccount().id
         await save(enqueue(makeOperation({ account })), enqueue(makeOperation({ account })))

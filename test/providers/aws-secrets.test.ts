@@ -130,6 +130,18 @@ describe('aws-secrets', () => {
 
       expect((await providerErrorFrom(sink.check(other, callWith()))).kind).toBe('conflict')
     })
+
+    it('gives no other credential a name that waits for its deletion (R23)', async () => {
+      await promoted()
+      await sink.remove(target, callWith())
+      const other = { ...target, credential: randomUUID() as CredentialId }
+
+      const error = await providerErrorFrom(sink.check(other, callWith()))
+
+      expect(error).toMatchObject({ kind: 'conflict', outcome: 'notApplied' })
+      expect(error.message).toContain('choose another path')
+      expect(stored().deleteAt).not.toBeNull()
+    })
   })
 
   describe('delivering', () => {

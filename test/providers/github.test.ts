@@ -26,6 +26,7 @@ import {
   startGithubSandbox,
   type GithubSandbox,
   type GithubWorldOptions,
+  type InstallationToken,
 } from '../../src/sandbox/github.ts'
 import { providerConformance } from '../conformance/provider.ts'
 import { refusalOf } from '../conformance/sink.ts'
@@ -631,6 +632,17 @@ describe('a refusal of GitHub', () => {
     expect(error.message).toContain('-300 s')
   })
 
+  it.each([-60, 60])('does not come from a clock that is %i s off (R52)', async (off) => {
+    const theirs = clock
+    clock = new ManualClock(addSeconds(theirs.now(), off))
+    const ours = connect()
+
+    const { items } = await ours.list(principal, callOf())
+
+    expect(items).toEqual([])
+    await ours.close()
+  })
+
   it.each([
     [500, {}, 'unavailable', 'unknown', null],
     [503, {}, 'unavailable', 'unknown', null],
@@ -761,6 +773,18 @@ describe('the management token', () => {
 
   it('is revoked when the provider closes', async () => {
     await listed()
+
+    await provider.close()
+
+    expect(world.installationTokens().filter((t) => world.isAlive(t))).toEqual([])
+  })
+
+  it.each([
+    ['was revoked', (token: InstallationToken) => void (token.revokedAt = clock.now())],
+    ['has expired', () => clock.advance(3_700)],
+  ])('that %s already does not hold up the closing (R47)', async (_what, happen) => {
+    await listed()
+    happen(world.installationTokens()[0]!)
 
     await provider.close()
 

@@ -303,6 +303,8 @@ async function finishAccount(
   const status = retiring ? 'retired' : reason === 'expired' ? 'expired' : 'disabled'
   const credentials = await subjectCredentials(ctx)
   const stays: ReadonlySet<Credential['status']> = new Set(['revoked', 'revoking', 'failed'])
+  const revoking = credentials.filter((c) => c.status === 'revoking')
+  const revocations = await Promise.all(revoking.map((c) => revocationOf(ctx, c)))
   return [
     putAccount(
       {
@@ -318,7 +320,7 @@ async function finishAccount(
     ...credentials
       .filter((c) => !stays.has(c.status))
       .map((c) => putCredential(closed(c, keys, retiring), now)),
-    ...credentials.filter((c) => c.status === 'revoking').map((c) => revocationOf(ctx, c)),
+    ...revocations,
     audit(
       ctx,
       `account.${status}`,
@@ -332,8 +334,11 @@ async function finishAccount(
  * Continues a revocation that this operation pre-empted: were the credential closed like the others,
  * enabling the account would bring back a key that somebody had asked to end.
  */
-function revocationOf(ctx: StepContext, credential: Credential): Change {
+async function revocationOf(ctx: StepContext, credential: Credential): Promise<Change> {
   const { life, operation } = ctx
+  const { tenant, id: subject } = credential
+  const before = await life.store.read.operations({ tenant, subject, after: null, limit: 20 })
+  const preempted = before.find((o) => o.kind === 'revoke')
   const revocation = planOperation(life, {
     tenant: operation.tenant,
     kind: 'revoke',
@@ -343,6 +348,7 @@ function revocationOf(ctx: StepContext, credential: Credential): Change {
     provider: credential.provider,
     actor: operation.actor,
     cause: operation.cause,
+    memo: { reason: preempted?.memo['reason'] ?? 'requested' },
   })
   return { type: 'enqueue', operation: revocation, preempt: false }
 }

@@ -174,6 +174,7 @@ async function mintServerMade(ctx: StepContext, subject: Subject, mint: Mint): P
   if (issued.secret === null) throw new Error(`provider ${subject.provider.name} issued no secret`)
   using secret = issued.secret
   const minted: Mint = { ...mint, keyId: issued.keyId, fingerprint: issued.fingerprint }
+  if (isKnown(subject, minted)) return sameKey(ctx, subject, minted)
   await recordMinted(ctx, subject, minted)
   const version = await subject.sink.deliver(subject.target, secret, ctx.call(mint.key))
   return delivered(ctx, subject, { ...minted, version })
@@ -256,6 +257,7 @@ async function register(ctx: StepContext, subject: Subject, mint: Mint): Promise
     throw error
   }
   const minted: Mint = { ...mint, keyId: issued.keyId }
+  if (isKnown(subject, minted)) return sameKey(ctx, subject, minted)
   await recordMinted(ctx, subject, minted)
   return delivered(ctx, subject, minted)
 }
@@ -287,6 +289,22 @@ function wanted(ctx: StepContext, subject: Subject, mint: Mint): WantedCredentia
     operation: ctx.operation.id,
     publicPart: mint.publicPart,
   }
+}
+
+function isKnown({ keys }: Subject, mint: Mint): boolean {
+  return keys.some((k) => k.keyId === mint.keyId && k.generation !== mint.generation)
+}
+
+/**
+ * What the provider calls new is a key that we had. Going on would end the old key at last, and
+ * with it the new one; giving up would delete it now. So the attempt is forgotten (R41).
+ */
+async function sameKey(ctx: StepContext, subject: Subject, mint: Mint): Promise<StepResult> {
+  if (mint.version !== null) {
+    await subject.sink.discard(subject.target, mint.version, ctx.call())
+  }
+  const message = `${subject.provider.name} answered with key ${mint.keyId}, which this credential had before: nothing was rotated; check the provider, then retry or cancel`
+  return { ...ask('sameKey', message), memo: { mint: null } }
 }
 
 /**

@@ -184,7 +184,7 @@ async function deleteKey(
 
 /**
  * Frees a slot that an earlier, interrupted rotation left occupied: our own superseded keys, and
- * only once their overlap is over, unless a leaver may know them.
+ * only once their overlap and their soak are over, unless a leaver may know them.
  * @returns null when there is nothing of ours to free
  */
 export async function retireSuperseded(
@@ -198,18 +198,31 @@ export async function retireSuperseded(
   if (!oldest) return null
   const now = ctx.life.clock.now()
   const urgent = memoOf<Instant>(ctx, 'oldKeysUntil') !== null
-  const overlapEnd = addSeconds(
-    oldest.supersededAt ?? now,
-    memoOf<number>(ctx, 'overlapSeconds') ?? 0,
-  )
-  if (!urgent && oldest.status === 'superseded' && now < overlapEnd)
-    return { go: 'wait', until: overlapEnd }
+  const span = (name: string): number => (urgent ? 0 : (memoOf<number>(ctx, name) ?? 0))
+  const inTheWay = (until: Instant): StepResult => ({
+    go: 'wait',
+    until,
+    failure: {
+      code: 'slotsFull',
+      message: `the old key ${oldest.keyId} holds the slot of the new one and is deleted at ${until}`,
+    },
+  })
+  const overlapEnd = addSeconds(oldest.supersededAt ?? now, span('overlapSeconds'))
+  if (oldest.status === 'superseded' && now < overlapEnd) return inTheWay(overlapEnd)
   const braked = urgent ? null : await waitForBrake(ctx, 'retireKey')
   if (braked) return braked
 
-  const off = await switchOff(ctx, placeOf(subject), oldest)
-  await ctx.checkpoint({}, off.changes)
-  return { go: 'wait', until: now, changes: await deleteKey(ctx, subject, off.key) }
+  let key = oldest
+  if (oldest.status === 'superseded') {
+    const off = await switchOff(ctx, placeOf(subject), oldest)
+    await ctx.checkpoint({}, off.changes)
+    key = off.key
+  }
+  // Off first, and gone only once nobody can have missed it (R05). A key that was rolled back has
+  // not been superseded: it worked for nobody.
+  const soakEnd = addSeconds(key.disabledAt ?? now, span('soakSeconds'))
+  if (key.supersededAt !== null && now < soakEnd) return inTheWay(soakEnd)
+  return { go: 'wait', until: now, changes: await deleteKey(ctx, subject, key) }
 }
 
 /**

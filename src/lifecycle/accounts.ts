@@ -11,7 +11,6 @@ import type { Instant } from '../domain/time.ts'
 import { addSeconds, earlier, later } from '../domain/time.ts'
 import type { AccountWrite, CredentialEntry } from '../domain/want.ts'
 import type { Change } from '../store/store.ts'
-import { checkOverlap } from './consumers.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, save } from './context.ts'
 import {
@@ -22,6 +21,7 @@ import {
   termsOf,
 } from './credentials.ts'
 import { ownerState } from './people.ts'
+import { checkOverlap } from './rotation-terms.ts'
 import type { AccountResult } from './switching.ts'
 import { accountResource, planSwitch } from './switching.ts'
 

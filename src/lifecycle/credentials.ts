@@ -7,15 +7,15 @@ import type { CredentialId } from '../domain/ids.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Actor, Operation } from '../domain/operation.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
-import { earlier, formatDuration, seconds } from '../domain/time.ts'
+import { earlier } from '../domain/time.ts'
 import type { CredentialEntry, CredentialWrite, DeliverToWish } from '../domain/want.ts'
 import type { LifecycleTerms } from '../policy/lifecycle.ts'
 import type { KindCapabilities, Provider } from '../provider/contract.ts'
 import type { Change } from '../store/store.ts'
-import { checkOverlap } from './consumers.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, planOperation, save } from './context.ts'
 import { ownerState } from './people.ts'
+import { checkRotation, soakOf } from './rotation-terms.ts'
 import { visibleAccount, visibleCredential } from './visible.ts'
 
 const credentialsPerAccountMax = 100
@@ -136,35 +136,6 @@ export function planCredential(
     }),
   ]
   return { credential, operation, changes }
-}
-
-/** A store of secrets keeps every version for a day: more than one in ten minutes piles up (R27). */
-const rotateEveryLeastSeconds = 600
-
-/**
- * A credential may rotate sooner than policy asks, never so late that a key outgrows its age (R03),
- * nor with an overlap that a consumer's cache outlasts.
- */
-function checkRotation(
-  terms: LifecycleTerms,
-  account: ServiceAccount,
-  { rotateEvery, overlap }: Partial<Pick<CredentialWrite, 'rotateEvery' | 'overlap'>>,
-): void {
-  if (rotateEvery !== undefined && rotateEvery < rotateEveryLeastSeconds) {
-    const reason = `must be at least ${formatDuration(seconds(rotateEveryLeastSeconds))}.`
-    throw errors.invalidValue({ path: 'rotateEvery', reason })
-  }
-  const overlapped = overlap ?? terms.rotation.overlap
-  checkOverlap(account, overlapped, overlap === undefined ? 'consumers.cacheTtl' : 'overlap')
-  const total = (rotateEvery ?? terms.rotation.every) + overlapped + soakOf(terms, overlap)
-  if (total <= terms.rotation.maxAge) return
-  const reason = `together with ${rotateEvery === undefined ? 'the rotation period' : 'overlap'} and soak it exceeds the longest life of a key, ${formatDuration(terms.rotation.maxAge)}.`
-  throw errors.invalidValue({ path: rotateEvery === undefined ? 'overlap' : 'rotateEvery', reason })
-}
-
-/** Whoever asks for a short overlap does not want a long soak either. */
-function soakOf({ rotation }: LifecycleTerms, overlap: Seconds | null | undefined): Seconds {
-  return seconds(Math.min(rotation.soak, overlap ?? rotation.soak))
 }
 
 function providerFor(

@@ -119,7 +119,7 @@ export async function updatePerson(
 
 /**
  * DELETE: leaving, and gone from SCIM. Answers success whatever the person owns (R69). Who is held
- * stays held.
+ * stays held; of somebody whose leaving was denied it is a new word, since no other will come.
  */
 export async function deletePerson(
   life: Lifecycle,
@@ -128,16 +128,25 @@ export async function deletePerson(
 ): Promise<PersonResult> {
   const decision = authorise(life, caller, 'person.delete', personResource(current))
   const now = life.clock.now()
+  const leaves = current.active || (await wasDenied(life, current))
   const next: Person = {
     ...current,
     active: false,
-    leftAt: current.leftAt ?? now,
+    leftAt: leaves ? now : (current.leftAt ?? now),
     deletedAt: now,
     updatedAt: now,
   }
   const write = { current, next, action: 'person.deleted', decision }
-  if (current.active) return leave(life, caller, write)
+  if (leaves) return leave(life, caller, write)
   return savePerson(life, caller, { ...write, operation: null, facts: {}, more: [] })
+}
+
+async function wasDenied(
+  { store }: Lifecycle,
+  { tenant, id, heldBy, deletedAt }: Person,
+): Promise<boolean> {
+  if (heldBy === null || deletedAt !== null) return false
+  return (await store.read.approvalItem(tenant, heldBy, id))?.outcome === 'denied'
 }
 
 /**

@@ -176,6 +176,20 @@ describe('R07 the clock guard', () => {
     expect(await names()).toEqual([])
   })
 
+  it('takes an operator’s word about one provider’s Date, and still asks the others', async () => {
+    guard.sawDate('aws-prod', test.clock.now())
+    guard.sawDate('github-acme', addSeconds(test.clock.now(), -minutes(20)))
+    expect(await guard.check()).toBe(false)
+
+    await release('its proxy answers from a cache')
+    expect(await guard.check()).toBe(true)
+    await settle(90)
+    expect(await names()).toEqual([])
+
+    guard.sawDate('aws-prod', addSeconds(test.clock.now(), minutes(20)))
+    expect(await guard.check()).toBe(false)
+  })
+
   it('notices a clock that was set back while Custody was off', async () => {
     await settle(120)
     end()

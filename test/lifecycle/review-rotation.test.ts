@@ -46,7 +46,12 @@ describe('a rotation whose new key was accepted once', () => {
 
     await test.engine.updateCredential(test.admin, await test.credential(credential.id), {
       serviceAccount: account,
-      ...{ displayName, provider, kind, scopes, readers, deliverTo },
+      displayName,
+      provider,
+      kind,
+      scopes,
+      readers,
+      deliverTo,
       expiresAt: in_(days(60)),
       rotateEvery: undefined,
       overlap: undefined,

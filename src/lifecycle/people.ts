@@ -141,6 +141,13 @@ export async function deletePerson(
   return savePerson(life, caller, { ...write, operation: null, facts: {}, more: [] })
 }
 
+/** What an operator says about a leaving. */
+export interface LeaveWord {
+  readonly reason: string | null
+  /** When it was true upstream: evidence of how old the word was. Deadlines count from its arrival. */
+  readonly since: Instant | null
+}
+
 async function wasDenied(
   { store }: Lifecycle,
   { tenant, id, heldBy, deletedAt }: Person,
@@ -152,13 +159,13 @@ async function wasDenied(
 /**
  * An operator declares that a person has left, ahead of the directory, or lets a held leaving
  * through. Never braked.
- * @throws wrongState when the person has left already
+ * @throws wrongState when the person has left already, invalidValue for a `since` ahead
  */
 export async function declareLeave(
   life: Lifecycle,
   caller: Caller,
   id: string,
-  reason: string | null,
+  { reason, since }: LeaveWord,
 ): Promise<PersonResult> {
   const current = await visibleOwner(life, caller, id)
   const decision = authorise(life, caller, 'owner.leave', personResource(current))
@@ -167,14 +174,17 @@ export async function declareLeave(
     throw errors.wrongState({ what: 'Person', id, status: 'gone already', action: 'declared gone' })
   }
   const now = life.clock.now()
-  const operation = leaveOperation(life, caller, current)
+  if (since !== null && since > now) {
+    throw errors.invalidValue({ path: 'since', reason: `lies ahead; it is ${now} here.` })
+  }
+  const operation = leaveOperation(life, caller, current, since === null ? {} : { since })
   return savePerson(life, caller, {
     current,
     next: released(current, now),
     action: 'person.left',
     decision,
     operation,
-    facts: { reason, declaredByOperator: true, held: isHeld },
+    facts: { reason, since, declaredByOperator: true, held: isHeld },
     more: endOfHolding(caller, current, 'declared', { at: now, reason, operation: operation.id }),
   })
 }
@@ -191,8 +201,14 @@ export function released(person: Person, now: Instant): Person {
   }
 }
 
-export function leaveOperation(life: Lifecycle, caller: Caller, person: Person): Operation {
+export function leaveOperation(
+  life: Lifecycle,
+  caller: Caller,
+  person: Person,
+  memo: JsonObject = {},
+): Operation {
   return planOperation(life, {
+    memo,
     tenant: caller.tenant,
     kind: 'leave',
     subjectType: 'person',

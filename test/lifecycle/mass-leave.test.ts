@@ -194,7 +194,10 @@ describe('held people', () => {
     const secret = (await test.served(credential!))!
     await test.engine.deletePerson(test.admin, await person(last))
 
-    const { operation } = await test.engine.declareLeave(test.admin, last, 'HR called')
+    const { operation } = await test.engine.declareLeave(test.admin, last, {
+      reason: 'HR called',
+      since: null,
+    })
     await test.pass(2)
 
     expect(operation?.kind).toBe('leave')
@@ -388,7 +391,7 @@ describe('approvals', () => {
       { outcome: 'denied', reason: 'a bad export' },
     ])
 
-    await test.engine.declareLeave(test.admin, last, null)
+    await test.engine.declareLeave(test.admin, last, { reason: null, since: null })
     await test.pass(2)
     expect((await test.account(account.id)).status).toBe('disabled')
   })

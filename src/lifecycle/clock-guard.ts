@@ -4,6 +4,7 @@ import { addSeconds, instantOf } from '../domain/time.ts'
 import type { BrakeKey } from './brakes.ts'
 import { engageBrake, engagedBrakes, isSame, releaseBrake } from './brakes.ts'
 import type { Lifecycle } from './context.ts'
+import { leaseSeconds } from './run.ts'
 
 /** What time may be off by before nothing is derived from it: DST and leap seconds are far below. */
 const toleranceMs = 5 * 60_000
@@ -119,7 +120,9 @@ export function createClockGuard(
   /** Under a clock that went back, a revocation of a moment ago would be due tomorrow. */
   async function pullUrgent(): Promise<void> {
     const at = clock.now()
-    await store.commit([{ type: 'urgentDue', at, beyond: addSeconds(at, longestWaitSeconds) }])
+    const until = addSeconds(at, leaseSeconds)
+    const beyond = addSeconds(at, longestWaitSeconds)
+    await store.commit([{ type: 'urgentDue', at, until, beyond }])
   }
 
   async function look(): Promise<boolean> {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { addSeconds } from '../../src/domain/time.ts'
+import { addSeconds, seconds } from '../../src/domain/time.ts'
 import type { ClockGuard } from '../../src/lifecycle/engine.ts'
 import { createClockGuard, releaseByOperator } from '../../src/lifecycle/engine.ts'
 import type { TestEngine } from '../support/engine.ts'
@@ -135,6 +135,20 @@ describe('R07 the clock guard', () => {
     jump(-days(1))
     await guard.check()
     await test.pass(minutes(1), 5)
+
+    expect((await test.credential(credential!.id)).status).toBe('revoked')
+  })
+
+  it('goes on with what a process held that died just before the clock was set back', async () => {
+    const account = await test.request(await test.person())
+    const [credential] = await test.credentials(account.id)
+    const { id } = await test.engine.revokeCredential(test.admin, credential!.id)
+    const [held] = await test.store.claim('died', test.clock.now(), seconds(60), 1)
+    expect(held!.id).toBe(id)
+
+    jump(-days(1))
+    await guard.check()
+    await test.pass(minutes(3), 5)
 
     expect((await test.credential(credential!.id)).status).toBe('revoked')
   })

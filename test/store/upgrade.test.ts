@@ -40,15 +40,15 @@ function asOlder(source: string, shape: string): ReadonlyMap<string, readonly Ro
 
 /** Without the facts that came later. */
 function unheardOf(row: Row): Row {
-  const without = (text: Row[string], ...keys: readonly string[]) =>
-    text === null
+  const without = (text: Row[string] | undefined, ...keys: readonly string[]) =>
+    text == null
       ? null
       : JSON.stringify(JSON.parse(String(text)), (key, value: unknown) =>
           keys.includes(key) ? undefined : value,
         )
-  if ('memo' in row) return { ...row, memo: without(row['memo']!, 'maxAgeSeconds', 'since') }
+  if ('memo' in row) return { ...row, memo: without(row['memo'], 'maxAgeSeconds', 'since') }
   return row['type'] === 'person' && 'facts' in row
-    ? { ...row, facts: without(row['facts']!, 'releasedAt') }
+    ? { ...row, facts: without(row['facts'], 'releasedAt') }
     : { ...row }
 }
 

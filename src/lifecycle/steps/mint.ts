@@ -17,6 +17,7 @@ import {
   removeInterrupted,
   settledAfter,
   strayKey,
+  takeBack,
 } from './strays.ts'
 import { retireSuperseded } from './supersede.ts'
 
@@ -352,8 +353,9 @@ async function recordMinted(ctx: StepContext, subject: Subject, mint: Mint): Pro
   try {
     await ctx.checkpoint({ mint }, changes)
   } catch (error) {
-    if (error instanceof Preempted && (await isUnheardOf(ctx, key))) {
-      await life.store.commit(changes)
+    if (error instanceof Preempted) {
+      if (await isUnheardOf(ctx, key)) await life.store.commit(changes)
+      else await takeBack(ctx, subject, key.keyId)
     }
     throw error
   }

@@ -1,5 +1,7 @@
 import { errors } from '../domain/errors.ts'
 import { isJsonObject } from '../domain/json.ts'
+import type { Instant } from '../domain/time.ts'
+import { parseInstant } from '../domain/time.ts'
 
 /** Reads one field of a small JSON body; null when it has another type. */
 export type Field<T> = (value: unknown) => T | null
@@ -8,6 +10,10 @@ export const text: Field<string> = (value) =>
   typeof value === 'string' && value.trim() !== '' && value.length <= 1_024 ? value : null
 
 export const flag: Field<boolean> = (value) => (typeof value === 'boolean' ? value : null)
+
+/** RFC 3339. */
+export const instant: Field<Instant> = (value) =>
+  typeof value === 'string' ? parseInstant(value) : null
 
 /** @throws requiredMissing, invalidValue */
 export function required<T>(body: unknown, name: string, field: Field<T>): T {

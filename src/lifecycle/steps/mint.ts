@@ -274,7 +274,9 @@ async function resumeClientMade(
   subject: Subject,
   mint: Mint,
 ): Promise<StepResult> {
-  if (mint.publicPart !== null) return register(ctx, subject, mint)
+  if (mint.publicPart !== null) {
+    return (await waitForBrake(ctx, 'mint')) ?? register(ctx, subject, mint)
+  }
   // Staged, perhaps, but never registered: nothing at the provider knows this secret.
   const version = await subject.sink.find(subject.target, mint.key, ctx.call())
   if (version !== null) await subject.sink.discard(subject.target, version, ctx.call())

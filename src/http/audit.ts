@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { AuditEntry } from '../domain/audit.ts'
 import { errors } from '../domain/errors.ts'
-import type { TenantId } from '../domain/ids.ts'
+import { isId, type TenantId } from '../domain/ids.ts'
 import { consistencyProof, inclusionProof } from '../lifecycle/engine.ts'
 import type { Authenticate } from './auth.ts'
 import { pageOf } from './fields.ts'
@@ -30,7 +30,8 @@ export function auditRoutes(
   app.get('/audit', async (request) => {
     const tenant = await tenantOf(request)
     const query = request.query as Parameters
-    const { after, limit } = pageOf(query)
+    // By place the cursor is a number, which `placeOf` reads.
+    const { after, limit } = pageOf(query, query['order'] === 'seq' ? () => true : isId)
     if (query['order'] !== undefined) return byPlace(tenant, query, after, limit)
     const { target, operation, action } = query
     const found = await read.auditEntries(tenant, {

@@ -90,3 +90,22 @@ describe('what a route does not know is refused, since it would widen what is do
     expect([status, body.code]).toEqual([400, code])
   })
 })
+
+it('keeps the reason of a revocation in the audit log', async () => {
+  const owner = await custody.createPerson('owner')
+  const { body: account } = await custody.requestAccount('leaky', owner)
+  const { body: credentials } = await custody.call(
+    'GET',
+    `/api/v1/credentials?account=${account.id}`,
+  )
+  const route = `/api/v1/credentials/${credentials.items[0].id}/revoke`
+  const { body } = await custody.call('POST', route, { reason: 'seen in a paste' })
+
+  const { body: audit } = await custody.call('GET', `/api/v1/audit?operation=${body.id}`)
+  expect(audit.items).toContainEqual(
+    expect.objectContaining({
+      action: 'credential.revocationRequested',
+      facts: { reason: 'seen in a paste' },
+    }),
+  )
+})

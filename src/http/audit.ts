@@ -142,19 +142,28 @@ export function auditRoutes(
   })
 }
 
+/** The place before the last that the column of a database holds: PostgreSQL fails beyond. */
+const placeMax = 2 ** 31 - 2
+
 /** The place of a row, as a cursor has it. @throws invalidCursor */
 function placeOf(cursor: string): number {
-  if (!/^(0|[1-9]\d{0,14})$/.test(cursor)) throw errors.invalidCursor({})
-  return Number(cursor)
+  const place = wholeOf(cursor)
+  if (place === null) throw errors.invalidCursor({})
+  return place
+}
+
+function wholeOf(text: string): number | null {
+  return /^(0|[1-9]\d{0,14})$/.test(text) && Number(text) <= placeMax ? Number(text) : null
 }
 
 /** @throws requiredMissing, invalidValue */
 function sizeOf(name: string, text: string | undefined): number {
   if (text === undefined) throw errors.requiredMissing({ path: name })
-  if (!/^(0|[1-9]\d{0,14})$/.test(text)) {
+  const size = wholeOf(text)
+  if (size === null) {
     throw errors.invalidValue({ path: name, reason: 'must be a number of audit rows.' })
   }
-  return Number(text)
+  return size
 }
 
 function entryView({ seq, leaf, row }: AuditEntry) {

@@ -91,6 +91,64 @@ describe('what a route does not know is refused, since it would widen what is do
   })
 })
 
+it.each([
+  'approvals/%00',
+  'findings/%00',
+  'findings?provider=%00',
+  'audit?target=%00',
+  'audit?operation=%00',
+  'audit?action=%00',
+  'audit/proof/%00',
+  'audit/checkpoint?size=99999999999999999',
+  'audit/checkpoint?size=999999999999999',
+  'audit?order=seq&cursor=%00',
+  'audit?order=seq&cursor=2147483647',
+  'audit?order=seq&cursor=999999999999999',
+  'audit/consistency?from=%00',
+  'audit/consistency?from=0&to=999999999999999',
+  'events?after=%00',
+  'events?after=999999999999999',
+  'operations/%00',
+  'operations?subject=%00',
+  'operations?cause=%00',
+  'owners/%00',
+  'owners/%00/impact',
+  'reports/offboarding/%00',
+  'accounts/%00',
+  'credentials/%00',
+  'clients/%00/attributes',
+  'scim-requests?client=%00',
+])('GET %s never ends as an error of ours', async (route) => {
+  expect((await custody.call('GET', `/api/v1/${route}`)).status).toBeLessThan(500)
+})
+
+it.each([
+  'approvals/%00/approve',
+  'approvals/%00/deny',
+  'brakes/%00/release',
+  'findings/%00/accept',
+  'accounts/%00/certify',
+  'accounts/%00/backup/accept',
+  'transfers/%00/accept',
+  'operations/%00/retry',
+  'operations/%00/cancel',
+  'owners/%00/leave',
+  'sweeps/%00',
+])('POST %s is refused', async (route) => {
+  const body = route.startsWith('sweeps')
+    ? undefined
+    : route.includes('approvals')
+      ? { hash: 'x' }
+      : route.includes('findings')
+        ? { reason: 'x', until: '2027-01-31T00:00:00Z' }
+        : route.includes('brakes')
+          ? { reason: 'x' }
+          : {}
+  const { status } = await custody.call('POST', `/api/v1/${route}`, body)
+
+  expect([400, 404]).toContain(status)
+})
+
 it('keeps the reason of a revocation in the audit log', async () => {
   const owner = await custody.createPerson('owner')
   const { body: account } = await custody.requestAccount('leaky', owner)

@@ -1,4 +1,5 @@
 import { errors } from '../domain/errors.ts'
+import { isId } from '../domain/ids.ts'
 import { isJsonObject } from '../domain/json.ts'
 import type { Instant } from '../domain/time.ts'
 import { parseInstant } from '../domain/time.ts'
@@ -43,10 +44,22 @@ export function onOff(query: unknown, name: string): boolean | null {
 
 export const pageLimit = { standard: 50, most: 200 }
 
-/** `cursor` and `limit` of a list (contract §5). @throws invalidCount */
-export function pageOf(query: unknown): { readonly after: string | null; readonly limit: number } {
+/**
+ * `cursor` and `limit` of a list (contract §5). A cursor is the id of the last one shown; a mangled one
+ * would look like the end of the list.
+ * @throws invalidValue, invalidCursor
+ */
+export function pageOf(
+  query: unknown,
+  isCursor: (text: string) => boolean = isId,
+): { readonly after: string | null; readonly limit: number } {
   const { cursor, limit } = (query ?? {}) as { cursor?: string; limit?: string }
-  if (limit === undefined) return { after: cursor ?? null, limit: pageLimit.standard }
-  if (!/^\d{1,9}$/.test(limit)) throw errors.invalidCount({ name: 'limit' })
-  return { after: cursor ?? null, limit: Math.min(Math.max(Number(limit), 1), pageLimit.most) }
+  if (cursor !== undefined && !isCursor(cursor)) throw errors.invalidCursor({})
+  const after = cursor ?? null
+  if (limit === undefined) return { after, limit: pageLimit.standard }
+  if (!/^[1-9]\d{0,8}$/.test(limit)) {
+    const reason = `must be a whole number from 1 on; at most ${pageLimit.most} come at once.`
+    throw errors.invalidValue({ path: 'limit', reason })
+  }
+  return { after, limit: Math.min(Number(limit), pageLimit.most) }
 }

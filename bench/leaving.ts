@@ -134,7 +134,7 @@ async function leave(
   const begun = performance.now()
   let switchMs = 0
   const { holdMs } = await longestHold(async () => {
-    await engine.declareLeave(admin, person.id, 'bench')
+    await engine.declareLeave(admin, person.id, { reason: 'bench', since: null })
     switchMs = performance.now() - begun
     await watch.until(() => watch.disabling.size === accounts, 120)
   })

@@ -430,7 +430,8 @@ class AwsIam implements Provider {
 
   inventory(from: string | null, call: Call): Promise<InventoryPage> {
     const reach = { iam: this.#iam, path: this.#path, adopt: this.#adopt }
-    return inventoryPage(reach, { externalOf, accountOf }, from, call)
+    const lastUseOf = this.#lastUsed.bind(this)
+    return inventoryPage(reach, { externalOf, accountOf, lastUseOf }, from, call)
   }
 
   async marksOf(principal: string, call: Call): Promise<string | null> {

@@ -2,7 +2,13 @@ import type { IAM, User } from '@aws-sdk/client-iam'
 import { paginateListAccessKeys } from '@aws-sdk/client-iam'
 import { isJsonObject } from '../../src/domain/json.ts'
 import { instantOf } from '../../src/domain/time.ts'
-import type { Call, InventoryEntry, InventoryPage, ListedKey } from '../../src/provider/contract.ts'
+import type {
+  Call,
+  ExternalCredential,
+  InventoryEntry,
+  InventoryPage,
+  ListedKey,
+} from '../../src/provider/contract.ts'
 import { ProviderError } from '../../src/provider/contract.ts'
 import { unlessGone } from '../aws/errors.ts'
 
@@ -13,9 +19,12 @@ export interface Reach {
   readonly adopt: readonly string[]
 }
 
+type LastUse = Pick<ExternalCredential, 'lastUsedAt' | 'lastUsedUnknown'>
+
 interface Reading {
   readonly externalOf: (user: User) => string
   readonly accountOf: (user: User) => string | null
+  readonly lastUseOf: (keyId: string, call: Call) => Promise<LastUse>
 }
 
 /**
@@ -27,8 +36,8 @@ type Cursor =
   | { readonly adopted: number }
 
 /**
- * Each user costs a call of its own (ListAccessKeys), and a page has 20 s: a user takes some 100 ms
- * of AWS, so 25 of them leave room for slow days.
+ * Each user costs a call of its own (ListAccessKeys) and each key in use another one, and a page has
+ * 20 s: a call takes some 100 ms of AWS, so 25 users with two keys leave room for slow days.
  */
 const usersPerPage = 25
 
@@ -40,9 +49,21 @@ export async function inventoryPage(
   call: Call,
 ): Promise<InventoryPage> {
   const cursor = cursorOf(from)
+  const asked = { ...reading, lastUseOf: untilRefused(reading.lastUseOf) }
   return 'adopted' in cursor
-    ? adoptedPage(reach, reading, cursor.adopted, call)
-    : usersPage(reach, reading, cursor, call)
+    ? adoptedPage(reach, asked, cursor.adopted, call)
+    : usersPage(reach, asked, cursor, call)
+}
+
+/** What is not told for one key is not asked for the others of the page: the listing comes first. */
+function untilRefused(ask: Reading['lastUseOf']): Reading['lastUseOf'] {
+  let refused = false
+  return async (keyId, call) => {
+    if (refused) return { lastUsedAt: null }
+    const answer = await ask(keyId, call)
+    refused = answer.lastUsedUnknown === true
+    return answer
+  }
 }
 
 async function usersPage(
@@ -133,7 +154,7 @@ async function readAll<T>(
 /** @returns null for a user that was deleted since it was listed */
 async function entryOf(
   { iam }: Reach,
-  { externalOf, accountOf }: Reading,
+  { externalOf, accountOf, lastUseOf }: Reading,
   user: User,
   call: Call,
 ): Promise<InventoryEntry | null> {
@@ -145,12 +166,15 @@ async function entryOf(
       abortSignal: call.signal,
     })) {
       for (const key of page.AccessKeyMetadata ?? []) {
+        const keyId = key.AccessKeyId!
+        const active = key.Status === 'Active'
         keys.push({
-          keyId: key.AccessKeyId!,
+          keyId,
           fingerprint: null,
           kind: 'access-key',
-          active: key.Status === 'Active',
+          active,
           createdAt: key.CreateDate ? instantOf(key.CreateDate.getTime()) : null,
+          lastUsedAt: active ? (await lastUseOf(keyId, call)).lastUsedAt : null,
         })
       }
     }

@@ -97,8 +97,7 @@ function entriesOf(
   for (const key of keys) {
     const account = accountOfTitle(key.title)
     if (account === null) continue
-    const { lastUsedAt: _lastUse, ...shown } = externalOf(at.id, key)
-    accounts.set(account, [...(accounts.get(account) ?? []), shown])
+    accounts.set(account, [...(accounts.get(account) ?? []), externalOf(at.id, key)])
   }
   return [...accounts].map(([account, own]) => ({
     external: writePrincipal(installation, account),

@@ -8,7 +8,7 @@ import type { Caller, SweepName } from '../lifecycle/engine.ts'
 import { sweepNames } from '../lifecycle/engine.ts'
 import type { Authenticate } from './auth.ts'
 import { orNull } from './errors.ts'
-import { flag, onOff, optional, pageOf, required, text } from './fields.ts'
+import { flag, instant, onOff, optional, pageOf, required, text } from './fields.ts'
 import type { HttpHost } from './server.ts'
 
 interface ById {
@@ -194,11 +194,10 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
     })
     app.post<ById>('/owners/:id/leave', async (request, reply) => {
       const caller = await authenticate(request)
-      const { operation } = await engine.declareLeave(
-        caller,
-        request.params.id,
-        optional(request.body, 'reason', text),
-      )
+      const { operation } = await engine.declareLeave(caller, request.params.id, {
+        reason: optional(request.body, 'reason', text),
+        since: optional(request.body, 'since', instant),
+      })
       return accepted(reply, operation!)
     })
     app.get<ById>('/reports/offboarding/:id', async (request) => {

@@ -1,6 +1,8 @@
 import { errors } from '../domain/errors.ts'
 import { isId } from '../domain/ids.ts'
 import { isJsonObject } from '../domain/json.ts'
+import type { Instant } from '../domain/time.ts'
+import { parseInstant } from '../domain/time.ts'
 
 /** Reads one field of a small JSON body. */
 export interface Field<T> {
@@ -20,6 +22,10 @@ export const flag: Field<boolean> = {
   read: (value) => (typeof value === 'boolean' ? value : null),
   wants: 'true or false, without quotes',
 }
+
+/** RFC 3339. */
+export const instant: Field<Instant> = (value) =>
+  typeof value === 'string' ? parseInstant(value) : null
 
 /** @throws requiredMissing, invalidValue */
 export function required<T>(body: unknown, name: string, field: Field<T>): T {

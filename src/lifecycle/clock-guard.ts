@@ -4,6 +4,7 @@ import { addSeconds, instantOf } from '../domain/time.ts'
 import type { BrakeKey } from './brakes.ts'
 import { engageBrake, engagedBrakes, isSame, releaseBrake } from './brakes.ts'
 import type { Lifecycle } from './context.ts'
+import { leaseSeconds } from './run.ts'
 
 /** What time may be off by before nothing is derived from it: DST and leap seconds are far below. */
 const toleranceMs = 5 * 60_000
@@ -55,7 +56,7 @@ export function createClockGuard(
   let wasSetBack = false
   let savedAt = clock.monotonic() - highWaterEveryMs
   /** What an operator has accepted by releasing the brake while a provider still said otherwise. */
-  let acceptedSkew = 0
+  const accepted = new Map<string, number>()
   /** Monotonic instants; null = this process has not engaged it. */
   let engaged: { readonly at: number; renewedAt: number; steadySince: number | null } | null = null
   let foreign: { readonly text: string; readonly since: number } | null = null
@@ -76,7 +77,10 @@ export function createClockGuard(
   /** null = time can be believed; otherwise why not. */
   function trouble(): JsonObject | null {
     const all = skews()
-    const off = all.find(({ ms }) => Math.abs(ms - acceptedSkew) > toleranceMs)
+    const off = all.find(({ source, ms }) => {
+      const least = Math.min(Math.abs(ms), Math.abs(ms - (accepted.get(source) ?? 0)))
+      return least > toleranceMs
+    })
     if (off) return { reason: 'date', source: off.source, skewSeconds: Math.round(off.ms / 1_000) }
     // Somebody else confirms the new time: then it was the old one, or a pause, that was wrong.
     const since = engaged?.at ?? null
@@ -116,7 +120,9 @@ export function createClockGuard(
   /** Under a clock that went back, a revocation of a moment ago would be due tomorrow. */
   async function pullUrgent(): Promise<void> {
     const at = clock.now()
-    await store.commit([{ type: 'urgentDue', at, beyond: addSeconds(at, longestWaitSeconds) }])
+    const until = addSeconds(at, leaseSeconds)
+    const beyond = addSeconds(at, longestWaitSeconds)
+    await store.commit([{ type: 'urgentDue', at, until, beyond }])
   }
 
   async function look(): Promise<boolean> {
@@ -130,8 +136,7 @@ export function createClockGuard(
     const now = clock.monotonic()
     if (!isOn) {
       // An operator says that the time is right as it is.
-      const [first] = skews()
-      acceptedSkew = first && Math.abs(first.ms) > toleranceMs ? first.ms : 0
+      for (const { source, ms } of skews()) accepted.set(source, ms)
       believe()
       return true
     }
@@ -143,7 +148,6 @@ export function createClockGuard(
     engaged.steadySince ??= now
     if (now - engaged.steadySince < steadyMs) return false
     await releaseBrake(life, clockBrake, { reason: 'the clocks agree again' })
-    acceptedSkew = 0
     believe()
     return true
   }

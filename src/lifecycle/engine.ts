@@ -25,6 +25,7 @@ import {
 } from './credentials.ts'
 import { createGroup, deleteGroup, membersOf, updateGroup, visibleGroup } from './groups.ts'
 import { cancelOperation, retryOperation, visibleOperation } from './operations.ts'
+import type { LeaveWord } from './people.ts'
 import { createPerson, declareLeave, deletePerson, updatePerson } from './people.ts'
 import { impactOf, offboardingReport } from './reports.ts'
 import type { SweepName } from './due.ts'
@@ -81,8 +82,8 @@ export function createEngine(life: Lifecycle) {
     updatePerson: (caller: Caller, current: Person, want: PersonWrite) =>
       updatePerson(life, caller, current, want),
     deletePerson: (caller: Caller, current: Person) => deletePerson(life, caller, current),
-    declareLeave: (caller: Caller, id: string, reason: string | null) =>
-      declareLeave(life, caller, id, reason),
+    declareLeave: (caller: Caller, id: string, word: LeaveWord) =>
+      declareLeave(life, caller, id, word),
     impact: (caller: Caller, id: string, page?: Parameters<typeof impactOf>[3]) =>
       impactOf(life, caller, id, page),
     offboarding: (caller: Caller, id: string) => offboardingReport(life, caller, id),

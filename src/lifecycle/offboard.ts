@@ -103,11 +103,11 @@ function planFor(
   }
   switch (decision.action) {
     case 'none':
-      if (decision.rule === 'held') return null
-      // Back again, but a return revives the person only: what nobody took over in time is closed.
-      if (decision.rule === 'ownerActive' && isOverdue(account, now)) {
+      // Of an earlier leaving: a return revives the person only, and one that is held came after it.
+      if (decision.rule !== 'observed' && isOverdue(account, now)) {
         return closing(life, account, why, { ...facts, rule: 'notAccepted' })
       }
+      if (decision.rule === 'held') return null
       return decision.rule === 'observed'
         ? observed(life, verdict, why)
         : markPaused(life, verdict, why, facts)

@@ -119,7 +119,7 @@ export async function updatePerson(
 
 /**
  * DELETE: leaving, and gone from SCIM. Answers success whatever the person owns (R69). Who is held
- * stays held.
+ * stays held; of somebody whose leaving was denied it is a new word, since no other will come.
  */
 export async function deletePerson(
   life: Lifecycle,
@@ -128,28 +128,44 @@ export async function deletePerson(
 ): Promise<PersonResult> {
   const decision = authorise(life, caller, 'person.delete', personResource(current))
   const now = life.clock.now()
+  const leaves = current.active || (await wasDenied(life, current))
   const next: Person = {
     ...current,
     active: false,
-    leftAt: current.leftAt ?? now,
+    leftAt: leaves ? now : (current.leftAt ?? now),
     deletedAt: now,
     updatedAt: now,
   }
   const write = { current, next, action: 'person.deleted', decision }
-  if (current.active) return leave(life, caller, write)
+  if (leaves) return leave(life, caller, write)
   return savePerson(life, caller, { ...write, operation: null, facts: {}, more: [] })
+}
+
+/** What an operator says about a leaving. */
+export interface LeaveWord {
+  readonly reason: string | null
+  /** When it was true upstream: evidence of how old the word was. Deadlines count from its arrival. */
+  readonly since: Instant | null
+}
+
+async function wasDenied(
+  { store }: Lifecycle,
+  { tenant, id, heldBy, deletedAt }: Person,
+): Promise<boolean> {
+  if (heldBy === null || deletedAt !== null) return false
+  return (await store.read.approvalItem(tenant, heldBy, id))?.outcome === 'denied'
 }
 
 /**
  * An operator declares that a person has left, ahead of the directory, or lets a held leaving
  * through. Never braked.
- * @throws wrongState when the person has left already
+ * @throws wrongState when the person has left already, invalidValue for a `since` ahead
  */
 export async function declareLeave(
   life: Lifecycle,
   caller: Caller,
   id: string,
-  reason: string | null,
+  { reason, since }: LeaveWord,
 ): Promise<PersonResult> {
   const current = await visibleOwner(life, caller, id)
   const decision = authorise(life, caller, 'owner.leave', personResource(current))
@@ -158,14 +174,17 @@ export async function declareLeave(
     throw errors.wrongState({ what: 'Person', id, status: 'gone already', action: 'declared gone' })
   }
   const now = life.clock.now()
-  const operation = leaveOperation(life, caller, current)
+  if (since !== null && since > now) {
+    throw errors.invalidValue({ path: 'since', reason: `lies ahead; it is ${now} here.` })
+  }
+  const operation = leaveOperation(life, caller, current, since === null ? {} : { since })
   return savePerson(life, caller, {
     current,
     next: released(current, now),
     action: 'person.left',
     decision,
     operation,
-    facts: { reason, declaredByOperator: true, held: isHeld },
+    facts: { reason, since, declaredByOperator: true, held: isHeld },
     more: endOfHolding(caller, current, 'declared', { at: now, reason, operation: operation.id }),
   })
 }
@@ -182,8 +201,14 @@ export function released(person: Person, now: Instant): Person {
   }
 }
 
-export function leaveOperation(life: Lifecycle, caller: Caller, person: Person): Operation {
+export function leaveOperation(
+  life: Lifecycle,
+  caller: Caller,
+  person: Person,
+  memo: JsonObject = {},
+): Operation {
   return planOperation(life, {
+    memo,
     tenant: caller.tenant,
     kind: 'leave',
     subjectType: 'person',

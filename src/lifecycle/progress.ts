@@ -2,7 +2,7 @@ import { assertNever } from '../domain/json.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Failure, Operation, StepName } from '../domain/operation.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
-import { addSeconds, later, seconds } from '../domain/time.ts'
+import { addSeconds, earlier, later, seconds } from '../domain/time.ts'
 import type { Change } from '../store/store.ts'
 import { jittered } from './bulkhead.ts'
 import type { Lifecycle } from './context.ts'
@@ -150,7 +150,10 @@ function progress(
   }
 }
 
-/** Waits for a person, unless keys of a leaver have to end first: nobody may be there in time. */
+/**
+ * Waits for a person, unless keys of a leaver have to end first: nobody may be there in time, so it
+ * is also tried again by itself until then.
+ */
 function ask(
   operation: Operation,
   failure: Failure,
@@ -166,7 +169,7 @@ function ask(
   if (owed === null) {
     return { set: { memo, attempt, status: 'needsOperator', failure }, release: true }
   }
-  const runAt = owed > next.now ? owed : next.runAt
+  const runAt = owed > next.now ? earlier(owed, next.runAt) : next.runAt
   return { set: { memo, attempt, status: 'waiting', runAt, failure }, release: true }
 }
 

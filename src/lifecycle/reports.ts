@@ -9,6 +9,8 @@ import { errors } from '../domain/errors.ts'
 import type { Operation } from '../domain/operation.ts'
 import type { Person } from '../domain/owner.ts'
 import { lastUseOf } from './credentials.ts'
+import type { KeyEvidence } from './evidence.ts'
+import { evidenceOf } from './evidence.ts'
 import { servedBefore } from './leaver.ts'
 import { verdictOn } from './offboard.ts'
 import { visibleOwner } from './visible.ts'
@@ -151,18 +153,31 @@ export interface OffboardingKey {
   readonly generation: number
   readonly keyId: string
   readonly receivedAt: Instant
+  /** When its secret was used and accepted, before consumers got it; null where that cannot be tried. */
+  readonly acceptedAt: Instant | null
   readonly switchedOffAt: Instant | null
   readonly refusedAt: Instant | null
   readonly settledAt: Instant | null
   readonly outcome: ProbeOutcome | null
+  /** Refusals in a row that prove it dead; null when it was not tried. */
+  readonly tries: number | null
   readonly switchedOffSeconds: number | null
   readonly provenDeadSeconds: number | null
+}
+
+/** How old the word was when it came, where whoever declared the leaving said since when it is true. */
+export interface LeaveSignal {
+  readonly receivedAt: Instant
+  readonly sentAt: Instant
+  readonly ageSeconds: number
 }
 
 export interface OffboardingReport {
   readonly owner: string
   readonly userName: string
   readonly receivedAt: Instant | null
+  /** null from a directory: SCIM says what is, not since when. */
+  readonly signal: LeaveSignal | null
   /** Set when the mass-leave brake held the leaving: who held it, and when it was let through. */
   readonly heldBy: string | null
   readonly releasedAt: Instant | null
@@ -189,11 +204,10 @@ export async function offboardingReport(
       const credentials = await life.store.read.credentialsOf(person.tenant, account.id)
       for (const credential of credentials) {
         const issued = await life.store.read.keysOf(person.tenant, credential.id)
-        keys.push(
-          ...issued
-            .filter((k) => knownToLeaver(k, receivedAt))
-            .map((k) => rowOf(account, credential, k, receivedAt)),
-        )
+        const known = issued.filter((k) => knownToLeaver(k, receivedAt))
+        if (known.length === 0) continue
+        const evidence = await evidenceOf(life, credential)
+        keys.push(...known.map((k) => rowOf(account, credential, k, receivedAt, evidence(k.keyId))))
       }
     }
   }
@@ -202,12 +216,23 @@ export async function offboardingReport(
     owner: person.id,
     userName: person.userName,
     receivedAt,
+    signal: await signalOf(life, person),
     heldBy: person.heldBy,
     releasedAt: person.releasedAt,
     keys,
     open,
     verdict: verdictOf(person, open),
   }
+}
+
+async function signalOf(life: Lifecycle, person: Person): Promise<LeaveSignal | null> {
+  const { tenant, leftAt, leftCause } = person
+  if (leftAt === null || leftCause === null) return null
+  const operation = await life.store.read.operation(tenant, leftCause)
+  const sentAt = (operation?.memo['since'] ?? null) as Instant | null
+  if (!operation || sentAt === null) return null
+  const receivedAt = operation.createdAt
+  return { receivedAt, sentAt, ageSeconds: secondsBetween(sentAt, receivedAt) }
 }
 
 function verdictOf(person: Person, open: number): OffboardingReport['verdict'] {
@@ -230,6 +255,7 @@ function rowOf(
   credential: Credential,
   key: IssuedKey,
   receivedAt: Instant,
+  { acceptedAt, tries }: KeyEvidence,
 ): OffboardingKey {
   const provenAt =
     key.outcome === 'refused'
@@ -246,10 +272,12 @@ function rowOf(
     generation: key.generation,
     keyId: key.keyId,
     receivedAt,
+    acceptedAt,
     switchedOffAt: key.disabledAt,
     refusedAt: key.refusedAt,
     settledAt: key.settledAt,
     outcome: key.outcome,
+    tries,
     switchedOffSeconds: key.disabledAt === null ? null : secondsBetween(receivedAt, key.disabledAt),
     provenDeadSeconds: provenAt === null ? null : secondsBetween(receivedAt, provenAt),
   }

@@ -101,8 +101,10 @@ export interface Listing<T> {
   readonly complete: boolean
 }
 
-/** A key as a walk over everything shows it: its last use would cost another call each. */
-export type ListedKey = Omit<ExternalCredential, 'lastUsedAt'>
+/** A key as a walk over everything shows it; its last use only where that could be told. */
+export type ListedKey = Omit<ExternalCredential, 'lastUsedAt' | 'lastUsedUnknown'> & {
+  readonly lastUsedAt?: Instant | null
+}
 
 /** A principal with its keys; one that has many may come in several entries. */
 export interface InventoryEntry {

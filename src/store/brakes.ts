@@ -46,6 +46,13 @@ export function brakeRoom({ db }: Sql) {
         .where(sql<boolean>`kind in ('leave', 'revoke', 'disable', 'retire')`)
         .where(sql<boolean>`status in ('queued', 'waiting')`),
     ),
+    leases: statement(
+      db
+        .updateTable('operation')
+        .set({ lease_until: arg('until'), due_at: arg('until') })
+        .where('due_at', '>', arg('beyond'))
+        .where('status', '=', sql.lit('running')),
+    ),
     all: statement(
       db.selectFrom('brake').selectAll().orderBy('tenant').orderBy('name').orderBy('subject'),
     ),
@@ -64,9 +71,10 @@ export function brakeRoom({ db }: Sql) {
         return null
       }
     },
-    urgentDue({ at, beyond }: Extract<HoldChange, { type: 'urgentDue' }>): Work {
+    urgentDue({ at, until, beyond }: Extract<HoldChange, { type: 'urgentDue' }>): Work {
       return function* urgentDue() {
         yield* run(s.urgentDue, { at, beyond })
+        yield* run(s.leases, { until, beyond })
         return null
       }
     },

@@ -14,10 +14,16 @@ export type HoldChange =
   /** One that is on keeps its `since` and gets the new facts. */
   | { readonly type: 'brakeEngaged'; readonly brake: Brake }
   /**
-   * What takes access away and would wait beyond `beyond` is due at `at`: after a clock was set back,
-   * what is in the journal must not wait for the old time to come again.
+   * What takes access away and would wait beyond `beyond` is due at `at`, and leases that would last
+   * longer end at `until`: after a clock was set back, what is in the journal must not wait for the old
+   * time to come again. Who lives renews its lease; who died holds up its account no longer.
    */
-  | { readonly type: 'urgentDue'; readonly at: Instant; readonly beyond: Instant }
+  | {
+      readonly type: 'urgentDue'
+      readonly at: Instant
+      readonly until: Instant
+      readonly beyond: Instant
+    }
   /** Silent about one that is not on. */
   | ({ readonly type: 'brakeReleased' } & Pick<Brake, 'tenant' | 'name' | 'subject'>)
   /**

@@ -471,6 +471,11 @@ describe('effects', () => {
     [`credential rotate c1`, '/api/v1/credentials/c1/rotate', {}],
     [`credential revoke c1 --yes`, '/api/v1/credentials/c1/revoke', {}],
     [`owner leave ada --yes`, `/api/v1/owners/${personId}/leave`, {}],
+    [
+      `owner leave ada --since 2026-01-02T03:04:05Z --yes`,
+      `/api/v1/owners/${personId}/leave`,
+      { since: '2026-01-02T03:04:05Z' },
+    ],
     [`operation retry ${operationId}`, `/api/v1/operations/${operationId}/retry`, {}],
     [`transfer accept t1`, '/api/v1/transfers/t1/accept', {}],
     [`transfer decline t1`, '/api/v1/transfers/t1/decline', {}],

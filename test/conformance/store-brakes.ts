@@ -105,23 +105,32 @@ export function brakeConformance(current: () => Store): void {
     })
   })
 
-  it('makes what takes access away due when a clock was set back, and nothing else', async () => {
+  it('makes what takes access away due when a clock was set back, and ends leases of another time', async () => {
     const tomorrow = addSeconds(t0, 86_400)
     const revoke = makeOperation({ kind: 'revoke', runAt: tomorrow })
     const rotate = makeOperation({ kind: 'rotate', runAt: tomorrow })
     const soon = makeOperation({ kind: 'disable', runAt: addSeconds(t0, 200) })
-    for (const operation of [revoke, rotate, soon]) {
+    const lease = { status: 'running', leaseWorker: 'died' } as const
+    const held = makeOperation({ kind: 'issue', ...lease, leaseUntil: tomorrow })
+    const working = makeOperation({ kind: 'issue', ...lease, leaseUntil: addSeconds(t0, 30) })
+    for (const operation of [revoke, rotate, soon, held, working]) {
       await current().commit([{ type: 'enqueue', operation, preempt: false }])
     }
 
     const at = t0
-    await current().commit([{ type: 'urgentDue', at, beyond: addSeconds(at, 300) }])
+    await current().commit([
+      { type: 'urgentDue', at, until: addSeconds(at, 60), beyond: addSeconds(at, 300) },
+    ])
 
     const runAt = async ({ id }: { readonly id: string }) =>
       (await current().read.operation(tenant, id))?.runAt
     expect(await runAt(revoke)).toBe(at)
     expect(await runAt(rotate)).toBe(tomorrow)
     expect(await runAt(soon)).toBe(soon.runAt)
+    const leaseUntil = async ({ id }: { readonly id: string }) =>
+      (await current().read.operation(tenant, id))?.leaseUntil
+    expect(await leaseUntil(held)).toBe(addSeconds(at, 60))
+    expect(await leaseUntil(working)).toBe(working.leaseUntil)
   })
 
   describe('leavings', () => {

@@ -26,6 +26,20 @@ describe('what outsiders stumbled over', () => {
   const statusOf = async (id: string): Promise<string> =>
     (await api('GET', `/accounts/${id}`)).body.status
 
+  it('takes since when somebody is gone, and no date ahead or of another form', async () => {
+    const person = await custody.createPerson('long-gone@example.com')
+    const leave = (body: Json) => api('POST', `/owners/${person}/leave`, body)
+    for (const since of ['yesterday', 7, '2999-01-01T00:00:00Z']) {
+      const refused = await leave({ since })
+      expect([refused.status, refused.text]).toEqual([400, expect.stringContaining('since')])
+    }
+
+    expect((await leave({ since: '2026-01-02T03:04:05Z' })).status).toBe(202)
+    expect((await api('GET', `/reports/offboarding/${person}`)).body.signal).toMatchObject({
+      sentAt: '2026-01-02T03:04:05.000Z',
+    })
+  })
+
   it('keeps a revoked credential revoked through disable and enable', async () => {
     const { id, credential } = await ready('revoked-for-good')
     const token = await custody.secretAt('revoked-for-good/token')

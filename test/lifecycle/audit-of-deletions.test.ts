@@ -57,3 +57,20 @@ it('enabling an account again tells of none beyond that', async () => {
   expect((await test.account(account.id)).status).toBe('active')
   expect(await deletions(credential)).toEqual([1])
 })
+
+it('a deploy key whose making was never answered is told of as removed, not as switched off', async () => {
+  const owner = await test.person()
+  const account = await test.request(owner, { credentials: [wants.deployKey()], drain: false })
+  test.github.faults.arm('POST /repos/{owner}/{repo}/keys', { kind: 'lostResponse' })
+  await test.worker.drain()
+  expect(await test.liveAtProviders(account.id)).toHaveLength(1)
+
+  await test.leave(owner)
+  await test.pass(hours(2), 60)
+
+  expect(await test.liveAtProviders(account.id)).toEqual([])
+  const query = { target: account.id, after: null, limit: 200 }
+  const rows = await test.store.read.audit(test.admin.tenant, query)
+  const strays = rows.filter((row) => row.action.startsWith('key.stray'))
+  expect(strays.map((row) => row.action)).toEqual(['key.strayRemoved'])
+})

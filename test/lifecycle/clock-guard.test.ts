@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { addSeconds } from '../../src/domain/time.ts'
+import { addSeconds, seconds } from '../../src/domain/time.ts'
 import type { ClockGuard } from '../../src/lifecycle/engine.ts'
 import { createClockGuard, releaseByOperator } from '../../src/lifecycle/engine.ts'
 import type { TestEngine } from '../support/engine.ts'
@@ -139,6 +139,20 @@ describe('R07 the clock guard', () => {
     expect((await test.credential(credential!.id)).status).toBe('revoked')
   })
 
+  it('goes on with what a process held that died just before the clock was set back', async () => {
+    const account = await test.request(await test.person())
+    const [credential] = await test.credentials(account.id)
+    const { id } = await test.engine.revokeCredential(test.admin, credential!.id)
+    const [held] = await test.store.claim('died', test.clock.now(), seconds(60), 1)
+    expect(held!.id).toBe(id)
+
+    jump(-days(1))
+    await guard.check()
+    await test.pass(minutes(3), 5)
+
+    expect((await test.credential(credential!.id)).status).toBe('revoked')
+  })
+
   it('believes the Date of a provider against its own clock', async () => {
     guard.sawDate('aws-prod', addSeconds(test.clock.now(), hours(2)))
     expect(await guard.check()).toBe(false)
@@ -174,6 +188,20 @@ describe('R07 the clock guard', () => {
     expect(await guard.check()).toBe(true)
     await settle(120)
     expect(await names()).toEqual([])
+  })
+
+  it('takes an operator’s word about one provider’s Date, and still asks the others', async () => {
+    guard.sawDate('aws-prod', test.clock.now())
+    guard.sawDate('github-acme', addSeconds(test.clock.now(), -minutes(20)))
+    expect(await guard.check()).toBe(false)
+
+    await release('its proxy answers from a cache')
+    expect(await guard.check()).toBe(true)
+    await settle(90)
+    expect(await names()).toEqual([])
+
+    guard.sawDate('aws-prod', addSeconds(test.clock.now(), minutes(20)))
+    expect(await guard.check()).toBe(false)
   })
 
   it('notices a clock that was set back while Custody was off', async () => {

@@ -70,7 +70,7 @@ class Storm {
     if (step.do === 'declare') {
       if (!person.active && person.heldBy === null) return
       if (person.deletedAt !== null && person.heldBy === null) return
-      await test.engine.declareLeave(this.security, id, null)
+      await test.engine.declareLeave(this.security, id, { reason: null, since: null })
       return
     }
     if (person.deletedAt !== null) return

@@ -194,7 +194,10 @@ describe('held people', () => {
     const secret = (await test.served(credential!))!
     await test.engine.deletePerson(test.admin, await person(last))
 
-    const { operation } = await test.engine.declareLeave(test.admin, last, 'HR called')
+    const { operation } = await test.engine.declareLeave(test.admin, last, {
+      reason: 'HR called',
+      since: null,
+    })
     await test.pass(2)
 
     expect(operation?.kind).toBe('leave')
@@ -224,6 +227,26 @@ describe('held people', () => {
 
     expect(await heldOf([last])).toEqual([last])
     expect((await test.account(account.id)).status).toBe('active')
+  })
+
+  it('keep no account alive that an earlier leaving has put a date on', async () => {
+    const ids = await people(6)
+    const heir = await test.person()
+    const last = ids.at(-1)!
+    const account = await test.request(last, { backupOwners: [{ type: 'User', id: heir }] })
+    await test.leave(last)
+    await test.pass(minutes(2), 5)
+    expect((await test.account(account.id)).status).toBe('orphaned')
+    await test.comeBack(last)
+    await test.pass(days(2), hours(6))
+
+    for (const id of ids) await test.leave(id)
+    await test.pass(days(2), hours(6))
+    await test.engine.runSweep(test.admin, 'orphans')
+    await test.pass(minutes(2), 5)
+
+    expect(await heldOf(ids)).toEqual([last])
+    expect((await test.account(account.id)).status).toBe('disabled')
   })
 
   it('show in impact and in the offboarding report', async () => {
@@ -368,8 +391,28 @@ describe('approvals', () => {
       { outcome: 'denied', reason: 'a bad export' },
     ])
 
-    await test.engine.declareLeave(test.admin, last, null)
+    await test.engine.declareLeave(test.admin, last, { reason: null, since: null })
     await test.pass(2)
+    expect((await test.account(account.id)).status).toBe('disabled')
+  })
+
+  it('are asked anew about somebody who was denied and whom the directory then deletes', async () => {
+    const { ids, last, account } = await overTheLimit(7)
+    const [batch] = await batches()
+    const { approval } = await test.engine.approval(security(), batch!.id)
+    const wish = { hash: approval.hash!, subjects: null, reason: 'a bad export' }
+    await test.engine.deny(security(), batch!.id, wish)
+    const [first] = ids.slice(5)
+
+    await test.engine.deletePerson(test.admin, await person(first!))
+    const [second] = await batches('forming')
+    expect(second).toMatchObject({ joined: 1 })
+    expect((await person(first!)).heldBy).toBe(second!.id)
+
+    test.clock.advance(days(1) + 1)
+    await test.engine.deletePerson(test.admin, await person(last))
+    await test.pass(2)
+    expect(await person(last)).toMatchObject({ heldBy: null, leftAt: expect.anything() as string })
     expect((await test.account(account.id)).status).toBe('disabled')
   })
 

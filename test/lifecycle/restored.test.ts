@@ -9,11 +9,12 @@ import {
   enterRestored,
   releaseByOperator,
 } from '../../src/lifecycle/engine.ts'
+import type { Provider } from '../../src/provider/contract.ts'
 import { documentCodec } from '../../src/scim/codec.ts'
 import { openStore } from '../../src/store/open.ts'
 import type { Store } from '../../src/store/store.ts'
 import type { TestEngine } from '../support/engine.ts'
-import { days, minutes, startTestEngine, wants } from '../support/engine.ts'
+import { anotherWorker, days, minutes, startTestEngine, wants } from '../support/engine.ts'
 
 let test: TestEngine
 const opened: Store[] = []
@@ -43,6 +44,16 @@ async function restore(copy: string): Promise<{ engine: Engine; worker: Worker; 
   const worker = createWorker(life, { name: 'restored', concurrency: 8, log: () => undefined })
   return { engine: createEngine(life), worker, store }
 }
+
+/** Its calls to make a key never leave the process. */
+const unable = (provider: Provider): Provider =>
+  new Proxy(provider, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name, target)
+      if (name === 'issue') return () => Promise.reject(new Error('killed before the call'))
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value
+    },
+  })
 
 const pass = async (worker: Worker, seconds: number) => {
   await worker.drain()
@@ -123,6 +134,21 @@ describe('R61 a database that was restored from an old copy', () => {
     await test.engine.runSweep(test.admin, 'expiry')
     await test.pass(minutes(2), 10)
     expect((await test.account(account.id)).status).toBe('expired')
+  })
+
+  it('goes on with no key that was prepared and not yet known to the provider', async () => {
+    const owner = await test.person()
+    const account = await test.request(owner, { drain: false, credentials: [wants.deployKey()] })
+    const unheard = anotherWorker(test, (life) => ({
+      ...life,
+      providers: new Map([...life.providers].map(([name, provider]) => [name, unable(provider)])),
+    }))
+    await unheard.drain()
+    await enterRestored(test.life, { reason: 'audit anchor behind' })
+
+    await test.pass(minutes(3), 10)
+
+    expect(await test.liveAtProviders(account.id)).toEqual([])
   })
 
   it('takes leaver events, confirmed disables and revocations as ever', async () => {

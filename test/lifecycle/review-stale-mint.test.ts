@@ -67,3 +67,43 @@ it.each([
     expect(issued).toEqual([...new Set(issued)])
   },
 )
+
+it('removes the key that it made after another had waited for it in vain', async () => {
+  const owner = await test.person()
+  const account = await test.request(owner, { credentials: [wants.accessKey()], drain: false })
+  const { promise: gate, resolve: letGo } = Promise.withResolvers<void>()
+  const { promise: asked, resolve: isAsked } = Promise.withResolvers<void>()
+  // It has looked at the fence, and stands still before the send.
+  const late = anotherWorker(test, (life) => {
+    const provider = life.providers.get('aws-prod')!
+    const slow = new Proxy(provider, {
+      get(object, property) {
+        const value: unknown = Reflect.get(object, property, object)
+        if (property !== 'issue') {
+          return typeof value === 'function' ? (value as () => unknown).bind(object) : value
+        }
+        return async (...[principal, want, call]: Parameters<Provider['issue']>) => {
+          isAsked()
+          await gate
+          const signal = new AbortController().signal
+          return object.issue(principal, want, { ...call, signal, fence: async () => true })
+        }
+      },
+    })
+    return { ...life, providers: new Map([...life.providers, ['aws-prod', slow]]) }
+  })
+  const running = late.drain()
+  await asked
+  test.clock.advance(61)
+  await test.pass(90, 5)
+  const [credential] = await test.credentials(account.id)
+  expect(credential!.status).toBe('active')
+
+  letGo()
+  await running
+
+  expect(await test.liveAtProviders(account.id)).toEqual([credential!.keyId])
+  const query = { target: credential!.id, after: null, limit: 200 }
+  const rows = await test.store.read.audit(test.admin.tenant, query)
+  expect(rows.filter((row) => row.action === 'key.strayRemoved')).toHaveLength(1)
+})

@@ -38,7 +38,7 @@ export class Laws {
           isUp &&
           credential.status === 'active' &&
           credential.expiresAt > this.#installation.scheduler.now()
-        if (isServed && !(await this.#works(credential))) {
+        if (isServed && !(await this.#works(credential)) && !(await this.#isOver(credential))) {
           this.#fail(credential, 'what its consumers read does not work')
         }
         // A group that lost its last member has an hour's grace.
@@ -52,6 +52,16 @@ export class Laws {
         }
       }
     }
+  }
+
+  /** Keys of somebody who left end within the hour, even if nothing could replace them by then. */
+  async #isOver({ tenant, account, id }: Credential): Promise<boolean> {
+    const open = await this.#installation.store.read.openOperations(tenant, account)
+    return open.some(({ subject, memo }) => {
+      const until = memo['oldKeysUntil']
+      const isDue = typeof until === 'string' && until <= this.#installation.scheduler.now()
+      return subject === id && isDue && memo['activatedAt'] === undefined
+    })
   }
 
   /** Whatever became of it, at the end of a life. */

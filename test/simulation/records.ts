@@ -36,8 +36,12 @@ export class Records {
         of.filter((row) => actions.includes(row.action)).length
       const strays = count('key.strayRemoved', 'key.strayDisabled')
       const [mints, deletions] = [count('key.issued'), count('key.deleted', 'key.strayRemoved')]
-      // A mint whose answer was lost is known only from its removal.
-      const isWrong = what === 'mint' ? mints > 1 || (mints === 0 && strays === 0) : deletions !== 1
+      // A mint whose answer was lost is known only from its removal, and a deletion whose answer was
+      // lost, until it is repeated after the hold, only from the proof that the key is gone.
+      const isWrong =
+        what === 'mint'
+          ? mints > 1 || (mints === 0 && strays === 0)
+          : deletions > 1 || (deletions === 0 && count('key.absent', 'key.refused') === 0)
       if (isWrong) {
         const actions = of.map((row) => `${row.at} ${row.action}`).join(', ')
         throw new Violation(`the ${what} of ${keyId} is in the audit as: ${actions || 'nothing'}`)

@@ -71,11 +71,12 @@ export function registerOwner(program: Command, cli: Cli): void {
       printRows(rows, { columns: impactColumns, none: `${name} owns nothing.` }, options, terminal)
     },
   )
-  apiCommand<{ yes?: boolean; wait?: boolean; reason?: string }>(
+  apiCommand<{ yes?: boolean; wait?: boolean; reason?: string; since?: string }>(
     noun
       .command('leave <owner>')
       .description('declare that this person left; never held back')
       .option('--reason <text>', 'kept in the audit log')
+      .option('--since <instant>', 'when they left, e.g. 2026-11-02T17:00:00Z; for the report')
       .option('--wait', 'wait until all of it is done')
       .option('--yes', 'do not ask'),
     cli,
@@ -87,11 +88,10 @@ export function registerOwner(program: Command, cli: Cli): void {
         options,
         terminal,
       )
-      const { body } = await api.send(
-        'POST',
-        `/api/v1/owners/${id}/leave`,
-        options.reason ? { reason: options.reason } : {},
-      )
+      const { body } = await api.send('POST', `/api/v1/owners/${id}/leave`, {
+        ...(options.reason ? { reason: options.reason } : {}),
+        ...(options.since ? { since: options.since } : {}),
+      })
       return reportQueued(body, session)
     },
   )

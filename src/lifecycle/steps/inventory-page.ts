@@ -8,6 +8,7 @@ import { addSeconds, minute } from '../../domain/time.ts'
 import type { InventoryEntry, InventoryPage, ListedKey, Provider } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import { sightChanges } from '../reconcile-findings.ts'
+import { noteUse } from '../uses.ts'
 import { Rearm } from './inventory-rearm.ts'
 import { settleOf } from './inventory.ts'
 import type { StepContext } from './step.ts'
@@ -54,6 +55,10 @@ export async function comparePage(
       (await comparison.principalByKeys(entry))
     if (principal) await comparison.ours(entry, principal)
     else await comparison.strange(entry)
+  }
+  for (const { keyId, lastUsedAt } of listed) {
+    const key = journal.get(keyId)
+    if (key && lastUsedAt) await noteUse(ctx.life, key, lastUsedAt)
   }
   return [
     {

@@ -276,7 +276,7 @@ async function disableStrays(ctx: StepContext): Promise<boolean> {
       },
       audit(
         ctx,
-        'key.strayDisabled',
+        canDisable ? 'key.strayDisabled' : 'key.strayRemoved',
         { type: 'account', id: principal.account },
         { provider: principal.provider, keyId: stray.keyId },
       ),

@@ -4,6 +4,7 @@ import type { Operation } from '../../domain/operation.ts'
 import type { Lifecycle } from '../context.ts'
 import { systemActor } from '../context.ts'
 import { actOnLeaver } from '../offboard.ts'
+import { LastUse } from './last-use.ts'
 import type { Step, StepContext } from './step.ts'
 import { Preempted, audit, memoOf } from './step.ts'
 
@@ -33,6 +34,7 @@ export const fanOut: Step = async (ctx) => {
     operations: memoOf<number>(ctx, 'operations') ?? 0,
     failed: memoOf<number>(ctx, 'failed') ?? 0,
   }
+  const lastUse = new LastUse(ctx)
   for (let page = 1; ; page++) {
     const owned = await life.store.read.accountsOwnedBy(
       operation.tenant,
@@ -41,7 +43,7 @@ export const fanOut: Step = async (ctx) => {
       pageSize,
     )
     await setImmediate()
-    const { started, failed } = await actOn(ctx, owned)
+    const { started, failed } = await actOn(ctx, owned, lastUse)
     done.after = owned.at(-1)?.id ?? done.after
     done.accounts += owned.length
     done.operations += started
@@ -67,6 +69,7 @@ export const fanOut: Step = async (ctx) => {
 async function actOn(
   ctx: StepContext,
   owned: readonly ServiceAccount[],
+  lastUse: LastUse,
 ): Promise<{ readonly started: number; readonly failed: number }> {
   // Told once, when the step ends, and not with each account.
   const life: Lifecycle = { ...ctx.life, wake: () => undefined }
@@ -77,12 +80,15 @@ async function actOn(
     const some = owned.slice(i, i + togetherMax)
     results.push(
       ...(await Promise.all(
-        some.map((account) =>
-          actOnLeaver(life, account, why).catch((error: unknown) => {
+        some.map(async (account) => {
+          try {
+            await lastUse.refresh(account)
+            return await actOnLeaver(life, account, why)
+          } catch (error) {
             if (error instanceof Preempted) throw error
             return null
-          }),
-        ),
+          }
+        }),
       )),
     )
   }

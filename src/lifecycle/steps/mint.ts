@@ -17,6 +17,8 @@ import {
   removeInterrupted,
   settledAfter,
   strayKey,
+  takeBack,
+  unknownFingerprint,
 } from './strays.ts'
 import { retireSuperseded } from './supersede.ts'
 
@@ -212,12 +214,17 @@ async function resumeServerMade(
   if (candidates.length > 1 || !isOurStray(stray!, mint, principal)) {
     return ask('foreignKey', foreignSentence(subject, candidates))
   }
+  // In the journal before it is removed: the answer to that may be lost as well, and then nothing
+  // would tell any more that the key ever was.
+  const found: Mint = { ...mint, keyId: stray!.keyId, fingerprint: unknownFingerprint }
+  await recordMinted(ctx, subject, found)
   // Off first, then gone: should we be wrong after all, the audit names a key that failed softly.
   if (subject.capabilities.canDisable) {
     await provider.disable(externalOf(principal), stray!.keyId, ctx.call())
   }
   await provider.revoke(externalOf(principal), stray!.keyId, ctx.call())
-  return startOver(ctx, subject, mint, 'key.strayRemoved', stray!.keyId)
+  const keys = await life.store.read.keysOf(operation.tenant, subject.credential.id)
+  return startOver(ctx, { ...subject, keys }, found, 'key.strayRemoved', stray!.keyId)
 }
 
 // --- we make the secret: store it first, then register the public part; repeating is harmless ----
@@ -267,7 +274,9 @@ async function resumeClientMade(
   subject: Subject,
   mint: Mint,
 ): Promise<StepResult> {
-  if (mint.publicPart !== null) return register(ctx, subject, mint)
+  if (mint.publicPart !== null) {
+    return (await waitForBrake(ctx, 'mint')) ?? register(ctx, subject, mint)
+  }
   // Staged, perhaps, but never registered: nothing at the provider knows this secret.
   const version = await subject.sink.find(subject.target, mint.key, ctx.call())
   if (version !== null) await subject.sink.discard(subject.target, version, ctx.call())
@@ -350,8 +359,9 @@ async function recordMinted(ctx: StepContext, subject: Subject, mint: Mint): Pro
   try {
     await ctx.checkpoint({ mint }, changes)
   } catch (error) {
-    if (error instanceof Preempted && (await isUnheardOf(ctx, key))) {
-      await life.store.commit(changes)
+    if (error instanceof Preempted) {
+      if (await isUnheardOf(ctx, key)) await life.store.commit(changes)
+      else await takeBack(ctx, subject, key.keyId)
     }
     throw error
   }

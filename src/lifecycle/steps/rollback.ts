@@ -2,6 +2,7 @@ import type { Credential, IssuedKey } from '../../domain/credential.ts'
 import type { Instant } from '../../domain/time.ts'
 import { addSeconds } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
+import { expiryOf } from '../credentials.ts'
 import type { StepContext, StepResult, Subject } from './step.ts'
 import { audit, externalOf, memoOf, putCredential } from './step.ts'
 import { isAccepted } from './verify.ts'
@@ -9,6 +10,9 @@ import { isAccepted } from './verify.ts'
 /** So many refusals in a row, so far apart, before a key that did work is given up: lists lag by 90 s. */
 const refusalsLeast = 3
 const refusalsSpacedSeconds = 30
+
+/** An end date that has come is acted on by a sweep, or moved by a person: neither is a matter of seconds. */
+const expiredLookSeconds = 3_600
 
 /** After a rollback the next attempt waits: whatever broke the new key may break the next one. */
 const nextAttemptSeconds = 86_400
@@ -36,6 +40,8 @@ export async function checkCurrent(ctx: StepContext, subject: Subject): Promise<
     }
     return null
   }
+  const endedAt = expiryOf(subject.credential, subject.account)
+  if (endedAt <= now) return expired(now, endedAt)
   const refusals = (memoOf<number>(ctx, 'newKeyRefusals') ?? 0) + 1
   if (refusals < Math.max(refusalsLeast, subject.capabilities.probe.count)) {
     return {
@@ -65,6 +71,17 @@ export async function checkCurrent(ctx: StepContext, subject: Subject): Promise<
     : rollBack(ctx, subject, back.generation)
 }
 
+/** No key of the credential works any more, and none of them is at fault. */
+function expired(now: Instant, endedAt: Instant): StepResult {
+  const message = `the credential has ended at ${endedAt}, so its keys are refused; the expiry sweep revokes it, unless its end date is moved`
+  return {
+    go: 'wait',
+    until: addSeconds(now, expiredLookSeconds),
+    memo: { newKeyRefusals: null },
+    failure: { code: 'credentialExpired', message },
+  }
+}
+
 /** The youngest key before the current one that still exists and can be switched on. */
 function previousOf(subject: Subject, current: IssuedKey): IssuedKey | null {
   const alive = subject.keys.filter(
@@ -80,6 +97,7 @@ function previousOf(subject: Subject, current: IssuedKey): IssuedKey | null {
 /**
  * Switches the old key on, proves that it works, makes it current by compare-and-set, and switches
  * the new one off. Each call may be repeated, so that a crash in between is finished by the next run.
+ * The journal calls the old key alive before it is: a revocation that comes in between ends it, too.
  */
 async function rollBack(
   ctx: StepContext,
@@ -90,17 +108,14 @@ async function rollBack(
   const old = keys.find((k) => k.generation === generation)!
   const broken = keys.find((k) => k.generation === credential.generation)!
   const external = externalOf(subject.principal)
-  if (memoOf<Rollback>(ctx, 'rollback') === null) {
+  const isStart = memoOf<Rollback>(ctx, 'rollback') === null
+  if (isStart || old.status === 'disabled') {
     await ctx.checkpoint({ rollback: { to: generation } satisfies Rollback }, [
-      audit(
-        ctx,
-        'key.rollbackStarted',
-        { type: 'credential', id: credential.id },
-        { from: broken.keyId, to: old.keyId },
-      ),
+      { type: 'key', key: { ...old, ...alive, status: 'superseded' } },
+      ...(isStart ? [started(ctx, broken, old)] : []),
     ])
   }
-  if (old.status === 'disabled') await provider.enable(external, old.keyId, ctx.call())
+  if (subject.capabilities.canDisable) await provider.enable(external, old.keyId, ctx.call())
   if (!(await isAccepted(ctx, subject, old))) {
     const message = `neither the new key ${broken.keyId} nor the old one ${old.keyId} works; the old one is tried again`
     return { go: 'retry', failure: { code: 'rollbackBlocked', message }, after: null }
@@ -124,13 +139,10 @@ async function rollBack(
   }
   const working: IssuedKey = {
     ...old,
+    ...alive,
     status: 'active',
     activatedAt: now,
     supersededAt: null,
-    disabledAt: null,
-    refusedAt: null,
-    settledAt: null,
-    outcome: null,
   }
   return {
     go: 'fail',
@@ -155,6 +167,13 @@ async function rollBack(
       ),
     ],
   }
+}
+
+const alive = { disabledAt: null, refusedAt: null, settledAt: null, outcome: null }
+
+function started(ctx: StepContext, from: IssuedKey, to: IssuedKey): Change {
+  const target = { type: 'credential', id: to.credential }
+  return audit(ctx, 'key.rollbackStarted', target, { from: from.keyId, to: to.keyId })
 }
 
 /** There is no way back to a key that is deleted, or that a leaver knows: the next sweep makes a new one. */

@@ -2,7 +2,7 @@ import type { IssuedKey, Principal } from '../../domain/credential.ts'
 import type { JsonObject } from '../../domain/json.ts'
 import type { Operation } from '../../domain/operation.ts'
 import type { Instant, Seconds } from '../../domain/time.ts'
-import { addSeconds, later, seconds, secondsBetween } from '../../domain/time.ts'
+import { addSeconds, later, seconds, secondsBetween, timeoutOf } from '../../domain/time.ts'
 import type { ExternalCredential } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import type { StepContext, StepResult, Subject } from './step.ts'
@@ -224,10 +224,37 @@ export async function removeUnanswered(
   }
 }
 
+/** A process that stood still is given this long to remove what it made meanwhile. */
+const takeBackSeconds = 20
+
+/**
+ * Removes a key that a process made although its claim had passed on: it stood still between its
+ * last look at the fence and the send, for longer than the new owner waits for late effects. Nobody
+ * else knows the key, nobody has its secret, and the answer in our hands says that it is ours. A key
+ * made of a secret of our own is the one that the new owner makes, too.
+ */
+export async function takeBack(ctx: StepContext, subject: Subject, keyId: string): Promise<void> {
+  const { life, operation } = ctx
+  const { capabilities, provider, principal, account } = subject
+  if (capabilities.mint !== 'server') return
+  const journal = await life.store.read.keysOfAccount(operation.tenant, account.id)
+  if (journal.some((key) => key.provider === provider.name && key.keyId === keyId)) return
+  await provider.revoke(externalOf(principal), keyId, {
+    key: life.ids.next(),
+    // The lease is over, and with it the time of every call of this claim.
+    signal: timeoutOf(life.clock, takeBackSeconds * 1_000),
+    fence: () => Promise.resolve(true),
+  })
+  await life.store.commit([removed(ctx, subject, keyId)])
+}
+
 /** Of a secret that we made ourselves the sink has a version before the provider has a key. */
 async function discardStaged(ctx: StepContext, subject: Subject, mint: Mint): Promise<void> {
   if (mint.version !== null) await subject.sink.discard(subject.target, mint.version, ctx.call())
 }
+
+/** Of a key whose secret nobody of us has seen. */
+export const unknownFingerprint = 'unknown'
 
 /**
  * The journal's line for a key whose answer we never heard and that we have deleted. Without it a
@@ -246,7 +273,7 @@ export function strayKey(
     provider: of.principal.provider,
     generation: mint.generation,
     keyId,
-    fingerprint: 'unknown',
+    fingerprint: unknownFingerprint,
     sinkVersion: null,
     status: 'failed',
     issuedAt: mint.startedAt,

@@ -128,14 +128,15 @@ export const soak: Step = async (ctx) => {
   const now = ctx.life.clock.now()
   const ends = oldKeys(subject).flatMap((k) => (k.disabledAt === null ? [] : [k.disabledAt]))
   const since = ends.toSorted().at(-1) ?? null
-  if (since === null) return { go: 'next' }
-  const until = addSeconds(since, soakSeconds)
+  // A key that is being given back counts as alive already.
+  if (since === null && memoOf(ctx, 'rollback') === null) return { go: 'next' }
   const braked = await waitForBrake(ctx, 'retireKey')
   if (braked) return braked
   // A leaver's key is not given back, whatever becomes of the new one.
   const sick =
     memoOf<Instant>(ctx, 'oldKeysUntil') === null ? await checkCurrent(ctx, subject) : null
-  if (sick) return sick
+  if (sick || since === null) return sick ?? { go: 'next' }
+  const until = addSeconds(since, soakSeconds)
   return now >= until ? { go: 'next' } : { go: 'wait', until: nextLook(since, now, until) }
 }
 

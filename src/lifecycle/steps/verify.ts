@@ -33,7 +33,7 @@ export const verify: Step = async (ctx) => {
   const accepted = await isAccepted(ctx, subject, key)
   if (accepted) {
     const count = state.accepted + 1
-    if (count >= subject.capabilities.probe.count) return promote(ctx, subject, key)
+    if (count >= subject.capabilities.probe.count) return promote(ctx, subject, key, accepted)
     return {
       go: 'wait',
       until: addSeconds(now, subject.capabilities.probe.every),
@@ -49,31 +49,43 @@ export const verify: Step = async (ctx) => {
   }
 }
 
-/** Uses the secret as the sink serves it; where that cannot be tried, the provider's listing has to do. */
+/** How we know that a key works: its secret was used, or the provider lists it as it should be. */
+export type Acceptance = 'used' | 'listed'
+
+/**
+ * Uses the secret as the sink serves it; where that cannot be tried, the provider's listing has to do.
+ * @returns null when it does not work
+ */
 export async function isAccepted(
   ctx: StepContext,
   subject: Subject,
   key: IssuedKey,
-): Promise<boolean> {
+): Promise<Acceptance | null> {
   const { provider, capabilities, credential, sink, target } = subject
   if (capabilities.canProbe && sink.canRead) {
     const secret = await sink.read(target, key.sinkVersion!, ctx.call())
     if (!secret) throw new Error(`sink ${sink.name} lost version ${key.sinkVersion}`)
     using tried = secret
     const answer = await provider.probe(tried, credential.kind, ctx.call())
-    if (answer !== 'untestable') return answer === 'accepted'
+    if (answer !== 'untestable') return answer === 'accepted' ? 'used' : null
   }
   // Cannot be tried from here: that the provider lists it, with the right fingerprint, is what we have.
   const listing = await provider.list(externalOf(subject.principal), ctx.call())
-  return listing.items.some(
+  const isListed = listing.items.some(
     (item) =>
       item.keyId === key.keyId &&
       item.active &&
       (item.fingerprint === null || item.fingerprint === key.fingerprint),
   )
+  return isListed ? 'listed' : null
 }
 
-async function promote(ctx: StepContext, subject: Subject, key: IssuedKey): Promise<StepResult> {
+async function promote(
+  ctx: StepContext,
+  subject: Subject,
+  key: IssuedKey,
+  proof: Acceptance,
+): Promise<StepResult> {
   const { life } = ctx
   const { credential, keys } = subject
   const previous =
@@ -109,6 +121,7 @@ async function promote(ctx: StepContext, subject: Subject, key: IssuedKey): Prom
         keyId: key.keyId,
         generation: key.generation,
         secretRef,
+        proof,
       },
     ),
   ]
@@ -150,6 +163,10 @@ async function moveConsumers(
 
 /** What consumers read until now: the key activated last, even when it was switched off since. */
 function servedVersion(keys: readonly IssuedKey[]): string | null {
+  return servedKey(keys)?.sinkVersion ?? null
+}
+
+function servedKey(keys: readonly IssuedKey[]): IssuedKey | null {
   let served: IssuedKey | null = null
   for (const key of keys) {
     if (
@@ -158,7 +175,7 @@ function servedVersion(keys: readonly IssuedKey[]): string | null {
     )
       served = key
   }
-  return served?.sinkVersion ?? null
+  return served
 }
 
 /** @param changed the credential as this step is about to write it */
@@ -182,6 +199,26 @@ async function giveUp(ctx: StepContext, subject: Subject, key: IssuedKey): Promi
   }
 }
 
+/**
+ * Consumers may read the key already: the answer to moving them can be lost, and then the operation
+ * given up. They go back to the key that served them before this one ends.
+ */
+async function leaveConsumers(
+  ctx: StepContext,
+  { keys, sink, target }: Subject,
+  key: IssuedKey,
+): Promise<void> {
+  const served = servedKey(keys)
+  const works = served?.status === 'active' || served?.status === 'superseded'
+  if (key.sinkVersion === null || !works || served.sinkVersion === null) return
+  try {
+    await sink.promote(target, served.sinkVersion, key.sinkVersion, ctx.call())
+  } catch (error) {
+    // Neither of the two is what they read.
+    if (!(error instanceof ProviderError) || error.kind !== 'conflict') throw error
+  }
+}
+
 /** Deletes a key that never became active, and what was staged of it. */
 export async function removeHalfMade(
   ctx: StepContext,
@@ -189,6 +226,7 @@ export async function removeHalfMade(
   key: IssuedKey,
 ): Promise<readonly Change[]> {
   const { provider, principal, sink, target, credential } = subject
+  await leaveConsumers(ctx, subject, key)
   await provider.revoke(externalOf(principal), key.keyId, ctx.call())
   if (key.sinkVersion !== null) await sink.discard(target, key.sinkVersion, ctx.call())
   return [

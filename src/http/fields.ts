@@ -24,8 +24,10 @@ export const flag: Field<boolean> = {
 }
 
 /** RFC 3339. */
-export const instant: Field<Instant> = (value) =>
-  typeof value === 'string' ? parseInstant(value) : null
+export const instant: Field<Instant> = {
+  read: (value) => (typeof value === 'string' ? parseInstant(value) : null),
+  wants: 'a date such as 2027-01-31T00:00:00Z',
+}
 
 /** @throws requiredMissing, invalidValue */
 export function required<T>(body: unknown, name: string, field: Field<T>): T {

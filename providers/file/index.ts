@@ -99,12 +99,14 @@ function createSink(name: string, directory: string): SecretSink {
     check: (target, call) =>
       perform('checking', target, call, false, async (place) => {
         await claimable(place)
+        // Targets of one directory are checked at the same time; a repeated call cleans up its own.
+        const trial = `.custody-check-${checkName('call key', call.key)}`
         // A write and a rename through both directories: only then is a full disk or a read-only
         // mount found before a key exists.
         const probe = Buffer.from('custody\n')
         for (const at of [await targetDirectory(place), await vaultDirectory(place)]) {
-          await replaceFile(join(at, '.custody-check'), join(at, '.custody-check.tmp'), probe)
-          await removeFile(join(at, '.custody-check'))
+          await replaceFile(join(at, trial), join(at, `${trial}.tmp`), probe)
+          await removeFile(join(at, trial))
         }
       }),
     deliver: (target, secret, call) =>

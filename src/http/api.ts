@@ -167,7 +167,8 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
     })
     app.post<ById>('/credentials/:id/revoke', async (request, reply) => {
       const caller = await authenticate(request)
-      return accepted(reply, await engine.revokeCredential(caller, request.params.id))
+      const reason = optional(request.body, 'reason', text)
+      return accepted(reply, await engine.revokeCredential(caller, request.params.id, reason))
     })
 
     app.get('/owners', async (request) => {

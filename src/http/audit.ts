@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { AuditEntry } from '../domain/audit.ts'
 import { errors } from '../domain/errors.ts'
-import type { TenantId } from '../domain/ids.ts'
+import { isId, type TenantId } from '../domain/ids.ts'
 import { consistencyProof, inclusionProof } from '../lifecycle/engine.ts'
 import type { Authenticate } from './auth.ts'
 import { pageOf } from './fields.ts'
@@ -30,7 +30,8 @@ export function auditRoutes(
   app.get('/audit', async (request) => {
     const tenant = await tenantOf(request)
     const query = request.query as Parameters
-    const { after, limit } = pageOf(query)
+    // By place the cursor is a number, which `placeOf` reads.
+    const { after, limit } = pageOf(query, query['order'] === 'seq' ? () => true : isId)
     if (query['order'] !== undefined) return byPlace(tenant, query, after, limit)
     const { target, operation, action } = query
     const found = await read.auditEntries(tenant, {
@@ -141,19 +142,28 @@ export function auditRoutes(
   })
 }
 
+/** The place before the last that the column of a database holds: PostgreSQL fails beyond. */
+const placeMax = 2 ** 31 - 2
+
 /** The place of a row, as a cursor has it. @throws invalidCursor */
 function placeOf(cursor: string): number {
-  if (!/^(0|[1-9]\d{0,14})$/.test(cursor)) throw errors.invalidCursor({})
-  return Number(cursor)
+  const place = wholeOf(cursor)
+  if (place === null) throw errors.invalidCursor({})
+  return place
+}
+
+function wholeOf(text: string): number | null {
+  return /^(0|[1-9]\d{0,14})$/.test(text) && Number(text) <= placeMax ? Number(text) : null
 }
 
 /** @throws requiredMissing, invalidValue */
 function sizeOf(name: string, text: string | undefined): number {
   if (text === undefined) throw errors.requiredMissing({ path: name })
-  if (!/^(0|[1-9]\d{0,14})$/.test(text)) {
+  const size = wholeOf(text)
+  if (size === null) {
     throw errors.invalidValue({ path: name, reason: 'must be a number of audit rows.' })
   }
-  return Number(text)
+  return size
 }
 
 function entryView({ seq, leaf, row }: AuditEntry) {

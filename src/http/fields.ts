@@ -1,19 +1,33 @@
 import { errors } from '../domain/errors.ts'
+import { isId } from '../domain/ids.ts'
 import { isJsonObject } from '../domain/json.ts'
 import type { Instant } from '../domain/time.ts'
 import { parseInstant } from '../domain/time.ts'
 
-/** Reads one field of a small JSON body; null when it has another type. */
-export type Field<T> = (value: unknown) => T | null
+/** Reads one field of a small JSON body. */
+export interface Field<T> {
+  /** null when it is of another type, or too long. */
+  readonly read: (value: unknown) => T | null
+  /** What it must be, for whoever sent something else. */
+  readonly wants: string
+}
 
-export const text: Field<string> = (value) =>
-  typeof value === 'string' && value.trim() !== '' && value.length <= 1_024 ? value : null
+export const text: Field<string> = {
+  read: (value) =>
+    typeof value === 'string' && value.trim() !== '' && value.length <= 1_024 ? value : null,
+  wants: 'a text of 1 to 1024 characters',
+}
 
-export const flag: Field<boolean> = (value) => (typeof value === 'boolean' ? value : null)
+export const flag: Field<boolean> = {
+  read: (value) => (typeof value === 'boolean' ? value : null),
+  wants: 'true or false, without quotes',
+}
 
 /** RFC 3339. */
-export const instant: Field<Instant> = (value) =>
-  typeof value === 'string' ? parseInstant(value) : null
+export const instant: Field<Instant> = {
+  read: (value) => (typeof value === 'string' ? parseInstant(value) : null),
+  wants: 'a date such as 2027-01-31T00:00:00Z',
+}
 
 /** @throws requiredMissing, invalidValue */
 export function required<T>(body: unknown, name: string, field: Field<T>): T {
@@ -27,9 +41,10 @@ export function optional<T>(body: unknown, name: string, field: Field<T>): T | n
   if (!isJsonObject(body)) return null
   const raw = Object.hasOwn(body, name) ? body[name] : undefined
   if (raw === undefined || raw === null) return null
-  const value = field(raw)
-  if (value === null)
-    throw errors.invalidValue({ path: name, reason: 'has the wrong type or is empty.' })
+  const value = field.read(raw)
+  if (value === null) {
+    throw errors.invalidValue({ path: name, reason: `must be ${field.wants}.` })
+  }
   return value
 }
 
@@ -43,10 +58,22 @@ export function onOff(query: unknown, name: string): boolean | null {
 
 export const pageLimit = { standard: 50, most: 200 }
 
-/** `cursor` and `limit` of a list (contract §5). @throws invalidCount */
-export function pageOf(query: unknown): { readonly after: string | null; readonly limit: number } {
+/**
+ * `cursor` and `limit` of a list (contract §5). A cursor is the id of the last one shown; a mangled one
+ * would look like the end of the list.
+ * @throws invalidValue, invalidCursor
+ */
+export function pageOf(
+  query: unknown,
+  isCursor: (text: string) => boolean = isId,
+): { readonly after: string | null; readonly limit: number } {
   const { cursor, limit } = (query ?? {}) as { cursor?: string; limit?: string }
-  if (limit === undefined) return { after: cursor ?? null, limit: pageLimit.standard }
-  if (!/^\d{1,9}$/.test(limit)) throw errors.invalidCount({ name: 'limit' })
-  return { after: cursor ?? null, limit: Math.min(Math.max(Number(limit), 1), pageLimit.most) }
+  if (cursor !== undefined && !isCursor(cursor)) throw errors.invalidCursor({})
+  const after = cursor ?? null
+  if (limit === undefined) return { after, limit: pageLimit.standard }
+  if (!/^[1-9]\d{0,8}$/.test(limit)) {
+    const reason = `must be a whole number from 1 on; at most ${pageLimit.most} come at once.`
+    throw errors.invalidValue({ path: 'limit', reason })
+  }
+  return { after, limit: Math.min(Number(limit), pageLimit.most) }
 }

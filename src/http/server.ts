@@ -14,6 +14,7 @@ import { approvalRoutes } from './approvals.ts'
 import type { Authenticate } from './auth.ts'
 import { createAuthenticate } from './auth.ts'
 import { acceptJson, bodyBytesMax } from './body.ts'
+import { refuseUnknown } from './accepts.ts'
 import { clientRoutes } from './clients.ts'
 import { findingRoutes } from './findings.ts'
 import { scimErrorUrn, sendError, toAppError } from './errors.ts'
@@ -159,6 +160,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
   }
   await app.register(
     async (api) => {
+      refuseUnknown(api, '/api/v1')
       acceptIdempotencyKeys(api, host, authenticate)
       await api.register(apiRoutes(host, authenticate))
       await api.register(approvalRoutes(host, authenticate))

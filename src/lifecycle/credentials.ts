@@ -411,6 +411,7 @@ export async function revokeCredential(
   life: Lifecycle,
   caller: Caller,
   id: string,
+  reason: string | null = null,
 ): Promise<Operation> {
   const { credential, account } = await visibleCredential(life, caller, id)
   const decision = authorise(life, caller, 'credential.revoke', credentialResource(account, id))
@@ -438,7 +439,7 @@ export async function revokeCredential(
         target: { type: 'credential', id },
         decision,
         operation: operation.id,
-        facts: { reason: 'requested' },
+        facts: { reason: reason ?? 'requested' },
       }),
     ],
     { what: 'Credential', id },

@@ -137,8 +137,8 @@ export function createEngine(life: Lifecycle) {
     updateCredential: (caller: Caller, current: Credential, want: CredentialWrite) =>
       updateCredential(life, caller, current, want),
     rotateCredential: (caller: Caller, id: string) => rotateCredential(life, caller, id),
-    revokeCredential: (caller: Caller, id: string) =>
-      replanned(() => revokeCredential(life, caller, id)),
+    revokeCredential: (caller: Caller, id: string, reason: string | null = null) =>
+      replanned(() => revokeCredential(life, caller, id, reason)),
 
     operation: (caller: Caller, id: string) => visibleOperation(life, caller, id),
     retryOperation: (caller: Caller, id: string) => retryOperation(life, caller, id),

@@ -87,6 +87,30 @@ function entryOf(row: Row): AuditEntry {
   return {
     seq: row['seq'] as number | null,
     leaf: row['leaf'] as string,
-    row: rows.fromRow(row),
+    row: readable(row),
+  }
+}
+
+/**
+ * A row whose JSON was spoilt is shown as such: its leaf tells, and whoever reads or verifies the log
+ * gets past it.
+ */
+function readable(row: Row): AuditRow {
+  try {
+    return rows.fromRow(row)
+  } catch {
+    const spoilt = ['actor', 'decision', 'facts'].filter((column) => !isJson(row[column]))
+    const marked = spoilt.map((column) => [column, JSON.stringify({ unreadable: row[column] })])
+    return rows.fromRow({ ...row, ...(Object.fromEntries(marked) as Row) })
+  }
+}
+
+function isJson(value: unknown): boolean {
+  if (value === null) return true
+  try {
+    JSON.parse(value as string)
+    return true
+  } catch {
+    return false
   }
 }

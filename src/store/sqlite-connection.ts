@@ -20,6 +20,8 @@ export interface ConnectionOptions {
 /** One handle with its prepared statements. */
 export class Connection {
   readonly db: Database.Database
+  /** Rows written so far. */
+  changes = 0
   /** Of transactions and savepoints; parsing them anew cost a tenth of a grouped commit. */
   readonly #control = new Map<string, Database.Statement>()
   readonly #hot = new WeakMap<object, Prepared>()
@@ -49,7 +51,9 @@ export class Connection {
   execute(key: object, text: string, values: readonly SqlValue[]): Outcome {
     const prepared = this.#prepare(key, text)
     if (prepared.reader) return { rows: prepared.all(...values), changes: 0 }
-    return { rows: [], changes: prepared.run(...values).changes }
+    const { changes } = prepared.run(...values)
+    this.changes += changes
+    return { rows: [], changes }
   }
 
   /**

@@ -9,10 +9,9 @@ export interface ThreadOrder {
   readonly stop: Int32Array
 }
 
-export interface ThreadQuery {
-  readonly text: string
-  readonly values: readonly SqlValue[]
-}
+export type ThreadAsk =
+  | { readonly type: 'query'; readonly text: string; readonly values: readonly SqlValue[] }
+  | { readonly type: 'checkpoint' }
 
 export type ThreadReply =
   /** Said once, before any query. */
@@ -22,21 +21,46 @@ export type ThreadReply =
   /** `code` is SQLite's where it has one. */
   | { readonly type: 'failed'; readonly code: string; readonly message: string }
 
+const foldsMax = 4
+
+/** What SQLite says of a checkpoint: whether somebody was in its way, and pages of the WAL. */
+interface Folded {
+  readonly busy: number
+  readonly log: number
+  readonly checkpointed: number
+}
+
 const { path, stop } = workerData as ThreadOrder
 const port = parentPort!
 const connection = new Connection(path, { readonly: true, stop })
 connection.tuneForReading()
 
-port.on('message', (query: ThreadQuery) => port.postMessage(answer(query)))
+/** Of the writer's own kind: a handle for reading cannot write to the file. */
+let folder: Connection | null = null
+
+port.on('message', (want: ThreadAsk) => port.postMessage(answer(want)))
 
 port.postMessage({ type: 'ready' } satisfies ThreadReply)
 
-function answer({ text, values }: ThreadQuery): ThreadReply {
+function answer(want: ThreadAsk): ThreadReply {
   try {
-    return { type: 'rows', rows: connection.execute({}, text, values).rows }
+    if (want.type === 'checkpoint') {
+      folder ??= new Connection(path, { readonly: false })
+      foldUp(folder)
+      return { type: 'rows', rows: [] }
+    }
+    return { type: 'rows', rows: connection.execute({}, want.text, want.values).rows }
   } catch (error) {
     if (Atomics.load(stop, 0) !== 0) return { type: 'stopped' }
     const { code, message } = error as Error & { readonly code?: string }
     return { type: 'failed', code: code ?? '', message }
+  }
+}
+
+/** What a busy writer appends meanwhile is less each time: only a WAL that was folded up whole is begun anew. */
+function foldUp({ db }: Connection): void {
+  for (let i = 0; i < foldsMax; i++) {
+    const [found] = db.pragma('wal_checkpoint(passive)') as Folded[]
+    if (found?.busy === 0 && found.log === found.checkpointed) return
   }
 }

@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import Database from 'better-sqlite3'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { leafHash, type AuditRow } from '../../src/domain/audit.ts'
 import { main } from '../../src/cli/main.ts'
@@ -154,6 +155,31 @@ describe('custody audit', () => {
       await tampered.close()
     }
   })
+
+  it.each(['facts', 'actor'])(
+    'finds %s that are not even JSON any more, by their number',
+    async (column) => {
+      const database = new Database(path.join(custody.home, 'custody.db'))
+      const { text } = database
+        .prepare(`select ${column} as text from audit where seq = 7`)
+        .get() as {
+        text: string
+      }
+      const put = database.prepare(`update audit set ${column} = ? where seq = 7`)
+      put.run('not json')
+      const { code, stderr } = await run('audit verify')
+      const shown = await custody.call('GET', '/api/v1/events?after=6&limit=1')
+      put.run(text)
+      database.close()
+
+      expect(stderr).toMatch(/^NOT AS IT WAS SIGNED: entry 7 .*not the hash of its row/)
+      expect(code).toBe(9)
+      expect(shown).toMatchObject({
+        status: 200,
+        body: { items: [{ [column]: { unreadable: 'not json' } }] },
+      })
+    },
+  )
 
   it('tails the latest events, and what is behind a place', async () => {
     const three = await run('audit tail --limit 3')

@@ -277,8 +277,9 @@ describe('nobody else waits', () => {
         }),
     ],
   ])('for %s', async (_name, run) => {
+    // A core that others share does the same work in more CPU time; what is quadratic never gets quick.
     let least = Infinity
-    for (let tries = 0; least > blockedMax && tries < 3; tries++) {
+    for (let tries = 0; least > blockedMax && tries < 8; tries++) {
       least = Math.min(least, (await loopDelayOf(run)).blockedMs)
     }
 

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { ProviderError } from '../../src/provider/contract.ts'
-import type { SecretSink } from '../../src/provider/contract.ts'
 import type { TestEngine } from '../support/engine.ts'
 import { anotherWorker, minutes, startTestEngine, wants } from '../support/engine.ts'
 
@@ -29,7 +28,7 @@ it('tries again to replace the keys a leaver knows, instead of waiting for the h
         }
         return typeof value === 'function' ? (value as () => unknown).bind(object) : value
       },
-    }) as SecretSink
+    })
     return { ...life, sinks: new Map([...life.sinks, ['aws-secrets', refusing]]) }
   })
 

@@ -215,6 +215,14 @@ describe('the file sink', () => {
     expect(await readFile(join(home, 'victim'), 'utf8')).toBe('untouched')
   })
 
+  it('checks many targets of one directory at once', async () => {
+    const targets = Array.from({ length: 12 }, (_, i) => sinkTarget(`payments/db-${i}`))
+
+    await Promise.all(targets.map((t) => sink.check(t, sinkCall())))
+
+    expect(await readdir(dirname(path))).toEqual([])
+  })
+
   it('calls a target below another secret a conflict', async () => {
     await promote(await deliver('x'), null)
     const below = sinkTarget('payments/db/replica')

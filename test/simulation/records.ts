@@ -41,7 +41,7 @@ export class Records {
       const isWrong =
         what === 'mint'
           ? mints > 1 || (mints === 0 && strays === 0)
-          : deletions > 1 || (deletions === 0 && count('key.absent') === 0)
+          : deletions > 1 || (deletions === 0 && count('key.absent', 'key.refused') === 0)
       if (isWrong) {
         const actions = of.map((row) => `${row.at} ${row.action}`).join(', ')
         throw new Violation(`the ${what} of ${keyId} is in the audit as: ${actions || 'nothing'}`)

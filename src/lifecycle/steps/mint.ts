@@ -18,6 +18,7 @@ import {
   settledAfter,
   strayKey,
   takeBack,
+  unknownFingerprint,
 } from './strays.ts'
 import { retireSuperseded } from './supersede.ts'
 
@@ -213,12 +214,17 @@ async function resumeServerMade(
   if (candidates.length > 1 || !isOurStray(stray!, mint, principal)) {
     return ask('foreignKey', foreignSentence(subject, candidates))
   }
+  // In the journal before it is removed: the answer to that may be lost as well, and then nothing
+  // would tell any more that the key ever was.
+  const found: Mint = { ...mint, keyId: stray!.keyId, fingerprint: unknownFingerprint }
+  await recordMinted(ctx, subject, found)
   // Off first, then gone: should we be wrong after all, the audit names a key that failed softly.
   if (subject.capabilities.canDisable) {
     await provider.disable(externalOf(principal), stray!.keyId, ctx.call())
   }
   await provider.revoke(externalOf(principal), stray!.keyId, ctx.call())
-  return startOver(ctx, subject, mint, 'key.strayRemoved', stray!.keyId)
+  const keys = await life.store.read.keysOf(operation.tenant, subject.credential.id)
+  return startOver(ctx, { ...subject, keys }, found, 'key.strayRemoved', stray!.keyId)
 }
 
 // --- we make the secret: store it first, then register the public part; repeating is harmless ----

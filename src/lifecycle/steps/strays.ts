@@ -253,6 +253,9 @@ async function discardStaged(ctx: StepContext, subject: Subject, mint: Mint): Pr
   if (mint.version !== null) await subject.sink.discard(subject.target, mint.version, ctx.call())
 }
 
+/** Of a key whose secret nobody of us has seen. */
+export const unknownFingerprint = 'unknown'
+
 /**
  * The journal's line for a key whose answer we never heard and that we have deleted. Without it a
  * list that still shows the key would make it look like somebody else's.
@@ -270,7 +273,7 @@ export function strayKey(
     provider: of.principal.provider,
     generation: mint.generation,
     keyId,
-    fingerprint: 'unknown',
+    fingerprint: unknownFingerprint,
     sinkVersion: null,
     status: 'failed',
     issuedAt: mint.startedAt,

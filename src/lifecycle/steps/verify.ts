@@ -139,9 +139,9 @@ async function promote(
  * Makes the key the one that consumers read. What they read until now may be a key that was never
  * activated: one whose operation was pre-empted between moving them and noting it.
  */
-async function moveConsumers(
+export async function moveConsumers(
   ctx: StepContext,
-  { keys, sink, target }: Subject,
+  { keys, sink, target }: Pick<Subject, 'keys' | 'sink' | 'target'>,
   key: IssuedKey,
 ): Promise<string> {
   const unnoted = keys.flatMap((k) =>
@@ -163,6 +163,10 @@ async function moveConsumers(
 
 /** What consumers read until now: the key activated last, even when it was switched off since. */
 function servedVersion(keys: readonly IssuedKey[]): string | null {
+  return servedKey(keys)?.sinkVersion ?? null
+}
+
+function servedKey(keys: readonly IssuedKey[]): IssuedKey | null {
   let served: IssuedKey | null = null
   for (const key of keys) {
     if (
@@ -171,7 +175,7 @@ function servedVersion(keys: readonly IssuedKey[]): string | null {
     )
       served = key
   }
-  return served?.sinkVersion ?? null
+  return served
 }
 
 /** @param changed the credential as this step is about to write it */
@@ -195,6 +199,26 @@ async function giveUp(ctx: StepContext, subject: Subject, key: IssuedKey): Promi
   }
 }
 
+/**
+ * Consumers may read the key already: the answer to moving them can be lost, and then the operation
+ * given up. They go back to the key that served them before this one ends.
+ */
+async function leaveConsumers(
+  ctx: StepContext,
+  { keys, sink, target }: Subject,
+  key: IssuedKey,
+): Promise<void> {
+  const served = servedKey(keys)
+  const works = served?.status === 'active' || served?.status === 'superseded'
+  if (key.sinkVersion === null || !works || served.sinkVersion === null) return
+  try {
+    await sink.promote(target, served.sinkVersion, key.sinkVersion, ctx.call())
+  } catch (error) {
+    // Neither of the two is what they read.
+    if (!(error instanceof ProviderError) || error.kind !== 'conflict') throw error
+  }
+}
+
 /** Deletes a key that never became active, and what was staged of it. */
 export async function removeHalfMade(
   ctx: StepContext,
@@ -202,6 +226,7 @@ export async function removeHalfMade(
   key: IssuedKey,
 ): Promise<readonly Change[]> {
   const { provider, principal, sink, target, credential } = subject
+  await leaveConsumers(ctx, subject, key)
   await provider.revoke(externalOf(principal), key.keyId, ctx.call())
   if (key.sinkVersion !== null) await sink.discard(target, key.sinkVersion, ctx.call())
   return [

@@ -1,0 +1,76 @@
+import type { FastifyInstance } from 'fastify'
+import { errors, nearest } from '../domain/errors.ts'
+import { isJsonObject } from '../domain/json.ts'
+
+interface Accepts {
+  readonly query?: readonly string[]
+  /** Absent: its fields narrow nothing, so that an unknown one may stay unread. */
+  readonly body?: readonly string[]
+}
+
+const page = ['cursor', 'limit']
+const decision: Accepts = { query: [], body: ['hash', 'subjects', 'reason'] }
+
+/** By route below `/api/v1`. A GET that is not named takes no parameters. */
+const accepts: Readonly<Record<string, Accepts>> = {
+  'GET /accounts': { query: ['owner', 'status', ...page] },
+  'GET /credentials': { query: ['account', 'status', ...page] },
+  'GET /owners': { query: page },
+  'GET /owners/:id/impact': { query: page },
+  'GET /transfers': { query: page },
+  'GET /operations': { query: ['subject', 'status', 'cause', ...page] },
+  'GET /approvals': { query: ['status', ...page] },
+  'GET /brakes': { query: page },
+  'GET /findings': { query: ['kind', 'provider', 'status', ...page] },
+  'GET /audit': { query: ['target', 'operation', 'action', 'order', ...page] },
+  'GET /audit/checkpoint': { query: ['size'] },
+  'GET /audit/consistency': { query: ['from', 'to'] },
+  'GET /events': { query: ['after', 'cursor', 'limit'] },
+  'GET /clients': { query: page },
+  'GET /scim-requests': { query: ['client', 'status', ...page] },
+  'POST /sweeps/:name': { query: ['dryRun', 'full'] },
+  'POST /accounts/:id/certify': { query: ['extend'], body: ['extend', 'reason'] },
+  'POST /accounts/:id/transfer': { query: [], body: ['owner', 'atOnce', 'reason'] },
+  'POST /accounts/:id/backup/accept': { query: [], body: ['backup'] },
+  'POST /approvals/:id/approve': decision,
+  'POST /approvals/:id/deny': decision,
+  'POST /brakes/:name/release': { query: [], body: ['subject', 'reason'] },
+  'POST /findings/:id/accept': { query: [], body: ['reason', 'until'] },
+  'POST /clients': {
+    query: [],
+    body: ['name', 'role', 'dialect', 'tenant', 'directory', 'person'],
+  },
+}
+
+/**
+ * Refuses what a route does not know: `subject` instead of `subjects` would approve the leaving of
+ * everybody, and a misspelt filter would list everything as if it matched.
+ */
+export function refuseUnknown(api: FastifyInstance, prefix: string): void {
+  api.addHook('preHandler', (request, _reply, done) => {
+    const { method, routeOptions } = request
+    const verb = method === 'HEAD' ? 'GET' : method
+    const known = accepts[`${verb} ${routeOptions.url?.slice(prefix.length)}`]
+    const query = known?.query ?? (verb === 'GET' ? [] : null)
+    done(
+      unknownIn(request.query, query, 'parameter') ?? unknownIn(request.body, known?.body, 'field'),
+    )
+  })
+}
+
+const shown = 64
+
+function unknownIn(
+  sent: unknown,
+  known: readonly string[] | null | undefined,
+  what: 'parameter' | 'field',
+): Error | undefined {
+  if (!known || !isJsonObject(sent)) return undefined
+  const name = Object.keys(sent).find((n) => !known.includes(n))
+  if (name === undefined) return undefined
+  const close = nearest(name.slice(0, shown), known)
+  const all = known.length === 0 ? 'there is none' : `there are ${known.join(', ')}`
+  const hint = close === null ? all : `did you mean "${close}"?`
+  const reason = `is no ${what} here; ${hint}${close === null ? '.' : ''}`
+  return errors.invalidValue({ path: name.slice(0, shown), reason })
+}

@@ -519,8 +519,12 @@ export function providerConformance(label: string, make: () => Promise<ProviderU
 
       const own = entries.filter((entry) => entry.external === principal)
       const alone = await listed(principal)
-      expect(own.flatMap((entry) => entry.keys)).toEqual(
-        alone.map(({ lastUsedAt: _lastUse, ...key }) => key),
+      // A last use may be left out, for it may cost a call each; where it is told, it is the same.
+      const told = own.flatMap((entry) => entry.keys)
+      expect(told).toEqual(
+        alone.map(({ lastUsedAt, ...key }, i) =>
+          told[i]?.lastUsedAt === undefined ? key : { ...key, lastUsedAt },
+        ),
       )
     })
 

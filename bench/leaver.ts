@@ -1,12 +1,13 @@
+import { EventEmitter, once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { homeOf, idAt, isPerson, scratchHome } from './fixtures.ts'
 import type { Leaving } from './leaving.ts'
 import { measureLeaving } from './leaving.ts'
-import type { Load } from './measure.ts'
-import { drain, measure, spread } from './measure.ts'
+import { drain, spread } from './measure.ts'
 import type { Spread } from './measure.ts'
+import { PacedClient } from './paced.ts'
 import { startServer } from './process.ts'
 import { expire, measureActing, measureDelta, measureFull } from './sweeps.ts'
 
@@ -157,38 +158,49 @@ async function requests({
   say,
 }: LeaverOptions): Promise<readonly Figure[]> {
   const home = await scratchHome(await homeOf(size, say), 'requests')
-  expire(home, due)
   const server = await startServer('sweeping.ts', [home], [], { core: null })
   const token = (await readFile(path.join(home, 'admin-token'), 'utf8')).trim()
   const paths = Array.from({ length: 5_000 }, (_, i) => Math.floor((i * size) / 5_000))
     .filter((index) => !isPerson(index))
-    .map((index) => ({ method: 'GET', path: `/scim/v2/Users/${idAt(index)}` }) as const)
-  const load: Load = {
-    connections: 50,
-    perSecond: requestsPerSecond,
-    token,
-    asks: (connection) => paths.filter((_, i) => i % 50 === connection),
-  }
+    .map((index) => `/scim/v2/Users/${idAt(index)}`)
   const swept: { readonly holdMs: number }[] = []
+  const told = new EventEmitter()
   createInterface({ input: server.stdout }).on('line', (line) => {
-    if (line.startsWith('swept ')) swept.push(JSON.parse(line.slice(6)) as { holdMs: number })
+    if (!line.startsWith('swept ')) return
+    swept.push(JSON.parse(line.slice(6)) as { holdMs: number })
+    told.emit('swept')
   })
   const ratios: number[] = []
   const idles: number[] = []
   const busies: number[] = []
+  const client = await PacedClient.open({
+    url: server.url,
+    token,
+    perSecond: requestsPerSecond,
+    connections: 50,
+    paths,
+  })
+  // Each round has others fall due, for as long as the sweeps of all of them take.
+  const sweep = async (round: number): Promise<void> => {
+    expire(home, due * (round + 1))
+    const over = once(told, 'swept')
+    process.kill(server.pid, 'SIGUSR2')
+    await over
+  }
   try {
-    await measure(server, load, seconds)
+    await client.run(sweep(0))
     for (let i = 0; i < rounds; i++) {
       await drain(server)
-      const idle = await measure(server, load, seconds)
-      const already = swept.length
-      process.kill(server.pid, 'SIGUSR2')
-      const during = await measure(server, load, seconds)
-      while (swept.length === already) await new Promise((resolve) => setTimeout(resolve, 100))
+      const idle = await client.run(new Promise((resolve) => setTimeout(resolve, seconds * 1_000)))
+      const during = await client.run(sweep(i + 1))
+      say(
+        `idle p50 ${idle.p50.toFixed(2)} p99 ${idle.p99.toFixed(1)} max ${idle.max.toFixed(0)} ms of ${idle.count}, during sweeps p50 ${during.p50.toFixed(2)} p99 ${during.p99.toFixed(1)} max ${during.max.toFixed(0)} ms of ${during.count}`,
+      )
       idles.push(idle.p99)
       busies.push(during.p99)
       ratios.push(during.p99 / idle.p99)
     }
+    client.close()
   } finally {
     await server.stop()
   }

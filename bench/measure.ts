@@ -10,8 +10,6 @@ export type Ask =
 
 export interface Load {
   readonly connections: number
-  /** All connections together; absent = as fast as they are answered. */
-  readonly perSecond?: number
   /** The requests of one connection, in turn. */
   readonly asks: (connection: number) => readonly Ask[]
   readonly token: string
@@ -86,7 +84,6 @@ function run(server: Server, load: Load, seconds: number): Promise<autocannon.Re
     url: server.url,
     connections: load.connections,
     duration: seconds,
-    ...(load.perSecond === undefined ? {} : { overallRate: load.perSecond }),
     headers: headersOf(load.token),
     setupClient: (client) => {
       client.setRequests(load.asks(connection++).map(requestOf))

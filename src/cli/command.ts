@@ -150,7 +150,7 @@ export async function resolveId(
   if (!match) {
     throw new CommandFailure(
       exitCodes.notFound,
-      `No ${what} "${name}" was found; give its userName or its id.`,
+      `No ${what} "${name}" was found; give its userName, or its id if it was deleted or retired.`,
     )
   }
   return String(match['id'])

@@ -196,7 +196,7 @@ const definitions = {
     404,
     null,
     (f) =>
-      `${f.method} ${f.path} is not part of this service; see /scim/v2/ResourceTypes for what is.`,
+      `${f.method} ${f.path} is not part of this service; see /scim/v2/ResourceTypes for SCIM, and docs/reference for the rest.`,
   ),
   methodNotAllowed: def<{ method: string; allow: string }>(
     405,
@@ -268,10 +268,17 @@ const definitions = {
     (f) =>
       `The leaving of ${f.subject} was sent by you, or is your own; somebody else has to decide about it.`,
   ),
-  wrongState: def<{ what: string; id: string; status: string; action: string }>(
+  wrongState: def<{ what: string; id: string; status: string; action: string; next?: string }>(
     409,
     null,
-    (f) => `${f.what} ${f.id} is ${f.status} and cannot be ${f.action} now.`,
+    (f) =>
+      `${f.what} ${f.id} is ${f.status} and cannot be ${f.action} now.${f.next ? ` ${f.next}` : ''}`,
+  ),
+  brakeNotOn: def<{ brake: string; on: string }>(
+    404,
+    null,
+    (f) =>
+      `The brake "${f.brake}" is not on; on are: ${f.on} (GET /api/v1/brakes). One of a listing is named with its provider as subject.`,
   ),
 
   // Lifecycle terms

@@ -14,13 +14,16 @@ interface ById {
 }
 
 const subjectsMax = 500
-const subjectList: Field<readonly string[]> = (value) =>
-  Array.isArray(value) &&
-  value.length > 0 &&
-  value.length <= subjectsMax &&
-  value.every((v) => typeof v === 'string' && v.length <= 64)
-    ? (value as readonly string[])
-    : null
+const subjectList: Field<readonly string[]> = {
+  read: (value) =>
+    Array.isArray(value) &&
+    value.length > 0 &&
+    value.length <= subjectsMax &&
+    value.every((v) => typeof v === 'string' && v.length <= 64)
+      ? (value as readonly string[])
+      : null,
+  wants: `a list of 1 to ${subjectsMax} ids of people`,
+}
 
 /** What is held back: batches to decide on, and the brakes that are on (contract §5). */
 export function approvalRoutes(host: HttpHost, authenticate: Authenticate): FastifyPluginAsync {

@@ -4,17 +4,30 @@ import { isJsonObject } from '../domain/json.ts'
 import type { Instant } from '../domain/time.ts'
 import { parseInstant } from '../domain/time.ts'
 
-/** Reads one field of a small JSON body; null when it has another type. */
-export type Field<T> = (value: unknown) => T | null
+/** Reads one field of a small JSON body. */
+export interface Field<T> {
+  /** null when it is of another type, or too long. */
+  readonly read: (value: unknown) => T | null
+  /** What it must be, for whoever sent something else. */
+  readonly wants: string
+}
 
-export const text: Field<string> = (value) =>
-  typeof value === 'string' && value.trim() !== '' && value.length <= 1_024 ? value : null
+export const text: Field<string> = {
+  read: (value) =>
+    typeof value === 'string' && value.trim() !== '' && value.length <= 1_024 ? value : null,
+  wants: 'a text of 1 to 1024 characters',
+}
 
-export const flag: Field<boolean> = (value) => (typeof value === 'boolean' ? value : null)
+export const flag: Field<boolean> = {
+  read: (value) => (typeof value === 'boolean' ? value : null),
+  wants: 'true or false, without quotes',
+}
 
 /** RFC 3339. */
-export const instant: Field<Instant> = (value) =>
-  typeof value === 'string' ? parseInstant(value) : null
+export const instant: Field<Instant> = {
+  read: (value) => (typeof value === 'string' ? parseInstant(value) : null),
+  wants: 'a date such as 2027-01-31T00:00:00Z',
+}
 
 /** @throws requiredMissing, invalidValue */
 export function required<T>(body: unknown, name: string, field: Field<T>): T {
@@ -28,9 +41,10 @@ export function optional<T>(body: unknown, name: string, field: Field<T>): T | n
   if (!isJsonObject(body)) return null
   const raw = Object.hasOwn(body, name) ? body[name] : undefined
   if (raw === undefined || raw === null) return null
-  const value = field(raw)
-  if (value === null)
-    throw errors.invalidValue({ path: name, reason: 'has the wrong type or is empty.' })
+  const value = field.read(raw)
+  if (value === null) {
+    throw errors.invalidValue({ path: name, reason: `must be ${field.wants}.` })
+  }
   return value
 }
 

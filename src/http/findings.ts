@@ -2,10 +2,9 @@ import type { FastifyPluginAsync } from 'fastify'
 import { errors } from '../domain/errors.ts'
 import type { Finding } from '../domain/finding.ts'
 import { findingKinds, findingStatuses } from '../domain/finding.ts'
-import { parseInstant } from '../domain/time.ts'
 import type { Authenticate } from './auth.ts'
 import { orNull } from './errors.ts'
-import { pageOf, required, text } from './fields.ts'
+import { instant, pageOf, required, text } from './fields.ts'
 import type { HttpHost } from './server.ts'
 
 interface ById {
@@ -47,11 +46,7 @@ export function findingRoutes(host: HttpHost, authenticate: Authenticate): Fasti
     app.post<ById>('/findings/:id/accept', async (request) => {
       const caller = await authenticate(request)
       const reason = required(request.body, 'reason', text)
-      const until = parseInstant(required(request.body, 'until', text))
-      if (until === null) {
-        const date = 'is no date; write 2027-01-31T00:00:00Z.'
-        throw errors.invalidValue({ path: 'until', reason: date })
-      }
+      const until = required(request.body, 'until', instant)
       return findingView(await engine.acceptFinding(caller, request.params.id, { reason, until }))
     })
   }

@@ -36,7 +36,7 @@ export interface Scope {
 }
 
 /** Proposals per message to the main thread. */
-export const sweepBatchMax = 100
+export const sweepBatchMax = 200
 
 /** Rows that one statement looks at: 1 000 open accounts and their owners take some 1.5 ms. */
 const stretch = 1_000

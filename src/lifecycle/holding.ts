@@ -54,7 +54,8 @@ export async function holdOrLetGo(
   }
 
   const known = await life.store.read.formingApproval(tenant, 'leavers', directory)
-  const facts = { leftWithinHour: counts.hour, leftWithinDay: counts.day, ...limits }
+  // This person included: an operator compares it with what the directory sent.
+  const facts = { leftWithinHour: counts.hour + 1, leftWithinDay: counts.day + 1, ...limits }
   const approval: Approval = known ?? {
     tenant,
     id: life.ids.next() as ApprovalId,

@@ -36,7 +36,11 @@ export async function retryOperation(
   const resource = await operationResource(life, operation)
   const decision = authorise(life, caller, 'operation.retry', resource)
   if (operation.status !== 'needsOperator' && operation.status !== 'waiting') {
-    throw errors.wrongState({ what: 'Operation', id, status: operation.status, action: 'retried' })
+    const { status } = operation
+    const next = ended.has(status)
+      ? 'It has ended: ask for the same anew.'
+      : 'It is being worked on.'
+    throw errors.wrongState({ what: 'Operation', id, status, action: 'retried', next })
   }
   const now = life.clock.now()
   await save(
@@ -66,6 +70,8 @@ export async function retryOperation(
   return { ...operation, status: 'queued', runAt: now, attempt: 0 }
 }
 
+const ended: ReadonlySet<Operation['status']> = new Set(['succeeded', 'failed', 'cancelled'])
+
 /** Not `enable`: half of it may be done, and disabling the account takes all of it back. */
 const cancellable: ReadonlySet<Operation['kind']> = new Set(['issue', 'rotate', 'reconcile'])
 
@@ -92,6 +98,7 @@ export async function cancelOperation(
       id,
       status: `${operation.kind} (${operation.status})`,
       action: 'cancelled',
+      next: whyNotCancelled(operation),
     })
   }
   const now = life.clock.now()
@@ -124,6 +131,14 @@ export async function cancelOperation(
   )
   if (!isClean) life.wake()
   return { ...operation, ...set }
+}
+
+function whyNotCancelled({ kind, status }: Operation): string {
+  if (ended.has(status)) return 'It has ended.'
+  if (kind === 'enable') return 'Disable the account to take it back.'
+  if (!cancellable.has(kind)) return 'What takes access away is never given up.'
+  if (status === 'running') return 'It is being worked on; ask again in a moment.'
+  return 'Its new key is served already; what is left of it ends the old one.'
 }
 
 /** How an operation that somebody gave up ends. */

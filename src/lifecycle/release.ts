@@ -1,6 +1,6 @@
 import type { Brake } from '../domain/brake.ts'
 import { errors } from '../domain/errors.ts'
-import { engagedBrakes, releaseBrake } from './brakes.ts'
+import { engagedBrakes, nameOf, releaseBrake } from './brakes.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { authorise } from './context.ts'
 import { acceptRestored } from './restored.ts'
@@ -15,7 +15,7 @@ export async function brakesFor(life: Lifecycle, caller: Caller): Promise<readon
 /**
  * An operator says that things are in order again. `leavers` is not released as a whole: each of its
  * people is decided about.
- * @throws forbidden, notFound when it is not on, wrongState
+ * @throws forbidden, brakeNotOn, wrongState
  */
 export async function releaseByOperator(
   life: Lifecycle,
@@ -23,11 +23,12 @@ export async function releaseByOperator(
   wish: { readonly name: string; readonly subject: string; readonly reason: string },
 ): Promise<Brake> {
   authorise(life, caller, 'brake.release', { type: 'brake', id: wish.name })
-  const brake = (await brakesFor(life, caller)).find(
-    (b) => b.name === wish.name && b.subject === wish.subject,
-  )
+  const on = await brakesFor(life, caller)
+  const brake = on.find((b) => b.name === wish.name && b.subject === wish.subject)
   const id = wish.subject === '' ? wish.name : `${wish.name}:${wish.subject}`
-  if (!brake) throw errors.notFound({ what: 'Engaged brake', id })
+  if (!brake) {
+    throw errors.brakeNotOn({ brake: id, on: on.map(nameOf).join(', ') || 'none' })
+  }
   if (brake.name === 'leavers') {
     const status = 'ended by deciding about its people (GET /api/v1/approvals)'
     throw errors.wrongState({ what: 'Brake', id, status, action: 'released as a whole' })

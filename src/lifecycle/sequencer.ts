@@ -123,8 +123,9 @@ export function createSequencer(
       await store.commit([{ type: 'auditSigned', tenant, checkpoint, before }])
       log({ tenant, outcome: 'signed', size, error: null })
     }
-    if (size > (anchored?.size ?? 0)) await anchor?.raise(tenant, checkpoint)
-    settled.set(tenant, size)
+    if (anchor && size > (anchored?.size ?? 0)) await anchor.raise(tenant, checkpoint)
+    // Only what was read back: another process of this home may write over the file meanwhile.
+    else settled.set(tenant, size)
   }
 
   const grewOutOf = async (head: AuditHead, held: SignedCheckpoint): Promise<boolean> => {

@@ -16,6 +16,7 @@ import { planRevoke, rotateAfterOf, rotation, termsOf } from './credentials.ts'
 import type { Proposal, Scope, SweepName } from './due.ts'
 import { findDue, warningDays } from './due.ts'
 import { actOnLeaver, verdictOn } from './offboard.ts'
+import { paceOf } from './pace.ts'
 import { planReconcile, reconcilable } from './reconcile.ts'
 
 /** What a sweep's acts are to the brakes; null = nothing that a brake would stop. */
@@ -31,12 +32,6 @@ const brakedAct: Readonly<Record<Proposal['act'], BrakedAct | null>> = {
   reconcile: null,
   rotate: 'rotate',
 }
-
-/**
- * Items per commit. An item's part takes some 0.2 ms of the writer, and with it of everybody: 25 of
- * them are over soon enough for a request that came meanwhile not to notice.
- */
-const togetherMax = 25
 
 export interface Applied {
   readonly proposal: Proposal
@@ -73,9 +68,12 @@ export async function applyBatch(
     .filter((proposal) => !isFree(proposal))
     .map((proposal) => ({ proposal, acted: false, operations: [], error: null }))
   const free = batch.filter(isFree)
-  for (let i = 0; i < free.length; i += togetherMax) {
+  const pace = paceOf(life.clock)
+  for (let i = 0; i < free.length;) {
     if (i > 0) await setImmediate()
-    applied.push(...(await applySome(life, free.slice(i, i + togetherMax), actor)))
+    const some = free.slice(i, i + pace.size)
+    applied.push(...(await pace.timed(some.length, () => applySome(life, some, actor))))
+    i += some.length
   }
   if (applied.some((item) => item.operations.length > 0)) life.wake()
   return applied

@@ -42,8 +42,11 @@ export function brakeRoom({ db }: Sql) {
         .updateTable('operation')
         .set({ run_at: arg('at'), due_at: arg('at') })
         .where('due_at', '>', arg('beyond'))
-        // As in the index of what is urgent.
-        .where(sql<boolean>`kind in ('leave', 'revoke', 'disable', 'retire')`)
+        // A rotation that has a date for the old keys ends those that a leaver knows.
+        .where(
+          sql<boolean>`(kind in ('leave', 'revoke', 'disable', 'retire')
+            or (kind = 'rotate' and memo like '%"oldKeysUntil":"%'))`,
+        )
         .where(sql<boolean>`status in ('queued', 'waiting')`),
     ),
     leases: statement(

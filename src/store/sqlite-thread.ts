@@ -23,6 +23,13 @@ export type ThreadReply =
 
 const foldsMax = 4
 
+/** What SQLite says of a checkpoint: whether somebody was in its way, and pages of the WAL. */
+interface Folded {
+  readonly busy: number
+  readonly log: number
+  readonly checkpointed: number
+}
+
 const { path, stop } = workerData as ThreadOrder
 const port = parentPort!
 const connection = new Connection(path, { readonly: true, stop })
@@ -53,7 +60,7 @@ function answer(want: ThreadAsk): ThreadReply {
 /** What a busy writer appends meanwhile is less each time: only a WAL that was folded up whole is begun anew. */
 function foldUp({ db }: Connection): void {
   for (let i = 0; i < foldsMax; i++) {
-    const [found] = db.pragma('wal_checkpoint(passive)') as { log: number; checkpointed: number }[]
-    if (found === undefined || found.log === found.checkpointed) return
+    const [found] = db.pragma('wal_checkpoint(passive)') as Folded[]
+    if (found?.busy === 0 && found.log === found.checkpointed) return
   }
 }

@@ -30,8 +30,13 @@ const groupMax = 200
  * SQLite would have the writer do it within a commit: that held the event loop for 10–25 ms.
  */
 const foldAfterRows = 1_000
-/** Where the thread does not keep up, the writer folds after all, before the WAL gets out of hand. */
-const walPagesMax = 16_384
+/**
+ * Where the thread never catches up with a busy writer, the writer folds the rest after all, before
+ * the WAL gets out of hand: 32 MB.
+ */
+const walPagesMax = 4_096
+/** Nobody has written for so long. */
+const quietMs = 50
 
 function isSqliteError(error: unknown): error is Error & { readonly code: string } {
   return error instanceof Database.SqliteError
@@ -150,6 +155,7 @@ export class SqliteDatabase implements Store {
   #folding = false
   /** What the writer's count was then. */
   #foldedAt = 0
+  #rest: NodeJS.Timeout | undefined
 
   private constructor(
     writer: Connection | null,
@@ -255,6 +261,7 @@ export class SqliteDatabase implements Store {
 
   async close(): Promise<void> {
     this.#closed = true
+    clearTimeout(this.#rest)
     await this.#flushing
     await this.#aside?.close()
     this.#reader.closeSnapshot()
@@ -264,13 +271,27 @@ export class SqliteDatabase implements Store {
   }
 
   #foldInTime(writer: Connection): void {
+    if (writer.changes - this.#foldedAt >= foldAfterRows) this.#fold(writer)
+  }
+
+  #fold(writer: Connection): void {
     if (this.#folding || this.#aside === null || this.#closed) return
-    if (writer.changes - this.#foldedAt < foldAfterRows) return
     this.#folding = true
     this.#foldedAt = writer.changes
     void this.#aside.checkpoint().finally(() => {
       this.#folding = false
+      this.#foldRest(writer)
     })
+  }
+
+  /** What came during a fold keeps the WAL from being begun anew: it follows once nobody writes. */
+  #foldRest(writer: Connection): void {
+    const { changes } = writer
+    clearTimeout(this.#rest)
+    if (changes === this.#foldedAt || this.#closed) return
+    const isQuiet = (): boolean => writer.changes === changes
+    const next = (): void => (isQuiet() ? this.#fold(writer) : this.#foldRest(writer))
+    this.#rest = setTimeout(next, quietMs).unref()
   }
 
   async #flush(writer: Connection): Promise<void> {

@@ -110,10 +110,13 @@ export function brakeConformance(current: () => Store): void {
     const revoke = makeOperation({ kind: 'revoke', runAt: tomorrow })
     const rotate = makeOperation({ kind: 'rotate', runAt: tomorrow })
     const soon = makeOperation({ kind: 'disable', runAt: addSeconds(t0, 200) })
+    const memo = { reason: 'ownerLeft', oldKeysUntil: addSeconds(t0, 3_600) }
+    const leavers = makeOperation({ kind: 'rotate', runAt: tomorrow, memo })
+    const planned = makeOperation({ kind: 'rotate', runAt: tomorrow, memo: { oldKeysUntil: null } })
     const lease = { status: 'running', leaseWorker: 'died' } as const
     const held = makeOperation({ kind: 'issue', ...lease, leaseUntil: tomorrow })
     const working = makeOperation({ kind: 'issue', ...lease, leaseUntil: addSeconds(t0, 30) })
-    for (const operation of [revoke, rotate, soon, held, working]) {
+    for (const operation of [revoke, rotate, leavers, planned, soon, held, working]) {
       await current().commit([{ type: 'enqueue', operation, preempt: false }])
     }
 
@@ -126,6 +129,8 @@ export function brakeConformance(current: () => Store): void {
       (await current().read.operation(tenant, id))?.runAt
     expect(await runAt(revoke)).toBe(at)
     expect(await runAt(rotate)).toBe(tomorrow)
+    expect(await runAt(leavers)).toBe(at)
+    expect(await runAt(planned)).toBe(tomorrow)
     expect(await runAt(soon)).toBe(soon.runAt)
     const leaseUntil = async ({ id }: { readonly id: string }) =>
       (await current().read.operation(tenant, id))?.leaseUntil

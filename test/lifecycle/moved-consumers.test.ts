@@ -33,6 +33,19 @@ it('gives consumers the old key back when a rotation is cancelled that had moved
   expect(await test.works(credential)).toBe(true)
 })
 
+it('serves the key that an operator’s pause gave back, not the one that such a rotation left', async () => {
+  const { credential } = await moved(false)
+
+  await test.engine.switchAccount(test.admin, credential.account, 'disable', null)
+  await test.pass(5)
+  await test.engine.switchAccount(test.admin, credential.account, 'enable', null)
+  await test.pass(5)
+
+  expect(await test.credential(credential.id)).toMatchObject({ status: 'active', generation: 1 })
+  expect(await test.served(credential)).toContain(credential.keyId)
+  expect(await test.works(credential)).toBe(true)
+})
+
 it('keeps consumers served when a leave takes such a rotation over', async () => {
   const { owner, credential } = await moved(true)
 

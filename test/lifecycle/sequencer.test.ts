@@ -60,6 +60,25 @@ describe('the sequencer', () => {
   }
   const check = (against: Store) => checkAnchor(anchor, treesOf(against.read))
 
+  it('anchors again what another process of the same home wrote over', async () => {
+    let lost = 0
+    const raise: Anchor['raise'] = async (tenant, checkpoint) => {
+      // Read before ours was written, written after it.
+      if (lost++ > 0) await anchor.raise(tenant, checkpoint)
+    }
+    const one = sequencer(store, { ...anchor, raise })
+    await write(3)
+
+    await one.round()
+    expect(await anchor.of(defaultTenant)).toBeNull()
+    await one.round()
+
+    expect(await anchor.of(defaultTenant)).toMatchObject({ size: 3 })
+    await one.round()
+    await one.round()
+    expect(lost).toBe(2)
+  })
+
   it('places, signs and anchors what was committed, tenant by tenant', async () => {
     await write(600)
     await write(3, other)

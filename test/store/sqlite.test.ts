@@ -4,10 +4,11 @@ import { join } from 'node:path'
 import { openStore } from '../../src/store/open.ts'
 import { storeConformance } from '../conformance/store.ts'
 import { jsonCodec } from '../support/json-codec.ts'
+import { freshDatabase } from '../support/template.ts'
 
 storeConformance('SQLite', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'custody-store-'))
-  const url = `sqlite:${join(directory, 'custody.db')}`
+  const url = await freshDatabase(directory)
   let store = await openStore({ url, codec: jsonCodec })
   return {
     store,

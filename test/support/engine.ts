@@ -34,6 +34,7 @@ import { openStore } from '../../src/store/open.ts'
 import type { Store } from '../../src/store/store.ts'
 import { makeClient, unique } from './entities.ts'
 import { ManualClock } from './manual-clock.ts'
+import { freshDatabase } from './template.ts'
 import { watchTransitions } from './transitions.ts'
 
 const policies = fileURLToPath(new URL('../../policies', import.meta.url))
@@ -139,7 +140,7 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
   const githubSandbox = await startGithubSandbox({ clock, world })
   await writeFile(path.join(home, 'app.pem'), appKey, { mode: 0o600 })
   const opened = await openStore({
-    url: `sqlite:${path.join(home, 'custody.db')}`,
+    url: await freshDatabase(home),
     codec: documentCodec,
   })
   const watched = watchTransitions(opened, defaultTenant)

@@ -214,7 +214,7 @@ function parseCredential(text: string): Row {
       const hint = nearest(key, credentialKeys)
       throw new CommandFailure(
         exitCodes.usage,
-        `--credential: "${part}" is not understood${hint ? `; did you mean "${hint}=…"?` : ''} Use ${credentialKeys.map((k) => `${k}=…`).join(', ')}.`,
+        `--credential: "${part}" is not understood${hint ? `; did you mean "${hint}=…"?` : '.'} Use ${credentialKeys.map((k) => `${k}=…`).join(', ')}.`,
       )
     }
     values.set(key, [...(values.get(key) ?? []), rest.join('=')])

@@ -2,6 +2,12 @@ import type { Command } from 'commander'
 import { apiCommand, type Cli, column, confirm, printJson, printRows } from '../command.ts'
 import type { Row } from '../terminal.ts'
 
+/** `leavers` stops no kind of act: the people above the limit are held, one by one. */
+function stopsOf(row: Row): string {
+  const stops = (row['stops'] ?? []) as readonly string[]
+  return stops.length === 0 ? 'what the held people own is decided later' : stops.join(', ')
+}
+
 export function registerBrake(program: Command, cli: Cli): void {
   const noun = program.command('brake').description('what Custody has stopped doing by itself')
 
@@ -15,10 +21,13 @@ export function registerBrake(program: Command, cli: Cli): void {
         column('brake', 'name'),
         column('of', 'subject'),
         column('since'),
-        column('stops'),
+        { title: 'stops', value: stopsOf },
         column('facts'),
       ]
       printRows(rows, { columns, none: 'No brake is on.' }, options, terminal)
+      if (!options.json && rows.some((row) => row['name'] === 'leavers')) {
+        terminal.stderr('People are held; decide with: custody approval list\n')
+      }
     },
   )
   apiCommand<{ subject?: string; reason?: string; yes?: boolean }>(

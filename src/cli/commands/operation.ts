@@ -55,10 +55,20 @@ export function registerOperation(program: Command, cli: Cli): void {
     },
   )
   apiCommand(
-    noun.command('retry <id>').description('repeat what failed or waits for an operator'),
+    noun.command('retry <id>').description('go on now with what needs an operator or waits'),
     cli,
     async ({ api, options, terminal }, id) => {
       const { body } = await api.send('POST', `${route(id)}/retry`, {})
+      printRecord(body, options, terminal)
+    },
+  )
+  apiCommand(
+    noun
+      .command('cancel <id>')
+      .description('give up an issue or a rotation; what takes access away is never given up'),
+    cli,
+    async ({ api, options, terminal }, id) => {
+      const { body } = await api.send('POST', `${route(id)}/cancel`, {})
       printRecord(body, options, terminal)
     },
   )

@@ -17,11 +17,15 @@ import { reportQueued } from './operation.ts'
 /** What `owner impact` answers: what would be decided now, by the deciding function itself. */
 const impactColumns = [
   column('account', 'userName', 'account'),
-  column('credential'),
-  column('provider'),
-  column('last used', 'lastUsedAt', 'lastUsed'),
+  column('last used', 'lastUsedAt'),
   column('decision'),
-  column('rule', 'rule', 'reason'),
+  column('rule'),
+  column('until', 'disableAt'),
+  // Of somebody held back: what letting them go would do.
+  {
+    title: 'once let go',
+    value: (row: Row) => (row['whenReleased'] as Row | undefined)?.['decision'],
+  },
 ]
 
 export function registerOwner(program: Command, cli: Cli): void {

@@ -1,14 +1,16 @@
 import type { Command } from 'commander'
-import { apiCommand, type Cli, column, printJson, printRecord, printRows } from '../command.ts'
-import type { Row } from '../terminal.ts'
+import {
+  apiCommand,
+  type Cli,
+  column,
+  idColumn,
+  printJson,
+  printRecord,
+  printRows,
+} from '../command.ts'
+import { exitCodes, type Row } from '../terminal.ts'
 
-const planColumns = [
-  column('subject', 'userName', 'subject', 'id'),
-  column('type', 'subjectType', 'type'),
-  column('action', 'action', 'kind', 'decision'),
-  column('rule', 'rule', 'reason'),
-  column('operation'),
-]
+const planColumns = [idColumn, column('act'), column('rule'), column('operations'), column('error')]
 
 /** Named here too, so that `--help` need not load the engine; a test holds both to each other. */
 const sweeps = ['orphans', 'expiry', 'rotation', 'reconcile']
@@ -28,15 +30,25 @@ export function registerSweep(program: Command, cli: Cli): void {
       const asked = query.length > 0 ? `?${query.join('&')}` : ''
       const route = `/api/v1/sweeps/${encodeURIComponent(name)}${asked}`
       const { body } = await api.send('POST', route, {})
-      if (options.json) return printJson(body, terminal)
       const { items, ...facts } = (body ?? {}) as Row & { readonly items?: readonly Row[] }
-      if (!items) return printRecord(facts, options, terminal)
+      const failed = (items ?? []).filter((item) => (item['error'] ?? null) !== null).length
+      const code = failed === 0 ? exitCodes.ok : exitCodes.partial
+      if (options.json) {
+        printJson(body, terminal)
+        return code
+      }
+      if (!items) {
+        printRecord(facts, options, terminal)
+        return code
+      }
       const none = 'Nothing to do.'
       printRows(items, { columns: planColumns, none }, options, terminal)
       if (items.length > 0) {
         const did = options.dryRun ? 'would be done; nothing was' : 'started'
-        terminal.stderr(`${items.length} ${did}.\n`)
+        terminal.stderr(`${items.length - failed} ${did}.\n`)
       }
+      if (failed > 0) terminal.stderr(`${failed} could not be started; they stay due.\n`)
+      return code
     },
   )
 }

@@ -26,15 +26,15 @@ export function registerTransfer(program: Command, cli: Cli): void {
           column('account', 'userName', 'account'),
           column('from', 'from', 'owner'),
           column('to', 'to', 'pendingOwner'),
-          column('offered', 'offeredAt', 'createdAt'),
-          column('until', 'acceptBy', 'disableAt'),
+          column('orphaned', 'orphanedAt'),
+          column('until', 'deadline'),
         ],
         none: 'No open transfers.',
       }),
   )
   for (const verb of ['accept', 'decline'] as const) {
     const command = noun
-      .command(`${verb} <id>`)
+      .command(`${verb} <account>`)
       .description(verb === 'accept' ? 'become the owner' : 'refuse to become the owner')
     if (verb === 'accept') {
       command.option('--backup [person]', 'agree to stand in as a backup owner instead')
@@ -43,7 +43,7 @@ export function registerTransfer(program: Command, cli: Cli): void {
       command,
       cli,
       async ({ api, options, terminal }, name) => {
-        const id = encodeURIComponent(name)
+        const id = encodeURIComponent(await resolveId('account', name, api))
         const { backup } = options
         const { body } =
           backup === undefined

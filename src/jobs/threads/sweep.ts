@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { parentPort, workerData } from 'node:worker_threads'
-import { findDue } from '../../lifecycle/engine.ts'
+// Not by the door of its floor: that brings the whole engine, 0.3 s of processor time a run.
+import { findDue } from '../../lifecycle/due.ts'
 import { documentCodec } from '../../scim/codec.ts'
 import { openStore } from '../../store/open.ts'
 import type { SweepMessage, SweepOrder, SweepReply } from '../scheduler.ts'

@@ -4,7 +4,16 @@ import { planOperation } from '../context.ts'
 import type { Doomed } from './doomed.ts'
 import { doomedKeys, notConfigured, subjectCredentials } from './doomed.ts'
 import type { Step, StepContext } from './step.ts'
-import { NotConfigured, audit, externalOf, loadAccount, putAccount, putCredential } from './step.ts'
+import {
+  NotConfigured,
+  audit,
+  externalOf,
+  loadAccount,
+  putAccount,
+  putCredential,
+  targetOf,
+} from './step.ts'
+import { moveConsumers } from './verify.ts'
 
 /**
  * Takes a switch-off back. After an operator's pause the same keys work again; in every other case
@@ -65,8 +74,13 @@ async function reviveKey(
   ctx: StepContext,
   { key, credential, place }: Doomed,
 ): Promise<readonly Change[]> {
-  const { provider, external } = place()
+  const { provider, external, sink } = place()
   await provider.enable(external, key.keyId, ctx.call())
+  if (sink && key.sinkVersion !== null) {
+    // A rotation that the pause cut off may have moved consumers to the key that never came to be.
+    const keys = await ctx.life.store.read.keysOf(credential.tenant, credential.id)
+    await moveConsumers(ctx, { keys, sink, target: targetOf(credential) }, key)
+  }
   return [
     {
       type: 'key',

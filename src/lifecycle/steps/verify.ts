@@ -139,9 +139,9 @@ async function promote(
  * Makes the key the one that consumers read. What they read until now may be a key that was never
  * activated: one whose operation was pre-empted between moving them and noting it.
  */
-async function moveConsumers(
+export async function moveConsumers(
   ctx: StepContext,
-  { keys, sink, target }: Subject,
+  { keys, sink, target }: Pick<Subject, 'keys' | 'sink' | 'target'>,
   key: IssuedKey,
 ): Promise<string> {
   const unnoted = keys.flatMap((k) =>

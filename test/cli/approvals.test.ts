@@ -161,7 +161,7 @@ describe('custody brake', () => {
     })
 
     expect(code).toBe(0)
-    expect(stdout).toContain('["expire","rotate"]')
+    expect(stdout).toContain('expire, rotate')
   })
 
   it('releases one, with a reason and a yes', async () => {

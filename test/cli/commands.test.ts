@@ -477,8 +477,8 @@ describe('effects', () => {
       { since: '2026-01-02T03:04:05Z' },
     ],
     [`operation retry ${operationId}`, `/api/v1/operations/${operationId}/retry`, {}],
-    [`transfer accept t1`, '/api/v1/transfers/t1/accept', {}],
-    [`transfer decline t1`, '/api/v1/transfers/t1/decline', {}],
+    [`transfer accept ada`, `/api/v1/transfers/${accountId}/accept`, {}],
+    [`transfer decline ${accountId}`, `/api/v1/transfers/${accountId}/decline`, {}],
     [`sweep run orphans`, '/api/v1/sweeps/orphans', {}],
     [`sweep run orphans --dry-run`, '/api/v1/sweeps/orphans?dryRun=true', {}],
   ])('"%s" posts to %s', async (line, url, body) => {

@@ -114,7 +114,7 @@ describe('sweep run', () => {
     const { code, stdout, stderr } = await run(`sweep run reconcile --server ${server.url}`)
     await server.close()
 
-    expect(stdout).toContain('operation-1')
+    expect(stdout).toMatch(/aws +reconcile +operation-1/)
     expect(stdout).toContain('GitHub is down')
     expect(stderr).toBe('1 started.\n1 could not be started; they stay due.\n')
     expect(code).toBe(6)

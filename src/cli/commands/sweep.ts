@@ -10,7 +10,17 @@ import {
 } from '../command.ts'
 import { exitCodes, type Row } from '../terminal.ts'
 
-const planColumns = [idColumn, column('act'), column('rule'), column('operations'), column('error')]
+const planColumns = [
+  idColumn,
+  column('act'),
+  column('rule'),
+  {
+    title: 'operations',
+    value: (row: Row) => ((row['operations'] ?? []) as readonly string[]).join(', '),
+    whole: true,
+  },
+  column('error'),
+]
 
 /** Named here too, so that `--help` need not load the engine; a test holds both to each other. */
 const sweeps = ['orphans', 'expiry', 'rotation', 'reconcile']

@@ -16,7 +16,7 @@ export default defineConfig({
     isolate: false,
     globalSetup: ['test/support/postgres-server.ts'],
     // The default leaves one core idle, which on two cores is half of them: 150 s against 100 s.
-    maxWorkers: '100%',
+    maxWorkers: 3,
     testTimeout: 20_000,
     hookTimeout: 30_000,
     // A starved runner may cost a test with real processes its patience once; twice is a real failure.

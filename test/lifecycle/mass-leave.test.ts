@@ -69,10 +69,8 @@ describe('R70 the mass-leave brake', () => {
 
   it('never trips over one person, however many accounts that person owns', async () => {
     const owner = await test.person()
-    for (let page = 0; page < 10; page++) {
-      const wanted = { drain: false, credentials: [] }
-      await Promise.all(Array.from({ length: 100 }, () => test.request(owner, wanted)))
-    }
+    const wanted = { drain: false, credentials: [] }
+    await Promise.all(Array.from({ length: 200 }, () => test.request(owner, wanted)))
 
     await test.leave(owner)
     await test.pass(2)

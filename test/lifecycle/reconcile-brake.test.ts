@@ -44,7 +44,7 @@ const house = async (accounts: number, options: TestEngineOptions = {}): Promise
 const sweep = async (after = hours(1), seconds = 60): Promise<void> => {
   test.clock.advance(after)
   await test.engine.runSweep(test.admin, 'reconcile')
-  await test.pass(seconds, 2)
+  await test.pass(seconds, 10)
 }
 const open = async (): Promise<readonly string[]> => {
   const { tenant } = test.admin

@@ -259,7 +259,7 @@ export function storeModel(open: OpenStore, effort: number): void {
           await opened.dispose()
         }
       }),
-      { numRuns: 60 * effort },
+      { numRuns: 40 * effort },
     )
   })
 }

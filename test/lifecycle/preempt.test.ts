@@ -11,8 +11,8 @@ import {
   wants,
 } from '../support/engine.ts'
 
-/** An odd stride meets "before" and "after" alike; with nine, each kind dies in six places or so. */
-const stride = 9
+/** An odd stride meets "before" and "after" alike; with fifteen, each kind dies in four places or so. */
+const stride = 15
 
 describe('a revocation during a rotation', () => {
   let test: TestEngine

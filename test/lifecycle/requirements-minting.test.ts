@@ -407,7 +407,7 @@ describe('planned rotation', () => {
           expect(generations).toBeGreaterThan(1)
         },
       ),
-      { numRuns: 3 },
+      { numRuns: 2 },
     )
   })
 })

@@ -1,3 +1,3 @@
 import { propertySuite } from '../support/property-suite.ts'
 
-propertySuite({ numRuns: 120, acts: 25, timeoutSeconds: 240 })
+propertySuite({ numRuns: 60, acts: 25, timeoutSeconds: 240 })

@@ -4,7 +4,7 @@ import { STS } from '@aws-sdk/client-sts'
 import type { CredentialKind } from '../../src/domain/credential.ts'
 import { isJsonObject } from '../../src/domain/json.ts'
 import { Secret } from '../../src/domain/secret.ts'
-import { instantOf } from '../../src/domain/time.ts'
+import { instantOf, seconds } from '../../src/domain/time.ts'
 import type {
   Call,
   Capabilities,
@@ -130,18 +130,31 @@ class AwsIam implements Provider {
     this.#sts = mapErrors(new STS(this.#settings), host.sawDate)
     this.capabilities = {
       'access-key': {
+        canCreate: true,
+        canRevoke: true,
+        canList: true,
         maxLive: 2,
         canDisable: true,
         canRescope: false,
         canProbe: true,
-        reportsLastUsed: true,
+        canLastUsed: true,
         lastUsedLag: durationOf(config.lastUsedLag ?? 'PT4H'),
         mint: 'server',
-        settle: durationOf(config.settle ?? 'PT15S'),
+        lease: null,
+        keepsSecret: false,
+        settleMin: seconds(0),
+        settleMax: durationOf(config.settle ?? 'PT15S'),
+        // AWS publishes no rate for IAM; throttling answers set the pace.
+        quota: null,
         probe: {
           count: config.probe?.count ?? 5,
           every: durationOf(config.probe?.every ?? 'PT2S'),
         },
+        cannot: [
+          'More than one credential per account: a user has two keys, and rotation needs one slot.',
+          'Tell whether a key that STS used last was used by its consumer: our probes are such uses.',
+          'End sessions of roles that were assumed with the key.',
+        ],
       },
     }
   }

@@ -116,15 +116,28 @@ class DeployKeys implements Provider {
     this.#installationId = installationId
     this.capabilities = {
       'deploy-key': {
+        canCreate: true,
+        canRevoke: true,
+        canList: true,
         maxLive: null,
         canDisable: false,
         canRescope: false,
         canProbe: false,
-        reportsLastUsed: true,
+        canLastUsed: true,
         lastUsedLag: seconds(0),
         mint: 'client',
-        settle,
+        lease: null,
+        keepsSecret: false,
+        settleMin: seconds(0),
+        settleMax: settle,
+        // Of an installation; content-creating requests 80 a minute and 500 an hour (GitHub docs).
+        quota: { calls: 5_000, per: seconds(3_600) },
         probe: { count: 1, every: seconds(0) },
+        cannot: [
+          'Be switched off and on again: a deploy key works until it is deleted.',
+          'Expire by itself.',
+          'Be tried over the API: its death is proven by a complete listing.',
+        ],
       },
     }
   }

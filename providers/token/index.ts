@@ -18,16 +18,24 @@ interface PublicPart {
 
 const capabilities: Capabilities = {
   'api-token': {
+    canCreate: true,
+    canRevoke: true,
+    canList: true,
     maxLive: null,
     canDisable: true,
     canRescope: false,
     canProbe: true,
-    reportsLastUsed: true,
+    canLastUsed: true,
     // A use is noted once a minute at most.
     lastUsedLag: seconds(60),
     mint: 'client',
-    settle: seconds(0),
+    lease: null,
+    keepsSecret: false,
+    settleMin: seconds(0),
+    settleMax: seconds(0),
+    quota: null,
     probe: { count: 1, every: seconds(0) },
+    cannot: ['Work where nobody asks the introspection endpoint.'],
   },
 }
 

@@ -7,6 +7,10 @@ export type CredentialKind =
   | 'federated-role'
   | 'deploy-key'
   | 'app-token'
+  /** A grant that a person's fine-grained token has here: found, owned and ended, never made. */
+  | 'pat-grant'
+  /** A third party's app installed here, with a sponsor. */
+  | 'app-installation'
   | 'password'
   | 'manual'
 

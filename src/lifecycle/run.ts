@@ -155,6 +155,7 @@ class Context implements StepContext {
     const timeout = Math.max(0, Math.min(callSeconds, left)) * 1_000
     const call: Call = {
       key: key ?? this.life.ids.next(),
+      operation: this.operation.id,
       signal: AbortSignal.any([this.#signal, timeoutOf(this.life.clock, Math.floor(timeout))]),
       fence: () => this.#holds(),
     }

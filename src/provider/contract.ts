@@ -5,6 +5,12 @@ import type { Clock, Instant, Seconds } from '../domain/time.ts'
 
 /** What one kind of credential can do at one provider. The engine plans by these, never by name. */
 export interface KindCapabilities {
+  /** `issue` makes one. False: it can only be found there and adopted. */
+  readonly canCreate: boolean
+  /** `revoke` ends one. False: somebody has to do that by hand; the engine asks them. */
+  readonly canRevoke: boolean
+  /** `list` shows every key there is. False: what we lose sight of nobody finds; it dies with its lease. */
+  readonly canList: boolean
   /** Keys a principal may hold at once, switched-off ones included; null = no limit. */
   readonly maxLive: number | null
   /** `disable` is reversible by `enable`. False: `disable` is unsupported and `revoke` is the only way. */
@@ -12,19 +18,34 @@ export interface KindCapabilities {
   readonly canRescope: boolean
   /** `probe` really tries the secret. False: it answers `untestable` and death is proven by `list`. */
   readonly canProbe: boolean
-  readonly reportsLastUsed: boolean
+  /** A listing tells when a key was used last. */
+  readonly canLastUsed: boolean
   /** How late a use may show in a listing: before that, "not used" is no evidence. */
   readonly lastUsedLag: Seconds
   /**
    * `server`: the provider makes the secret and shows it once, so mint, then store.
    * `client`: we make it (`prepare`), store it first, then register the public part (`issue`).
-   * `none`: nothing is minted.
+   * `none`: there is no secret that Custody would see; `issue` makes what works without one, or a
+   * task for a person. Nothing is delivered, `probeKey` stands in for `probe`.
    */
   readonly mint: 'server' | 'client' | 'none'
-  /** How long a listing may lag behind a write; absence is no evidence before that. */
-  readonly settle: Seconds
+  /**
+   * What the provider ends by itself after a fixed time, whatever was asked: it is renewed
+   * `renewBefore` its end, and one that nobody can list or revoke any more is dead at its end.
+   * null = it lives until somebody ends it.
+   */
+  readonly lease: { readonly lifetime: Seconds; readonly renewBefore: Seconds } | null
+  /** `revoke` and the proof of death need the secret: the engine keeps it sealed until the key's end. */
+  readonly keepsSecret: boolean
+  /** How soon and how late a write shows in listings; absence is no evidence before `settleMax`. */
+  readonly settleMin: Seconds
+  readonly settleMax: Seconds
+  /** Calls that this provider allows in a period, where it says so: for planning, not for pacing. */
+  readonly quota: { readonly calls: number; readonly per: Seconds } | null
   /** A key counts as working, or dead, after `count` equal answers spaced by `every`. */
   readonly probe: { readonly count: number; readonly every: Seconds }
+  /** What nobody should expect of it, a sentence each: printed in docs/reference/providers.md. */
+  readonly cannot: readonly string[]
 }
 
 export type Capabilities = Readonly<Partial<Record<CredentialKind, KindCapabilities>>>
@@ -32,6 +53,8 @@ export type Capabilities = Readonly<Partial<Record<CredentialKind, KindCapabilit
 export interface Call {
   /** A UUID, stable for one attempt of one step: use it as the provider's idempotency token. */
   readonly key: string
+  /** The operation that asks, for user agents and session names; null outside of one. */
+  readonly operation: string | null
   readonly signal: AbortSignal
   /** Ask just before a send that mints: false means a newer claim or a revocation took over. */
   readonly fence: () => Promise<boolean>
@@ -128,6 +151,61 @@ export interface InventoryPage {
 
 export type ProbeAnswer = 'accepted' | 'refused' | 'untestable'
 
+/** Something at the provider that Custody does not manage, or does already (`account`). */
+export interface Discovered {
+  /** Immutable at the provider; what `adopt` takes, perhaps days later. */
+  readonly external: string
+  /** What people call it there. */
+  readonly name: string
+  readonly kind: CredentialKind
+  readonly createdAt: Instant | null
+  readonly keys: readonly ListedKey[]
+  /** Who might own it, best guess first; `hint` is an address, a login or a name. */
+  readonly owners: readonly {
+    readonly hint: string
+    readonly from: 'tag' | 'creator' | 'committer' | 'holder'
+  }[]
+  /** The company behind it, where it is somebody else's: an app's publisher. */
+  readonly vendor: string | null
+  /** The account whose marks it bears; null = nobody manages it. */
+  readonly account: string | null
+  /** Why it cannot be adopted, as a sentence; null = it can. */
+  readonly obstacle: string | null
+}
+
+export interface DiscoveryPage {
+  readonly items: readonly Discovered[]
+  readonly next: string | null
+  readonly complete: boolean
+  /** How many there are in all, where the provider says so: for a progress line. */
+  readonly total: number | null
+}
+
+/** One thing that `check` looked at. */
+export interface CheckFinding {
+  /** A stable word: `credentials`, `iam:CreateUser`, `administration`, `clock`. */
+  readonly name: string
+  readonly state: 'ok' | 'failed' | 'unknown'
+  /** What was seen, in one sentence. Never a secret. */
+  readonly message: string
+  /** What to do about it; null when there is nothing to do. */
+  readonly remedy: string | null
+}
+
+export interface CheckReport {
+  readonly findings: readonly CheckFinding[]
+  /** The least that has to be granted there, ready to paste; null where there is no such document. */
+  readonly leastPolicy: string | null
+}
+
+/** A person who left, as far as a provider may know them. */
+export interface LeftPerson {
+  readonly id: string
+  readonly userName: string
+  readonly externalId: string | null
+  readonly emails: readonly string[]
+}
+
 /**
  * One place where credentials live. Every method is safe to repeat; all but `issue` of kinds with
  * `mint: 'server'` are idempotent. Failures are `ProviderError`s and nothing else.
@@ -147,14 +225,19 @@ export interface Provider {
   issue(principal: string, want: WantedCredential, call: Call): Promise<Issued>
   disable(principal: string, keyId: string, call: Call): Promise<void>
   enable(principal: string, keyId: string, call: Call): Promise<void>
-  /** Deletes the key for good; already gone is success. */
-  revoke(principal: string, keyId: string, call: Call): Promise<void>
+  /**
+   * Deletes the key for good; already gone is success.
+   * @param held the secret, for kinds that claim `keepsSecret`; null when it is not kept any more
+   */
+  revoke(principal: string, keyId: string, call: Call, held?: Secret | null): Promise<void>
   /** Denies everything for the principal: account disable and leaver only, never for one credential. */
   shutOff(principal: string, call: Call): Promise<void>
   /** Takes `shutOff` back. */
   turnOn(principal: string, call: Call): Promise<void>
   /** Really uses the secret. `untestable` when this kind cannot be tried from here. */
   probe(secret: Secret, kind: CredentialKind, call: Call): Promise<ProbeAnswer>
+  /** As `probe`, for kinds with `mint: 'none'`: what is tried is not in our hands. Absent: untestable. */
+  probeKey?(principal: string, keyId: string, call: Call): Promise<ProbeAnswer>
   list(principal: string, call: Call): Promise<Listing<ExternalCredential>>
   /**
    * One page of all that lies where only Custody should make things (a path, a title, the own book),
@@ -169,6 +252,32 @@ export interface Provider {
   marksOf?(principal: string, call: Call): Promise<string | null>
   /** Removes the principal and all that is attached to it; already gone is success. */
   deletePrincipal(principal: string, call: Call): Promise<void>
+  /**
+   * One page of everything there that somebody should own, managed or not. Reads only. Absent: this
+   * provider has nothing to discover.
+   * @param from `next` of the page before; null for the first
+   */
+  discover?(from: string | null, call: Call): Promise<DiscoveryPage>
+  /**
+   * Makes what was discovered the principal of an account, with a mark of ours where there is room
+   * for one; nothing else about it changes. Repeating is harmless.
+   * @throws ProviderError `conflict` when it is somebody else's by now, `notFound` when it is gone
+   */
+  adopt?(external: string, want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal>
+  /** Tries what it was configured with, and says what is missing. Changes nothing. */
+  check?(call: Call): Promise<CheckReport>
+  /**
+   * The kill switch of everything at this provider, Custody's own access included where it cannot be
+   * spared: reversible by `resume`. Absent: there is none.
+   */
+  suspend?(call: Call): Promise<void>
+  resume?(call: Call): Promise<void>
+  /**
+   * Ends what a person who left holds here themselves, as configured (membership, grants of personal
+   * tokens). Repeating is harmless.
+   * @returns what was ended, a line each, for the audit; empty when they are not known here
+   */
+  removePerson?(person: LeftPerson, call: Call): Promise<readonly string[]>
   close(): Promise<void>
 }
 
@@ -213,6 +322,8 @@ export interface SecretSink {
   discard(target: SinkTarget, version: string, call: Call): Promise<void>
   /** Removes everything at the target, only after the proof of death. Already gone is success. */
   remove(target: SinkTarget, call: Call): Promise<void>
+  /** As `check` of a provider: tries what it was configured with, changes nothing. */
+  examine?(call: Call): Promise<CheckReport>
   close(): Promise<void>
 }
 

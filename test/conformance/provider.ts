@@ -49,6 +49,7 @@ export interface ProviderUnderTest {
 export function callWith(overrides: Partial<Call> = {}): Call {
   return {
     key: randomUUID(),
+    operation: null,
     signal: new AbortController().signal,
     fence: () => Promise.resolve(true),
     ...overrides,
@@ -199,7 +200,7 @@ export function providerConformance(label: string, make: () => Promise<ProviderU
       abilities.canProbe ? 'accepted' : 'untestable'
 
     it('claims numbers the engine can plan by', () => {
-      expect(abilities.settle).toBeGreaterThanOrEqual(0)
+      expect(abilities.settleMax).toBeGreaterThanOrEqual(0)
       expect(abilities.probe.count).toBeGreaterThanOrEqual(1)
       expect(abilities.probe.every).toBeGreaterThanOrEqual(0)
       expect(abilities.maxLive ?? 1).toBeGreaterThanOrEqual(1)

@@ -21,7 +21,12 @@ export interface SinkUnderTest {
 }
 
 export function sinkCall(key: string = randomUUID()): Call {
-  return { key, signal: new AbortController().signal, fence: () => Promise.resolve(true) }
+  return {
+    key,
+    operation: null,
+    signal: new AbortController().signal,
+    fence: () => Promise.resolve(true),
+  }
 }
 
 export function sinkTarget(path = `svc/${randomUUID()}`): SinkTarget {

@@ -28,7 +28,7 @@ function walled(clock: ManualClock, list: () => Promise<Answer>): [Provider, Bul
 
 function call(options: { readonly urgent?: boolean; readonly signal?: AbortSignal } = {}): Call {
   const signal = options.signal ?? new AbortController().signal
-  const made: Call = { key: 'k', signal, fence: () => Promise.resolve(true) }
+  const made: Call = { key: 'k', operation: null, signal, fence: () => Promise.resolve(true) }
   return options.urgent ? urgentCall(made) : made
 }
 

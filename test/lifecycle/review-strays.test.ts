@@ -7,6 +7,7 @@ afterEach(() => test.close())
 
 const call = () => ({
   key: '0197c5a0-0000-7000-8000-000000000001',
+  operation: null,
   signal: AbortSignal.timeout(5_000),
   fence: () => Promise.resolve(true),
 })

@@ -86,6 +86,7 @@ async function start(
 function callOf(options: Partial<Call> = {}): Call {
   return {
     key: randomUUID(),
+    operation: null,
     signal: new AbortController().signal,
     fence: () => Promise.resolve(true),
     ...options,
@@ -839,7 +840,7 @@ describe('configuration', () => {
       privateKeyFile: 'app.pem',
     }
 
-    expect(github.create(hostOf(), config).capabilities['deploy-key']?.settle).toBe(5)
+    expect(github.create(hostOf(), config).capabilities['deploy-key']?.settleMax).toBe(5)
   })
 })
 

@@ -83,6 +83,7 @@ let provider: Provider
 
 const call: Call = {
   key: randomUUID(),
+  operation: null,
   signal: new AbortController().signal,
   fence: () => Promise.resolve(true),
 }

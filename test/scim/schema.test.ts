@@ -74,6 +74,8 @@ describe('the schema documents', () => {
       'federated-role': true,
       'deploy-key': true,
       'app-token': true,
+      'pat-grant': true,
+      'app-installation': true,
       password: true,
       manual: true,
     }

@@ -23,7 +23,7 @@ export async function stillUsed(
   const { life, operation } = ctx
   const { capabilities, provider } = subject
   const overlapSeconds = memoOf<number>(ctx, 'overlapSeconds') ?? 0
-  if (!capabilities.reportsLastUsed || overlapSeconds === 0) return null
+  if (!capabilities.canLastUsed || overlapSeconds === 0) return null
   const listing = await provider.list(externalOf(subject.principal), ctx.call())
   const listed = (key: IssuedKey) => listing.items.find((item) => item.keyId === key.keyId)
   if (!listing.complete || old.some((key) => listed(key)?.lastUsedUnknown)) {
@@ -78,7 +78,7 @@ export async function newKeyInUse(
   subject: Subject,
   since: Instant,
 ): Promise<boolean> {
-  if (!subject.capabilities.reportsLastUsed) return false
+  if (!subject.capabilities.canLastUsed) return false
   const listing = await subject.provider.list(externalOf(subject.principal), ctx.call())
   const current = listing.items.find((item) => item.keyId === subject.credential.keyId)
   return current?.lastUsedAt != null && current.lastUsedAt > since

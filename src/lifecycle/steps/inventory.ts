@@ -67,7 +67,7 @@ export const takeInventory: Step = async (ctx) => {
 
 /** How long a provider's lists may lag behind our writes. */
 export function settleOf({ capabilities }: Provider): Seconds {
-  return seconds(Math.max(0, ...Object.values(capabilities).map((kind) => kind.settle)))
+  return seconds(Math.max(0, ...Object.values(capabilities).map((kind) => kind.settleMax)))
 }
 
 function fresh(startedAt: Instant): InventoryProgress {

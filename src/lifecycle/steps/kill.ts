@@ -183,11 +183,11 @@ async function settledAt(
   let until = inFlight === null ? now : earlier(inFlight, addSeconds(now, 1))
   for (const { key, place } of doomed) {
     if (key.status !== 'disabled' || key.disabledAt === null) continue
-    until = later(until, addSeconds(key.disabledAt, place().capabilities.settle))
+    until = later(until, addSeconds(key.disabledAt, place().capabilities.settleMax))
   }
   for (const { operation: cut, mint } of await openIntents(ctx, intentsBelow(operation))) {
     const { capabilities = {} } = life.providers.get(cut.provider ?? '') ?? {}
-    const settle = Math.max(0, ...Object.values(capabilities).map((of) => of.settle))
+    const settle = Math.max(0, ...Object.values(capabilities).map((of) => of.settleMax))
     until = later(until, settledAfter(mint, seconds(settle), cut.leaseUntil))
   }
   return until

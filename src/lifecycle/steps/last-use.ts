@@ -39,7 +39,7 @@ export class LastUse {
   async #ask({ tenant, account, provider: name, external }: Principal): Promise<void> {
     const { life } = this.#ctx
     const provider = life.providers.get(name)
-    const tells = Object.values(provider?.capabilities ?? {}).some((kind) => kind.reportsLastUsed)
+    const tells = Object.values(provider?.capabilities ?? {}).some((kind) => kind.canLastUsed)
     const isOver = life.clock.monotonic() >= this.#until
     if (!provider || !tells || external === null || isOver || this.#silent.has(name)) return
     try {

@@ -206,7 +206,7 @@ async function resumeServerMade(
   const journal = await life.store.read.keysOfAccount(operation.tenant, subject.account.id)
   const candidates = newcomers(mint, listing.items, journal, provider.name)
   if (candidates.length === 0) {
-    const settled = settledAfter(mint, subject.capabilities.settle)
+    const settled = settledAfter(mint, subject.capabilities.settleMax)
     if (life.clock.now() < settled) return { go: 'wait', until: settled }
     return startOver(ctx, subject, mint, null, null)
   }

@@ -134,7 +134,7 @@ export async function removeInterrupted(
     account: null,
   })) {
     const candidates = newcomers(mint, listed, journal, provider.name)
-    const settled = settledAfter(mint, subject.capabilities.settle, cut.leaseUntil)
+    const settled = settledAfter(mint, subject.capabilities.settleMax, cut.leaseUntil)
     if (candidates.length === 0 && now < settled) return { go: 'wait', until: settled }
     const [stray] = candidates
     if (candidates.length === 1 && stray && isOurStray(stray, mint, principal, cut.leaseUntil)) {
@@ -193,7 +193,7 @@ export async function removeUnanswered(
       : candidates.filter((item) => isOurStray(item, mint, principal))
   const [stray] = ours
   if (stray === undefined) {
-    const settled = settledAfter(mint, capabilities.settle)
+    const settled = settledAfter(mint, capabilities.settleMax)
     const wait = secondsBetween(life.clock.now(), settled)
     if (wait > 0) return notYet(`${provider.name} may still show a new key`, seconds(wait))
     await discardStaged(ctx, subject, mint)
@@ -241,6 +241,7 @@ export async function takeBack(ctx: StepContext, subject: Subject, keyId: string
   if (journal.some((key) => key.provider === provider.name && key.keyId === keyId)) return
   await provider.revoke(externalOf(principal), keyId, {
     key: life.ids.next(),
+    operation: operation.id,
     // The lease is over, and with it the time of every call of this claim.
     signal: timeoutOf(life.clock, takeBackSeconds * 1_000),
     fence: () => Promise.resolve(true),

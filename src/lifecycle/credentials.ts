@@ -27,7 +27,7 @@ export interface CredentialResult {
 
 export function termsOf(
   life: Pick<Lifecycle, 'policy'>,
-  account: Pick<ServiceAccount, 'environment' | 'labels'>,
+  account: Pick<ServiceAccount, 'environment' | 'labels' | 'imported'>,
   at?: { readonly provider: string; readonly kind: string },
 ): LifecycleTerms {
   return life.policy().termsFor({
@@ -35,7 +35,7 @@ export function termsOf(
     kind: at?.kind ?? null,
     environment: account.environment,
     labels: account.labels,
-    imported: false,
+    imported: account.imported,
   })
 }
 

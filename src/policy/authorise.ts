@@ -60,6 +60,12 @@ export const actions = [
   'token.introspect',
   'audit.read',
   'report.read',
+  'provider.discover',
+  'provider.adopt',
+  'vendor.close',
+  'task.read',
+  'task.evidence',
+  'task.reopen',
 ] as const
 export type Action = (typeof actions)[number]
 
@@ -74,6 +80,8 @@ export type AuthoriseResourceType =
   | 'approval'
   | 'brake'
   | 'finding'
+  | 'provider'
+  | 'task'
   | 'audit'
   | 'token'
   | 'tenant'
@@ -245,6 +253,8 @@ const typeNames: Readonly<Record<AuthoriseResourceType, string>> = {
   approval: 'Approval',
   brake: 'Brake',
   finding: 'Finding',
+  provider: 'Provider',
+  task: 'Task',
   audit: 'Audit',
   token: 'Token',
   tenant: 'Tenant',
@@ -278,12 +288,14 @@ function resourceAttributes(resource: AuthoriseResource): Attributes {
     case 'credential':
       return { tenant, ...belonging(resource), protected: resource.protected ?? false }
     case 'operation':
+    case 'task':
       return { tenant, ...belonging(resource) }
     case 'client':
     case 'sweep':
     case 'approval':
     case 'brake':
     case 'finding':
+    case 'provider':
     case 'audit':
     case 'token':
     case 'tenant':

@@ -158,7 +158,7 @@ export class Issuers {
       subject: sub,
       audiences: audiences as string[],
       expiresAt: exp,
-      notBefore: notBefore as number,
+      notBefore,
     }
   }
 }

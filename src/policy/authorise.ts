@@ -51,6 +51,8 @@ export const actions = [
   'sweep.run',
   'sweep.plan',
   'finding.accept',
+  'provider.read',
+  'provider.check',
   'operation.read',
   'operation.retry',
   'operation.cancel',

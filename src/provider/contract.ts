@@ -234,7 +234,8 @@ export interface Provider {
   disable(principal: string, keyId: string, call: Call): Promise<void>
   enable(principal: string, keyId: string, call: Call): Promise<void>
   /**
-   * Deletes the key for good; already gone is success.
+   * Deletes the key for good; already gone is success. Of a kind that claims `canRevoke: false` it
+   * fails as `denied`, with the sentence where a person goes and clicks, unless the key is gone.
    * @param held the secret, for kinds that claim `keepsSecret`; null when it is not kept any more
    */
   revoke(principal: string, keyId: string, call: Call, held?: Secret | null): Promise<void>
@@ -286,8 +287,6 @@ export interface Provider {
    * @returns what was ended, a line each, for the audit; empty when they are not known here
    */
   removePerson?(person: LeftPerson, call: Call): Promise<readonly string[]>
-  /** Where a person goes and clicks to end a key of a kind that claims `canRevoke: false`; a sentence. */
-  byHand?(principal: string, keyId: string, kind: CredentialKind): string
   close(): Promise<void>
 }
 

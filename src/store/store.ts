@@ -503,4 +503,6 @@ export interface DocumentCodec {
 export { isIndexed } from './sources.ts'
 export type { AuditHead, AuditQuery, Vitals } from './store-audit.ts'
 export type { LiveKey } from './finding-store.ts'
+export type { VendorCount } from './import-store.ts'
+export type { TaskQuery } from './task-store.ts'
 export type { AuditRow, Failure, PersonId }

@@ -2,6 +2,7 @@ import type { IssuedKey } from '../../domain/credential.ts'
 import type { Failure } from '../../domain/operation.ts'
 import { addSeconds, seconds } from '../../domain/time.ts'
 import type { KindCapabilities } from '../../provider/contract.ts'
+import { ProviderError } from '../../provider/contract.ts'
 import { askPerson, createTaskBook, openTaskOf, taskPollSeconds, waitingFor } from '../tasks.ts'
 import type { KeyPlace } from './proof.ts'
 import type { StepContext, StepResult } from './step.ts'
@@ -21,10 +22,16 @@ const dueSeconds = seconds(86_400)
 
 /** Asks whoever answers for the account to end a key where its provider has no API for it. */
 export async function askToEnd(ctx: StepContext, place: KeyPlace, key: IssuedKey): Promise<void> {
-  const { provider, credential, external } = place
-  const instructions =
-    provider.byHand?.(external, key.keyId, credential.kind) ??
-    `Custody cannot end ${credential.kind} ${key.keyId} at ${provider.name}: remove it there by hand.`
+  const { provider, external } = place
+  const instructions = await provider.revoke(external, key.keyId, ctx.call()).then(
+    () => null,
+    (error: unknown) => {
+      if (error instanceof ProviderError && error.kind === 'denied') return error.message
+      throw error
+    },
+  )
+  // Somebody was quicker, says the provider: the proof will tell.
+  if (instructions === null) return
   await askPerson(ctx.life, {
     tenant: key.tenant,
     provider: key.provider,

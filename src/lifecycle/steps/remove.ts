@@ -1,4 +1,5 @@
 import type { Credential, IssuedKey } from '../../domain/credential.ts'
+import { isDelivered } from '../../domain/credential.ts'
 import type { SecretSink } from '../../provider/contract.ts'
 import { ProviderError } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
@@ -32,6 +33,7 @@ export const deleteKeys: Step = async (ctx) => {
   const credentials = await subjectCredentials(ctx)
   const left: Change[] = []
   await forEachIsolated(credentials, async (credential) => {
+    if (!isDelivered(credential)) return
     const sink = life.sinks.get(credential.deliverTo.sink)
     const why = sink
       ? await removeFrom(sink, credential, ctx)

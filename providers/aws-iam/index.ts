@@ -48,7 +48,7 @@ class AwsIam implements Provider {
     this.name = host.name
     this.#account = new AwsAccount(host, config)
     const boundary = new Boundary(this.#account, config)
-    this.#identities = [new UsersWithKeys(this.#account, boundary, config)]
+    this.#identities = [new UsersWithKeys(host, this.#account, boundary, config)]
     this.capabilities = capabilitiesOf(this.#identities)
   }
 

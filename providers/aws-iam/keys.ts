@@ -2,11 +2,13 @@ import type { AccessKeyMetadata } from '@aws-sdk/client-iam'
 import { paginateListAccessKeys } from '@aws-sdk/client-iam'
 import type { CredentialKind } from '../../src/domain/credential.ts'
 import { Secret } from '../../src/domain/secret.ts'
+import type { Clock } from '../../src/domain/time.ts'
 import { instantOf, seconds } from '../../src/domain/time.ts'
 import type {
   Call,
   EnsuredPrincipal,
   ExternalCredential,
+  HostContext,
   InventoryPage,
   Issued,
   KindCapabilities,
@@ -27,7 +29,13 @@ import { deleteUser } from './deletion.ts'
 import type { Identity } from './identity.ts'
 import { inventoryPage } from './inventory.ts'
 import { accountOf, refuse } from './marks.ts'
-import { refusedScope, shutOffDocument, shutOffPolicyName } from './policies.ts'
+import {
+  boundaryPolicyName,
+  oldSessionsDocument,
+  refusedScope,
+  shutOffDocument,
+  shutOffPolicyName,
+} from './policies.ts'
 import type { KeyPair } from './probe.ts'
 import { probeKeyPair } from './probe.ts'
 import { grantScopes } from './scopes.ts'
@@ -42,8 +50,10 @@ export class UsersWithKeys implements Identity {
   readonly #path: string
   readonly #allowedPolicies: readonly string[]
   readonly #adopt: readonly string[]
+  readonly #clock: Clock
 
-  constructor(account: AwsAccount, boundary: Boundary, config: Config) {
+  constructor(host: HostContext, account: AwsAccount, boundary: Boundary, config: Config) {
+    this.#clock = host.clock
     this.#account = account
     this.#users = new Users(account, boundary, config)
     this.#path = config.path ?? defaultPath
@@ -146,8 +156,16 @@ export class UsersWithKeys implements Identity {
   async turnOn(principal: string, call: Call): Promise<void> {
     const user = await this.#users.locate(principal, call)
     if (!user) throw refuse('notFound', 'The IAM user is gone and cannot be turned on.')
+    const iam = this.#account.iam(call)
     const shutOff = { UserName: user.UserName, PolicyName: shutOffPolicyName }
-    await unlessGone(this.#account.iam(call).deleteUserPolicy(shutOff, within(call)))
+    // Custody's boundary forbids sessions of one's own, any other may allow them.
+    const boundary = user.PermissionsBoundary?.PermissionsBoundaryArn
+    if (boundary?.endsWith(`${this.#path}${boundaryPolicyName}`)) {
+      await unlessGone(iam.deleteUserPolicy(shutOff, within(call)))
+      return
+    }
+    const PolicyDocument = oldSessionsDocument(this.#clock.now())
+    await iam.putUserPolicy({ ...shutOff, PolicyDocument }, within(call))
   }
 
   async probe(secret: Secret, kind: CredentialKind, call: Call): Promise<ProbeAnswer> {
@@ -217,7 +235,7 @@ export class UsersWithKeys implements Identity {
 
   async deletePrincipal(principal: string, call: Call): Promise<void> {
     const user = await this.#users.locate(principal, call)
-    if (user) await deleteUser(this.#account.iam(call), user.UserName!, call)
+    if (user) await deleteUser(this.#account.iam(call), user, call)
   }
 }
 

@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto'
-import { addSeconds, type Clock, type Instant } from '../domain/time.ts'
-import type { Installation, Permissions } from './github-world.ts'
+import { addSeconds, type Clock, type Instant } from '../../domain/time.ts'
+import type { Installation, Permissions } from './state.ts'
 
 export interface Member {
   readonly login: string
@@ -73,7 +73,11 @@ export class GithubPeople {
     this.#nextId = world.nextId
   }
 
-  addMember(login: string, role: Member['role'] = 'member', state: Member['state'] = 'active'): void {
+  addMember(
+    login: string,
+    role: Member['role'] = 'member',
+    state: Member['state'] = 'active',
+  ): void {
     this.members.set(keyOf(login), { login, role, state })
   }
 

@@ -1,12 +1,21 @@
 import { ProviderError, type ProviderErrorKind } from '../../src/provider/contract.ts'
 import { seconds, type Clock, type Seconds } from '../../src/domain/time.ts'
 
-/** What was being done when GitHub failed; decides what is known about the effect. */
+/** Permissions of an App by GitHub's names for them. */
+export type Permissions = Readonly<Record<string, 'read' | 'write' | 'admin'>>
+
+/** One request: what it costs, and when GitHub fails what is known about its effect. */
 export interface Attempt {
   /** `POST /repos/acme/web/keys`, for messages. */
   readonly request: string
   /** A read that failed changed nothing; a write that got no clear answer may have. */
   readonly writes: boolean
+  /** It makes something new, which GitHub counts apart. */
+  readonly creates?: true
+  /** It ends a credential: never held back by the budget. */
+  readonly ends?: true
+  /** What the management token for it must have; nothing = it reads what every token may. */
+  readonly needs?: Permissions
 }
 
 /** An answer of GitHub's, reduced to what is safe to keep: never headers we sent. */

@@ -14,8 +14,9 @@ import {
 import { pageSize } from './client.ts'
 import type { Attempt } from './errors.ts'
 import type { GithubKind, GithubKit } from './kind.ts'
-import { adoptedOf, writePrincipal, type ScopeRefusal } from './names.ts'
-import type { Organization } from './organization.ts'
+import { adoptedOf, writeAdopting, type ScopeRefusal } from './names.ts'
+import { Organization } from './organization.ts'
+import { isKind, refusal } from './refusals.ts'
 
 /** As GitHub lists it. */
 interface Installation {
@@ -43,9 +44,9 @@ export class AppInstallations implements GithubKind {
   readonly #organization: Organization
   readonly #publishers = new Map<string, string | null>()
 
-  constructor(kit: GithubKit, organization: Organization) {
+  constructor(kit: GithubKit) {
     this.#kit = kit
-    this.#organization = organization
+    this.#organization = new Organization(kit.client)
     this.capabilities = {
       canCreate: false,
       canRevoke: false,
@@ -135,11 +136,8 @@ export class AppInstallations implements GithubKind {
       if (!complete) throw cut()
       throw refusal('notFound', `The organisation has no installation ${id} any more.`)
     }
-    const adopted = [...adoptedOf(want.known ?? ''), writeInstallationId(id)]
-    return {
-      external: writePrincipal(this.#kit.installationId, want.account, adopted),
-      created: false,
-    }
+    const external = writeAdopting(this.#kit.installationId, want, writeInstallationId(id))
+    return { external, created: false }
   }
 
   async #all(call: Call): Promise<Listing<Installation>> {
@@ -161,7 +159,11 @@ export class AppInstallations implements GithubKind {
     readonly isLast: boolean
   }> {
     const org = await this.#organization.login(call)
-    const attempt: Attempt = { request: `GET /orgs/${org}/installations`, writes: false, needs: reads }
+    const attempt: Attempt = {
+      request: `GET /orgs/${org}/installations`,
+      writes: false,
+      needs: reads,
+    }
     const reply = await this.#kit.client.asInstallation(attempt, call, (octokit, options) =>
       octokit.rest.orgs.listAppInstallations({ org, per_page: pageSize, page, ...options }),
     )
@@ -208,7 +210,7 @@ export class AppInstallations implements GithubKind {
       .then(
         ({ data }) => (data && 'login' in data.owner ? data.owner.login : null),
         (error: unknown) => {
-          if (error instanceof ProviderError && error.kind === 'notFound') return null
+          if (isKind(error, 'notFound')) return null
           throw error
         },
       )
@@ -240,8 +242,4 @@ function readInstallationId(keyId: string): number | null {
 
 function cut(): ProviderError {
   return refusal('unavailable', 'The listing of installations is cut, absence proves nothing.')
-}
-
-function refusal(kind: ProviderError['kind'], message: string): ProviderError {
-  return new ProviderError(kind, message, { outcome: 'notApplied' })
 }

@@ -12,10 +12,12 @@ import {
   type WantedPrincipal,
 } from '../../src/provider/contract.ts'
 import { pageSize } from './client.ts'
+import { durationOf } from './config.ts'
 import type { Attempt } from './errors.ts'
 import type { GithubKind, GithubKit } from './kind.ts'
-import { adoptedOf, writePrincipal, type ScopeRefusal } from './names.ts'
-import type { Organization } from './organization.ts'
+import { adoptedOf, writeAdopting, type ScopeRefusal } from './names.ts'
+import { Organization } from './organization.ts'
+import { isKind, refusal } from './refusals.ts'
 
 /** As GitHub lists it. */
 interface Grant {
@@ -54,10 +56,11 @@ export class PatGrants implements GithubKind {
   /** Older ones are pointed out by `discover`; null = age alone is no matter. */
   readonly #maxAge: Seconds | null
 
-  constructor(kit: GithubKit, organization: Organization, maxAge: Seconds | null) {
+  constructor(kit: GithubKit) {
     this.#kit = kit
-    this.#organization = organization
-    this.#maxAge = maxAge
+    this.#organization = new Organization(kit.client)
+    const { maxAge } = kit.config.patGrants ?? {}
+    this.#maxAge = maxAge === undefined ? null : durationOf('patGrants.maxAge', maxAge, seconds(0))
     this.capabilities = {
       canCreate: false,
       canRevoke: true,
@@ -198,11 +201,8 @@ export class PatGrants implements GithubKind {
       if (!complete) throw cut()
       throw refusal('notFound', `The organisation has no grant ${id} any more.`)
     }
-    const adopted = [...adoptedOf(want.known ?? ''), writeGrantId(id)]
-    return {
-      external: writePrincipal(this.#kit.installationId, want.account, adopted),
-      created: false,
-    }
+    const external = writeAdopting(this.#kit.installationId, want, writeGrantId(id))
+    return { external, created: false }
   }
 
   async #page(
@@ -237,7 +237,7 @@ export class PatGrants implements GithubKind {
       .then(
         () => true,
         (error: unknown) => {
-          if (error instanceof ProviderError && error.kind === 'notFound') return false
+          if (isKind(error, 'notFound')) return false
           throw error
         },
       )
@@ -313,8 +313,4 @@ function readGrantId(keyId: string): number | null {
 
 function cut(): ProviderError {
   return refusal('unavailable', 'The listing of grants is cut, absence proves nothing.')
-}
-
-function refusal(kind: ProviderError['kind'], message: string): ProviderError {
-  return new ProviderError(kind, message, { outcome: 'notApplied' })
 }

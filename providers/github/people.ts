@@ -1,69 +1,11 @@
 import { ProviderError, type Call, type LeftPerson } from '../../src/provider/contract.ts'
 import { pageSize, type GithubClient } from './client.ts'
 import type { Attempt } from './errors.ts'
-import type { Organization } from './organization.ts'
-import { isHeldBy, type PatGrants } from './pat-grants.ts'
-
-/** `people` of the configuration: what ends at GitHub when a person leaves. All off by default. */
-export interface PeopleConfig {
-  readonly logins?: {
-    /** Where a login is read from, of people that `map` does not name; absent: from `map` alone. */
-    readonly from?: 'userName' | 'externalId' | 'emailLocalPart'
-    /** Logins by userName. */
-    readonly map?: Readonly<Record<string, string>>
-  }
-  readonly removeMembership?: boolean
-  readonly removeOutsideCollaborator?: boolean
-  readonly revokeGrants?: boolean
-}
-
-export const peopleSchema = {
-  type: 'object',
-  additionalProperties: false,
-  required: ['logins'],
-  properties: {
-    logins: {
-      type: 'object',
-      additionalProperties: false,
-      minProperties: 1,
-      properties: {
-        from: { enum: ['userName', 'externalId', 'emailLocalPart'] },
-        map: { type: 'object', additionalProperties: { type: 'string', minLength: 1 } },
-      },
-    },
-    removeMembership: { type: 'boolean' },
-    removeOutsideCollaborator: { type: 'boolean' },
-    revokeGrants: { type: 'boolean' },
-  },
-} as const
-
-// GitHub: letters, digits and single inner hyphens; managed users have `_` and a short code behind.
-const loginPattern = /^[A-Za-z0-9](?:-?[A-Za-z0-9]){0,38}(?:_[A-Za-z0-9]+)?$/
-
-/** @returns null when the person has no login that could be told from what the directory says */
-export function loginOf(person: LeftPerson, logins: PeopleConfig['logins'] = {}): string | null {
-  const named = Object.entries(logins.map ?? {}).find(
-    ([userName]) => userName.toLowerCase() === person.userName.toLowerCase(),
-  )
-  const login = named ? named[1] : readFrom(person, logins.from)
-  return login !== null && loginPattern.test(login) ? login : null
-}
-
-function readFrom(
-  person: LeftPerson,
-  from: 'userName' | 'externalId' | 'emailLocalPart' | undefined,
-): string | null {
-  switch (from) {
-    case undefined:
-      return null
-    case 'userName':
-      return person.userName
-    case 'externalId':
-      return person.externalId
-    case 'emailLocalPart':
-      return person.emails[0]?.split('@')[0] ?? null
-  }
-}
+import type { GithubKit } from './kind.ts'
+import { Organization } from './organization.ts'
+import { isHeldBy, PatGrants } from './pat-grants.ts'
+import { loginOf, type PeopleConfig } from './people-config.ts'
+import { isKind, refusal } from './refusals.ts'
 
 const reads = { members: 'read' } as const
 const governs = { members: 'write' } as const
@@ -75,16 +17,11 @@ export class LeavingPeople {
   readonly #grants: PatGrants
   readonly #config: PeopleConfig
 
-  constructor(options: {
-    readonly client: GithubClient
-    readonly organization: Organization
-    readonly grants: PatGrants
-    readonly config: PeopleConfig
-  }) {
-    this.#client = options.client
-    this.#organization = options.organization
-    this.#grants = options.grants
-    this.#config = options.config
+  constructor(kit: GithubKit, config: PeopleConfig) {
+    this.#client = kit.client
+    this.#organization = new Organization(kit.client)
+    this.#grants = new PatGrants(kit)
+    this.#config = config
   }
 
   /**
@@ -119,10 +56,9 @@ export class LeavingPeople {
     const { items, complete } = await this.#grants.all(call)
     const held = items.filter((grant) => isHeldBy(grant, login))
     if (held.length === 0 && !complete) {
-      throw new ProviderError(
+      throw refusal(
         'unavailable',
         `The listing of the grants in ${org} is cut; what ${login} holds is not known.`,
-        { outcome: 'notApplied' },
       )
     }
     try {
@@ -154,10 +90,9 @@ export class LeavingPeople {
     if (membership === null) return []
     const { role, state } = membership
     if (role === 'admin' && state === 'active' && (await this.#isLastOwner(org, login, call))) {
-      throw new ProviderError(
+      throw refusal(
         'denied',
         `${login} is the last owner of ${org} and was not removed: make somebody else an owner there; it is tried again by itself.`,
-        { outcome: 'notApplied' },
       )
     }
     const removal: Attempt = {
@@ -217,6 +152,6 @@ export class LeavingPeople {
 }
 
 function nullIfNotFound(error: unknown): null {
-  if (error instanceof ProviderError && error.kind === 'notFound') return null
+  if (isKind(error, 'notFound')) return null
   throw error
 }

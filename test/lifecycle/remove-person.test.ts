@@ -64,7 +64,7 @@ describe('a leaver with a membership of their own', () => {
     const account = await test.request(owner, { credentials: [wants.token()] })
     const [credential] = await test.credentials(account.id)
     const removal = 'DELETE /orgs/{org}/memberships/{username}'
-    test.github.faults.arm(removal, { kind: 'serverError', effect: false }, 2)
+    test.github.faults.arm(removal, { kind: 'serverError', effect: false }, 4)
 
     await test.leave(owner)
     await test.pass(1, 1)

@@ -16,6 +16,7 @@ import type {
   WantedCredential,
   WantedPrincipal,
 } from '../../src/provider/contract.ts'
+import { AppTokens } from './app-tokens.ts'
 import { configSchemaOf, durationOf, openClient, type Config } from './config.ts'
 import { DeployKeys } from './deploy-keys.ts'
 import type { GithubKind, GithubKit } from './kind.ts'
@@ -26,6 +27,7 @@ import { walk } from './walk.ts'
 /** Every kind that is served; `kinds` of the configuration picks from them. */
 const kinds: Readonly<Partial<Record<CredentialKind, (kit: GithubKit) => GithubKind>>> = {
   'deploy-key': (kit) => new DeployKeys(kit),
+  'app-token': (kit) => new AppTokens(kit),
 }
 
 /** What a GitHub App can hand out, end and oversee in one organisation: see README.md. */

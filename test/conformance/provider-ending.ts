@@ -1,3 +1,4 @@
+/* oxlint-disable vitest/no-conditional-expect, vitest/expect-expect -- the flags decide what is expected, and the rig expects */
 import { expect, it } from 'vitest'
 import { callWith, cleanRefusal, storyOf, type Minted, type Rig } from './provider-rig.ts'
 

@@ -1,3 +1,4 @@
+/* oxlint-disable vitest/no-conditional-expect, vitest/expect-expect -- the flags decide what is expected, and the rig expects */
 import { inspect } from 'node:util'
 import { expect, it } from 'vitest'
 import { ProviderError } from '../../src/provider/contract.ts'

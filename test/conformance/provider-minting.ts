@@ -1,3 +1,4 @@
+/* oxlint-disable vitest/no-conditional-expect, vitest/expect-expect -- the flags decide what is expected, and the rig expects */
 import { expect, it } from 'vitest'
 import { addSeconds } from '../../src/domain/time.ts'
 import { callWith, cleanRefusal, type Rig } from './provider-rig.ts'
@@ -18,7 +19,7 @@ export function mintingSuite(rig: () => Rig): void {
     expect(abilities.lease?.renewBefore ?? 0).toBeLessThan(abilities.lease?.lifetime ?? 1)
     for (const sentence of abilities.cannot) expect(sentence).toMatch(/^[A-Z`].*\.$/s)
     // Who makes secrets has a way to make them; who has none has no use for a kept one.
-    if (abilities.mint === 'client') expect(provider.prepare).toBeDefined()
+    if (abilities.mint === 'client') expect(provider).toHaveProperty('prepare')
     expect(abilities.mint === 'none' && abilities.keepsSecret).toBe(false)
   })
 

@@ -1,3 +1,4 @@
+/* oxlint-disable vitest/no-conditional-expect, vitest/expect-expect -- the flags decide what is expected, and the rig expects */
 import { inspect } from 'node:util'
 import { expect, it } from 'vitest'
 import type { Discovered, LeftPerson } from '../../src/provider/contract.ts'
@@ -117,7 +118,7 @@ export function optionsSuite(rig: () => Rig): void {
     for (const [label, connect] of Object.entries(r.under.misconfigured ?? {})) {
       const broken = await connect()
 
-      const report = await broken.check!(callWith()).finally(() => broken.close())
+      const report = await broken.check!(callWith()).finally(() => void broken.close())
 
       const failed = report.findings.filter((finding) => finding.state !== 'ok')
       expect(failed, label).not.toEqual([])
@@ -130,7 +131,7 @@ export function optionsSuite(rig: () => Rig): void {
 
   it('stops all it can at once, and gives it back, each as often as asked', async () => {
     const r = rig()
-    expect(typeof r.provider.resume).toBe(typeof r.provider.suspend)
+    expect('resume' in r.provider).toBe('suspend' in r.provider)
     if (!r.provider.suspend || !r.provider.resume || !r.abilities.canCreate) return
     const { want, external } = await r.principal()
 
@@ -176,7 +177,7 @@ export function optionsSuite(rig: () => Rig): void {
 
     const failures = outcomes.flatMap((o) => (o.status === 'rejected' ? [o.reason as unknown] : []))
     expect(failures.filter((e) => !(e instanceof ProviderError)).map((e) => inspect(e))).toEqual([])
-    if (provider.check) expect(outcomes[2]!.status).toBe('fulfilled')
+    if (provider.check) expect(outcomes[2].status).toBe('fulfilled')
     if (!provider.suspend) return
     expect((await providerErrorFrom(provider.suspend(call))).kind).toBe('unavailable')
   })

@@ -1,3 +1,4 @@
+/* oxlint-disable vitest/no-standalone-expect -- what several tests expect in the same words */
 import { randomUUID } from 'node:crypto'
 import { expect } from 'vitest'
 import type { CredentialKind } from '../../src/domain/credential.ts'

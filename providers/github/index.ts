@@ -4,10 +4,12 @@ import { seconds } from '../../src/domain/time.ts'
 import type {
   Call,
   Capabilities,
+  DiscoveryPage,
   EnsuredPrincipal,
   ExternalCredential,
   InventoryPage,
   Issued,
+  LeftPerson,
   Listing,
   Prepared,
   ProbeAnswer,
@@ -19,15 +21,21 @@ import type {
 import { AppTokens } from './app-tokens.ts'
 import { configSchemaOf, durationOf, openClient, type Config } from './config.ts'
 import { DeployKeys } from './deploy-keys.ts'
+import { AppInstallations } from './installations.ts'
 import type { GithubKind, GithubKit } from './kind.ts'
-import { writePrincipal, type ScopeRefusal } from './names.ts'
-import { refusal } from './refusals.ts'
+import { adoptedOf, writePrincipal, type ScopeRefusal } from './names.ts'
+import { PatGrants } from './pat-grants.ts'
+import { LeavingPeople } from './people.ts'
+import { isRevocableByAnyone, revokeByAnyone } from './leaked.ts'
+import { isKind, refusal } from './refusals.ts'
 import { walk } from './walk.ts'
 
 /** Every kind that is served; `kinds` of the configuration picks from them. */
 const kinds: Readonly<Partial<Record<CredentialKind, (kit: GithubKit) => GithubKind>>> = {
   'deploy-key': (kit) => new DeployKeys(kit),
   'app-token': (kit) => new AppTokens(kit),
+  'pat-grant': (kit) => new PatGrants(kit),
+  'app-installation': (kit) => new AppInstallations(kit),
 }
 
 /** What a GitHub App can hand out, end and oversee in one organisation: see README.md. */
@@ -59,6 +67,7 @@ class Github implements Provider {
   readonly type = github.type
   readonly capabilities: Capabilities
   readonly inventory?: (from: string | null, call: Call) => Promise<InventoryPage>
+  readonly removePerson?: (person: LeftPerson, call: Call) => Promise<readonly string[]>
   readonly #kit: GithubKit
   readonly #kinds: readonly GithubKind[]
 
@@ -71,6 +80,11 @@ class Github implements Provider {
       k.inventory ? [{ name: k.kind, page: k.inventory.bind(k) }] : [],
     )
     if (listed.length > 0) this.inventory = (from, call) => walk(listed, from, call)
+    const { people } = kit.config
+    if (people) {
+      const leaving = new LeavingPeople(kit, people)
+      this.removePerson = (person, call) => leaving.remove(person, call)
+    }
   }
 
   checkScopes(kind: CredentialKind, scopes: readonly string[]): ScopeRefusal | null {
@@ -91,7 +105,10 @@ class Github implements Provider {
       throw refusal('denied', `Installation ${id} is suspended; unsuspend it first.`)
     }
     // True because all that is ever listed for it carries the account's id.
-    return { external: writePrincipal(id, want.account), created: true }
+    return {
+      external: writePrincipal(id, want.account, adoptedOf(want.known ?? '')),
+      created: true,
+    }
   }
 
   prepare(want: WantedCredential): Prepared {
@@ -148,6 +165,40 @@ class Github implements Provider {
     }
   }
 
+  /** Kind by kind; a kind that the App may not look at makes the page incomplete, and hides no other. */
+  async discover(from: string | null, call: Call): Promise<DiscoveryPage> {
+    const parts = this.#kinds.flatMap((kind) =>
+      kind.discover
+        ? [
+            {
+              name: kind.kind,
+              page: (at: string | null, c: Call) =>
+                kind.discover!(at, c).catch((error: unknown) => emptyIfDenied(error)),
+            },
+          ]
+        : [],
+    )
+    return walk(parts, from, call)
+  }
+
+  adopt(external: string, want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
+    return later(() => {
+      for (const kind of this.#kinds) {
+        const adopted = kind.adopt?.(external, want, call) ?? null
+        if (adopted) return adopted
+      }
+      throw refusal('invalid', `"${external}" is nothing that could be adopted here.`)
+    })
+  }
+
+  endsLeaked(text: string): boolean {
+    return isRevocableByAnyone(text)
+  }
+
+  revokeLeaked(leaked: readonly Secret[], call: Call): Promise<void> {
+    return revokeByAnyone(this.#kit.client, leaked, call)
+  }
+
   async deletePrincipal(principal: string, call: Call): Promise<void> {
     const { items, complete } = await this.list(principal, call)
     for (const item of items) await this.revoke(principal, item.keyId, call)
@@ -171,6 +222,11 @@ class Github implements Provider {
     if (!found) throw refusal('invalid', `"${keyId}" is not the id of a credential issued here.`)
     return found
   }
+}
+
+function emptyIfDenied(error: unknown): DiscoveryPage {
+  if (!isKind(error, 'denied')) throw error
+  return { items: [], next: null, complete: false, total: null }
 }
 
 function unsupported(kind: GithubKind, what: string): Promise<never> {

@@ -406,7 +406,7 @@ describe('strangers and mistakes', () => {
   })
 
   it('says so when it does not play an operation that GitHub has', async () => {
-    const answer = await ask('GET', '/orgs/acme/personal-access-tokens', await installationToken())
+    const answer = await ask('GET', '/orgs/acme/secret-scanning/alerts', await installationToken())
 
     expect(answer).toMatchObject({ status: 501 })
   })

@@ -18,6 +18,7 @@ import type {
   WantedCredential,
   WantedPrincipal,
 } from '../../src/provider/contract.ts'
+import { AppTokens } from './app-tokens.ts'
 import { configSchemaOf, durationOf, openClient, type Config } from './config.ts'
 import { DeployKeys } from './deploy-keys.ts'
 import { AppInstallations } from './installations.ts'
@@ -32,6 +33,7 @@ import { walk } from './walk.ts'
 /** Every kind that is served; `kinds` of the configuration picks from them. */
 const kinds: Readonly<Partial<Record<CredentialKind, (kit: GithubKit) => GithubKind>>> = {
   'deploy-key': (kit) => new DeployKeys(kit),
+  'app-token': (kit) => new AppTokens(kit),
   'pat-grant': (kit) => new PatGrants(kit),
   'app-installation': (kit) => new AppInstallations(kit),
 }

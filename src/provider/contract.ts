@@ -65,6 +65,8 @@ export interface WantedPrincipal {
   readonly account: AccountId
   readonly userName: string
   readonly operation: OperationId
+  /** What is to live on it, for providers whose kinds live on principals of different sorts. */
+  readonly kind?: CredentialKind
   /** The account's `external` here so far: what was adopted before stays in it. Absent: none yet. */
   readonly known?: string
 }

@@ -49,6 +49,9 @@ export function answer(world: GithubWorld, request: GithubRequest, base: string)
   const limits: Record<string, string> = {}
   try {
     const caller = world.authenticate(request.authorization)
+    if (world.secondary && !world.secondary.admit(request.method)) {
+      refuse(403, 'You have exceeded a secondary rate limit. Please wait a few minutes.')
+    }
     const token = admit(world, route, caller, limits)
     const problem = contract.checkRequest(operation.name, url.searchParams, request.body)
     if (problem) refuse(422, `Invalid request.\n\n${problem}`)
@@ -57,6 +60,7 @@ export function answer(world: GithubWorld, request: GithubRequest, base: string)
         world,
         render: createRenderer(() => base),
         base,
+        method: request.method,
         params: operation.params,
         query: url.searchParams,
         path: url.pathname,
@@ -101,7 +105,7 @@ function admit(
     }
     return null
   }
-  if (caller.type === 'nobody') refuse(401, caller.reason)
+  if (caller.type === 'nobody') refuse(caller.status, caller.reason)
   if (route.auth === 'app') {
     if (caller.type !== 'app') refuse(401, 'A JSON web token could not be decoded')
     return null
@@ -122,7 +126,7 @@ function admit(
   if (world.installations.get(token.installationId)!.suspendedAt) {
     refuse(403, 'This installation has been suspended')
   }
-  if (route.needs && !allows(token.permissions, route.needs)) {
+  if (route.needs && !(caller.hasPermissions && allows(token.permissions, route.needs))) {
     refuse(403, 'Resource not accessible by integration', {
       'x-accepted-github-permissions': route.needs,
     })

@@ -10,7 +10,8 @@ import type {
   Permissions,
   Repository,
 } from './github/state.ts'
-import { InstallationTokens, type TokenFormat } from './github/tokens.ts'
+import { SecondaryCounter, type SecondaryLimits } from './github/limits.ts'
+import { InstallationTokens, type TokenFormat, type TokenLag } from './github/tokens.ts'
 
 export { keyFingerprint } from './github/ssh-keys.ts'
 export type * from './github/state.ts'
@@ -24,6 +25,10 @@ export interface GithubWorldOptions {
   readonly tokenFormat?: TokenFormat
   /** Requests per hour and installation (GitHub: 5 000 at least). */
   readonly rateLimit?: number
+  /** What GitHub counts besides; absent = nobody is slowed down by them. */
+  readonly secondaryLimits?: Partial<SecondaryLimits>
+  /** Seconds that GitHub's clock is ahead of `clock`. */
+  readonly skew?: number
   /** Determines every token. */
   readonly seed?: string
   /** The App's RSA key; made anew (~60 ms) when omitted. */
@@ -48,6 +53,11 @@ export class GithubWorld {
   }
   readonly tokenFormat: TokenFormat
   readonly rateLimit: number
+  readonly secondary: SecondaryCounter | null
+  /** Seconds that this clock is ahead of the one it was given. */
+  skew: number
+  /** Whether new repositories may have deploy keys: the organisation's policy. */
+  #deployKeysEnabled = true
   readonly repositories = new Map<number, Repository>()
   readonly installations = new Map<number, Installation>()
   /** Members, their own tokens, apps of third parties. */
@@ -59,7 +69,15 @@ export class GithubWorld {
   #lastId = 1_000
 
   constructor(options: GithubWorldOptions) {
-    this.clock = options.clock
+    this.skew = options.skew ?? 0
+    this.clock = {
+      now: () => addSeconds(options.clock.now(), this.skew),
+      monotonic: () => options.clock.monotonic(),
+      after: (milliseconds, act) => options.clock.after(milliseconds, act),
+    }
+    this.secondary = options.secondaryLimits
+      ? new SecondaryCounter(options.clock, options.secondaryLimits)
+      : null
     this.organization = options.organization ?? 'acme'
     this.tokenFormat = options.tokenFormat ?? 'opaque'
     this.rateLimit = options.rateLimit ?? 5_000
@@ -112,7 +130,7 @@ export class GithubWorld {
       name,
       private: options.private ?? true,
       archived: false,
-      deployKeysEnabled: true,
+      deployKeysEnabled: this.#deployKeysEnabled,
       createdAt: this.clock.now(),
       keys: new Map(),
       secrets: new Map(),
@@ -144,6 +162,20 @@ export class GithubWorld {
     const added = this.addDeployKey(this.#existing(owner, name), title, key, true, 'mona')
     if (typeof added === 'string') throw new Error(added)
     return added
+  }
+
+  /** The organisation's policy on deploy keys; forbidding them switches the existing ones off. */
+  allowDeployKeys(allowed: boolean): void {
+    this.#deployKeysEnabled = allowed
+    for (const repository of this.repositories.values()) repository.deployKeysEnabled = allowed
+  }
+
+  /** The organisation takes the App out: its tokens die with the installation. */
+  uninstall(installationId = this.app.installationId): void {
+    this.installations.delete(installationId)
+    for (const token of this.#tokens.all()) {
+      if (token.installationId === installationId) this.#tokens.end(token)
+    }
   }
 
   suspend(installationId = this.app.installationId): void {
@@ -237,6 +269,15 @@ export class GithubWorld {
     repositoryIds: ReadonlySet<number> | null,
   ): InstallationToken {
     return this.#tokens.mint(this.#nextId(), installation.id, permissions, repositoryIds)
+  }
+
+  endToken(token: InstallationToken): void {
+    this.#tokens.end(token)
+  }
+
+  /** How late GitHub's servers learn of tokens; changes count at once. */
+  get tokenLag(): TokenLag {
+    return this.#tokens.lag
   }
 
   /** Reads an Authorization header: an App JWT, a live installation token, or nobody. */

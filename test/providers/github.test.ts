@@ -252,9 +252,9 @@ describe('scopes of a deploy key', () => {
     expect(refusal?.reason).toContain(why)
   })
 
-  it('issues no other kind', () => {
+  it('is of no other kind, and only where the configuration serves it', () => {
     expect(provider.checkScopes('access-key', ['repo:acme/a'])).not.toBeNull()
-    expect(Object.keys(provider.capabilities)).not.toContain('access-key')
+    expect(Object.keys(connect({ kinds: ['deploy-key'] }).capabilities)).toEqual(['deploy-key'])
   })
 })
 
@@ -680,11 +680,7 @@ describe('the principal', () => {
 
   it.each([
     ['a suspended installation', () => world.suspend(), 'suspended'],
-    [
-      'an installation that is gone',
-      () => world.installations.clear(),
-      'does not show it to this App',
-    ],
+    ['an installation that is gone', () => world.installations.clear(), 'it was uninstalled'],
   ])('is refused at %s, in words an operator can act on', async (_what, happen, words) => {
     happen()
 

@@ -65,17 +65,14 @@ export const appRoutes: Routes = {
   'DELETE /installation/token': {
     auth: 'installation',
     run: ({ world }, token) => {
-      token!.revokedAt = world.clock.now()
+      world.endToken(token!)
       return noContent
     },
   },
 }
 
 function findInstallation({ world, params }: Context): Installation {
-  return (
-    world.installations.get(Number(params['installation_id'])) ??
-    refuse(404, 'Integration not found')
-  )
+  return world.installations.get(Number(params['installation_id'])) ?? refuse(404, 'Not Found')
 }
 
 function mint(context: Context): GithubResponse {

@@ -17,9 +17,6 @@ export const keyRoutes: Routes = {
     needs: 'administration=write',
     run: (context, token) => {
       const repository = reach(context, token!)
-      if (repository.archived) {
-        refuse(403, 'Repository was archived so is read-only.')
-      }
       const {
         title = '',
         key,

@@ -20,6 +20,7 @@ export interface GithubResponse {
 export interface Context {
   readonly world: GithubWorld
   readonly render: Renderer
+  readonly method: string
   readonly base: string
   readonly params: Readonly<Record<string, string>>
   readonly query: URLSearchParams
@@ -81,14 +82,16 @@ export function invalidField(resource: string, field: string, message: string): 
 
 export const noContent: GithubResponse = { status: 204, headers: {}, body: undefined }
 
+const levels: readonly string[] = ['read', 'write', 'admin']
+
 export function allows(granted: Permissions, need: string): boolean {
   const [name, level] = need.split('=') as [string, string]
-  return name === 'metadata' || granted[name] === 'write' || granted[name] === level
+  return name === 'metadata' || levels.indexOf(granted[name] ?? '') >= levels.indexOf(level)
 }
 
 /** The repository of the path, if the token reaches it; private ones out of reach are 404. */
 export function reach(
-  { world, params, base, path }: Context,
+  { world, params, base, path, method }: Context,
   token: InstallationToken,
 ): Repository {
   const { owner, repo } = params as { owner: string; repo: string }
@@ -100,7 +103,7 @@ export function reach(
       const location = `${base}/repositories/${moved.id}${rest && `/${rest}`}`
       throw new Refusal(
         json(
-          307,
+          method === 'GET' ? 301 : 307,
           { message: 'Moved Permanently', url: location, documentation_url: docs },
           { location },
         ),
@@ -116,6 +119,7 @@ export function reach(
     if (found.private) refuse(404, 'Not Found')
     refuse(403, 'Resource not accessible by integration')
   }
+  if (found.archived && method !== 'GET') refuse(403, 'Repository was archived so is read-only.')
   return found
 }
 

@@ -1,6 +1,6 @@
 import type { Instant } from '../../domain/time.ts'
 
-export type Permission = 'read' | 'write'
+export type Permission = 'read' | 'write' | 'admin'
 export type Permissions = Readonly<Record<string, Permission>>
 
 export interface DeployKey {
@@ -60,9 +60,15 @@ export interface InstallationToken {
 /** Who a request comes from, as the Authorization header proves. */
 export type Caller =
   | { readonly type: 'app' }
-  | { readonly type: 'installation'; readonly token: InstallationToken }
+  | {
+      readonly type: 'installation'
+      readonly token: InstallationToken
+      /** False while the permissions of a new token are still on their way. */
+      readonly hasPermissions: boolean
+    }
   | {
       readonly type: 'nobody'
+      readonly status: 401 | 404
       readonly reason: string
       readonly hasCredentials: boolean
     }

@@ -1,5 +1,5 @@
 import { createHmac, createPublicKey, verify, type KeyObject } from 'node:crypto'
-import { addSeconds, type Clock } from '../../domain/time.ts'
+import { addSeconds, secondsBetween, type Clock } from '../../domain/time.ts'
 import type { Caller, InstallationToken, Permissions } from './state.ts'
 
 /** `stateless`: the ~520-character `ghs_<app>_<JWT>` rolled out since 2026-04. */
@@ -11,8 +11,17 @@ export interface AppIdentity {
   readonly privateKeyPem: string
 }
 
+/** In seconds. */
+export interface TokenLag {
+  /** A new token is unknown (401) for the first half, then known without its permissions (403). */
+  birth: number
+  /** A revoked token goes on working. */
+  death: number
+}
+
 const tokenSeconds = 3_600
 const jwtSecondsMax = 600
+const unknownApp = 'Integration not found'
 
 /** The tokens of an App's installations, and who a request comes from. */
 export class InstallationTokens {
@@ -21,6 +30,7 @@ export class InstallationTokens {
   readonly #publicKey: KeyObject
   readonly #format: TokenFormat
   readonly #seed: string
+  readonly lag: TokenLag = { birth: 0, death: 0 }
   readonly #tokens = new Map<string, InstallationToken>()
 
   /** @param seed determines every token */
@@ -38,7 +48,13 @@ export class InstallationTokens {
   }
 
   isAlive(token: InstallationToken): boolean {
-    return token.revokedAt === null && token.expiresAt > this.#clock.now()
+    const now = this.#clock.now()
+    const isRevoked = token.revokedAt !== null && addSeconds(token.revokedAt, this.lag.death) <= now
+    return !isRevoked && token.expiresAt > now
+  }
+
+  end(token: InstallationToken): void {
+    token.revokedAt ??= this.#clock.now()
   }
 
   mint(
@@ -63,18 +79,25 @@ export class InstallationTokens {
 
   /** Reads an Authorization header: an App JWT, a live installation token, or nobody. */
   authenticate(header: string | undefined): Caller {
-    const nobody = (reason: string): Caller => ({
+    const nobody = (reason: string): Extract<Caller, { type: 'nobody' }> => ({
       type: 'nobody',
+      status: 401,
       reason,
       hasCredentials: header !== undefined,
     })
     const m = /^(?:bearer|token) (\S+)$/i.exec(header ?? '')
     if (!m) return nobody('Requires authentication')
     const token = this.#tokens.get(m[1]!)
-    if (token && this.isAlive(token)) return { type: 'installation', token }
+    if (token && this.isAlive(token)) {
+      const age = secondsBetween(token.createdAt, this.#clock.now())
+      if (age < this.lag.birth / 2) return nobody('Bad credentials')
+      return { type: 'installation', token, hasPermissions: age >= this.lag.birth }
+    }
     if (m[1]!.startsWith('ghs_')) return nobody('Bad credentials')
     const problem = this.#checkJwt(m[1]!)
-    return problem === null ? { type: 'app' } : nobody(problem)
+    if (problem === null) return { type: 'app' }
+    // A signature that fits, by an App that does not exist: GitHub calls that 404.
+    return problem === unknownApp ? { ...nobody(problem), status: 404 } : nobody(problem)
   }
 
   #checkJwt(jwt: string): string | null {
@@ -95,7 +118,7 @@ export class InstallationTokens {
     }
     const now = Math.floor(Date.parse(this.#clock.now()) / 1_000)
     if (String(claims.iss) !== String(this.#app.id) && claims.iss !== this.#app.clientId) {
-      return "'Issuer' claim ('iss') must be an Integer"
+      return unknownApp
     }
     if (typeof claims.exp !== 'number' || claims.exp <= now) {
       return "'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires"

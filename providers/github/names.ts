@@ -22,7 +22,13 @@ export interface ScopeRefusal {
 }
 
 // GitHub: logins have letters, digits and single inner hyphens; names add `.` and `_`.
-const repositoryScope = /^repo:([A-Za-z0-9](?:-?[A-Za-z0-9]){0,38})\/([A-Za-z0-9._-]{1,100})$/
+const repositoryName = /^([A-Za-z0-9](?:-?[A-Za-z0-9]){0,38})\/([A-Za-z0-9._-]{1,100})$/
+
+/** Reads `<owner>/<name>`; null for what GitHub would not accept as one. */
+export function readRepository(text: string): Place | null {
+  const m = repositoryName.exec(text)
+  return m && m[2] !== '.' && m[2] !== '..' ? { owner: m[1]!, repo: m[2]! } : null
+}
 
 /** Reads `repo:<owner>/<name>` and the optional `write`; a refusal names the scope and why. */
 export function parseScopes(scopes: readonly string[]): DeployKeyScope | ScopeRefusal {
@@ -37,14 +43,14 @@ export function parseScopes(scopes: readonly string[]): DeployKeyScope | ScopeRe
       reason: 'a deploy key opens exactly one repository; name it as "repo:<owner>/<name>".',
     }
   }
-  const m = repositoryScope.exec(repos[0]!)
-  if (!m || m[2] === '.' || m[2] === '..') {
+  const place = readRepository(repos[0]!.slice('repo:'.length))
+  if (!place) {
     return { scope: repos[0]!, reason: 'this is no repository; write "repo:<owner>/<name>".' }
   }
   if (scopes.length !== new Set(scopes).size) {
     return { scope: 'write', reason: 'it is given twice.' }
   }
-  return { owner: m[1]!, repo: m[2]!, readOnly: !scopes.includes('write') }
+  return { ...place, readOnly: !scopes.includes('write') }
 }
 
 /** What every key of an account is titled with: how `list` tells ours from all others. */
@@ -72,16 +78,56 @@ export function readKeyId(text: string): KeyId | null {
   return m && { repositoryId: Number(m[1]), id: Number(m[2]) }
 }
 
-export function writePrincipal(installation: number, account: string): string {
-  return JSON.stringify({ installation, account })
+/** What a principal stands for, as `external` keeps it. */
+export interface PrincipalNote {
+  readonly account: string
+  /** Ids of what was found and adopted: nothing at GitHub could be marked as the account's. */
+  readonly adopted: readonly string[]
+  /** False until something was made for it: then only what was adopted has to be looked for. */
+  readonly issues: boolean
+}
+
+export function writePrincipal(
+  installation: number,
+  account: string,
+  adopted: readonly string[] = [],
+  issues = true,
+): string {
+  return JSON.stringify({
+    installation,
+    account,
+    ...(adopted.length > 0 ? { adopted: [...new Set(adopted)].sort(), issues } : {}),
+  })
+}
+
+/** The principal of an account that adopts one thing more. */
+export function writeAdopting(
+  installation: number,
+  want: { readonly account: string; readonly known?: string },
+  keyId: string,
+): string {
+  const known = want.known === undefined ? null : readNote(want.known)
+  const adopted = [...(known?.adopted ?? []), keyId]
+  return writePrincipal(installation, want.account, adopted, known?.issues ?? false)
+}
+
+/** @returns null for a text that is no principal of this provider */
+export function readNote(external: string): PrincipalNote | null {
+  try {
+    const { account, adopted, issues } = JSON.parse(external) as Readonly<Record<string, unknown>>
+    if (typeof account !== 'string' || account === '') return null
+    const ids = Array.isArray(adopted) ? adopted.filter((id) => typeof id === 'string') : []
+    return { account, adopted: ids, issues: ids.length === 0 || issues === true }
+  } catch {
+    return null
+  }
 }
 
 /** @returns the account id; null for a text that is no principal of this provider */
 export function readPrincipal(external: string): string | null {
-  try {
-    const { account } = JSON.parse(external) as { account?: unknown }
-    return typeof account === 'string' && account !== '' ? account : null
-  } catch {
-    return null
-  }
+  return readNote(external)?.account ?? null
+}
+
+export function adoptedOf(external: string): readonly string[] {
+  return readNote(external)?.adopted ?? []
 }

@@ -15,6 +15,7 @@ import { servedBefore } from './leaver.ts'
 import { verdictOn } from './offboard.ts'
 import type { KeyByHand } from './handwork.ts'
 import { handwork } from './handwork.ts'
+import type { Removal, Removals } from './steps/remove-person.ts'
 import { visibleOwner } from './visible.ts'
 
 const pageSize = 100
@@ -176,6 +177,11 @@ export interface LeaveSignal {
   readonly ageSeconds: number
 }
 
+/** What a provider ended of the person's own there. */
+export interface OffboardingRemoval extends Removal {
+  readonly provider: string
+}
+
 export interface OffboardingReport {
   readonly owner: string
   readonly userName: string
@@ -186,6 +192,8 @@ export interface OffboardingReport {
   readonly heldBy: string | null
   readonly releasedAt: Instant | null
   readonly keys: readonly OffboardingKey[]
+  /** What the person held at providers themselves: memberships, grants of personal tokens. */
+  readonly removals: readonly OffboardingRemoval[]
   /** Keys of the leaver that are not proven dead: neither refused when tried nor absent. */
   readonly open: number
   readonly verdict: 'complete' | 'incomplete' | 'notLeft' | 'held'
@@ -220,16 +228,19 @@ export async function offboardingReport(
     }
   }
   const open = keys.filter(isOpenKey).length
+  const leaving = await leavingOf(life, person)
+  const removals = removalsOf(leaving)
   return {
     owner: person.id,
     userName: person.userName,
     receivedAt,
-    signal: await signalOf(life, person),
+    signal: signalOf(leaving),
     heldBy: person.heldBy,
     releasedAt: person.releasedAt,
     keys,
+    removals,
     open,
-    verdict: verdictOf(person, open),
+    verdict: verdictOf(person, open + removals.filter(({ done }) => !done).length),
   }
 }
 
@@ -239,20 +250,30 @@ function isOpenKey({ outcome, byHand }: OffboardingKey): boolean {
   return outcome !== 'untestable' || byHand?.status !== 'done'
 }
 
-async function signalOf(life: Lifecycle, person: Person): Promise<LeaveSignal | null> {
-  const { tenant, leftAt, leftCause } = person
-  if (leftAt === null || leftCause === null) return null
-  const operation = await life.store.read.operation(tenant, leftCause)
-  const sentAt = (operation?.memo['since'] ?? null) as Instant | null
-  if (!operation || sentAt === null) return null
-  const receivedAt = operation.createdAt
+/** The operation that handles the leaving; null while there is none. */
+async function leavingOf(
+  life: Lifecycle,
+  { tenant, leftAt, leftCause }: Person,
+): Promise<Operation | null> {
+  return leftAt === null || leftCause === null ? null : life.store.read.operation(tenant, leftCause)
+}
+
+function signalOf(leaving: Operation | null): LeaveSignal | null {
+  const sentAt = (leaving?.memo['since'] ?? null) as Instant | null
+  if (!leaving || sentAt === null) return null
+  const receivedAt = leaving.createdAt
   return { receivedAt, sentAt, ageSeconds: secondsBetween(sentAt, receivedAt) }
 }
 
-function verdictOf(person: Person, open: number): OffboardingReport['verdict'] {
+function removalsOf(leaving: Operation | null): readonly OffboardingRemoval[] {
+  const removals = (leaving?.memo['removals'] ?? {}) as unknown as Removals
+  return Object.entries(removals).map(([provider, removal]) => ({ provider, ...removal }))
+}
+
+function verdictOf(person: Person, left: number): OffboardingReport['verdict'] {
   if (person.leftAt === null) return 'notLeft'
   if (person.heldBy !== null) return 'held'
-  return open === 0 ? 'complete' : 'incomplete'
+  return left === 0 ? 'complete' : 'incomplete'
 }
 
 /** Alive at the moment of leaving: there before, and not dead by then. */

@@ -16,6 +16,7 @@ import { disableKeys, proveDead, settle, shutOff } from './steps/kill.ts'
 import { fanOut } from './steps/leave.ts'
 import { ensureAccount, issueAndDeliver } from './steps/mint.ts'
 import { StillListed, deleteKeys, deletePrincipals } from './steps/remove.ts'
+import { removePerson } from './steps/remove-person.ts'
 import { turnOn } from './steps/revive.ts'
 import { removeUnanswered } from './steps/strays.ts'
 import type { Step, StepContext, StepResult, Subject } from './steps/step.ts'
@@ -46,6 +47,7 @@ const steps: Readonly<Record<StepName, Step>> = {
   'delete-principals': deletePrincipals,
   'turn-on': turnOn,
   'fan-out': fanOut,
+  'remove-person': removePerson,
   'take-inventory': takeInventory,
   compare: compareInventory,
 }

@@ -73,6 +73,8 @@ export interface WantedPrincipal {
   readonly operation: OperationId
   /** What is to live on it, for providers whose kinds live on principals of different sorts. */
   readonly kind?: CredentialKind
+  /** The account's `external` here so far: what was adopted before stays in it. Absent: none yet. */
+  readonly known?: string
 }
 
 export interface WantedCredential {
@@ -179,6 +181,8 @@ export interface Discovered {
   readonly account: string | null
   /** Why it cannot be adopted, as a sentence; null = it can. */
   readonly obstacle: string | null
+  /** What a reviewer should know of it, a sentence each: that it never expires, what it reaches. */
+  readonly notes?: readonly string[]
 }
 
 export interface DiscoveryPage {
@@ -205,6 +209,9 @@ export interface CheckReport {
   /** The least that has to be granted there, ready to paste; null where there is no such document. */
   readonly leastPolicy: string | null
 }
+
+/** Leaked secrets in one request: what GitHub takes at once, and more than a paste ever has. */
+export const leakedMax = 1_000
 
 /** A person who left, as far as a provider may know them. */
 export interface LeftPerson {
@@ -283,10 +290,19 @@ export interface Provider {
   resume?(call: Call): Promise<void>
   /**
    * Ends what a person who left holds here themselves, as configured (membership, grants of personal
-   * tokens). Repeating is harmless.
-   * @returns what was ended, a line each, for the audit; empty when they are not known here
+   * tokens). Repeating is harmless, and done until nothing is left to end.
+   * @returns what was ended, a line each, for the audit; empty when nothing is left, or they are not
+   *   known here. A failure behind something that was ended is thrown when asked again.
    */
   removePerson?(person: LeftPerson, call: Call): Promise<readonly string[]>
+  /** The leaked secrets, of those given, that this provider can end without knowing them as its own. */
+  endsLeaked?(text: string): boolean
+  /**
+   * Ends secrets that somebody found and that are not Custody's: for good, everywhere. What was no
+   * live secret is silently passed over, so nothing is learned from success.
+   * @param leaked such as `endsLeaked` says yes to, at most `leakedMax` of them
+   */
+  revokeLeaked?(leaked: readonly Secret[], call: Call): Promise<void>
   close(): Promise<void>
 }
 

@@ -36,6 +36,7 @@ export const ensureAccount: Step = async (ctx) => {
       userName: account.userName,
       operation: operation.id,
       kind: subject.credential.kind,
+      ...(principal?.external == null ? {} : { known: principal.external }),
     },
     ctx.call(operation.id),
   )

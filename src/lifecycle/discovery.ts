@@ -38,6 +38,8 @@ export interface FoundThing extends Pick<
   /** Null also where another tenant manages it. */
   readonly account: string | null
   readonly owners: readonly OwnerSuggestion[]
+  /** What else a reviewer should know, a sentence each. */
+  readonly notes: readonly string[]
 }
 
 export interface FoundPage {
@@ -148,6 +150,7 @@ async function found(
     account: manager?.account ?? null,
     obstacle: item.obstacle ?? manager?.obstacle ?? null,
     owners: manager === null ? owners : [],
+    notes: item.notes ?? [],
   }
 }
 

@@ -156,6 +156,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       sinks: plugins.sinks,
       clockGuard,
       ...(anchor ? { anchor } : {}),
+      ...(roles.includes('worker') ? { gates: () => worker?.gates() ?? [] } : {}),
       wake: () => worker?.wake(),
     }
     if (anchor) await compareWithAnchor(anchor, life, log)

@@ -49,6 +49,40 @@ export interface ManagedPolicy {
   readonly createdAt: number
 }
 
+/** A change that reaches readers late: each entry holds from its instant on. */
+type History<T> = { readonly at: number; readonly value: T }[]
+
+export interface IamRole {
+  readonly name: string
+  readonly path: string
+  readonly roleId: string
+  readonly createdAt: number
+  deletedAt: number | null
+  description: string | undefined
+  maxSessionSeconds: number
+  /** In order of time, never empty. */
+  readonly trust: History<string>
+  readonly tags: Map<string, string>
+  readonly inline: Map<string, string>
+  readonly attached: Set<string>
+  boundary: string | null
+  readonly instanceProfiles: Set<string>
+  lastUsed: { readonly at: number; readonly region: string } | null
+}
+
+/** An issuer of identity tokens whose word the account takes. */
+export interface OidcProvider {
+  readonly arn: string
+  /** Without `https://`, as IAM shows it and as condition keys begin. */
+  readonly url: string
+  readonly audiences: Set<string>
+  readonly thumbprints: readonly string[]
+  readonly createdAt: number
+  readonly tags: Map<string, string>
+}
+
+/** Of a user, a role or an OIDC provider. */
+const tagsMax = 50
 const namePattern = /^[\w+=,.@-]+$/
 const pathPattern = /^\/(?:[\u0021-\u007E]+\/)?$/
 const base32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'
@@ -67,10 +101,15 @@ export class IamState {
   readonly keys = new Map<string, AccessKey>()
   readonly policies = new Map<string, ManagedPolicy>()
   readonly groups = new Map<string, Attachment>()
+  readonly roles = new Map<string, IamRole>()
+  /** Deleted ones, which a listing that lags behind still shows. */
+  readonly goneRoles: IamRole[] = []
+  readonly oidcProviders = new Map<string, OidcProvider>()
+  readonly instanceProfiles = new Map<string, Attachment>()
   readonly virtualMfaDevices = new Map<string, Attachment>()
   /** A page never holds more, whatever MaxItems says. */
   pageSizeMax = 1_000
-  /** How far ListAccessKeys lags behind writes. */
+  /** How far ListAccessKeys and ListRoles lag behind writes. */
   lagSeconds = 0
   readonly #random: (length: number) => Uint8Array
 
@@ -104,7 +143,11 @@ export class IamState {
     return Buffer.from(this.#random(30)).toString('base64')
   }
 
-  arnOf(kind: 'user' | 'group' | 'policy' | 'mfa', path: string, name: string): string {
+  arnOf(
+    kind: 'user' | 'group' | 'policy' | 'mfa' | 'role' | 'instance-profile' | 'oidc-provider',
+    path: string,
+    name: string,
+  ): string {
     return `arn:aws:iam::${this.accountId}:${kind}${path}${name}`
   }
 
@@ -114,6 +157,12 @@ export class IamState {
       throw new AwsError('NoSuchEntity', `The user with name ${name} cannot be found.`)
     }
     return user
+  }
+
+  role(name: string): IamRole {
+    const role = this.roles.get(name)
+    if (!role) throw new AwsError('NoSuchEntity', `The role with name ${name} cannot be found.`)
+    return role
   }
 
   userById(userId: string): IamUser | null {
@@ -150,19 +199,44 @@ export class IamState {
 
   /** @throws AwsError MalformedPolicyDocument */
   parse(document: string): readonly Statement[] {
-    try {
-      return parsePolicy(document)
-    } catch (error) {
-      if (error instanceof MalformedPolicy) {
-        throw new AwsError('MalformedPolicyDocument', error.message)
-      }
-      throw error
-    }
+    return wellFormed(() => parsePolicy(document))
   }
+}
+
+/** @throws AwsError MalformedPolicyDocument for what a parser calls malformed */
+export function wellFormed<T>(parse: () => T): T {
+  try {
+    return parse()
+  } catch (error) {
+    if (!(error instanceof MalformedPolicy)) throw error
+    throw new AwsError('MalformedPolicyDocument', error.message)
+  }
+}
+
+/** What a reader who lags behind sees of a role's trust; null when the role is not there. */
+export function trustAt(role: IamRole, at: number): string | null {
+  if (role.deletedAt !== null && role.deletedAt <= at) return null
+  return role.trust.findLast((entry) => entry.at <= at)?.value ?? null
 }
 
 /** What a reader who lags behind sees of a key; null when it is not there (yet, or any more). */
 export function statusAt(key: AccessKey, at: number): KeyStatus | null {
   if (key.deletedAt !== null && key.deletedAt <= at) return null
   return key.history.findLast((entry) => entry.at <= at)?.status ?? null
+}
+
+/** @throws AwsError InvalidInput, LimitExceeded */
+export function setTags(
+  holder: { readonly tags: Map<string, string> },
+  tags: readonly { readonly Key: string | undefined; readonly Value: string | undefined }[],
+): void {
+  for (const { Key, Value } of tags) {
+    if (!Key || Key.length > 128 || (Value ?? '').length > 256 || Key.startsWith('aws:')) {
+      throw new AwsError('InvalidInput', 'A tag is not valid.')
+    }
+    holder.tags.set(Key, Value ?? '')
+  }
+  if (holder.tags.size > tagsMax) {
+    throw new AwsError('LimitExceeded', `The number of tags has reached ${tagsMax}.`)
+  }
 }

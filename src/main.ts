@@ -5,6 +5,7 @@ import path from 'node:path'
 import { awsIam } from '../providers/aws-iam/index.ts'
 import { awsSecrets } from '../providers/aws-secrets/index.ts'
 import { file } from '../providers/file/index.ts'
+import { githubActions } from '../providers/github-actions/index.ts'
 import { github } from '../providers/github/index.ts'
 import { postgres } from '../providers/postgres/index.ts'
 import { token } from '../providers/token/index.ts'
@@ -95,7 +96,7 @@ const workerConcurrency = 32
 /** What comes with this version; a new provider or sink enters here. */
 export const builtIn: BuiltInModules = {
   providers: [awsIam, github, postgres, token],
-  sinks: [awsSecrets, file],
+  sinks: [awsSecrets, file, githubActions],
 }
 
 /**

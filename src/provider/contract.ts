@@ -337,6 +337,14 @@ export interface SecretSink {
   close(): Promise<void>
 }
 
+/**
+ * What may be shown of a sink's version: all before the first tilde. Behind it stands, in versions of
+ * sinks with `staging: 'carried'`, what only the store can open.
+ */
+export function shownVersion(version: string): string {
+  return version.split('~', 1)[0]!
+}
+
 export type ProviderErrorKind =
   | 'throttled'
   | 'unavailable'

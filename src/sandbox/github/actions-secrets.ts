@@ -7,9 +7,9 @@ interface Place {
   /** Of GitHub's own description, up to and with `secrets`. */
   readonly path: string
   readonly permission: string
-  vaultOf(context: Context, token: InstallationToken): SecretVault
+  readonly vaultOf: (context: Context, token: InstallationToken) => SecretVault
   /** What only an organisation's secret shows. */
-  more(secret: ActionsSecret, context: Context): object
+  readonly more: (secret: ActionsSecret, context: Context) => object
 }
 
 const nothing = () => ({})

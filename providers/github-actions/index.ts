@@ -8,7 +8,7 @@ import type {
   SinkModule,
   SinkTarget,
 } from '../../src/provider/contract.ts'
-import { ProviderError, shownVersion } from '../../src/provider/contract.ts'
+import { shownVersion, type ProviderError } from '../../src/provider/contract.ts'
 import type { GithubClient } from '../github/client.ts'
 import { openClient, type Config as ConnectionConfig } from '../github/config.ts'
 import type { Attempt } from '../github/errors.ts'

@@ -1,4 +1,5 @@
-import { crypto_box_seal, ready } from 'libsodium-wrappers'
+/* oxlint-disable import/no-named-as-default-member -- its named exports exist in its types only */
+import sodium from 'libsodium-wrappers'
 import { ProviderError } from '../../src/provider/contract.ts'
 import type { Secret } from '../../src/domain/secret.ts'
 
@@ -19,7 +20,7 @@ const bytesMax = 8_192
 
 /** Seals for GitHub alone (libsodium's `crypto_box_seal`): not even we can open it again. */
 export async function seal(secret: Secret, { id, key }: PublicKey): Promise<SealedBox> {
-  await ready
+  await sodium.ready
   return secret.use((bytes) => {
     if (bytes.length > bytesMax) {
       throw new ProviderError(
@@ -28,7 +29,7 @@ export async function seal(secret: Secret, { id, key }: PublicKey): Promise<Seal
         { outcome: 'notApplied' },
       )
     }
-    const box = crypto_box_seal(bytes, key)
+    const box = sodium.crypto_box_seal(bytes, key)
     return { keyId: id, box: Buffer.from(box).toString('base64') }
   })
 }

@@ -1,5 +1,6 @@
+/* oxlint-disable import/no-named-as-default-member -- its named exports exist in its types only */
 import { createPublicKey, generateKeyPairSync } from 'node:crypto'
-import { crypto_box_seal, crypto_box_seal_open, ready } from 'libsodium-wrappers'
+import sodium from 'libsodium-wrappers'
 import type { Clock, Instant } from '../../domain/time.ts'
 
 /** A secret as an Actions API shows it: everything but its value. */
@@ -56,20 +57,20 @@ export class SecretVault {
 
   /** What a person does in the web interface. */
   async putByHand(name: string, value: string): Promise<void> {
-    await ready
+    await sodium.ready
     const key = Buffer.from(this.key.publicKey, 'base64')
-    this.put(name, Buffer.from(crypto_box_seal(value, key)).toString('base64'))
+    this.put(name, Buffer.from(sodium.crypto_box_seal(value, key)).toString('base64'))
   }
 
   /** What a workflow gets for `${{ secrets.NAME }}`; null when there is none, or it cannot be opened. */
   async open(name: string): Promise<Buffer | null> {
-    await ready
+    await sodium.ready
     const sealed = this.secrets.get(name.toUpperCase())?.encryptedValue
     if (sealed === undefined) return null
     for (const { publicKey, privateKey } of this.#keys) {
       try {
         const pair = [Buffer.from(publicKey, 'base64'), privateKey] as const
-        return Buffer.from(crypto_box_seal_open(Buffer.from(sealed, 'base64'), ...pair))
+        return Buffer.from(sodium.crypto_box_seal_open(Buffer.from(sealed, 'base64'), ...pair))
       } catch {
         // Sealed for another key of ours, or for nobody.
       }

@@ -5,6 +5,7 @@ import path from 'node:path'
 import { awsIam } from '../providers/aws-iam/index.ts'
 import { awsSecrets } from '../providers/aws-secrets/index.ts'
 import { file } from '../providers/file/index.ts'
+import { githubActions } from '../providers/github-actions/index.ts'
 import { github } from '../providers/github/index.ts'
 import { manual } from '../providers/manual/index.ts'
 import { postgres } from '../providers/postgres/index.ts'
@@ -94,9 +95,10 @@ export interface Running {
 
 const workerConcurrency = 32
 
-const modules: BuiltInModules = {
+/** What comes with this version; a new provider or sink enters here. */
+export const builtIn: BuiltInModules = {
   providers: [awsIam, github, manual, postgres, token],
-  sinks: [awsSecrets, file],
+  sinks: [awsSecrets, file, githubActions],
 }
 
 /**
@@ -104,7 +106,7 @@ const modules: BuiltInModules = {
  * Nothing is opened, and no package loaded.
  */
 export const checkConfig: ConfigCheck = async (config, lineOf) => {
-  return checkPlugins(config, modules, lineOf)
+  return checkPlugins(config, builtIn, lineOf)
 }
 
 /**
@@ -424,7 +426,7 @@ function openPlugins(
   return openProviders({
     providers: config.providers,
     sinks: config.sinks,
-    modules,
+    modules: builtIn,
     hostFor: (name): HostContext => ({
       name,
       clock: host.clock,

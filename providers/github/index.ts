@@ -4,6 +4,7 @@ import { seconds } from '../../src/domain/time.ts'
 import type {
   Call,
   Capabilities,
+  CheckReport,
   DiscoveryPage,
   EnsuredPrincipal,
   ExternalCredential,
@@ -19,8 +20,15 @@ import type {
   WantedPrincipal,
 } from '../../src/provider/contract.ts'
 import { AppTokens } from './app-tokens.ts'
+import { checkGithub } from './check.ts'
 import { configSchemaOf, durationOf, openClient, type Config } from './config.ts'
 import { DeployKeys } from './deploy-keys.ts'
+import {
+  assertUsable,
+  readInstallation,
+  resumeInstallation,
+  suspendInstallation,
+} from './installation.ts'
 import { AppInstallations } from './installations.ts'
 import type { GithubKind, GithubKit } from './kind.ts'
 import { adoptedOf, writePrincipal, type ScopeRefusal } from './names.ts'
@@ -96,14 +104,8 @@ class Github implements Provider {
   /** Creates nothing: the principal is the account at this installation, if that can be used. */
   async ensurePrincipal(want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
     const id = this.#kit.installationId
-    const attempt = { request: `GET /app/installations/${id}`, writes: false }
-    const { data } = await this.#kit.client.asApp(attempt, call, (octokit, options) =>
-      octokit.rest.apps.getInstallation({ installation_id: id, ...options }),
-    )
-    // A suspended installation still lists fine and fails only at the first write.
-    if (data.suspended_at) {
-      throw refusal('denied', `Installation ${id} is suspended; unsuspend it first.`)
-    }
+    const needs = this.#kinds.find((kind) => kind.kind === want.kind)?.permissions ?? {}
+    assertUsable(await readInstallation(this.#kit.client, call), needs, id)
     // True because all that is ever listed for it carries the account's id.
     return {
       external: writePrincipal(id, want.account, adoptedOf(want.known ?? '')),
@@ -197,6 +199,18 @@ class Github implements Provider {
 
   revokeLeaked(leaked: readonly Secret[], call: Call): Promise<void> {
     return revokeByAnyone(this.#kit.client, leaked, call)
+  }
+
+  check(call: Call): Promise<CheckReport> {
+    return checkGithub(this.#kit, this.#kinds, call)
+  }
+
+  suspend(call: Call): Promise<void> {
+    return suspendInstallation(this.#kit.client, call)
+  }
+
+  resume(call: Call): Promise<void> {
+    return resumeInstallation(this.#kit.client, call)
   }
 
   async deletePrincipal(principal: string, call: Call): Promise<void> {

@@ -15,6 +15,7 @@ import { registerLocal } from './commands/local.ts'
 import { registerOperation } from './commands/operation.ts'
 import { registerOwner } from './commands/owner.ts'
 import { registerProvider } from './commands/provider.ts'
+import { registerProviderSwitch } from './commands/provider-switch.ts'
 import { registerSweep } from './commands/sweep.ts'
 import { registerTransfer } from './commands/transfer.ts'
 import { systemFailure } from './system-failure.ts'
@@ -80,7 +81,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerSweep(program, cli)
   registerAudit(program, cli)
   registerFinding(program, cli)
-  registerProvider(program, cli)
+  registerProviderSwitch(registerProvider(program, cli), cli)
   registerClient(program, cli)
   registerHelp(program)
   return program

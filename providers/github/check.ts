@@ -35,7 +35,8 @@ export async function checkGithub(
   const state = installed.value
   if (!state) return { findings, leastPolicy }
   findings.push(installationOf(kit, state))
-  for (const [name, need] of needs) findings.push(permissionOf(state, name, need))
+  const isChosen = kit.config.kinds !== undefined
+  for (const [name, need] of needs) findings.push(permissionOf(state, name, need, isChosen))
   if (state.suspended) return { findings, leastPolicy }
 
   const use = await trying('requests', () => requestsLeft(kit, call))
@@ -112,16 +113,18 @@ function permissionOf(
   state: InstallationState,
   name: string,
   need: { readonly level: string; readonly why: string },
+  isChosen: boolean,
 ): CheckFinding {
   const { [name]: granted = name === 'metadata' ? 'read' : 'none' } = state.permissions
   const isGranted = grants(state, name, need.level)
   return {
     name,
-    state: isGranted ? 'ok' : 'failed',
+    // Who named no kinds may want just those that the App was granted.
+    state: isGranted ? 'ok' : isChosen ? 'failed' : 'unknown',
     message: `${name}=${granted} is granted, ${name}=${need.level} is needed for ${need.why}.`,
     remedy: isGranted
       ? null
-      : `Grant ${name}=${need.level} in the App's settings and accept it in the organisation, or leave the kind out of "kinds".`,
+      : `Grant ${name}=${need.level} in the App's settings and accept it in the organisation, or name under "kinds" only what is wanted.`,
   }
 }
 

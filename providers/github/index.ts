@@ -75,6 +75,7 @@ class Github implements Provider {
   readonly type = github.type
   readonly capabilities: Capabilities
   readonly inventory?: (from: string | null, call: Call) => Promise<InventoryPage>
+  readonly discover?: (from: string | null, call: Call) => Promise<DiscoveryPage>
   readonly removePerson?: (person: LeftPerson, call: Call) => Promise<readonly string[]>
   readonly #kit: GithubKit
   readonly #kinds: readonly GithubKind[]
@@ -88,6 +89,19 @@ class Github implements Provider {
       k.inventory ? [{ name: k.kind, page: k.inventory.bind(k) }] : [],
     )
     if (listed.length > 0) this.inventory = (from, call) => walk(listed, from, call)
+    // A kind that the App may not look at makes its page incomplete, and hides no other.
+    const discovered = served.flatMap((k) =>
+      k.discover
+        ? [
+            {
+              name: k.kind,
+              page: (from: string | null, call: Call) =>
+                k.discover!(from, call).catch((error: unknown) => emptyIfDenied(error)),
+            },
+          ]
+        : [],
+    )
+    if (discovered.length > 0) this.discover = (from, call) => walk(discovered, from, call)
     const { people } = kit.config
     if (people) {
       const leaving = new LeavingPeople(kit, people)
@@ -165,22 +179,6 @@ class Github implements Provider {
       items: listings.flatMap((l) => l.items),
       complete: listings.every((l) => l.complete),
     }
-  }
-
-  /** Kind by kind; a kind that the App may not look at makes the page incomplete, and hides no other. */
-  async discover(from: string | null, call: Call): Promise<DiscoveryPage> {
-    const parts = this.#kinds.flatMap((kind) =>
-      kind.discover
-        ? [
-            {
-              name: kind.kind,
-              page: (at: string | null, c: Call) =>
-                kind.discover!(at, c).catch((error: unknown) => emptyIfDenied(error)),
-            },
-          ]
-        : [],
-    )
-    return walk(parts, from, call)
   }
 
   adopt(external: string, want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {

@@ -90,22 +90,21 @@ describe('reporting leaked secrets', () => {
 
   it('revokes keys of ours by secret, id or fingerprint, ends our own tokens, and hands on the rest', async () => {
     const wrongSecret = `${secrets['client']!.slice(0, 17)}${'0'.repeat(49)}`
-    const { body } = await report(
-      {
-        credentials: [
-          secrets['token'],
-          `found in a log: ${JSON.parse(secrets['key']!).accessKeyId} and more`,
-          secrets['pem'],
-          secrets['client'],
-          wrongSecret,
-          foreign[0],
-          secrets['token'],
-        ],
-        source: `a gist, with ${foreign[1]}`,
-        revokeForeign: true,
-      },
-      { ...security, headers: { 'idempotency-key': 'leak-1' } },
-    )
+    const found = {
+      credentials: [
+        secrets['token'],
+        `found in a log: ${JSON.parse(secrets['key']!).accessKeyId} and more`,
+        secrets['pem'],
+        secrets['client'],
+        wrongSecret,
+        foreign[0],
+        secrets['token'],
+      ],
+      source: `a gist, with ${foreign[1]}`,
+      revokeForeign: true,
+    }
+    const once = { ...security, headers: { 'idempotency-key': 'leak-1' } }
+    const { body } = await report(found, once)
 
     expect(
       body.items.map((i: { kind: string; outcome: string }) => `${i.kind} ${i.outcome}`),
@@ -134,7 +133,9 @@ describe('reporting leaked secrets', () => {
     ).body
     expect(credentials).toHaveLength(3)
 
-    // A repeated request changes nothing; one with another key finds it all ended.
+    // One with the same key is answered as before; a new one finds it all ended.
+    const { headers } = await report(found, once)
+    expect(headers.get('idempotency-replayed')).toBe('true')
     const again = await report({ credentials: [secrets['token'], secrets['client']] })
     expect(outcomes(again.body.items)).toEqual(['alreadyEnded', 'alreadyEnded'])
   })

@@ -11,6 +11,7 @@ import { registerBrake } from './commands/brake.ts'
 import { registerClient } from './commands/client.ts'
 import { registerCredential } from './commands/credential.ts'
 import { registerFinding } from './commands/finding.ts'
+import { registerLeak } from './commands/leak.ts'
 import { registerLocal } from './commands/local.ts'
 import { registerOperation } from './commands/operation.ts'
 import { registerOwner } from './commands/owner.ts'
@@ -82,6 +83,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerAudit(program, cli)
   registerFinding(program, cli)
   registerProviderSwitch(registerProvider(program, cli), cli)
+  registerLeak(program, cli)
   registerClient(program, cli)
   registerHelp(program)
   return program

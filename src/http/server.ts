@@ -20,6 +20,7 @@ import { findingRoutes } from './findings.ts'
 import { scimErrorUrn, sendError, toAppError } from './errors.ts'
 import { acceptIdempotencyKeys } from './idempotency.ts'
 import type { Metrics } from './metrics.ts'
+import { leakRoutes } from './leaks.ts'
 import { metricsRoute } from './metrics.ts'
 import { oauthRoutes } from './oauth.ts'
 import { opsRoutes } from './ops.ts'
@@ -169,6 +170,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(clientRoutes(host, authenticate))
       auditRoutes(api, host, authenticate)
       await api.register(findingRoutes(host, authenticate))
+      await api.register(leakRoutes(host, authenticate))
       await api.register(providerRoutes(host, authenticate))
       await api.register(providerSwitchRoutes(host, authenticate))
       requestLogRoutes(api, host, authenticate, log)

@@ -24,6 +24,7 @@ import {
   updateCredential,
 } from './credentials.ts'
 import { createGroup, deleteGroup, membersOf, updateGroup, visibleGroup } from './groups.ts'
+import { reportLeaks } from './leaks.ts'
 import { cancelOperation, retryOperation, visibleOperation } from './operations.ts'
 import type { LeaveWord } from './people.ts'
 import { createPerson, declareLeave, deletePerson, updatePerson } from './people.ts'
@@ -59,6 +60,8 @@ export type { Applied } from './sweeps.ts'
 export { applyBatch } from './sweeps.ts'
 export { reconcilable } from './reconcile.ts'
 export { createTokens } from './tokens.ts'
+export { leakedMax } from './leaks.ts'
+export type { LeakItem } from './leaks.ts'
 export type { Introspection, Tokens } from './tokens.ts'
 export { consistencyProof, inclusionProof, treesOf } from './audit-tree.ts'
 export { createSequencer } from './sequencer.ts'
@@ -142,6 +145,9 @@ export function createEngine(life: Lifecycle) {
     rotateCredential: (caller: Caller, id: string) => rotateCredential(life, caller, id),
     revokeCredential: (caller: Caller, id: string, reason: string | null = null) =>
       replanned(() => revokeCredential(life, caller, id, reason)),
+
+    reportLeaks: (caller: Caller, report: Parameters<typeof reportLeaks>[2]) =>
+      reportLeaks(life, caller, report),
 
     operation: (caller: Caller, id: string) => visibleOperation(life, caller, id),
     retryOperation: (caller: Caller, id: string) => retryOperation(life, caller, id),

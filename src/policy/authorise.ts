@@ -61,6 +61,7 @@ export const actions = [
   'client.create',
   'client.read',
   'client.revoke',
+  'leak.report',
   'token.introspect',
   'audit.read',
   'report.read',

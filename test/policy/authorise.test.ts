@@ -107,6 +107,7 @@ const table: Readonly<
   'client.create': ['client', {}],
   'client.read': ['client', { security: 'all', auditor: 'all' }],
   'client.revoke': ['client', {}],
+  'leak.report': ['tenant', { security: 'all' }],
   'token.introspect': ['token', { verifier: 'all' }],
   'audit.read': ['audit', { security: 'all', auditor: 'all' }],
   'report.read': ['tenant', { security: 'all', auditor: 'all' }],

@@ -131,6 +131,8 @@ export interface TestEngineOptions {
   /** The mass-leave brake as shipped; else it never engages: these tests let many people go in an hour. */
   readonly brake?: true
   readonly settle?: string
+  /** More of the GitHub provider's configuration. */
+  readonly github?: Readonly<Record<string, unknown>>
   readonly probe?: { readonly count: number; readonly every: string }
   /** Providers besides the three that every test has. */
   readonly more?: readonly { readonly entry: PluginEntry; readonly module: ProviderModule }[]
@@ -191,6 +193,7 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
           installationId: world.app.installationId,
           privateKeyFile: 'app.pem',
           settle: 'PT0S',
+          ...options.github,
         },
       },
       { name: 'tokens', type: 'token', config: {} },

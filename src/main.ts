@@ -6,6 +6,7 @@ import { awsIam } from '../providers/aws-iam/index.ts'
 import { awsSecrets } from '../providers/aws-secrets/index.ts'
 import { file } from '../providers/file/index.ts'
 import { github } from '../providers/github/index.ts'
+import { postgres } from '../providers/postgres/index.ts'
 import { token } from '../providers/token/index.ts'
 import { createSigner } from './domain/checkpoint.ts'
 import type { Client } from './domain/client.ts'
@@ -92,7 +93,7 @@ export interface Running {
 const workerConcurrency = 32
 
 const modules: BuiltInModules = {
-  providers: [awsIam, github, token],
+  providers: [awsIam, github, postgres, token],
   sinks: [awsSecrets, file],
 }
 

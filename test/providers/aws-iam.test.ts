@@ -760,7 +760,7 @@ describe('aws-iam', () => {
       const plain = awsIam.create(hostWith(clock), { region: 'us-east-1' })
 
       expect(plain.capabilities['access-key']).toMatchObject({
-        settle: 15,
+        settleMax: 15,
         probe: { count: 5, every: 2 },
       })
     })

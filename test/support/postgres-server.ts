@@ -16,7 +16,8 @@ declare module 'vitest' {
 
 /**
  * One real PostgreSQL for the whole run, started by the first test file that asks: most runs of a
- * few files need none, and one takes over a second to start.
+ * few files need none, and one takes over a second to start. `TEST_POSTGRES_URL` names another one,
+ * say of another version; its superuser has to be `custody` with that password.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   let running: Promise<Server> | null = null
@@ -85,6 +86,8 @@ async function isOpenToAll(folder: string): Promise<boolean> {
 }
 
 async function start(): Promise<Server> {
+  const given = process.env['TEST_POSTGRES_URL']
+  if (given !== undefined) return { url: given, stop: () => Promise.resolve() }
   const { library, copy } = await openLibrary()
   const databaseDir = await mkdtemp(path.join(tmpdir(), 'custody-postgres-'))
   const port = await freePort()

@@ -65,6 +65,8 @@ export interface WantedPrincipal {
   readonly account: AccountId
   readonly userName: string
   readonly operation: OperationId
+  /** What is to live on it, for providers whose kinds live on principals of different sorts. */
+  readonly kind?: CredentialKind
 }
 
 export interface WantedCredential {

@@ -35,6 +35,7 @@ export const ensureAccount: Step = async (ctx) => {
       account: account.id,
       userName: account.userName,
       operation: operation.id,
+      kind: subject.credential.kind,
     },
     ctx.call(operation.id),
   )

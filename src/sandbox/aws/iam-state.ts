@@ -49,6 +49,40 @@ export interface ManagedPolicy {
   readonly createdAt: number
 }
 
+/** A change that reaches readers late: each entry holds from its instant on. */
+type History<T> = { readonly at: number; readonly value: T }[]
+
+export interface IamRole {
+  readonly name: string
+  readonly path: string
+  readonly roleId: string
+  readonly createdAt: number
+  deletedAt: number | null
+  description: string | undefined
+  maxSessionSeconds: number
+  /** In order of time, never empty. */
+  readonly trust: History<string>
+  readonly tags: Map<string, string>
+  readonly inline: Map<string, string>
+  readonly attached: Set<string>
+  boundary: string | null
+  readonly instanceProfiles: Set<string>
+  lastUsed: { readonly at: number; readonly region: string } | null
+}
+
+/** An issuer of identity tokens whose word the account takes. */
+export interface OidcProvider {
+  readonly arn: string
+  /** Without `https://`, as IAM shows it and as condition keys begin. */
+  readonly url: string
+  readonly audiences: Set<string>
+  readonly thumbprints: readonly string[]
+  readonly createdAt: number
+  readonly tags: Map<string, string>
+}
+
+/** Of a user, a role or an OIDC provider. */
+const tagsMax = 50
 const namePattern = /^[\w+=,.@-]+$/
 const pathPattern = /^\/(?:[\u0021-\u007E]+\/)?$/
 const base32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'
@@ -67,12 +101,20 @@ export class IamState {
   readonly keys = new Map<string, AccessKey>()
   readonly policies = new Map<string, ManagedPolicy>()
   readonly groups = new Map<string, Attachment>()
+  readonly roles = new Map<string, IamRole>()
+  /** Deleted ones, which a listing that lags behind still shows. */
+  readonly goneRoles: IamRole[] = []
+  readonly oidcProviders = new Map<string, OidcProvider>()
+  readonly instanceProfiles = new Map<string, Attachment>()
   readonly virtualMfaDevices = new Map<string, Attachment>()
   /** A page never holds more, whatever MaxItems says. */
   pageSizeMax = 1_000
-  /** How far ListAccessKeys lags behind writes. */
+  /** How far ListUsers, ListAccessKeys and ListRoles lag behind writes. */
   lagSeconds = 0
   readonly #random: (length: number) => Uint8Array
+  readonly #keysByUser = new Map<string, AccessKey[]>()
+  readonly #usersById = new Map<string, IamUser>()
+  #gone: { readonly user: IamUser; readonly at: number }[] = []
 
   constructor(clock: Clock, accountId: string, random: (length: number) => Uint8Array) {
     this.clock = clock
@@ -104,7 +146,11 @@ export class IamState {
     return Buffer.from(this.#random(30)).toString('base64')
   }
 
-  arnOf(kind: 'user' | 'group' | 'policy' | 'mfa', path: string, name: string): string {
+  arnOf(
+    kind: 'user' | 'group' | 'policy' | 'mfa' | 'role' | 'instance-profile' | 'oidc-provider',
+    path: string,
+    name: string,
+  ): string {
     return `arn:aws:iam::${this.accountId}:${kind}${path}${name}`
   }
 
@@ -116,9 +162,41 @@ export class IamState {
     return user
   }
 
+  role(name: string): IamRole {
+    const role = this.roles.get(name)
+    if (!role) throw new AwsError('NoSuchEntity', `The role with name ${name} cannot be found.`)
+    return role
+  }
+
   userById(userId: string): IamUser | null {
-    for (const user of this.users.values()) if (user.userId === userId) return user
+    const known = this.#usersById.get(userId)
+    if (known && this.users.get(known.name) === known) return known
+    for (const user of this.users.values()) {
+      if (user.userId !== userId) continue
+      this.#usersById.set(userId, user)
+      return user
+    }
     return null
+  }
+
+  removeUser(user: IamUser): void {
+    this.users.delete(user.name)
+    this.#gone.push({ user, at: this.now() })
+  }
+
+  /** As a listing that lags shows them: the newest are missing, those just deleted still there. */
+  listedUsers(): readonly IamUser[] {
+    const seenAt = this.now() - this.lagSeconds * 1_000
+    this.#gone = this.#gone.filter(({ at }) => at > seenAt)
+    const seen = [...this.users.values(), ...this.#gone.map(({ user }) => user)]
+    return seen.filter((user) => user.createdAt <= seenAt)
+  }
+
+  addKey(key: AccessKey): void {
+    this.keys.set(key.id, key)
+    const others = this.#keysByUser.get(key.userId)
+    if (others) others.push(key)
+    else this.#keysByUser.set(key.userId, [key])
   }
 
   policy(arn: string): ManagedPolicy {
@@ -130,7 +208,12 @@ export class IamState {
   }
 
   keysOf(user: IamUser): readonly AccessKey[] {
-    return [...this.keys.values()].filter((k) => k.userId === user.userId && k.deletedAt === null)
+    return this.everyKeyOf(user).filter((key) => key.deletedAt === null)
+  }
+
+  /** Deleted ones, too. */
+  everyKeyOf(user: IamUser): readonly AccessKey[] {
+    return this.#keysByUser.get(user.userId) ?? []
   }
 
   checkName(name: string, longest: number): void {
@@ -150,19 +233,44 @@ export class IamState {
 
   /** @throws AwsError MalformedPolicyDocument */
   parse(document: string): readonly Statement[] {
-    try {
-      return parsePolicy(document)
-    } catch (error) {
-      if (error instanceof MalformedPolicy) {
-        throw new AwsError('MalformedPolicyDocument', error.message)
-      }
-      throw error
-    }
+    return wellFormed(() => parsePolicy(document))
   }
+}
+
+/** @throws AwsError MalformedPolicyDocument for what a parser calls malformed */
+export function wellFormed<T>(parse: () => T): T {
+  try {
+    return parse()
+  } catch (error) {
+    if (!(error instanceof MalformedPolicy)) throw error
+    throw new AwsError('MalformedPolicyDocument', error.message)
+  }
+}
+
+/** What a reader who lags behind sees of a role's trust; null when the role is not there. */
+export function trustAt(role: IamRole, at: number): string | null {
+  if (role.deletedAt !== null && role.deletedAt <= at) return null
+  return role.trust.findLast((entry) => entry.at <= at)?.value ?? null
 }
 
 /** What a reader who lags behind sees of a key; null when it is not there (yet, or any more). */
 export function statusAt(key: AccessKey, at: number): KeyStatus | null {
   if (key.deletedAt !== null && key.deletedAt <= at) return null
   return key.history.findLast((entry) => entry.at <= at)?.status ?? null
+}
+
+/** @throws AwsError InvalidInput, LimitExceeded */
+export function setTags(
+  holder: { readonly tags: Map<string, string> },
+  tags: readonly { readonly Key: string | undefined; readonly Value: string | undefined }[],
+): void {
+  for (const { Key, Value } of tags) {
+    if (!Key || Key.length > 128 || (Value ?? '').length > 256 || Key.startsWith('aws:')) {
+      throw new AwsError('InvalidInput', 'A tag is not valid.')
+    }
+    holder.tags.set(Key, Value ?? '')
+  }
+  if (holder.tags.size > tagsMax) {
+    throw new AwsError('LimitExceeded', `The number of tags has reached ${tagsMax}.`)
+  }
 }

@@ -1,14 +1,13 @@
 import type * as iam from '@aws-sdk/client-iam'
 import { AwsError, page } from './error.ts'
 import type { AccessKey, IamState, IamUser, ManagedPolicy } from './iam-state.ts'
-import { statusAt } from './iam-state.ts'
+import { setTags, statusAt } from './iam-state.ts'
 
 /** The rules of IAM for users, access keys and policies: one function per action, by its name. */
 export type Action = (state: IamState, input: never, caller: string | null) => object | undefined
 
 const accessKeysPerUserMax = 2
 const attachedPoliciesPerUserMax = 10
-const tagsPerUserMax = 50
 
 export const iamActions = {
   CreateUser(state: IamState, input: iam.CreateUserRequest): iam.CreateUserResponse {
@@ -69,13 +68,14 @@ export const iamActions = {
     if (left !== null) {
       throw new AwsError('DeleteConflict', `Cannot delete entity, must ${left} first.`)
     }
-    state.users.delete(user.name)
+    state.removeUser(user)
     return undefined
   },
 
   ListUsers(state: IamState, input: iam.ListUsersRequest): iam.ListUsersResponse {
     const prefix = input.PathPrefix ?? '/'
-    const users = [...state.users.values()]
+    const users = state
+      .listedUsers()
       .filter((user) => user.path.startsWith(prefix))
       .sort((a, b) => (a.name < b.name ? -1 : 1))
     const { items, ...rest } = page(users, input, state.pageSizeMax)
@@ -149,7 +149,7 @@ export const iamActions = {
       deletedAt: null,
       lastUsed: null,
     }
-    state.keys.set(key.id, key)
+    state.addKey(key)
     return {
       AccessKey: {
         UserName: user.name,
@@ -191,8 +191,8 @@ export const iamActions = {
   ): iam.ListAccessKeysResponse {
     const user = named(state, input.UserName, caller)
     const seenAt = state.now() - state.lagSeconds * 1_000
-    const seen = [...state.keys.values()].flatMap((key) => {
-      const status = key.userId === user.userId ? statusAt(key, seenAt) : null
+    const seen = state.everyKeyOf(user).flatMap((key) => {
+      const status = statusAt(key, seenAt)
       return status === null ? [] : [{ key, status }]
     })
     const { items, ...rest } = page(seen, input, state.pageSizeMax)
@@ -399,18 +399,6 @@ function remains(state: IamState, user: IamUser): string | null {
   return null
 }
 
-function setTags(user: IamUser, tags: readonly iam.Tag[]): void {
-  for (const { Key, Value } of tags) {
-    if (!Key || Key.length > 128 || (Value ?? '').length > 256 || Key.startsWith('aws:')) {
-      throw new AwsError('InvalidInput', 'A tag is not valid.')
-    }
-    user.tags.set(Key, Value ?? '')
-  }
-  if (user.tags.size > tagsPerUserMax) {
-    throw new AwsError('LimitExceeded', `The number of tags has reached ${tagsPerUserMax}.`)
-  }
-}
-
 function shown(state: IamState, user: IamUser): iam.User {
   return {
     Path: user.path,
@@ -433,15 +421,15 @@ function shown(state: IamState, user: IamUser): iam.User {
 }
 
 function shownPolicy(state: IamState, policy: ManagedPolicy): iam.Policy {
-  const users = [...state.users.values()]
+  const holders = [...state.users.values(), ...state.roles.values()]
   return {
     PolicyName: policy.name,
     PolicyId: policy.id,
     Arn: policy.arn,
     Path: policy.path,
     DefaultVersionId: 'v1',
-    AttachmentCount: users.filter((u) => u.attached.has(policy.arn)).length,
-    PermissionsBoundaryUsageCount: users.filter((u) => u.boundary === policy.arn).length,
+    AttachmentCount: holders.filter((h) => h.attached.has(policy.arn)).length,
+    PermissionsBoundaryUsageCount: holders.filter((h) => h.boundary === policy.arn).length,
     IsAttachable: true,
     CreateDate: new Date(policy.createdAt),
     UpdateDate: new Date(policy.createdAt),

@@ -16,7 +16,7 @@ interface Patterns {
   readonly patterns: readonly string[]
 }
 
-interface Condition {
+export interface Condition {
   readonly operator: string
   readonly key: string
   readonly values: readonly string[]
@@ -58,6 +58,11 @@ const statementMembers = new Set([
 
 /** @throws MalformedPolicy */
 export function parsePolicy(text: string): readonly Statement[] {
+  return statementsOf(text).map(parseStatement)
+}
+
+/** The raw statements of any policy document. @throws MalformedPolicy */
+export function statementsOf(text: string): readonly unknown[] {
   let document: unknown
   try {
     document = JSON.parse(text)
@@ -68,7 +73,7 @@ export function parsePolicy(text: string): readonly Statement[] {
   if (Version !== '2012-10-17') throw new MalformedPolicy('Policy version must be 2012-10-17.')
   const list = Array.isArray(statements) ? statements : [statements]
   if (list.length === 0) throw new MalformedPolicy('A policy needs a statement.')
-  return list.map(parseStatement)
+  return list
 }
 
 function parseStatement(raw: unknown): Statement {
@@ -96,7 +101,8 @@ function parsePatterns(statement: Record<string, unknown>, name: 'Action' | 'Res
   return { negated, patterns: patterns as string[] }
 }
 
-function parseConditions([operator, keys]: [string, unknown]): readonly Condition[] {
+/** One operator with its keys, as `Object.entries` of a `Condition` gives it. @throws MalformedPolicy */
+export function parseConditions([operator, keys]: [string, unknown]): readonly Condition[] {
   if (!operators[operator]) {
     throw new MalformedPolicy(`The sandbox does not evaluate the condition operator ${operator}.`)
   }
@@ -125,6 +131,14 @@ export function isAllowed(
   return mine.some(applies('Allow')) && (boundary === null || boundary.some(applies('Allow')))
 }
 
+/** Whether some statement denies explicitly, which no grant of a resource's own policy overrides. */
+export function isDenied(
+  policies: readonly (readonly Statement[])[],
+  context: RequestContext,
+): boolean {
+  return policies.flat().some((s) => s.effect === 'Deny' && covers(s, context))
+}
+
 function covers(statement: Statement, context: RequestContext): boolean {
   return (
     anyMatches(statement.actions, context.action.toLowerCase(), (p) => p.toLowerCase()) &&
@@ -139,7 +153,7 @@ function anyMatches(set: Patterns, text: string, prepare: (p: string) => string)
 
 /** A condition on a key that the request lacks does not hold: so DateLessThan aws:TokenIssueTime
  * never touches a long-term key. The negated operators hold then, as in IAM. */
-function holds(condition: Condition, keys: Readonly<Record<string, string>>): boolean {
+export function holds(condition: Condition, keys: Readonly<Record<string, string>>): boolean {
   const actual = keys[condition.key]
   if (actual === undefined) return condition.operator === 'StringNotEquals'
   const test = operators[condition.operator]!

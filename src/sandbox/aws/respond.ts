@@ -20,6 +20,9 @@ export interface Envelope {
   readonly authorization: Authorization | null
 }
 
+const stsVersion = '2011-06-15'
+/** Calls that carry their proof in the input: a signature is neither needed nor looked at. */
+const unsigned = new Set(['AssumeRoleWithWebIdentity'])
 const jsonTarget = /^secretsmanager\.(\w+)$/
 const namespaces: Readonly<Record<Service, string>> = {
   iam: 'https://iam.amazonaws.com/doc/2010-05-08/',
@@ -33,9 +36,12 @@ export function openEnvelope(request: SignedRequest): Envelope {
   const authorization = parseAuthorization(request.headers['authorization'])
   const target = jsonTarget.exec(request.headers['x-amz-target'] ?? '')
   if (target) return { service: 'secretsmanager', operation: target[1]!, request, authorization }
-  const action = new URLSearchParams(request.body.toString('utf8')).get('Action') ?? ''
-  const service = services.find((s) => s === authorization?.service) ?? 'iam'
-  return { service, operation: action, request, authorization }
+  const form = new URLSearchParams(request.body.toString('utf8'))
+  const operation = form.get('Action') ?? ''
+  // An unsigned call has no scope; the version of the interface tells STS from IAM.
+  const byVersion = form.get('Version') === stsVersion ? 'sts' : 'iam'
+  const service = services.find((s) => s === authorization?.service) ?? byVersion
+  return { service, operation, request, authorization }
 }
 
 /**
@@ -45,9 +51,14 @@ export function openEnvelope(request: SignedRequest): Envelope {
  */
 export function respond(world: AwsWorld, envelope: Envelope): WireAnswer {
   try {
-    authenticate(world, envelope)
+    const isUnsigned = envelope.service === 'sts' && unsigned.has(envelope.operation)
+    if (!isUnsigned) authenticate(world, envelope)
     const operation = operationOf(envelope.service, envelope.operation)
     if (!operation) throw unknownOperation(envelope)
+    if (isUnsigned) {
+      const input = readInput(operation, envelope.request.body.toString('utf8'))
+      return writeOutput(operation, world.callUnsigned(envelope.operation, input))
+    }
     const output = world.call({
       service: envelope.service,
       operation: envelope.operation,
@@ -66,7 +77,8 @@ function authenticate(world: AwsWorld, { service, request, authorization }: Enve
   if (authorization.service !== service) {
     throw new AwsError('SignatureDoesNotMatch', `Credential should be scoped to ${service}.`)
   }
-  const secret = world.secretAccessKeyOf(authorization.accessKeyId)
+  const token = request.headers['x-amz-security-token'] ?? null
+  const secret = world.secretAccessKeyOf(authorization.accessKeyId, token)
   if (!signatureMatches(request, authorization, secret)) {
     throw new AwsError(
       'SignatureDoesNotMatch',
@@ -112,6 +124,7 @@ export function writeOutput(operation: Operation, output: object | undefined): W
 /** JSON services have names of their own for what every service refuses. */
 const jsonNames: Readonly<Record<string, string>> = {
   AccessDenied: 'AccessDeniedException',
+  ExpiredToken: 'ExpiredTokenException',
   InvalidAction: 'UnknownOperationException',
   InvalidClientTokenId: 'UnrecognizedClientException',
   MissingAuthenticationToken: 'MissingAuthenticationTokenException',

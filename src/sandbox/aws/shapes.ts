@@ -150,6 +150,8 @@ export function operationOf(service: Service, name: string): Operation | null {
 const commonErrors: Readonly<Record<string, number>> = {
   AccessDenied: 403,
   AccessDeniedException: 400,
+  ExpiredToken: 403,
+  ExpiredTokenException: 400,
   IncompleteSignature: 400,
   InternalFailure: 500,
   InvalidAction: 400,
@@ -170,7 +172,11 @@ const commonErrors: Readonly<Record<string, number>> = {
 
 /** The wire code and HTTP status of an error, by its code or the name of its shape. */
 export function errorOf(service: Service, name: string): ErrorShape {
-  const tuple = exported[service][`${name}$`] ?? exported[service][`${name}Exception$`]
+  // A session that ended is ExpiredToken of every service, and no ExpiredTokenException of STS.
+  const common = commonErrors[name]
+  const tuple =
+    exported[service][`${name}$`] ??
+    (common === undefined ? exported[service][`${name}Exception$`] : undefined)
   if (Array.isArray(tuple) && tuple[0] === errorKind) {
     const traits = tuple[3] as {
       readonly awsQueryError?: readonly [string, number]
@@ -183,9 +189,8 @@ export function errorOf(service: Service, name: string): ErrorShape {
       status: traits.awsQueryError?.[1] ?? traits.httpError ?? fallback,
     }
   }
-  const status = commonErrors[name]
-  if (status === undefined) throw new FakeDrift(`${service} knows no error "${name}"`)
-  return { code: name, status }
+  if (common === undefined) throw new FakeDrift(`${service} knows no error "${name}"`)
+  return { code: name, status: common }
 }
 
 /** What is wrong with a value under a shape, as `path: reason`; null when it fits. */

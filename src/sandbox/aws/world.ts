@@ -1,16 +1,22 @@
 import { randomBytes } from 'node:crypto'
 import type { Clock, Instant } from '../../domain/time.ts'
 import { instantOf } from '../../domain/time.ts'
+import type { Actor } from './actors.ts'
+import { Actors } from './actors.ts'
 import { AwsError } from './error.ts'
 import { attachmentActions } from './iam-attachments.ts'
-import type { AccessKey, IamUser, KeyStatus } from './iam-state.ts'
+import type { AccessKey, KeyStatus } from './iam-state.ts'
 import { IamState, statusAt } from './iam-state.ts'
 import type { Action } from './iam.ts'
+import { insightActions } from './iam-insight.ts'
+import { roleActions } from './iam-roles.ts'
 import { iamActions } from './iam.ts'
-import type { RequestContext, Statement } from './policy.ts'
-import { isAllowed } from './policy.ts'
+import { Issuers, oidcActions } from './oidc.ts'
+import type { RequestContext } from './policy.ts'
+import { AwsLimits } from './limits.ts'
 import { SecretsState } from './secrets.ts'
 import type { Service } from './shapes.ts'
+import { StsState } from './sts.ts'
 
 export interface AwsWorldOptions {
   readonly clock: Clock
@@ -45,6 +51,18 @@ export interface UserView {
   readonly attachedPolicies: readonly string[]
 }
 
+export interface RoleView {
+  readonly roleName: string
+  readonly roleId: string
+  readonly arn: string
+  readonly path: string
+  readonly trust: string
+  readonly tags: Readonly<Record<string, string>>
+  readonly boundary: string | null
+  readonly inlinePolicies: Readonly<Record<string, string>>
+  readonly attachedPolicies: readonly string[]
+}
+
 export interface SecretView {
   readonly arn: string
   readonly name: string
@@ -57,13 +75,20 @@ export interface SecretView {
   readonly deleteAt: Instant | null
 }
 
-const actions: Readonly<Record<string, Action>> = { ...iamActions, ...attachmentActions }
+const actions: Readonly<Record<string, Action>> = {
+  ...iamActions,
+  ...attachmentActions,
+  ...roleActions,
+  ...oidcActions,
+  ...insightActions,
+}
 const secretOperations = new Set([
   'CreateSecret',
   'PutSecretValue',
   'GetSecretValue',
   'DescribeSecret',
   'ListSecretVersionIds',
+  'ListSecrets',
   'UpdateSecretVersionStage',
   'DeleteSecret',
   'RestoreSecret',
@@ -82,15 +107,21 @@ export class AwsWorld {
   readonly accountId: string
   /** A key pair that may do everything and belongs to no user, like an account's root. */
   readonly admin: { readonly accessKeyId: string; readonly secretAccessKey: string }
-  /** How long a new key is refused and a disabled or deleted one still works. */
-  propagationSeconds = 0
+  /** Whose identity tokens AssumeRoleWithWebIdentity takes, once IAM knows the issuer. */
+  readonly issuers = new Issuers()
+  /** How many calls the account may make; none is refused until `limits.set` says so. */
+  readonly limits = new AwsLimits()
   readonly #iam: IamState
+  readonly #sts: StsState
+  readonly #actors: Actors
   readonly #secrets: SecretsState
 
   constructor(options: AwsWorldOptions) {
     const random = options.random ?? ((length) => randomBytes(length))
     this.accountId = options.accountId ?? '123456789012'
     this.#iam = new IamState(options.clock, this.accountId, random)
+    this.#sts = new StsState(this.#iam, this.issuers, random)
+    this.#actors = new Actors(this.#iam, this.#sts)
     this.#secrets = new SecretsState(options.clock, this.accountId, random)
     this.admin = {
       accessKeyId: this.#iam.newId('AKIA'),
@@ -98,13 +129,31 @@ export class AwsWorld {
     }
   }
 
-  /** How far ListAccessKeys lags behind writes: a new key is missing, a deleted one still listed. */
+  /**
+   * How long a new key is refused and a disabled or deleted one still works; how long a role's new
+   * trust is not seen and its old one still counts.
+   */
+  get propagationSeconds(): number {
+    return this.#sts.propagationSeconds
+  }
+
+  set propagationSeconds(seconds: number) {
+    this.#sts.propagationSeconds = seconds
+  }
+
+  /** KMS keys, as secrets name them, that are switched off: what they would open or seal is refused. */
+  get disabledKmsKeys(): Set<string> {
+    return this.#secrets.disabledKmsKeys
+  }
+
+  /** How far ListUsers, ListAccessKeys, ListRoles and ListSecrets lag: what is new is missing, what is deleted still listed. */
   get lagSeconds(): number {
     return this.#iam.lagSeconds
   }
 
   set lagSeconds(seconds: number) {
     this.#iam.lagSeconds = seconds
+    this.#secrets.lagSeconds = seconds
   }
 
   /** The most a page of an IAM listing holds, whatever MaxItems asks for. */
@@ -118,10 +167,17 @@ export class AwsWorld {
 
   /**
    * The secret to verify a signature with.
-   * @throws AwsError InvalidClientTokenId when the key is unknown, inactive, deleted or too new
+   * @param token of the session, as the request brings it; null for a long-term key
+   * @throws AwsError InvalidClientTokenId when the key is unknown, inactive, deleted or too new;
+   *   ExpiredToken when the session is over
    */
-  secretAccessKeyOf(accessKeyId: string): string {
+  secretAccessKeyOf(accessKeyId: string, token: string | null = null): string {
     if (accessKeyId === this.admin.accessKeyId) return this.admin.secretAccessKey
+    const session = this.#sts.session(accessKeyId)
+    if (session && session.token === token) {
+      if (session.expiresAt > this.#iam.now()) return session.secretAccessKey
+      throw new AwsError('ExpiredToken', 'The security token included in the request is expired')
+    }
     const key = this.#workingKey(accessKeyId)
     if (!key) {
       throw new AwsError(
@@ -138,28 +194,71 @@ export class AwsWorld {
    * @throws AwsError as the service would
    */
   call(call: AwsCall): object | undefined {
-    this.secretAccessKeyOf(call.accessKeyId)
-    const user = this.#userOf(call.accessKeyId)
+    this.limits.admit(call, this.#iam.now())
+    const session = this.#sts.session(call.accessKeyId)
+    this.secretAccessKeyOf(call.accessKeyId, session?.token ?? null)
+    const actor = this.#actors.of(call.accessKeyId)
+    const used = { at: this.#iam.now(), service: call.service, region: call.region }
     const key = this.#iam.keys.get(call.accessKeyId)
-    if (key) {
-      key.lastUsed = { at: this.#iam.now(), service: call.service, region: call.region }
-    }
-    if (user && !this.#may(user, this.#contextOf(call, user))) {
+    if (key) key.lastUsed = used
+    if (session) session.role.lastUsed = used
+    // Assuming a role is decided together with the role's trust.
+    const isAssuming = call.service === 'sts' && call.operation === 'AssumeRole'
+    if (actor && !isAssuming && !this.#actors.may(actor, this.#contextOf(call, actor))) {
       throw new AwsError(
         'AccessDenied',
-        `User: ${this.#arnOf(user)} is not authorized to perform: ${call.service}:${call.operation}`,
+        `User: ${actor.arn} is not authorized to perform: ${call.service}:${call.operation}`,
       )
     }
-    return this.#perform(call, user)
+    return this.#perform(call, actor)
   }
 
-  #perform(call: AwsCall, user: IamUser | null): object | undefined {
+  /**
+   * The one call that needs no key: its token speaks for the caller.
+   * @throws AwsError as STS would
+   */
+  callUnsigned(operation: string, input: Readonly<Record<string, unknown>>): object {
+    if (operation === 'AssumeRoleWithWebIdentity') {
+      return this.#sts.assumeRoleWithWebIdentity(input as never)
+    }
+    throw new AwsError('MissingAuthenticationToken', 'The request is not signed.')
+  }
+
+  /**
+   * Mints an identity token as a workload's platform would, of an issuer that the sandbox plays.
+   * @param want.issuer default GitHub Actions'
+   * @param want.seconds how long it holds; GitHub's hold for about 5 minutes. May be negative.
+   */
+  issueWebIdentity(want: {
+    readonly sub: string
+    readonly aud: string
+    readonly issuer?: string
+    readonly seconds?: number
+  }): string {
+    const iat = Math.floor(this.#iam.now() / 1_000)
+    return this.issuers.issue({
+      iss: want.issuer ?? 'https://token.actions.githubusercontent.com',
+      sub: want.sub,
+      aud: want.aud,
+      iat,
+      nbf: iat,
+      exp: iat + (want.seconds ?? 300),
+    })
+  }
+
+  #perform(call: AwsCall, actor: Actor | null): object | undefined {
     const { service, operation } = call
     const input = call.input as never
     const action =
       service === 'iam' && Object.hasOwn(actions, operation) ? actions[operation] : null
-    if (action) return action(this.#iam, input, user?.name ?? null)
-    if (service === 'sts' && operation === 'GetCallerIdentity') return this.#identity(user)
+    if (action) return action(this.#iam, input, actor?.userName ?? null)
+    if (service === 'sts' && operation === 'GetCallerIdentity') return this.#identity(actor)
+    if (service === 'sts' && operation === 'AssumeRole') {
+      return this.#sts.assumeRole(
+        input,
+        this.#actors.assumer(actor, (by) => this.#contextOf(call, by)),
+      )
+    }
     if (service === 'secretsmanager' && secretOperations.has(operation)) {
       const perform = this.#secrets[operation as keyof SecretsState] as SecretOperation
       return perform.call(this.#secrets, input, call.region)
@@ -167,23 +266,10 @@ export class AwsWorld {
     throw new AwsError('InvalidAction', `The sandbox does not play ${service}:${operation}.`)
   }
 
-  #identity(user: IamUser | null): object {
-    return user
-      ? { UserId: user.userId, Account: this.accountId, Arn: this.#arnOf(user) }
-      : {
-          UserId: this.accountId,
-          Account: this.accountId,
-          Arn: `arn:aws:iam::${this.accountId}:root`,
-        }
-  }
-
-  #arnOf(user: IamUser): string {
-    return this.#iam.arnOf('user', user.path, user.name)
-  }
-
-  #userOf(accessKeyId: string): IamUser | null {
-    const key = this.#iam.keys.get(accessKeyId)
-    return key ? this.#iam.userById(key.userId) : null
+  #identity(actor: Actor | null): object {
+    return actor
+      ? { UserId: actor.userId, Account: this.accountId, Arn: actor.arn }
+      : { UserId: this.accountId, Account: this.accountId, Arn: this.#actors.rootArn }
   }
 
   #workingKey(accessKeyId: string): AccessKey | null {
@@ -192,16 +278,11 @@ export class AwsWorld {
     return key && statusAt(key, seenAt) === 'Active' ? key : null
   }
 
-  #contextOf(call: AwsCall, user: IamUser): RequestContext {
+  #contextOf(call: AwsCall, actor: Actor): RequestContext {
     return {
       action: `${call.service}:${call.operation}`,
       resource: this.#resourceOf(call),
-      keys: {
-        'aws:username': user.name,
-        'aws:userid': user.userId,
-        'aws:principalarn': this.#arnOf(user),
-        'aws:currenttime': instantOf(this.#iam.now()),
-      },
+      keys: { ...actor.keys, 'aws:currenttime': instantOf(this.#iam.now()) },
     }
   }
 
@@ -212,28 +293,26 @@ export class AwsWorld {
       return this.#secrets.find(region, id)?.arn ?? `${prefix}${id}`
     }
     const name = textOf(input, 'UserName')
+    const roleName = textOf(input, 'RoleName')
+    if (roleName !== null) {
+      const path = this.#iam.roles.get(roleName)?.path ?? textOf(input, 'Path') ?? '/'
+      return this.#iam.arnOf('role', path, roleName)
+    }
     if (name === null) {
       const policyName = textOf(input, 'PolicyName')
       if (policyName !== null) {
         return this.#iam.arnOf('policy', textOf(input, 'Path') ?? '/', policyName)
       }
-      return textOf(input, 'PolicyArn') ?? textOf(input, 'SerialNumber') ?? '*'
+      return (
+        textOf(input, 'PolicyArn') ??
+        textOf(input, 'SerialNumber') ??
+        textOf(input, 'RoleArn') ??
+        textOf(input, 'OpenIDConnectProviderArn') ??
+        '*'
+      )
     }
     const path = this.#iam.users.get(name)?.path ?? textOf(input, 'Path') ?? '/'
     return this.#iam.arnOf('user', path, name)
-  }
-
-  #may(user: IamUser, context: RequestContext): boolean {
-    // Works with any credential that authenticates, even one that is denied everything.
-    if (context.action === 'sts:GetCallerIdentity') return true
-    const parse = (document: string): readonly Statement[] => this.#iam.parse(document)
-    const managed = [...user.attached].map((arn) => this.#iam.policy(arn).document)
-    const boundary = user.boundary === null ? null : this.#iam.policy(user.boundary).document
-    return isAllowed(
-      [...user.inline.values(), ...managed].map(parse),
-      boundary === null ? null : parse(boundary),
-      context,
-    )
   }
 
   users(): readonly UserView[] {
@@ -245,6 +324,20 @@ export class AwsWorld {
       boundary: user.boundary,
       inlinePolicies: Object.fromEntries(user.inline),
       attachedPolicies: [...user.attached],
+    }))
+  }
+
+  roles(): readonly RoleView[] {
+    return [...this.#iam.roles.values()].map((role) => ({
+      roleName: role.name,
+      roleId: role.roleId,
+      arn: this.#iam.arnOf('role', role.path, role.name),
+      path: role.path,
+      trust: role.trust.at(-1)!.value,
+      tags: Object.fromEntries(role.tags),
+      boundary: role.boundary,
+      inlinePolicies: Object.fromEntries(role.inline),
+      attachedPolicies: [...role.attached],
     }))
   }
 
@@ -260,19 +353,21 @@ export class AwsWorld {
     }))
   }
 
-  /** Whether a call signed with this key would authenticate right now. */
+  /** Whether a call signed with this key (and its session's token) would authenticate right now. */
   wouldAccept(accessKeyId: string): boolean {
+    const session = this.#sts.session(accessKeyId)
+    if (session) return session.expiresAt > this.#iam.now()
     return accessKeyId === this.admin.accessKeyId || this.#workingKey(accessKeyId) !== null
   }
 
   /** Whether a call signed with this key would authenticate and be permitted right now. */
   wouldAllow(accessKeyId: string, action: string, resource = '*'): boolean {
-    const user = this.#userOf(accessKeyId)
+    const actor = this.#actors.of(accessKeyId)
     if (!this.wouldAccept(accessKeyId)) return false
-    if (!user) return true
+    if (!actor) return true
     const [service, operation] = action.split(':') as [Service, string]
     const call = { service, operation, input: {}, accessKeyId, region: 'us-east-1' }
-    return this.#may(user, { ...this.#contextOf(call, user), resource })
+    return this.#actors.may(actor, { ...this.#contextOf(call, actor), resource })
   }
 
   /** By name or ARN in any region, pending deletion included; null when there is none. */

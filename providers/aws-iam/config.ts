@@ -1,0 +1,43 @@
+import type { AwsConnection } from '../aws/client.ts'
+import { connectionProperties, durationPattern } from '../aws/client.ts'
+
+/** The configuration of an `aws-iam` provider, as its schema admits it. */
+export interface Config extends AwsConnection {
+  readonly path?: string
+  readonly settle?: string
+  readonly lastUsedLag?: string
+  readonly probe?: { readonly count?: number; readonly every?: string }
+  readonly boundaryArn?: string
+  readonly allowedPolicies?: readonly string[]
+  readonly adopt?: readonly string[]
+}
+
+export const configSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['region'],
+  properties: {
+    ...connectionProperties,
+    path: { type: 'string', pattern: '^/([\\u0021-\\u007E]+/)?$', maxLength: 512 },
+    settle: { type: 'string', pattern: durationPattern },
+    lastUsedLag: { type: 'string', pattern: durationPattern },
+    probe: {
+      type: 'object',
+      additionalProperties: false,
+      properties: {
+        count: { type: 'integer', minimum: 1, maximum: 100 },
+        every: { type: 'string', pattern: durationPattern },
+      },
+    },
+    boundaryArn: { type: 'string', pattern: '^arn:[a-z-]+:iam::(\\d{12}|aws):policy/.+$' },
+    allowedPolicies: { type: 'array', uniqueItems: true, items: { type: 'string', minLength: 1 } },
+    adopt: {
+      type: 'array',
+      uniqueItems: true,
+      items: { type: 'string', pattern: '^[\\w+=,.@-]{1,64}$' },
+    },
+  },
+} as const
+
+/** Where users, roles and policies of Custody's live unless configured otherwise. */
+export const defaultPath = '/custody/'

@@ -1,0 +1,252 @@
+import type { AccessKeyMetadata } from '@aws-sdk/client-iam'
+import { paginateListAccessKeys } from '@aws-sdk/client-iam'
+import type { CredentialKind } from '../../src/domain/credential.ts'
+import { Secret } from '../../src/domain/secret.ts'
+import { instantOf, seconds } from '../../src/domain/time.ts'
+import type {
+  Call,
+  EnsuredPrincipal,
+  ExternalCredential,
+  InventoryPage,
+  Issued,
+  KindCapabilities,
+  Listing,
+  ProbeAnswer,
+  WantedCredential,
+  WantedPrincipal,
+} from '../../src/provider/contract.ts'
+import { ProviderError } from '../../src/provider/contract.ts'
+import { durationOf } from '../aws/client.ts'
+import { unlessGone } from '../aws/errors.ts'
+import type { AwsAccount } from './account.ts'
+import { within } from './account.ts'
+import type { Boundary } from './boundary.ts'
+import type { Config } from './config.ts'
+import { defaultPath } from './config.ts'
+import { deleteUser } from './deletion.ts'
+import type { Identity } from './identity.ts'
+import { inventoryPage } from './inventory.ts'
+import { accountOf, refuse } from './marks.ts'
+import { refusedScope, shutOffDocument, shutOffPolicyName } from './policies.ts'
+import type { KeyPair } from './probe.ts'
+import { probeKeyPair } from './probe.ts'
+import { grantScopes } from './scopes.ts'
+import { externalOf, isUserPrincipal, principalOf, Users } from './users.ts'
+
+/** IAM users with their access keys. */
+export class UsersWithKeys implements Identity {
+  readonly kind = 'access-key'
+  readonly capabilities: KindCapabilities
+  readonly #account: AwsAccount
+  readonly #users: Users
+  readonly #path: string
+  readonly #allowedPolicies: readonly string[]
+  readonly #adopt: readonly string[]
+
+  constructor(account: AwsAccount, boundary: Boundary, config: Config) {
+    this.#account = account
+    this.#users = new Users(account, boundary, config)
+    this.#path = config.path ?? defaultPath
+    this.#allowedPolicies = config.allowedPolicies ?? []
+    this.#adopt = config.adopt ?? []
+    this.capabilities = keyCapabilities(config)
+  }
+
+  owns(members: Readonly<Record<string, unknown>>): boolean {
+    return isUserPrincipal(members)
+  }
+
+  checkScopes(
+    scopes: readonly string[],
+  ): { readonly scope: string; readonly reason: string } | null {
+    return refusedScope(scopes, this.#allowedPolicies)
+  }
+
+  ensurePrincipal(want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
+    return this.#users.ensure(want, call)
+  }
+
+  async issue(principal: string, want: WantedCredential, call: Call): Promise<Issued> {
+    const refused = this.checkScopes(want.scopes)
+    if (refused) throw refuse('invalid', refused.reason)
+    const user = await this.#users.locate(principal, call)
+    if (!user) throw refuse('notFound', `IAM user of ${want.account} is gone; ensure it again.`)
+    await grantScopes(this.#account, this.#allowedPolicies, user, want, call)
+    if (!(await call.fence())) {
+      throw refuse('fenced', 'Minting was pre-empted before the key was created.')
+    }
+    if (call.signal.aborted) throw refuse('unavailable', 'Aborted before the key was created.')
+    const { AccessKey: made } = await this.#account
+      .iam(call)
+      .createAccessKey({ UserName: user.UserName }, within(call))
+    const pair: KeyPair = {
+      accessKeyId: made!.AccessKeyId!,
+      secretAccessKey: made!.SecretAccessKey!,
+    }
+    const secret = Secret.ofText(JSON.stringify(pair))
+    return { keyId: pair.accessKeyId, secret, fingerprint: secret.fingerprint(), expiresAt: null }
+  }
+
+  async disable(principal: string, keyId: string, call: Call): Promise<void> {
+    await this.#setStatus(principal, keyId, 'Inactive', call)
+  }
+
+  async enable(principal: string, keyId: string, call: Call): Promise<void> {
+    if ((await this.#setStatus(principal, keyId, 'Active', call)) === null) {
+      throw refuse('notFound', `Access key ${keyId} no longer exists; issue a new one.`)
+    }
+  }
+
+  async revoke(principal: string, keyId: string, call: Call): Promise<void> {
+    // Inactive first: if the deletion fails half-way, the key is dead already.
+    const UserName = await this.#setStatus(principal, keyId, 'Inactive', call)
+    if (UserName === null) return
+    const key = { UserName, AccessKeyId: keyId }
+    await unlessGone(this.#account.iam(call).deleteAccessKey(key, within(call)))
+  }
+
+  /** @returns the name of the user that holds the key; null when user or key are gone */
+  async #setStatus(
+    principal: string,
+    AccessKeyId: string,
+    Status: 'Active' | 'Inactive',
+    call: Call,
+  ): Promise<string | null> {
+    const set = (UserName: string) =>
+      this.#account.iam(call).updateAccessKey({ UserName, AccessKeyId, Status }, within(call))
+    const { userName } = principalOf(principal)
+    try {
+      // The key id must belong to the named user, so the common case needs no look-up before it.
+      await set(userName)
+      return userName
+    } catch (error) {
+      // For a name that no user has, rights limited to a path answer "denied", not "not found".
+      const isAbsence = error instanceof ProviderError && /^(notFound|denied)$/.test(error.kind)
+      if (!isAbsence) throw error
+      const user = await this.#users.locate(principal, call)
+      if (user?.UserName === userName && error.kind === 'denied') throw error
+      if (!user || user.UserName === userName) return null
+      return (await unlessGone(set(user.UserName!))) ? user.UserName! : null
+    }
+  }
+
+  async shutOff(principal: string, call: Call): Promise<void> {
+    const user = await this.#users.locate(principal, call)
+    if (!user) return
+    await this.#account.iam(call).putUserPolicy(
+      {
+        UserName: user.UserName,
+        PolicyName: shutOffPolicyName,
+        PolicyDocument: shutOffDocument,
+      },
+      within(call),
+    )
+  }
+
+  async turnOn(principal: string, call: Call): Promise<void> {
+    const user = await this.#users.locate(principal, call)
+    if (!user) throw refuse('notFound', 'The IAM user is gone and cannot be turned on.')
+    const shutOff = { UserName: user.UserName, PolicyName: shutOffPolicyName }
+    await unlessGone(this.#account.iam(call).deleteUserPolicy(shutOff, within(call)))
+  }
+
+  async probe(secret: Secret, kind: CredentialKind, call: Call): Promise<ProbeAnswer> {
+    return kind === this.kind ? probeKeyPair(this.#account, secret, call) : 'untestable'
+  }
+
+  async list(principal: string, call: Call): Promise<Listing<ExternalCredential>> {
+    const user = await this.#users.locate(principal, call)
+    if (!user) return { items: [], complete: true }
+    const items: ExternalCredential[] = []
+    let pages = 0
+    try {
+      const input = { UserName: user.UserName }
+      const options = { client: this.#account.iam(call), stopOnSameToken: true }
+      for await (const page of paginateListAccessKeys(options, input, within(call))) {
+        pages++
+        for (const key of page.AccessKeyMetadata ?? []) items.push(await this.#shown(key, call))
+      }
+      return { items, complete: true }
+    } catch (error) {
+      if (pages === 0) throw error
+      return { items, complete: false }
+    }
+  }
+
+  async #shown(key: AccessKeyMetadata, call: Call): Promise<ExternalCredential> {
+    return {
+      keyId: key.AccessKeyId!,
+      // The secret, and so its fingerprint, is only ever known to whoever saw it being made.
+      fingerprint: null,
+      kind: this.kind,
+      active: key.Status === 'Active',
+      createdAt: key.CreateDate ? instantOf(key.CreateDate.getTime()) : null,
+      ...(await this.#lastUsed(key.AccessKeyId!, call)),
+    }
+  }
+
+  /**
+   * AWS lags by up to hours (`lastUsedLag`). A last use of STS is not reported, since our own probes
+   * are such uses and would pass for a consumer's.
+   */
+  async #lastUsed(
+    AccessKeyId: string,
+    call: Call,
+  ): Promise<Pick<ExternalCredential, 'lastUsedAt' | 'lastUsedUnknown'>> {
+    try {
+      const asked = this.#account.iam(call).getAccessKeyLastUsed({ AccessKeyId }, within(call))
+      const { LastUsedDate, ServiceName } = (await asked).AccessKeyLastUsed ?? {}
+      const byConsumer = LastUsedDate && ServiceName !== 'sts'
+      return { lastUsedAt: byConsumer ? instantOf(LastUsedDate.getTime()) : null }
+    } catch {
+      // No reason for a listing to fail: revocations need it, and not this.
+      return { lastUsedAt: null, lastUsedUnknown: true }
+    }
+  }
+
+  inventory(from: string | null, call: Call): Promise<InventoryPage> {
+    const reach = { iam: this.#account.iam(call), path: this.#path, adopt: this.#adopt }
+    const lastUseOf = this.#lastUsed.bind(this)
+    return inventoryPage(reach, { externalOf, accountOf, lastUseOf }, from, call)
+  }
+
+  async marksOf(principal: string, call: Call): Promise<string | null> {
+    const user = await this.#users.locate(principal, call)
+    return user && accountOf(user)
+  }
+
+  async deletePrincipal(principal: string, call: Call): Promise<void> {
+    const user = await this.#users.locate(principal, call)
+    if (user) await deleteUser(this.#account.iam(call), user.UserName!, call)
+  }
+}
+
+function keyCapabilities(config: Config): KindCapabilities {
+  return {
+    canCreate: true,
+    canRevoke: true,
+    canList: true,
+    maxLive: 2,
+    canDisable: true,
+    canRescope: false,
+    canProbe: true,
+    canLastUsed: true,
+    lastUsedLag: durationOf(config.lastUsedLag ?? 'PT4H'),
+    mint: 'server',
+    lease: null,
+    keepsSecret: false,
+    settleMin: seconds(0),
+    settleMax: durationOf(config.settle ?? 'PT15S'),
+    // AWS publishes no rate for IAM; throttling answers set the pace.
+    quota: null,
+    probe: {
+      count: config.probe?.count ?? 5,
+      every: durationOf(config.probe?.every ?? 'PT2S'),
+    },
+    cannot: [
+      'More than one credential per account: a user has two keys, and rotation needs one slot.',
+      'Tell whether a key that STS used last was used by its consumer: our probes are such uses.',
+      'End sessions of roles that were assumed with the key.',
+    ],
+  }
+}

@@ -1,0 +1,153 @@
+import type { User } from '@aws-sdk/client-iam'
+import { paginateListUsers } from '@aws-sdk/client-iam'
+import type { Call, EnsuredPrincipal, WantedPrincipal } from '../../src/provider/contract.ts'
+import { ProviderError } from '../../src/provider/contract.ts'
+import { unlessGone } from '../aws/errors.ts'
+import type { AwsAccount } from './account.ts'
+import { within } from './account.ts'
+import type { Boundary } from './boundary.ts'
+import type { Config } from './config.ts'
+import { defaultPath } from './config.ts'
+import {
+  nameFor,
+  parsed,
+  refuse,
+  tagAccount,
+  tagAdopted,
+  tagOf,
+  tagOperation,
+  tagTenant,
+} from './marks.ts'
+
+/** What later calls need: the name to address the user, the id to be sure it is still that user. */
+export interface UserPrincipal {
+  readonly userName: string
+  readonly userId: string
+}
+
+/** IAM users as principals: made, found again by their immutable id, taken only when ours. */
+export class Users {
+  readonly #account: AwsAccount
+  readonly #boundary: Boundary
+  readonly #path: string
+  readonly #adopt: readonly string[]
+
+  constructor(account: AwsAccount, boundary: Boundary, config: Config) {
+    this.#account = account
+    this.#boundary = boundary
+    this.#path = config.path ?? defaultPath
+    this.#adopt = config.adopt ?? []
+  }
+
+  async ensure(want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
+    const adopted = this.#adopt.includes(want.userName)
+    const userName = adopted ? want.userName : nameFor(want)
+    const existing = await this.get(userName, call)
+    if (existing) return this.#take(existing, want, call)
+    if (adopted) {
+      throw refuse('notFound', `IAM user "${userName}" is listed under adopt but does not exist.`)
+    }
+    const boundary = await this.#boundary.ensure(call)
+    try {
+      const { User: created } = await this.#account.iam(call).createUser(
+        {
+          UserName: userName,
+          Path: this.#path,
+          PermissionsBoundary: boundary,
+          Tags: [
+            { Key: tagAccount, Value: want.account },
+            { Key: tagTenant, Value: want.tenant },
+            { Key: tagOperation, Value: want.operation },
+          ],
+        },
+        within(call),
+      )
+      return { external: externalOf(created!), created: true }
+    } catch (error) {
+      if (!(error instanceof ProviderError && error.kind === 'conflict')) throw error
+      // Someone was faster, perhaps our own call whose answer was lost: its tags tell.
+      const other = await this.get(userName, call)
+      if (!other) throw error
+      return this.#take(other, want, call)
+    }
+  }
+
+  /** Takes an existing user: ours by its tags, or one the operator listed; anyone else's is refused. */
+  async #take(user: User, want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
+    const account = tagOf(user, tagAccount)
+    if (account === want.account && tagOf(user, tagTenant) === want.tenant) {
+      await this.#keepBoundary(user, call)
+      const operation = tagOf(user, tagOperation)
+      const mark = operation === null ? {} : { operation }
+      return { external: externalOf(user), created: true, ...mark }
+    }
+    if (account !== null) throw notOurs(user, `belongs to account ${account}`)
+    if (!this.#adopt.includes(user.UserName!)) throw notOurs(user, 'was not made by Custody')
+    await this.#adoptFor(user, want, call)
+    return { external: externalOf(user), created: false }
+  }
+
+  async #keepBoundary({ UserName, PermissionsBoundary }: User, call: Call): Promise<void> {
+    const boundary = await this.#boundary.ensure(call)
+    if (PermissionsBoundary?.PermissionsBoundaryArn === boundary) return
+    await this.#account
+      .iam(call)
+      .putUserPermissionsBoundary({ UserName, PermissionsBoundary: boundary }, within(call))
+  }
+
+  /** One adopted user serves one account: the same name asked for by another tenant is refused. */
+  async #adoptFor(user: User, want: WantedPrincipal, call: Call): Promise<void> {
+    const mine = `${want.tenant}/${want.account}`
+    const holder = tagOf(user, tagAdopted)
+    if (holder === mine) return
+    if (holder !== null) throw notOurs(user, `is adopted for ${holder}`)
+    await this.#account
+      .iam(call)
+      .tagUser({ UserName: user.UserName, Tags: [{ Key: tagAdopted, Value: mine }] }, within(call))
+  }
+
+  /**
+   * The user behind a principal, by its immutable id: a user may have been renamed, and the old
+   * name may belong to a stranger by now. Null when it is gone.
+   */
+  async locate(principal: string, call: Call): Promise<User | null> {
+    const { userName, userId } = principalOf(principal)
+    const user = await this.get(userName, call)
+    if (user?.UserId === userId) return user
+    const options = { client: this.#account.iam(call), pageSize: 1_000 }
+    for await (const page of paginateListUsers(options, {}, within(call))) {
+      const renamed = page.Users?.find((u) => u.UserId === userId)
+      if (renamed) return this.get(renamed.UserName!, call)
+    }
+    return null
+  }
+
+  async get(UserName: string, call: Call): Promise<User | null> {
+    const iam = this.#account.iam(call)
+    const answer = await unlessGone(iam.getUser({ UserName }, within(call)))
+    return answer?.User ?? null
+  }
+}
+
+function notOurs(user: User, reason: string): ProviderError {
+  return refuse('conflict', `IAM user "${user.UserName}" ${reason}; it is left alone.`)
+}
+
+export function externalOf(user: User): string {
+  return JSON.stringify({ userName: user.UserName, userId: user.UserId })
+}
+
+/** @throws ProviderError `invalid` for what names no user */
+export function principalOf(external: string): UserPrincipal {
+  const value = parsed(external)
+  if (!isUserPrincipal(value)) {
+    throw refuse('invalid', 'The stored principal does not name an IAM user.')
+  }
+  return value
+}
+
+export function isUserPrincipal(
+  value: Readonly<Record<string, unknown>>,
+): value is Readonly<Record<string, unknown>> & UserPrincipal {
+  return typeof value['userName'] === 'string' && typeof value['userId'] === 'string'
+}

@@ -230,7 +230,10 @@ export class SecretsState {
     const end = start + (input.MaxResults ?? 100)
     return {
       SecretList: all.slice(start, end).map((secret) => {
-        const { VersionIdsToStages, ...shown } = this.DescribeSecret({ SecretId: secret.arn }, region)
+        const { VersionIdsToStages, ...shown } = this.DescribeSecret(
+          { SecretId: secret.arn },
+          region,
+        )
         return VersionIdsToStages ? { ...shown, SecretVersionsToStages: VersionIdsToStages } : shown
       }),
       ...(end < all.length ? { NextToken: String(end) } : {}),

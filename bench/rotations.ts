@@ -152,10 +152,10 @@ async function reconcile(users: number, { say }: RotationsOptions): Promise<read
     const since = performance.now()
     await engine.runSweep(admin, 'reconcile')
     const { read } = engine.life.store
-    let last = (await read.operations({ tenant: defaultTenant, limit: 1 }))[0]
+    let last = (await read.operations({ tenant: defaultTenant, after: null, limit: 1 }))[0]
     while (last?.finishedAt == null) {
       await sleep(500)
-      last = (await read.operations({ tenant: defaultTenant, limit: 1 }))[0]
+      last = (await read.operations({ tenant: defaultTenant, after: null, limit: 1 }))[0]
       if (performance.now() - since > 1_800_000) throw new Error('it takes over half an hour')
     }
     const seconds = (performance.now() - since) / 1_000

@@ -69,7 +69,9 @@ export class SecretsState {
   }
 
   all(): readonly StoredSecret[] {
-    return [...this.#secrets.values()]
+    return [...this.#secrets.values()].filter(
+      ({ deleteAt }) => deleteAt === null || deleteAt > this.#now(),
+    )
   }
 
   CreateSecret(input: sm.CreateSecretRequest, region: string): sm.CreateSecretResponse {

@@ -38,7 +38,9 @@ export function nextWrite(writtenAt: readonly number[], now: Instant): Instant |
     tokens -= 1
   }
   fill(at)
-  return tokens >= 1 ? null : addSeconds(now, Math.ceil((1 - tokens) * writeEverySeconds))
+  return tokens >= 1
+    ? null
+    : addSeconds(now, Math.ceil(Math.round((1 - tokens) * writeEverySeconds * 1_000) / 1_000))
 }
 
 /** @throws ProviderError `throttled`, with how long to wait, when one more value would be too many now */

@@ -10,16 +10,6 @@ const failuresMax = 5
 const rest = { firstSeconds: 15, mostSeconds: 240 }
 /** After a throttling answer all calls share this rate; it doubles until nobody notices it. */
 const rate = { firstPerSecond: 5, mostPerSecond: 320, doublesAfterSeconds: 10 }
-/**
- * Under a rate an operation that was let in goes on: turned away between two calls it would ask the
- * first ones again, and the rate would go into that (8 listings for each key minted, measured). What
- * it uses up is owed by those who have not begun.
- */
-const goingOn = { calls: 12, seconds: 10 }
-/** How much may be owed, in seconds of the rate. */
-const debtSeconds = 10
-/** A walk over everything is made of many calls that cost a lot each: it waits at each. */
-const walks: ReadonlySet<PropertyKey> = new Set<keyof Provider>(['inventory', 'discover'])
 /** Beyond these a call is turned away: its operation waits in the journal instead of in memory. */
 const waitersMax = 64
 const turnedAwaySeconds = 5
@@ -78,7 +68,6 @@ class Gate {
   #rateSince = 0
   #tokens = 0
   #filledAt = 0
-  readonly #begun = new Map<string, { readonly until: number; left: number }>()
 
   constructor(name: string, clock: Clock, most: number, mayRefuse: boolean) {
     this.name = name
@@ -94,14 +83,14 @@ class Gate {
   }
 
   /** @throws NotNow; ProviderError when the call's time is over before its turn came */
-  async through<T>(call: Call, isWalk: boolean, send: () => Promise<T>): Promise<T> {
-    const isUrgent = urgent.has(call)
-    if (this.#mayRefuse) this.#spend(isUrgent, isWalk ? null : call.operation)
+  async through<T>(call: Call | undefined, send: () => Promise<T>): Promise<T> {
+    const isUrgent = call !== undefined && urgent.has(call)
+    if (this.#mayRefuse) this.#spend(isUrgent)
     const isTrial = this.#mayRefuse && !isUrgent && this.#mayTry()
     if (this.#isFree(isUrgent)) this.#take(isUrgent)
     else {
       try {
-        await this.#turn(isUrgent, call.signal)
+        await this.#turn(isUrgent, call?.signal)
       } catch (error) {
         if (isTrial) this.#trying = false
         throw error
@@ -149,40 +138,18 @@ class Gate {
    * waits for it; the rest waits in the journal.
    * @throws NotNow
    */
-  #spend(isUrgent: boolean, operation: string | null): void {
+  #spend(isUrgent: boolean): void {
     if (this.#rate === null) return
     const perSecond = this.#rate
     this.#fill(perSecond)
-    const isItsTurn = this.#tokens >= 1
-    if (!isUrgent && !isItsTurn && !this.#goesOn(operation)) {
+    if (!isUrgent && this.#tokens < 1) {
       const until = addSeconds(this.#clock.now(), Math.max(1, (1 - this.#tokens) / perSecond))
       throw new NotNow(`${this.name} asked for fewer calls`, until)
     }
-    this.#tokens = Math.max(-debtSeconds * perSecond, this.#tokens - 1)
-    if (isItsTurn && operation !== null) {
-      // Anew, at the end: the order is that of their ends.
-      this.#begun.delete(operation)
-      const until = this.#clock.monotonic() + goingOn.seconds * 1_000
-      this.#begun.set(operation, { until, left: goingOn.calls })
-    }
+    this.#tokens = Math.max(-perSecond, this.#tokens - 1)
   }
 
-  /** Whether the operation began a moment ago and has calls left. */
-  #goesOn(operation: string | null): boolean {
-    const now = this.#clock.monotonic()
-    // In order of their ends, so the first that is not over ends the search.
-    for (const [begun, { until }] of this.#begun) {
-      if (until > now) break
-      this.#begun.delete(begun)
-    }
-    const mine = operation === null ? undefined : this.#begun.get(operation)
-    if (mine === undefined) return false
-    mine.left -= 1
-    if (mine.left <= 0) this.#begun.delete(operation!)
-    return true
-  }
-
-  #turn(isUrgent: boolean, signal: AbortSignal): Promise<void> {
+  #turn(isUrgent: boolean, signal: AbortSignal | undefined): Promise<void> {
     if (this.#mayRefuse && this.#waiters.length >= waitersMax) {
       const until = addSeconds(this.#clock.now(), turnedAwaySeconds)
       throw new NotNow(`too many calls wait for ${this.name}`, until)
@@ -191,7 +158,7 @@ class Gate {
       const waiter: Waiter = { urgent: isUrgent, go: resolve, refuse: reject }
       const first = this.#waiters.findIndex((w) => isUrgent && !w.urgent)
       this.#waiters.splice(first < 0 ? this.#waiters.length : first, 0, waiter)
-      signal.addEventListener('abort', () => {
+      signal?.addEventListener('abort', () => {
         const place = this.#waiters.indexOf(waiter)
         if (place < 0) return
         this.#waiters.splice(place, 1)
@@ -290,7 +257,7 @@ export function createBulkhead(life: Lifecycle, concurrency: number): Bulkhead {
           if (isCall(last) && revoking.has(property)) urgent.add(last)
           // What takes no call does not leave the process.
           return isCall(last)
-            ? gate.through(last, walks.has(property), () => method(...args) as Promise<unknown>)
+            ? gate.through(last, () => method(...args) as Promise<unknown>)
             : method(...args)
         }
         methods.set(property, wrapped)

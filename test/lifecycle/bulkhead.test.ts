@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { OperationId } from '../../src/domain/ids.ts'
 import { seconds } from '../../src/domain/time.ts'
 import type { Bulkhead } from '../../src/lifecycle/bulkhead.ts'
 import { NotNow, createBulkhead, jittered, urgentCall } from '../../src/lifecycle/bulkhead.ts'
@@ -27,16 +26,9 @@ function walled(clock: ManualClock, list: () => Promise<Answer>): [Provider, Bul
   return [bulkhead.life.providers.get('p')!, bulkhead]
 }
 
-function call(
-  options: {
-    readonly urgent?: boolean
-    readonly signal?: AbortSignal
-    readonly operation?: string
-  } = {},
-): Call {
+function call(options: { readonly urgent?: boolean; readonly signal?: AbortSignal } = {}): Call {
   const signal = options.signal ?? new AbortController().signal
-  const operation = (options.operation ?? null) as OperationId | null
-  const made: Call = { key: 'k', operation, signal, fence: () => Promise.resolve(true) }
+  const made: Call = { key: 'k', operation: null, signal, fence: () => Promise.resolve(true) }
   return options.urgent ? urgentCall(made) : made
 }
 
@@ -147,30 +139,6 @@ describe('the wall around a provider', () => {
     }
     const more = Array.from({ length: 12 }, () => outcome(provider.list('x', call())))
     expect(new Set(await Promise.all(more))).toEqual(new Set(['answered']))
-  })
-
-  it('lets an operation that began under a rate go on for a while, at the cost of those to come', async () => {
-    let list = failing('throttled') as () => Promise<Answer>
-    const [provider] = walled(clock, () => list())
-    await outcome(provider.list('x', call()))
-    list = () => Promise.resolve(empty)
-    clock.advance(1)
-    const of = (operation: string) => outcome(provider.list('x', call({ operation })))
-
-    const first = await of('a')
-    const others = await Promise.all([of('b'), of('c'), of('d'), of('e'), of('f')])
-    const more = []
-    for (let i = 0; i < 13; i++) more.push(await of('a'))
-    clock.advance(1)
-    const newcomer = await of('g')
-    clock.advance(4)
-
-    expect(first).toBe('answered')
-    expect(others).toEqual(['answered', 'answered', 'answered', 'answered', 'turned away'])
-    expect(more.slice(0, 12)).toEqual(Array.from({ length: 12 }, () => 'answered'))
-    expect(more[12]).toBe('turned away')
-    // What the first one used beyond its share is paid before another begins.
-    expect([newcomer, await of('g')]).toEqual(['turned away', 'answered'])
   })
 
   it('spreads what failed together over the whole wait, the same in each process (R16)', () => {

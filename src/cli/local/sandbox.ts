@@ -8,6 +8,7 @@ import { realisticAwsLimits } from '../../sandbox/aws/limits.ts'
 import { realisticGithubLimits } from '../../sandbox/github-limits.ts'
 import type { GithubSandbox } from '../../sandbox/github.ts'
 import { startGithubSandbox } from '../../sandbox/github.ts'
+import type { PostgresSandbox } from '../../sandbox/postgres.ts'
 import type { SandboxOptions } from '../commands/local.ts'
 import type { ExitCode, Terminal } from '../terminal.ts'
 import { CommandFailure, exitCodes } from '../terminal.ts'
@@ -98,6 +99,13 @@ async function onPort<T>(option: string, port: number, start: () => Promise<T>):
   }
 }
 
+const postgresConfig = ({ host, port, user, password }: PostgresSandbox) => ({
+  host,
+  port,
+  user,
+  password,
+})
+
 /** A configuration with every provider and sink of this version, pointed at the sandboxes. */
 export function sandboxConfig(
   aws: {
@@ -111,6 +119,7 @@ export function sandboxConfig(
     readonly world: { readonly app: { readonly id: number; readonly installationId: number } }
   },
   privateKeyFile: string,
+  postgres: PostgresSandbox | null = null,
 ): string {
   const { accessKeyId, secretAccessKey } = aws.world.admin
   const credentials = `{ accessKeyId: "${accessKeyId}", secretAccessKey: "${secretAccessKey}" }`
@@ -122,7 +131,7 @@ providers:
   - name: github-acme
     type: github
     config: { baseUrl: "${github.url}", appId: ${github.world.app.id}, installationId: ${github.world.app.installationId}, privateKeyFile: ${privateKeyFile}, settle: PT0S }
-  - { name: tokens, type: token, config: {} }
+${postgres === null ? '' : `  - { name: postgres, type: postgres, config: ${JSON.stringify(postgresConfig(postgres))} }\n`}  - { name: tokens, type: token, config: {} }
 sinks:
   - name: aws-secrets
     type: aws-secrets

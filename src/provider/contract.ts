@@ -311,6 +311,8 @@ export interface SinkTarget {
   readonly credential: CredentialId
   /** As in the contract (`deliverTo.path`), already checked against its pattern. */
   readonly path: string
+  /** Of the version that `promote` makes current: for a mark that people can read. */
+  readonly generation?: number
 }
 
 /**

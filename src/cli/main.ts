@@ -16,6 +16,7 @@ import { registerLocal } from './commands/local.ts'
 import { registerOperation } from './commands/operation.ts'
 import { registerOwner } from './commands/owner.ts'
 import { registerProvider } from './commands/provider.ts'
+import { registerProviderSwitch } from './commands/provider-switch.ts'
 import { registerSweep } from './commands/sweep.ts'
 import { registerTransfer } from './commands/transfer.ts'
 import { systemFailure } from './system-failure.ts'
@@ -82,7 +83,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerAudit(program, cli)
   registerFinding(program, cli)
   registerLeak(program, cli)
-  registerProvider(program, cli)
+  registerProviderSwitch(registerProvider(program, cli), cli)
   registerClient(program, cli)
   registerHelp(program)
   return program

@@ -24,6 +24,7 @@ import { leakRoutes } from './leaks.ts'
 import { metricsRoute } from './metrics.ts'
 import { oauthRoutes } from './oauth.ts'
 import { opsRoutes } from './ops.ts'
+import { providerSwitchRoutes } from './provider-switch.ts'
 import { providerRoutes } from './providers.ts'
 import type { RateLimit } from './rate-limit.ts'
 import { createRateLimit, standardRate } from './rate-limit.ts'
@@ -171,6 +172,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(findingRoutes(host, authenticate))
       await api.register(leakRoutes(host, authenticate))
       await api.register(providerRoutes(host, authenticate))
+      await api.register(providerSwitchRoutes(host, authenticate))
       requestLogRoutes(api, host, authenticate, log)
       sightingRoutes(api, host, authenticate, log)
     },

@@ -28,6 +28,7 @@ import { reportLeaks } from './leaks.ts'
 import { cancelOperation, retryOperation, visibleOperation } from './operations.ts'
 import type { LeaveWord } from './people.ts'
 import { createPerson, declareLeave, deletePerson, updatePerson } from './people.ts'
+import { switchProvider } from './provider-switch.ts'
 import type { ProviderRole } from './providers.ts'
 import { checkProvider, listProviders, showProvider } from './providers.ts'
 import { impactOf, offboardingReport } from './reports.ts'
@@ -163,6 +164,8 @@ export function createEngine(life: Lifecycle) {
       showProvider(life, caller, name, role),
     checkProvider: (caller: Caller, name: string, role?: ProviderRole | null) =>
       checkProvider(life, caller, name, role),
+    switchProvider: (caller: Caller, name: string, want: Parameters<typeof switchProvider>[3]) =>
+      switchProvider(life, caller, name, want),
 
     /** `full: false`: of the orphans, those whose owner changed within the last day. */
     planSweep: (

@@ -53,6 +53,8 @@ export const actions = [
   'finding.accept',
   'provider.read',
   'provider.check',
+  'provider.suspend',
+  'provider.resume',
   'operation.read',
   'operation.retry',
   'operation.cancel',

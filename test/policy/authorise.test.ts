@@ -102,6 +102,8 @@ const table: Readonly<
   'operation.cancel': ['operation', { security: 'all' }],
   'provider.read': ['provider', { security: 'all', auditor: 'all' }],
   'provider.check': ['provider', { security: 'all', auditor: 'all' }],
+  'provider.suspend': ['provider', { security: 'all' }],
+  'provider.resume': ['provider', { security: 'all' }],
   'client.create': ['client', {}],
   'client.read': ['client', { security: 'all', auditor: 'all' }],
   'client.revoke': ['client', {}],

@@ -45,6 +45,7 @@ import {
   auditRow,
   createClockGuard,
   createEngine,
+  createSealer,
   createSequencer,
   createTaskBook,
   createTokens,
@@ -166,6 +167,11 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       clockGuard,
       ...(anchor ? { anchor } : {}),
       ...(roles.includes('worker') ? { gates: () => worker?.gates() ?? [] } : {}),
+      sealer: createSealer({
+        store,
+        root: derive(home.masterKey, 'seal root'),
+        random: randomBytes,
+      }),
       wake: () => worker?.wake(),
     }
     if (anchor) await compareWithAnchor(anchor, life, log)

@@ -12,6 +12,7 @@ import { registerClient } from './commands/client.ts'
 import { registerCredential } from './commands/credential.ts'
 import { registerFinding } from './commands/finding.ts'
 import { registerLeak } from './commands/leak.ts'
+import { registerSeal } from './commands/seal.ts'
 import { registerLocal } from './commands/local.ts'
 import { registerOperation } from './commands/operation.ts'
 import { registerOwner } from './commands/owner.ts'
@@ -84,6 +85,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerFinding(program, cli)
   registerProviderSwitch(registerProvider(program, cli), cli)
   registerLeak(program, cli)
+  registerSeal(program, cli)
   registerClient(program, cli)
   registerHelp(program)
   return program

@@ -375,6 +375,17 @@ const definitions = {
     (f) =>
       `Provider "${f.provider}" has nothing to discover or adopt; those that have: ${f.can || 'none'}.`,
   ),
+  kindNotMade: def<{ provider: string; kind: string }>(
+    400,
+    'invalidValue',
+    (f) =>
+      `Provider "${f.provider}" makes no ${f.kind}; one that is there is adopted: custody provider import ${f.provider}.`,
+  ),
+  notRotatable: def<{ credential: string; kind: string }>(
+    409,
+    null,
+    (f) => `Credential ${f.credential} is a ${f.kind}, which has no secret to rotate.`,
+  ),
   deliverToMissing: def<{ credential: string }>(
     409,
     null,

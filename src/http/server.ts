@@ -11,6 +11,7 @@ import type { CheckpointSigner } from '../domain/checkpoint.ts'
 import { apiRoutes } from './api.ts'
 import { auditRoutes } from './audit.ts'
 import { approvalRoutes } from './approvals.ts'
+import { sealRoutes } from './seal.ts'
 import type { Authenticate } from './auth.ts'
 import { createAuthenticate } from './auth.ts'
 import { acceptJson, bodyBytesMax } from './body.ts'
@@ -175,6 +176,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(importRoutes(host, authenticate))
       await api.register(taskRoutes(host, authenticate))
       await api.register(leakRoutes(host, authenticate))
+      await api.register(sealRoutes(host, authenticate))
       await api.register(providerRoutes(host, authenticate))
       await api.register(providerSwitchRoutes(host, authenticate))
       requestLogRoutes(api, host, authenticate, log)

@@ -5,7 +5,7 @@ import Bree from 'bree'
 import type { Clock, Instant } from '../domain/time.ts'
 import { addSeconds, instantOf } from '../domain/time.ts'
 import type { Lifecycle, Proposal, Scope, SweepName } from '../lifecycle/engine.ts'
-import { applyBatch, reconcilable, sweepNames } from '../lifecycle/engine.ts'
+import { applyBatch, reconcilable, sweepNames, sweepSealed } from '../lifecycle/engine.ts'
 import { Setbacks } from './setbacks.ts'
 import type { SweepEvent, SweepStats } from './stats.ts'
 import { counted, noStats } from './stats.ts'
@@ -16,7 +16,8 @@ export type { SweepEvent, SweepStats } from './stats.ts'
 export const slotSeconds: Readonly<Record<SweepName, number>> = {
   orphans: 60,
   expiry: 60,
-  rotation: 300,
+  // A lease that its provider ends after an hour is renewed ten minutes before.
+  rotation: 60,
   reconcile: 3_600,
 }
 
@@ -280,6 +281,7 @@ export async function startScheduler(host: {
   /** Only what was gone through to the end counts: a run that was cut off is made up for. */
   async function seen(sweep: SweepName, { order, policy }: Run): Promise<void> {
     if (sweep === 'orphans' && order) orphansSeenAt = order.now
+    if (sweep === 'expiry' && order) await life.store.commit([sweepSealed(order.now)])
     if (order?.scope.replan) {
       await life.store.commit([{ type: 'meta', key: datedBy, value: policy }])
     }

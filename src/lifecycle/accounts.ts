@@ -13,13 +13,8 @@ import type { AccountWrite, CredentialEntry } from '../domain/want.ts'
 import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, save } from './context.ts'
-import {
-  planCredential,
-  planRevoke,
-  requireLivingOwner,
-  requireOpen,
-  termsOf,
-} from './credentials.ts'
+import { termsOf } from './credential-terms.ts'
+import { planCredential, planRevoke, requireLivingOwner, requireOpen } from './credentials.ts'
 import { ownerState } from './people.ts'
 import { checkOverlap } from './rotation-terms.ts'
 import type { AccountResult } from './switching.ts'

@@ -9,6 +9,7 @@ import type { Action, Authoriser, AuthoriseRequest } from '../policy/authorise.t
 import type { LifecyclePolicy } from '../policy/lifecycle.ts'
 import type { Provider, SecretSink } from '../provider/contract.ts'
 import type { Change, Conflict, Store, Visibility } from '../store/store.ts'
+import type { Sealer } from './sealing.ts'
 import type { GateState } from './bulkhead.ts'
 
 /** What the whole lifecycle floor works with; one per process, handed in by `main`. */
@@ -27,6 +28,8 @@ export interface Lifecycle {
   readonly anchor?: { setAside(): Promise<string | null> }
   /** How the calls to each provider and sink fare here; absent where none are made. */
   readonly gates?: () => readonly GateState[]
+  /** Keeps what ending a key needs; absent where no provider asks for that. */
+  readonly sealer?: Sealer
   /** Tells the worker that something may be due now. */
   readonly wake: () => void
 }

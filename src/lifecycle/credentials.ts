@@ -1,21 +1,28 @@
 import type { ServiceAccount } from '../domain/account.ts'
 import { isOpen } from '../domain/account.ts'
 import type { Credential, CredentialKind, DeliverTo } from '../domain/credential.ts'
-import { isDelivered, isLive } from '../domain/credential.ts'
+import { isDelivered, isLive, nowhere } from '../domain/credential.ts'
 import { errors } from '../domain/errors.ts'
 import type { CredentialId } from '../domain/ids.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Actor, Operation } from '../domain/operation.ts'
-import type { Instant, Seconds } from '../domain/time.ts'
+import type { Instant } from '../domain/time.ts'
 import { earlier } from '../domain/time.ts'
 import type { CredentialEntry, CredentialWrite, DeliverToWish } from '../domain/want.ts'
-import type { LifecycleTerms } from '../policy/lifecycle.ts'
 import type { KindCapabilities, Provider } from '../provider/contract.ts'
 import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, planOperation, save } from './context.ts'
+import {
+  capabilitiesOf,
+  periodOf,
+  refusePeriods,
+  rotateAfterOf,
+  spansOf,
+  termsOf,
+} from './credential-terms.ts'
 import { ownerState } from './people.ts'
-import { checkRotation, soakOf } from './rotation-terms.ts'
+import { checkRotation } from './rotation-terms.ts'
 import { visibleAccount, visibleCredential } from './visible.ts'
 
 const credentialsPerAccountMax = 100
@@ -23,20 +30,6 @@ const credentialsPerAccountMax = 100
 export interface CredentialResult {
   readonly credential: Credential
   readonly operation: Operation | null
-}
-
-export function termsOf(
-  life: Pick<Lifecycle, 'policy'>,
-  account: Pick<ServiceAccount, 'environment' | 'labels' | 'imported'>,
-  at?: { readonly provider: string; readonly kind: string },
-): LifecycleTerms {
-  return life.policy().termsFor({
-    provider: at?.provider ?? null,
-    kind: at?.kind ?? null,
-    environment: account.environment,
-    labels: account.labels,
-    imported: account.imported,
-  })
 }
 
 /** One requested credential and the operation that will issue it; nothing is written yet. */
@@ -75,7 +68,11 @@ export function planCredential(
     throw errors.tooManyCredentials({ provider: want.provider, kind: want.kind, limit })
   }
 
-  checkRotation(termsOf(life, account, want), account, want)
+  if (!capabilities.canCreate) {
+    throw errors.kindNotMade({ provider: want.provider, kind: want.kind })
+  }
+  refusePeriods(capabilities, want)
+  if (capabilities.mint !== 'none') checkRotation(termsOf(life, account, want), account, want)
   const id = life.ids.next() as CredentialId
   const credential: Credential = {
     tenant: account.tenant,
@@ -86,7 +83,7 @@ export function planCredential(
     displayName: want.display ?? null,
     scopes: want.scopes,
     readers: want.readers ?? [],
-    deliverTo: deliverToFor(life, account, id, want.deliverTo),
+    deliverTo: placeFor(life, account, id, want, capabilities),
     status: 'pending',
     generation: 0,
     keyId: null,
@@ -166,6 +163,20 @@ export function deliverToFor(
   if (sink === null) throw errors.sinkAmbiguous({ known: known.join(', ') })
   if (!life.sinks.has(sink)) throw errors.unknownSink({ sink, known: known.join(', ') })
   return { sink, path: wish?.path ?? `${pathPart(account.userName)}/${id}` }
+}
+
+/** @throws invalidValue when a secret is to be delivered of which there is none */
+function placeFor(
+  life: Lifecycle,
+  account: ServiceAccount,
+  id: CredentialId,
+  want: CredentialEntry,
+  { mint }: KindCapabilities,
+): DeliverTo {
+  if (mint !== 'none') return deliverToFor(life, account, id, want.deliverTo)
+  if (want.deliverTo === undefined) return nowhere(id)
+  const reason = `a ${want.kind} has no secret, so nothing is delivered; leave it out.`
+  throw errors.invalidValue({ path: 'deliverTo', reason })
 }
 
 /** A userName may hold any character; a path may not (contract §3). */
@@ -292,13 +303,14 @@ export async function updateCredential(
     }
   }
   const terms = termsOf(life, account, current)
+  refusePeriods(capabilitiesOf(life, current), want)
   checkRotation(terms, account, want)
-  const every = want.rotateEvery ?? current.rotateEvery
   // Immutable, but what was imported gets its place once (contract §3).
   const deliverTo =
     want.deliverTo && !isDelivered(current)
       ? deliverToFor(life, account, current.id, want.deliverTo)
       : current.deliverTo
+  const rotateEvery = want.rotateEvery ?? current.rotateEvery
   const next: Credential = {
     ...current,
     displayName: want.displayName,
@@ -308,13 +320,14 @@ export async function updateCredential(
       want.expiresAt === undefined || want.expiresAt === current.expiresAt
         ? current.expiresAt
         : credentialExpiry(want.expiresAt, account, now),
-    rotateEvery: every,
+    rotateEvery,
     overlap: want.overlap ?? current.overlap,
     deliverTo,
     // Without a place to deliver to it cannot be rotated, so no rotation is ever due.
-    rotateAfter: isDelivered({ deliverTo })
-      ? rotateAfterOf(current.issuedAt, every ?? terms.rotation.every)
-      : null,
+    rotateAfter: rotateAfterOf(
+      current.issuedAt,
+      periodOf(life, account, { ...current, rotateEvery, deliverTo }),
+    ),
     updatedAt: now,
   }
   if (sameCredential(current, next)) return { credential: current, operation: null }
@@ -339,12 +352,6 @@ function sameCredential(a: Credential, b: Credential): boolean {
   return JSON.stringify({ ...a, updatedAt: null }) === JSON.stringify({ ...b, updatedAt: null })
 }
 
-export function rotateAfterOf(issuedAt: Instant | null, every: Seconds): Instant | null {
-  return issuedAt === null
-    ? null
-    : (new Date(Date.parse(issuedAt) + every * 1_000).toISOString() as Instant)
-}
-
 /** @throws wrongState unless the credential is active, noActiveOwner, busy when something else runs on it */
 export async function rotateCredential(
   life: Lifecycle,
@@ -357,6 +364,9 @@ export async function rotateCredential(
     const status =
       credential.status === 'active' ? `on an account that is ${account.status}` : credential.status
     throw errors.wrongState({ what: 'Credential', id, status, action: 'rotated' })
+  }
+  if (capabilitiesOf(life, credential)?.mint === 'none') {
+    throw errors.notRotatable({ credential: id, kind: credential.kind })
   }
   if (!isDelivered(credential)) throw errors.deliverToMissing({ credential: id })
   await requireLivingOwner(life, account)
@@ -395,12 +405,9 @@ export function rotation(
     readonly oldKeysUntil?: Instant
   },
 ): Operation {
-  const terms = termsOf(life, account, credential)
   const memo: JsonObject = {
     reason: why.reason,
-    overlapSeconds: credential.overlap ?? terms.rotation.overlap,
-    soakSeconds: why.reason === 'ownerLeft' ? 0 : soakOf(terms, credential.overlap),
-    maxAgeSeconds: terms.rotation.maxAge,
+    ...spansOf(life, account, credential, why.reason === 'ownerLeft'),
     oldKeysUntil: why.oldKeysUntil ?? null,
   }
   return planOperation(life, {

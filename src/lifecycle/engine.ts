@@ -33,6 +33,7 @@ import type { ProviderRole } from './providers.ts'
 import { checkProvider, listProviders, showProvider } from './providers.ts'
 import { impactOf, offboardingReport } from './reports.ts'
 import type { SweepName } from './due.ts'
+import { rotateSealKey } from './sealing.ts'
 import { acceptFinding, findingsAfter, visibleFinding } from './reconcile.ts'
 import { planSweep, runSweep } from './sweeps.ts'
 import { adopt } from './adoption.ts'
@@ -71,6 +72,7 @@ export { leakedMax } from './leaks.ts'
 export type { LeakItem } from './leaks.ts'
 export type { Introspection, Tokens } from './tokens.ts'
 export { consistencyProof, inclusionProof, treesOf } from './audit-tree.ts'
+export { createSealer, sweepSealed } from './sealing.ts'
 export { createSequencer } from './sequencer.ts'
 export type { Sequencer, SequencerEvent, SequencerState } from './sequencer.ts'
 export { createWorker } from './worker.ts'
@@ -179,6 +181,7 @@ export function createEngine(life: Lifecycle) {
     reopenTask: (caller: Caller, id: string, reason: string) =>
       reopenTask(life, caller, id, reason),
 
+    rotateSealKey: (caller: Caller, reason: string) => rotateSealKey(life, caller, reason),
     finding: (caller: Caller, id: string) => visibleFinding(life, caller, id),
     acceptFinding: (caller: Caller, id: string, want: Parameters<typeof acceptFinding>[3]) =>
       acceptFinding(life, caller, id, want),

@@ -12,7 +12,8 @@ import type { BrakedAct } from './brakes.ts'
 import { brakeOn, currentBrakes } from './brakes.ts'
 import type { Lifecycle } from './context.ts'
 import { auditRow, planOperation } from './context.ts'
-import { planRevoke, rotateAfterOf, rotation, termsOf } from './credentials.ts'
+import { capabilitiesOf, periodOf, rotateAfterOf, termsOf } from './credential-terms.ts'
+import { planRevoke, rotation } from './credentials.ts'
 import type { Proposal, Scope, SweepName } from './due.ts'
 import { findDue, warningDays } from './due.ts'
 import { actOnLeaver, verdictOn } from './offboard.ts'
@@ -337,10 +338,6 @@ function replan(life: Lifecycle, { account, credential }: Held, actor: Actor): P
   }
 }
 
-function periodOf(life: Lifecycle, account: ServiceAccount, credential: Credential) {
-  return credential.rotateEvery ?? termsOf(life, account, credential).rotation.every
-}
-
 /**
  * What counts is the age of the oldest key that works: a rotation that was cut off after its new key
  * leaves the old one at work, however fresh `lastRotatedAt` is (R02).
@@ -351,10 +348,14 @@ async function rotateDue(
   actor: Actor,
 ): Promise<Planned> {
   const now = life.clock.now()
-  if (credential.status !== 'active' || account.status !== 'active') return null
+  const isLease = capabilitiesOf(life, credential)?.lease != null
+  // Without its next lease an account that is only waiting for an heir would stop within the hour.
+  const isUp = account.status === 'active' || (isLease && account.status === 'orphaned')
+  if (credential.status !== 'active' || !isUp) return null
   const every = periodOf(life, account, credential)
   const keys = await life.store.read.keysOf(credential.tenant, credential.id)
-  const oldest = keys
+  // The lease before the newest ends by itself.
+  const oldest = (isLease ? [] : keys)
     .filter((key) => key.status === 'active' || key.status === 'superseded')
     .reduce(
       (least, key) => (least === null ? key.issuedAt : earlier(least, key.issuedAt)),
@@ -367,7 +368,8 @@ async function rotateDue(
   // A rotation gives a working key: never to an account whose owner is gone (R60).
   const { decision } = await verdictOn(life, account)
   const { rule } = decision
-  if (decision.action !== 'none' || rule === 'groupGrace' || rule === 'held') return null
+  const staysUp = decision.action === 'none' || (isLease && decision.action !== 'disable')
+  if (!staysUp || rule === 'groupGrace' || rule === 'held') return null
   const operation = rotation(life, account, credential, actor, { reason: 'scheduled' })
   const facts = { rotateAfter: credential.rotateAfter, oldestKeyIssuedAt: oldest, every }
   const row = credentialRow(life, credential, 'credential.rotationDue', operation, facts, actor)

@@ -62,6 +62,7 @@ export const actions = [
   'client.read',
   'client.revoke',
   'leak.report',
+  'seal.rotate',
   'token.introspect',
   'audit.read',
   'report.read',

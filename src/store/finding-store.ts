@@ -74,11 +74,15 @@ export interface FindingReads {
   ): Promise<readonly Principal[]>
   /** Active and superseded keys by key id, strictly after `after`. */
   liveKeysAt(provider: string, after: string | null, limit: number): Promise<readonly LiveKey[]>
-  /** How `run` saw the keys that should work since before `before`. */
+  /**
+   * How `run` saw the keys that should work since before `before`.
+   * @param unlisted kinds of credentials that no inventory shows
+   */
   liveKeysTally(
     provider: string,
     run: string,
     before: Instant,
+    unlisted: readonly string[],
   ): Promise<{ readonly live: number; readonly missing: number; readonly inactive: number }>
   keysDeletedSince(provider: string, since: Instant): Promise<number>
   /** By id, strictly after `after`. */

@@ -17,7 +17,7 @@ import {
   type Sql,
   type Steps,
 } from './sql.ts'
-import type { FindingChange, FindingQuery, LiveKey } from './finding-store.ts'
+import type { FindingReads, FindingChange, FindingQuery, LiveKey } from './finding-store.ts'
 import { putVersioned } from './versioned.ts'
 
 type Work = () => Steps<Refusal | null>
@@ -61,6 +61,17 @@ function statements({ db }: Sql) {
     )
     .where('k.provider', '=', arg('provider'))
     .where(isLive)
+  const tally = live
+    .where('k.issued_at', '<', arg('before'))
+    .select([
+      sql<number>`count(*)`.as('live'),
+      sql<number>`coalesce(sum(case when s.run = ${arg('run')} then 0 else 1 end), 0)`.as(
+        'missing',
+      ),
+      sql<number>`coalesce(sum(case when s.run = ${arg('run')} and s.active = 0 then 1 else 0 end), 0)`.as(
+        'inactive',
+      ),
+    ])
   return {
     insert: statement(db.insertInto('finding').values(gaps(findings.columns))),
     update: statement(
@@ -126,18 +137,13 @@ function statements({ db }: Sql) {
         .orderBy('k.key_id')
         .limit(arg<number>('limit')),
     ),
-    tally: statement(
-      live
-        .where('k.issued_at', '<', arg('before'))
-        .select([
-          sql<number>`count(*)`.as('live'),
-          sql<number>`coalesce(sum(case when s.run = ${arg('run')} then 0 else 1 end), 0)`.as(
-            'missing',
-          ),
-          sql<number>`coalesce(sum(case when s.run = ${arg('run')} and s.active = 0 then 1 else 0 end), 0)`.as(
-            'inactive',
-          ),
-        ]),
+    tally: statement(tally),
+    tallyOfListed: statement(
+      tally
+        .innerJoin('credential as c', (join) =>
+          join.onRef('c.tenant', '=', 'k.tenant').onRef('c.id', '=', 'k.credential'),
+        )
+        .where(sql<boolean>`${arg('unlisted')} not like '%,' || c.kind || ',%'`),
     ),
     deleted: statement(
       db
@@ -299,8 +305,15 @@ export function findingRoom(context: Sql) {
               },
       }))
     },
-    async tally(query: Query, provider: string, of: string, before: Instant) {
-      const [row] = await query(s.tally, { provider, run: of, before })
+    async tally(
+      query: Query,
+      ...[provider, of, before, unlisted]: Parameters<FindingReads['liveKeysTally']>
+    ) {
+      const args = { provider, run: of, before }
+      const [row] =
+        unlisted.length === 0
+          ? await query(s.tally, args)
+          : await query(s.tallyOfListed, { ...args, unlisted: `,${unlisted.join(',')},` })
       const count = (name: string) => Number(row?.[name] ?? 0)
       return { live: count('live'), missing: count('missing'), inactive: count('inactive') }
     },

@@ -10,6 +10,7 @@ import { postgresDialect } from './dialect-postgres.ts'
 import { documentRoom } from './documents.ts'
 import { findingRoom } from './findings.ts'
 import { importRoom } from './imports.ts'
+import { sealedRoom } from './sealed.ts'
 import { taskRoom } from './tasks.ts'
 import { groupRoom } from './groups.ts'
 import { journalRoom } from './journal.ts'
@@ -105,6 +106,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   const findings = findingRoom(sql)
   const imports = importRoom(sql, codec)
   const tasks = taskRoom(sql)
+  const sealed = sealedRoom(sql)
   const query: Query = database.query.bind(database)
 
   function work(change: Change): () => Steps<Refusal | null> {
@@ -185,6 +187,12 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return findings.seen(change)
       case 'keyMissed':
         return findings.missed(change)
+      case 'sealed':
+        return sealed.put(change.sealed)
+      case 'unsealed':
+        return sealed.drop(change)
+      case 'sealedSwept':
+        return sealed.sweep(change.before)
       case 'task':
         return tasks.put(change.task, change.expectedVersion)
       case 'taskEvidence':
@@ -284,13 +292,15 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     principalsByExternal: (provider, externals) =>
       findings.principalsByExternal(query, provider, externals),
     liveKeysAt: (provider, after, limit) => findings.liveKeys(query, provider, after, limit),
-    liveKeysTally: (provider, run, before) => findings.tally(query, provider, run, before),
+    liveKeysTally: (...of) => findings.tally(query, ...of),
     keysDeletedSince: (provider, since) => findings.deletedSince(query, provider, since),
     peopleNamed: (tenant, names) => imports.peopleNamed(query, tenant, names),
     peopleAtLogin: (tenant, login, limit) => imports.peopleAtLogin(query, tenant, login, limit),
     accountsOfVendor: (tenant, vendor, after, limit) =>
       imports.accountsOfVendor(query, tenant, vendor, after, limit),
     vendors: (tenant, after, limit) => imports.vendors(query, tenant, after, limit),
+    sealed: (tenant, credential, keyId) => sealed.one(query, tenant, credential, keyId),
+    allSealed: (after, limit) => sealed.page(query, after, limit),
     task: (tenant, id) => tasks.one(query, tenant, id),
     tasks: (want) => tasks.list(query, want),
     tasksOfAccount: (tenant, account) => tasks.ofAccount(query, tenant, account),

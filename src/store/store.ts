@@ -23,6 +23,7 @@ import type { AuditChange, AuditReads } from './store-audit.ts'
 import type { HoldChange, HoldReads } from './holds.ts'
 import type { FindingChange, FindingReads } from './finding-store.ts'
 import type { ImportReads } from './import-store.ts'
+import type { SealedChange, SealedReads } from './sealed-store.ts'
 import type { TaskChange, TaskReads } from './task-store.ts'
 
 /**
@@ -153,6 +154,7 @@ export type Change =
   | HoldChange
   | FindingChange
   | TaskChange
+  | SealedChange
 
 /** Why nothing of a commit was written. */
 export interface Conflict {
@@ -312,7 +314,8 @@ export interface ExpiringQuery {
   readonly until: Instant
 }
 
-export interface Reads extends AuditReads, HoldReads, FindingReads, ImportReads, TaskReads {
+export interface Reads
+  extends AuditReads, HoldReads, FindingReads, ImportReads, TaskReads, SealedReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>
@@ -504,5 +507,6 @@ export { isIndexed } from './sources.ts'
 export type { AuditHead, AuditQuery, Vitals } from './store-audit.ts'
 export type { LiveKey } from './finding-store.ts'
 export type { VendorCount } from './import-store.ts'
+export type { Sealed } from './sealed-store.ts'
 export type { TaskQuery } from './task-store.ts'
 export type { AuditRow, Failure, PersonId }

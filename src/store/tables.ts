@@ -390,6 +390,15 @@ export interface KeySightingTable {
   missed_at: string | null
 }
 
+export interface SealedTable {
+  tenant: string
+  credential: string
+  key_id: string
+  /** See src/domain/seal.ts. */
+  envelope: string
+  expires_at: string
+}
+
 export interface TaskTable {
   tenant: string
   id: string
@@ -447,6 +456,7 @@ export interface Tables {
   approval_item: ApprovalItemTable
   finding: FindingTable
   key_sighting: KeySightingTable
+  sealed: SealedTable
   task: TaskTable
   task_evidence: TaskEvidenceTable
 }

@@ -183,12 +183,12 @@ export function findingConformance(current: () => Store): void {
         ['k5', null],
       ])
       expect((await read().liveKeysAt(provider, 'k1', 1)).map((l) => l.key.keyId)).toEqual(['k2'])
-      expect(await read().liveKeysTally(provider, 'two', at)).toEqual({
+      expect(await read().liveKeysTally(provider, 'two', at, [])).toEqual({
         live: 3,
         missing: 1,
         inactive: 1,
       })
-      expect(await read().liveKeysTally('nobody', 'two', at)).toEqual({
+      expect(await read().liveKeysTally('nobody', 'two', at, [])).toEqual({
         live: 0,
         missing: 0,
         inactive: 0,

@@ -361,7 +361,8 @@ describe('query plans', () => {
       [(q) => rooms.keysByFingerprint(q, 'p', ['a']), 'issued_key_provider (provider=?)'],
       [(q) => rooms.principalsByExternal(q, 'p', ['a']), 'principal_external '],
       [(q) => rooms.liveKeys(q, 'p', null, 10), 'issued_key_live '],
-      [(q) => rooms.tally(q, 'p', 'run', t0), 'issued_key_live '],
+      [(q) => rooms.tally(q, 'p', 'run', t0, []), 'issued_key_live '],
+      [(q) => rooms.tally(q, 'p', 'run', t0, ['app-token']), 'issued_key_live '],
       [(q) => rooms.deletedSince(q, 'p', t0), 'issued_key_deleted '],
       [
         (q) => clientRoom(sql, jsonCodec).issuedTokensAfter(q, 'p', null, 10),

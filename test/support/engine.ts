@@ -23,6 +23,7 @@ import {
   createEngine,
   createTaskBook,
   createTokens,
+  createSealer,
   createWorker,
 } from '../../src/lifecycle/engine.ts'
 import type { WorkerEvent } from '../../src/lifecycle/worker.ts'
@@ -236,6 +237,7 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
     authoriser: () => authorise,
     providers: plugins.providers,
     sinks: plugins.sinks,
+    sealer: createSealer({ store, root: pepper, random: randomBytes }),
     wake: () => undefined,
   }
   const events: WorkerEvent[] = []

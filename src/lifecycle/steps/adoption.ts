@@ -1,7 +1,7 @@
 import type { IssuedKey } from '../../domain/credential.ts'
 import type { Instant } from '../../domain/time.ts'
 import { addSeconds, earlier, formatDuration, later, seconds } from '../../domain/time.ts'
-import { termsOf } from '../credentials.ts'
+import { termsOf } from '../credential-terms.ts'
 import type { StepContext, StepResult, Subject } from './step.ts'
 import { audit, externalOf, memoOf } from './step.ts'
 

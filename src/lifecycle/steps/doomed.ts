@@ -75,8 +75,8 @@ export function closed(
     (k) =>
       k.outcome === 'refused' ||
       k.outcome === 'absent' ||
-      // Nothing better than a person's word is ever to be had.
-      (capabilities?.attested === true && k.status === 'revoked'),
+      // Nothing better than a person's word, or the end of a lease, is ever to be had.
+      ((capabilities?.attested === true || capabilities?.lease != null) && k.status === 'revoked'),
   )
   const refusals = own.flatMap((k) => (k.refusedAt === null ? [] : [k.refusedAt]))
   const status: CredentialStatus = forGood && proven ? 'revoked' : 'disabled'

@@ -9,7 +9,7 @@ import { addSeconds, secondsBetween } from '../../domain/time.ts'
 import type { Provider } from '../../provider/contract.ts'
 import { ProviderError, shownVersion } from '../../provider/contract.ts'
 import type { Change, LiveKey } from '../../store/store.ts'
-import { termsOf } from '../credentials.ts'
+import { termsOf } from '../credential-terms.ts'
 import { judgeInventory } from '../reconcile-brake.ts'
 import { resolution, sightChanges } from '../reconcile-findings.ts'
 import { isAbout } from './inventory-page.ts'
@@ -79,7 +79,12 @@ async function judge(
     ? null
     : {
         keys,
-        ...(await ctx.life.store.read.liveKeysTally(provider.name, ctx.operation.id, before)),
+        ...(await ctx.life.store.read.liveKeysTally(
+          provider.name,
+          ctx.operation.id,
+          before,
+          unlistedKinds(provider),
+        )),
         at: startedAt,
       }
   const facts = { reason: failure?.code ?? null, message: failure?.message ?? null }
@@ -87,6 +92,10 @@ async function judge(
   const progress: CompareProgress = { trusted, after: null, sinksOut: [] }
   await ctx.checkpoint({ compare: progress }, changes)
   return progress
+}
+
+function unlistedKinds({ capabilities }: Provider): readonly string[] {
+  return Object.entries(capabilities).flatMap(([kind, { canList }]) => (canList ? [] : [kind]))
 }
 
 class KeyPage {
@@ -116,6 +125,8 @@ class KeyPage {
     const credential = await read.credential(key.tenant, key.credential)
     const account = credential && (await read.account(key.tenant, key.account))
     if (!credential || !account) return
+    // No inventory shows it, and its lease bounds its age.
+    if (unlistedKinds(this.#provider).includes(credential.kind)) return
     const isSeen = sighting?.run === this.#ctx.operation.id
     if (this.#trusted && this.#settled(key.issuedAt)) {
       if (!isSeen) await this.#missing(key, credential, sighting)

@@ -5,7 +5,7 @@ import type { Instant } from '../../domain/time.ts'
 import { addSeconds, earlier, later, seconds } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
 import { planOperation } from '../context.ts'
-import { termsOf } from '../credentials.ts'
+import { termsOf } from '../credential-terms.ts'
 import type { Doomed } from './doomed.ts'
 import {
   alive,
@@ -18,7 +18,7 @@ import {
 } from './doomed.ts'
 import type { KeyPlace } from './proof.ts'
 import { askToEnd, awaited, isByHand, onlyByHand, waitForTask, withdrawAsked } from './by-hand.ts'
-import { switchOff, tryKey } from './proof.ts'
+import { negativeProbes, switchOff, tryKey } from './proof.ts'
 import type { Step, StepContext, StepResult } from './step.ts'
 import {
   NotConfigured,
@@ -29,7 +29,14 @@ import {
   putAccount,
   putCredential,
 } from './step.ts'
-import { isOurStray, newcomers, openIntents, settledAfter, strayKey } from './strays.ts'
+import {
+  isOurStray,
+  newcomers,
+  noteExposed,
+  openIntents,
+  settledAfter,
+  strayKey,
+} from './strays.ts'
 
 /** First the whole principal: whatever key exists, also one we do not know of yet, is denied (R83). */
 export const shutOff: Step = async (ctx) => {
@@ -83,7 +90,7 @@ export const disableKeys: Step = async (ctx) => {
     })
     throw error
   }
-  return { go: 'next' }
+  return { go: 'next', changes: announce(ctx, await doomedKeys(ctx)) }
 }
 
 /** Each switched-off key is tried until it is refused; there is no end to this but an answer. */
@@ -91,10 +98,16 @@ export const proveDead: Step = async (ctx) => {
   const stillAlive: IssuedKey[] = []
   let asked: Failure | null = null
   let waitSeconds: number | null = null
-  await forEachIsolated(await doomedKeys(ctx), async ({ key, place }) => {
+  const leaseEnds: Instant[] = []
+  const doomed = await doomedKeys(ctx)
+  await forEachIsolated(doomed, async ({ key, place }) => {
     if (!unproven(key)) return
     const at = place()
     const answer = await tryKey(ctx, at, key)
+    if (answer !== 'listingIncomplete' && !answer.dead && answer.endsAt) {
+      leaseEnds.push(answer.endsAt)
+      return
+    }
     if (answer === 'listingIncomplete' || !answer.dead) {
       let open = await awaited(ctx, key)
       if (open === null && answer !== 'listingIncomplete' && onlyByHand(at.capabilities)) {
@@ -128,12 +141,34 @@ export const proveDead: Step = async (ctx) => {
   const [first] = stillAlive
   if (first) {
     const message = `key ${first.keyId} at ${first.provider} was switched off but is not refused yet; it is tried until it is`
-    return { go: 'retry', failure: { code: 'revokeBlocked', message }, after: null }
+    const changes = announce(ctx, await doomedKeys(ctx))
+    return { go: 'retry', failure: { code: 'revokeBlocked', message }, after: null, changes }
   }
   if (asked !== null) return waitForTask(ctx, asked)
-  return waitSeconds === null
-    ? { go: 'next' }
-    : { go: 'wait', until: addSeconds(ctx.life.clock.now(), waitSeconds) }
+  if (waitSeconds !== null) {
+    const changes = announce(ctx, await doomedKeys(ctx))
+    return { go: 'wait', until: addSeconds(ctx.life.clock.now(), waitSeconds), changes }
+  }
+  return leaseEnds.length === 0 ? { go: 'next' } : waitForLease(leaseEnds.reduce(earlier))
+}
+
+/**
+ * Tells which keys the next step is going to try although they should be dead, so that whoever
+ * watches for stolen keys can tell these tries from theft. In the commit that the step before ends
+ * with: written before the tries, and costs none.
+ */
+function announce(ctx: StepContext, doomed: readonly Doomed[]): readonly Change[] {
+  const { operation } = ctx
+  const keys = doomed.flatMap(({ key, place }) =>
+    unproven(key) && place().capabilities.canProbe ? [key] : [],
+  )
+  return keys.length === 0 ? [] : [negativeProbes(ctx, keys, operation)]
+}
+
+/** Nothing can be done but wait: what nobody can end any more ends with its lease. */
+function waitForLease(until: Instant): StepResult {
+  const message = `a key whose secret is lost works until its lease ends at ${until}; nobody can end it sooner, short of suspending the provider`
+  return { go: 'wait', until, failure: { code: 'leaseRunning', message } }
 }
 
 function proofAudit(ctx: StepContext, key: IssuedKey, tries: number): Change {
@@ -213,7 +248,8 @@ async function listAgain(
 ): Promise<StepResult | 'clean'> {
   const places = new Map<string, KeyPlace>()
   for (const { key, place } of doomed) {
-    if (key.status === 'disabled') places.set(`${key.provider} ${place().external}`, place())
+    if (key.status !== 'disabled' || !place().capabilities.canList) continue
+    places.set(`${key.provider} ${place().external}`, place())
   }
   for (const { provider, external } of places.values()) {
     const listing = await provider.list(external, ctx.call())
@@ -263,9 +299,15 @@ async function disableStrays(ctx: StepContext): Promise<boolean> {
   for (const { operation: cut, mint } of await openIntents(ctx, intentsBelow(operation))) {
     const principal = principals.find((p) => p.provider === cut.provider) ?? null
     const provider = cut.provider === null ? undefined : life.providers.get(cut.provider)
-    if (!principal?.external || !provider) continue
+    const cutFrom = await life.store.read.credential(operation.tenant, cut.subject)
+    const capabilities = cutFrom && provider?.capabilities[cutFrom.kind]
+    if (!principal?.external || !provider || !capabilities) continue
+    if (!capabilities.canList) {
+      await noteExposed(ctx, { capabilities, credential: cutFrom, mint, operation: cut.id })
+      continue
+    }
     const listing = await provider.list(principal.external, ctx.call())
-    const found = newcomers(mint, listing.items, journal, provider.name)
+    const found = newcomers(mint, listing.items, journal, cutFrom)
     const [stray] = found
     if (found.length !== 1 || !stray || !isOurStray(stray, mint, principal, cut.leaseUntil))
       continue

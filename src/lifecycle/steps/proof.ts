@@ -1,4 +1,5 @@
 import type { Credential, IssuedKey, ProbeOutcome } from '../../domain/credential.ts'
+import type { Operation } from '../../domain/operation.ts'
 import type { Instant } from '../../domain/time.ts'
 import type {
   KindCapabilities,
@@ -10,6 +11,7 @@ import type {
 import { ProviderError } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import { askToEnd, isByHand, onlyByHand } from './by-hand.ts'
+import { heldSecret, leaseEnd, listKeys, revokeKey } from './held.ts'
 import type { StepContext } from './step.ts'
 import { audit, targetOf } from './step.ts'
 
@@ -33,7 +35,7 @@ export async function switchOff(
   const { provider, capabilities, external } = place
   if (onlyByHand(capabilities)) await askToEnd(ctx, place, key)
   else if (capabilities.canDisable) await provider.disable(external, key.keyId, ctx.call())
-  else await provider.revoke(external, key.keyId, ctx.call())
+  else await revokeKey(ctx, place, key)
   const now = ctx.life.clock.now()
   // Asked for is not done yet: the audit must not say so.
   const isAsked = isByHand(capabilities)
@@ -61,8 +63,20 @@ export async function switchOff(
   }
 }
 
+/** Written before keys that should be dead are tried (contract §9: what is told was done). */
+export function negativeProbes(
+  ctx: StepContext,
+  keys: readonly IssuedKey[],
+  { id, subjectType, subject }: Operation,
+): Change {
+  const tried = keys.map(({ provider, keyId }) => ({ provider, keyId }))
+  const facts = { keys: tried, userAgent: `custody-probe/${id}` }
+  return audit(ctx, 'probe.negative', { type: subjectType, id: subject }, facts)
+}
+
 export type DeathAnswer =
-  | { readonly dead: false }
+  /** `endsAt`: nobody can end it any more, so its lease does. */
+  | { readonly dead: false; readonly endsAt?: Instant }
   | { readonly dead: true; readonly outcome: ProbeOutcome; readonly at: Instant }
 
 /**
@@ -75,18 +89,43 @@ export async function tryKey(
   place: KeyPlace,
   key: IssuedKey,
 ): Promise<DeathAnswer | 'listingIncomplete'> {
-  const { provider, capabilities, sink } = place
-  if (capabilities.canProbe && sink?.canRead && key.sinkVersion !== null) {
-    const answer = await trySecret(ctx, { place, sink, version: key.sinkVersion })
+  const { capabilities } = place
+  if (capabilities.canProbe) {
+    const answer = await tryOut(ctx, place, key)
     if (answer === 'accepted') return { dead: false }
     if (answer === 'refused') return { dead: true, outcome: 'refused', at: ctx.life.clock.now() }
   }
-  const listing = await provider.list(place.external, ctx.call())
+  if (!capabilities.canList) return atLeaseEnd(ctx, capabilities, key)
+  const listing = await listKeys(ctx, place)
   if (!listing.complete) return 'listingIncomplete'
   const listed = listing.items.find((item) => item.keyId === key.keyId)
   if (listed?.active) return { dead: false }
   const isTold = listed !== undefined || capabilities.attested === true
   return { dead: true, outcome: isTold ? 'untestable' : 'absent', at: ctx.life.clock.now() }
+}
+
+/** What can be neither tried nor listed is dead when its lease is over. */
+function atLeaseEnd(
+  ctx: StepContext,
+  capabilities: KindCapabilities,
+  { issuedAt }: IssuedKey,
+): DeathAnswer {
+  const now = ctx.life.clock.now()
+  const endsAt = leaseEnd(capabilities, issuedAt)
+  if (endsAt !== null && endsAt > now) return { dead: false, endsAt }
+  return { dead: true, outcome: 'untestable', at: now }
+}
+
+/** Uses the secret wherever there is one: what was kept for this, or what the sink has still. */
+async function tryOut(ctx: StepContext, place: KeyPlace, key: IssuedKey): Promise<ProbeAnswer> {
+  const { provider, capabilities, external, credential, sink } = place
+  if (capabilities.mint === 'none') {
+    return (await provider.probeKey?.(external, key.keyId, ctx.call())) ?? 'untestable'
+  }
+  using held = await heldSecret(ctx, capabilities, key)
+  if (held) return provider.probe(held, credential.kind, ctx.call())
+  if (!sink?.canRead || key.sinkVersion === null) return 'untestable'
+  return trySecret(ctx, { place, sink, version: key.sinkVersion })
 }
 
 /**

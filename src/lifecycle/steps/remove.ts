@@ -1,11 +1,12 @@
-import type { Credential, IssuedKey } from '../../domain/credential.ts'
+import type { Credential, IssuedKey, ProbeOutcome } from '../../domain/credential.ts'
 import { isDelivered } from '../../domain/credential.ts'
-import type { SecretSink } from '../../provider/contract.ts'
+import type { KindCapabilities, SecretSink } from '../../provider/contract.ts'
 import { ProviderError } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import { waitForBrake } from './braked.ts'
 import { closed, doomedKeys, forEachIsolated, notConfigured, subjectCredentials } from './doomed.ts'
 import type { Doomed } from './doomed.ts'
+import { forget, leaseEnd, listKeys, revokeKey } from './held.ts'
 import { TaskOpen, awaited, onlyByHand } from './by-hand.ts'
 import type { Step, StepContext } from './step.ts'
 import { accountAfter } from './verify.ts'
@@ -91,13 +92,28 @@ function isUnfinished(key: IssuedKey): boolean {
   return key.status === 'disabled' || (key.status === 'revoked' && !proven)
 }
 
+function finalOutcome(
+  { attested }: KindCapabilities,
+  key: IssuedKey,
+  absent: boolean,
+): ProbeOutcome {
+  if (attested) return 'untestable'
+  if (key.outcome === 'refused') return 'refused'
+  return absent ? 'absent' : 'untestable'
+}
+
 /** @throws StillListed unless it was refused before or a complete listing no longer has it */
 async function deleteKey(ctx: StepContext, { key, place }: Doomed): Promise<IssuedKey> {
-  const { provider, external, capabilities } = place()
-  if (!onlyByHand(capabilities)) await provider.revoke(external, key.keyId, ctx.call())
-  const listing = await provider.list(external, ctx.call())
-  const absent = listing.complete && !listing.items.some((item) => item.keyId === key.keyId)
-  if (key.outcome !== 'refused' && !absent) {
+  const { provider, capabilities } = place()
+  if (!onlyByHand(capabilities)) await revokeKey(ctx, place(), key)
+  const listing = await listKeys(ctx, place())
+  const absent =
+    capabilities.canList &&
+    listing.complete &&
+    !listing.items.some((item) => item.keyId === key.keyId)
+  const end = leaseEnd(capabilities, key.issuedAt)
+  const isOver = end !== null && end <= ctx.life.clock.now()
+  if (key.outcome !== 'refused' && !absent && !isOver) {
     const open = await awaited(ctx, key)
     if (open !== null) throw new TaskOpen(open)
     throw new StillListed(
@@ -108,16 +124,13 @@ async function deleteKey(ctx: StepContext, { key, place }: Doomed): Promise<Issu
   const deleted: IssuedKey = {
     ...key,
     status: 'revoked',
-    outcome: capabilities.attested
-      ? 'untestable'
-      : key.outcome === 'refused'
-        ? 'refused'
-        : 'absent',
+    outcome: finalOutcome(capabilities, key, absent),
     deletedAt: key.deletedAt ?? now,
     settledAt: absent ? now : key.settledAt,
   }
   await ctx.checkpoint({}, [
     { type: 'key', key: deleted },
+    ...forget(capabilities, key),
     audit(
       ctx,
       // What cannot be switched off was deleted, and told, when it was to stop: this is the proof.

@@ -1,6 +1,7 @@
 import type { Credential } from '../../domain/credential.ts'
 import type { Change } from '../../store/store.ts'
 import { planOperation } from '../context.ts'
+import { forget, revokeKey } from './held.ts'
 import type { Doomed } from './doomed.ts'
 import { doomedKeys, notConfigured, subjectCredentials } from './doomed.ts'
 import type { Step, StepContext } from './step.ts'
@@ -114,9 +115,10 @@ async function reissue(
   const { life, operation } = ctx
   for (const { key, place } of doomed) {
     if (key.credential !== credential.id || key.status !== 'disabled') continue
-    const { provider, external } = place()
-    await provider.revoke(external, key.keyId, ctx.call())
+    const at = place()
+    await revokeKey(ctx, at, key)
     await ctx.checkpoint({}, [
+      ...forget(at.capabilities, key),
       {
         type: 'key',
         key: { ...key, status: 'revoked', deletedAt: key.deletedAt ?? life.clock.now() },

@@ -1,10 +1,12 @@
-import type { IssuedKey, Principal } from '../../domain/credential.ts'
+import type { Credential, IssuedKey, Principal } from '../../domain/credential.ts'
 import type { JsonObject } from '../../domain/json.ts'
+import type { Secret } from '../../domain/secret.ts'
 import type { Operation } from '../../domain/operation.ts'
 import type { Instant, Seconds } from '../../domain/time.ts'
 import { addSeconds, later, seconds, secondsBetween, timeoutOf } from '../../domain/time.ts'
-import type { ExternalCredential } from '../../provider/contract.ts'
+import type { Call, ExternalCredential, KindCapabilities } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
+import { leaseEnd } from './held.ts'
 import type { StepContext, StepResult, Subject } from './step.ts'
 import { audit, externalOf, memoOf } from './step.ts'
 import { removeHalfMade } from './verify.ts'
@@ -44,10 +46,13 @@ export function newcomers(
   mint: Mint,
   listed: readonly ExternalCredential[],
   journal: readonly IssuedKey[],
-  provider: string,
+  { provider, kind }: Pick<Credential, 'provider' | 'kind'>,
 ): readonly ExternalCredential[] {
   return listed.filter(
-    (item) => !mint.before.includes(item.keyId) && !isJournalled(item, journal, provider),
+    (item) =>
+      item.kind === kind &&
+      !mint.before.includes(item.keyId) &&
+      !isJournalled(item, journal, provider),
   )
 }
 
@@ -126,14 +131,15 @@ export async function removeInterrupted(
   if (halfMade) {
     return { go: 'wait', until: now, changes: await removeHalfMade(ctx, subject, halfMade) }
   }
-  if (subject.capabilities.mint !== 'server') return null
+  // What no listing shows was told of as exposed; its lease ends it.
+  if (subject.capabilities.mint !== 'server' || !subject.capabilities.canList) return null
 
   const journal = await life.store.read.keysOfAccount(operation.tenant, subject.account.id)
   for (const { operation: cut, mint } of await openIntents(ctx, {
     subject: credential.id,
     account: null,
   })) {
-    const candidates = newcomers(mint, listed, journal, provider.name)
+    const candidates = newcomers(mint, listed, journal, credential)
     const settled = settledAfter(mint, subject.capabilities.settleMax, cut.leaseUntil)
     if (candidates.length === 0 && now < settled) return { go: 'wait', until: settled }
     const [stray] = candidates
@@ -176,6 +182,10 @@ export async function removeUnanswered(
   const mint = memoOf<Mint>(ctx, 'mint')
   const wasSent = mint !== null && (capabilities.mint === 'server' || mint.publicPart !== null)
   if (!wasSent || mint.keyId !== null) return null
+  if (!capabilities.canList) {
+    await noteExposed(ctx, { capabilities, credential, mint, operation: operation.id })
+    return null
+  }
   const notYet = (message: string, after: Seconds | null): StepResult => ({
     go: 'retry',
     failure: { code: 'outcomeUnknown', message },
@@ -186,7 +196,7 @@ export async function removeUnanswered(
     return notYet(`the listing of ${provider.name} was incomplete: a key may have been made`, null)
   }
   const journal = await life.store.read.keysOfAccount(operation.tenant, subject.account.id)
-  const candidates = newcomers(mint, listing.items, journal, provider.name)
+  const candidates = newcomers(mint, listing.items, journal, credential)
   const ours =
     capabilities.mint === 'client'
       ? candidates.filter((item) => item.fingerprint === mint.fingerprint)
@@ -224,6 +234,29 @@ export async function removeUnanswered(
   }
 }
 
+/**
+ * A key may have been made whose answer was lost, and no listing would show it: nobody can find it,
+ * or end it, before its lease does. Told once, with its last moment.
+ */
+export async function noteExposed(
+  ctx: StepContext,
+  of: {
+    readonly capabilities: KindCapabilities
+    readonly credential: Credential
+    readonly mint: Mint
+    readonly operation: string
+  },
+): Promise<void> {
+  const { capabilities, credential, mint, operation } = of
+  const flag = `exposed-${mint.key}`
+  if (ctx.operation.memo[flag] === true) return
+  const latest = mint.lostAt ?? addSeconds(mint.startedAt, effectSeconds)
+  const until = leaseEnd(capabilities, latest)
+  const target = { type: 'credential', id: credential.id }
+  const facts = { provider: credential.provider, generation: mint.generation, operation, until }
+  await ctx.checkpoint({ [flag]: true }, [audit(ctx, 'key.exposed', target, facts)])
+}
+
 /** A process that stood still is given this long to remove what it made meanwhile. */
 const takeBackSeconds = 20
 
@@ -233,19 +266,30 @@ const takeBackSeconds = 20
  * else knows the key, nobody has its secret, and the answer in our hands says that it is ours. A key
  * made of a secret of our own is the one that the new owner makes, too.
  */
-export async function takeBack(ctx: StepContext, subject: Subject, keyId: string): Promise<void> {
+export async function takeBack(
+  ctx: StepContext,
+  subject: Subject,
+  keyId: string,
+  secret: Secret | null,
+): Promise<void> {
   const { life, operation } = ctx
   const { capabilities, provider, principal, account } = subject
   if (capabilities.mint !== 'server') return
   const journal = await life.store.read.keysOfAccount(operation.tenant, account.id)
   if (journal.some((key) => key.provider === provider.name && key.keyId === keyId)) return
-  await provider.revoke(externalOf(principal), keyId, {
+  const call: Call = {
     key: life.ids.next(),
     operation: operation.id,
     // The lease is over, and with it the time of every call of this claim.
     signal: timeoutOf(life.clock, takeBackSeconds * 1_000),
     fence: () => Promise.resolve(true),
-  })
+  }
+  await provider.revoke(
+    externalOf(principal),
+    keyId,
+    call,
+    capabilities.keepsSecret ? secret : null,
+  )
   await life.store.commit([removed(ctx, subject, keyId)])
 }
 

@@ -5,6 +5,7 @@ import { addSeconds, earlier, secondsBetween } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
 import { newKeyInUse, nextLook, stillUsed } from './adoption.ts'
 import { waitForBrake } from './braked.ts'
+import { forget, revokeKey } from './held.ts'
 import type { KeyPlace } from './proof.ts'
 import { switchOff, tryKey } from './proof.ts'
 import { checkCurrent } from './rollback.ts'
@@ -80,6 +81,9 @@ export const disableOld: Step = async (ctx) => {
 async function proveOld(ctx: StepContext, place: KeyPlace, key: IssuedKey): Promise<StepResult> {
   const answer = await tryKey(ctx, place, key)
   const { life } = ctx
+  if (answer !== 'listingIncomplete' && !answer.dead && answer.endsAt) {
+    return { go: 'wait', until: answer.endsAt }
+  }
   if (answer === 'listingIncomplete' || !answer.dead) {
     return {
       go: 'retry',
@@ -159,7 +163,7 @@ async function deleteKey(
   subject: Subject,
   key: IssuedKey,
 ): Promise<readonly Change[]> {
-  await subject.provider.revoke(externalOf(subject.principal), key.keyId, ctx.call())
+  await revokeKey(ctx, placeOf(subject), key)
   if (key.sinkVersion !== null) {
     await subject.sink.discard(subject.target, key.sinkVersion, ctx.call())
   }
@@ -169,6 +173,7 @@ async function deleteKey(
       type: 'key',
       key: { ...key, status: 'revoked', deletedAt: key.deletedAt ?? now, settledAt: now },
     },
+    ...forget(subject.capabilities, key),
     // What cannot be switched off was deleted, and told, when it was to stop.
     ...(key.deletedAt === null
       ? [

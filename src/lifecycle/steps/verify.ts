@@ -3,9 +3,11 @@ import type { Credential, IssuedKey } from '../../domain/credential.ts'
 import type { JsonObject } from '../../domain/json.ts'
 import type { Instant } from '../../domain/time.ts'
 import { addSeconds, secondsBetween } from '../../domain/time.ts'
+import type { ProbeAnswer } from '../../provider/contract.ts'
 import { ProviderError } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
-import { rotateAfterOf, termsOf } from '../credentials.ts'
+import { periodOf, rotateAfterOf } from '../credential-terms.ts'
+import { forget, heldSecret, listKeys, revokeKey } from './held.ts'
 import type { Step, StepContext, StepResult, Subject } from './step.ts'
 import { audit, externalOf, loadSubject, memoOf, provisioned, putCredential } from './step.ts'
 
@@ -25,7 +27,9 @@ export const verify: Step = async (ctx) => {
   const subject = await loadSubject(ctx, ctx.operation.subject)
   const mint = memoOf<{ generation: number; version: string }>(ctx, 'mint')
   const key = subject.keys.find((k) => k.generation === mint?.generation)
-  if (!key || key.sinkVersion === null) throw new Error('verify ran before issue-and-deliver')
+  if (!key || (key.sinkVersion === null && subject.capabilities.mint !== 'none')) {
+    throw new Error('verify ran before issue-and-deliver')
+  }
   const { life } = ctx
   const now = life.clock.now()
   const state = memoOf<Verify>(ctx, 'verify') ?? { since: now, accepted: 0 }
@@ -62,15 +66,28 @@ export async function isAccepted(
   key: IssuedKey,
 ): Promise<Acceptance | null> {
   const { provider, capabilities, credential, sink, target } = subject
-  if (capabilities.canProbe && sink.canRead) {
-    const secret = await sink.read(target, key.sinkVersion!, ctx.call())
-    if (!secret) throw new Error(`sink ${sink.name} lost version ${key.sinkVersion}`)
-    using tried = secret
-    const answer = await provider.probe(tried, credential.kind, ctx.call())
+  const external = externalOf(subject.principal)
+  if (capabilities.canProbe) {
+    const answer = await tryOut()
     if (answer !== 'untestable') return answer === 'accepted' ? 'used' : null
   }
+  async function tryOut(): Promise<ProbeAnswer> {
+    if (capabilities.mint === 'none') {
+      return (await provider.probeKey?.(external, key.keyId, ctx.call())) ?? 'untestable'
+    }
+    const secret = sink.canRead
+      ? await sink.read(target, key.sinkVersion!, ctx.call())
+      : await heldSecret(ctx, capabilities, key)
+    if (!secret && sink.canRead)
+      throw new Error(`sink ${sink.name} lost version ${key.sinkVersion}`)
+    if (!secret) return 'untestable'
+    using tried = secret
+    return provider.probe(tried, credential.kind, ctx.call())
+  }
   // Cannot be tried from here: that the provider lists it, with the right fingerprint, is what we have.
-  const listing = await provider.list(externalOf(subject.principal), ctx.call())
+  const listing = await listKeys(ctx, { provider, capabilities, external })
+  // What nobody can list or try is believed: the provider has answered with it.
+  if (!capabilities.canList) return 'listed'
   const isListed = listing.items.some(
     (item) =>
       item.keyId === key.keyId &&
@@ -90,10 +107,10 @@ async function promote(
   const { credential, keys } = subject
   const previous =
     keys.find((k) => k.status === 'active' && k.generation !== key.generation) ?? null
-  const secretRef = await moveConsumers(ctx, subject, key)
+  const secretRef = key.sinkVersion === null ? null : await moveConsumers(ctx, subject, key)
 
   const now = life.clock.now()
-  const every = credential.rotateEvery ?? termsOf(life, subject.account, credential).rotation.every
+  const every = periodOf(life, subject.account, credential)
   const active: Credential = {
     ...credential,
     status: 'active',
@@ -227,12 +244,13 @@ export async function removeHalfMade(
   subject: Subject,
   key: IssuedKey,
 ): Promise<readonly Change[]> {
-  const { provider, principal, sink, target, credential } = subject
+  const { provider, capabilities, principal, sink, target, credential } = subject
   await leaveConsumers(ctx, subject, key)
-  await provider.revoke(externalOf(principal), key.keyId, ctx.call())
+  await revokeKey(ctx, { provider, capabilities, external: externalOf(principal) }, key)
   if (key.sinkVersion !== null) await sink.discard(target, key.sinkVersion, ctx.call())
   return [
     { type: 'key', key: { ...key, status: 'failed', deletedAt: ctx.life.clock.now() } },
+    ...forget(capabilities, key),
     audit(
       ctx,
       'key.strayRemoved',

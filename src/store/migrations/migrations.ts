@@ -11,6 +11,7 @@ import { auditTree } from './0007-audit-tree.ts'
 import { brakes } from './0008-brakes.ts'
 import { findings } from './0009-findings.ts'
 import { sweeps } from './0010-sweeps.ts'
+import { sealed } from './0011-sealed.ts'
 import { imported } from './0012-imported.ts'
 import { tasks } from './0013-tasks.ts'
 
@@ -44,6 +45,7 @@ export const migrations: readonly Migration[] = [
   brakes,
   findings,
   sweeps,
+  sealed,
   imported,
   tasks,
 ]

@@ -45,7 +45,7 @@ describe('the fault matrix', () => {
   const throttled = (message = 'slow down') =>
     new ProviderError('throttled', message, { outcome: 'notApplied' })
 
-  it.each<[string, string | null, (ask: () => boolean, world: string[]) => void]>([
+  it.each<[string, RegExp | null, (ask: () => boolean, world: string[]) => void]>([
     [
       'an honest call',
       null,
@@ -56,7 +56,7 @@ describe('the fault matrix', () => {
     ],
     [
       'one that repeats by itself',
-      'it asked 6 times instead of 1',
+      /it asked 6 times instead of 1/,
       (ask, world) => {
         for (let i = 0; i < 6; i++) if (ask()) return void world.push('x')
         throw throttled()
@@ -64,7 +64,7 @@ describe('the fault matrix', () => {
     ],
     [
       'one that takes back nothing of what it calls not applied',
-      'but the world changed',
+      /but the world changed/,
       (ask, world) => {
         world.push('x')
         if (!ask()) throw throttled()
@@ -72,7 +72,7 @@ describe('the fault matrix', () => {
     ],
     [
       'one that fails with anything',
-      'it fails with Error: bang',
+      /it fails with Error: bang/,
       (ask, world) => {
         if (!ask()) throw new Error('bang')
         world.push('x')
@@ -80,7 +80,7 @@ describe('the fault matrix', () => {
     ],
     [
       'one that tells its secret',
-      'it shows a secret',
+      /it shows a secret/,
       (ask, world) => {
         if (!ask()) throw throttled('cannot store hush-hush')
         world.push('x')
@@ -88,7 +88,7 @@ describe('the fault matrix', () => {
     ],
     [
       'one that never recovers',
-      'repeated, it still fails with throttled/notApplied',
+      /repeated, it still fails with throttled/,
       (ask, world) => {
         if (!ask() || world.includes('failed')) {
           world.push('failed')
@@ -102,7 +102,6 @@ describe('the fault matrix', () => {
 
     const wrong = await tryCell(bench, { ...cell!, fault: { kind: 'reset' } })
 
-    if (expected === null) expect(wrong).toEqual([])
-    else expect(wrong.join('\n')).toContain(expected)
+    expect(wrong.join('\n')).toMatch(expected ?? /^$/)
   })
 })

@@ -268,7 +268,6 @@ function githubBench(kind: 'deploy-key' | 'app-token'): Bench {
   const opened = openWorlds()
   const { worlds, app, host } = opened
   const provider = github.create(host, app)
-  const managing = (permissions: Readonly<Record<string, string>>) => !('contents' in permissions)
   const truthOf = (account: string) =>
     kind === 'deploy-key'
       ? worlds.github.deployKeys('acme', 'website').filter((k) => k.title.includes(account)).length

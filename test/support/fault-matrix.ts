@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import type { AwsWorld } from '../../src/sandbox/aws.ts'
-import { Faults, type Fault } from '../../src/sandbox/faults.ts'
+import type { Fault, Faults } from '../../src/sandbox/faults.ts'
 import { operationOf } from '../../src/sandbox/github-routes.ts'
 import type { GithubWorld } from '../../src/sandbox/github.ts'
 import type { Transport, WireAnswer } from '../../src/provider/contract.ts'

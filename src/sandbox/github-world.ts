@@ -1,5 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { addSeconds, type Clock, type Instant } from '../domain/time.ts'
+import { GithubPeople } from './github/people.ts'
 import { SecretVault } from './github/secret-vault.ts'
 import { normalPublicKey } from './github/ssh-keys.ts'
 import type {
@@ -60,6 +61,8 @@ export class GithubWorld {
   #deployKeysEnabled = true
   readonly repositories = new Map<number, Repository>()
   readonly installations = new Map<number, Installation>()
+  /** Members, their own tokens, apps of third parties. */
+  readonly people: GithubPeople
   /** The organisation's own Actions secrets. */
   readonly actions: SecretVault
   readonly #tokens: InstallationTokens
@@ -97,6 +100,12 @@ export class GithubWorld {
       this.tokenFormat,
       options.seed ?? 'custody',
     )
+    this.people = new GithubPeople({
+      clock: this.clock,
+      organization: this.organization,
+      seed: options.seed ?? 'custody',
+      nextId: () => this.#nextId(),
+    })
     this.installations.set(this.app.installationId, {
       id: this.app.installationId,
       appId: this.app.id,

@@ -37,7 +37,7 @@ const floors: Readonly<Record<string, readonly string[]>> = {
   'src/jobs': ['src/lifecycle', 'src/scim', 'src/policy', 'src/store/store.ts', 'src/domain'],
   'src/cli': ['src/host', 'src/policy', 'src/domain', 'src/scim', 'src/document'],
   'src/sandbox': ['src/domain'],
-  providers: ['src/domain', 'src/provider/contract.ts'],
+  providers: ['src/domain', 'src/provider/contract.ts', 'src/provider/secret-format.ts'],
 }
 
 /** Where a third-party package may live; what is not listed may live nowhere. */

@@ -89,7 +89,9 @@ export async function reportLeaks(
 
 /** The provider that ends what is not ours; null when there is none, or nobody asked for it. */
 function takerOf(life: Lifecycle, { revokeForeign, provider }: LeakReport): Provider | null {
-  const able = [...life.providers.values()].filter((p) => p.revokeLeaked !== undefined && p.endsLeaked !== undefined)
+  const able = [...life.providers.values()].filter(
+    (p) => p.revokeLeaked !== undefined && p.endsLeaked !== undefined,
+  )
   const names = able.map(({ name }) => name).join(', ') || 'none'
   if (provider !== null) {
     const found = able.find(({ name }) => name === provider)

@@ -15,8 +15,11 @@ import { registerLocal } from './commands/local.ts'
 import { registerOperation } from './commands/operation.ts'
 import { registerOwner } from './commands/owner.ts'
 import { registerProvider } from './commands/provider.ts'
+import { registerProviderImport } from './commands/provider-import.ts'
 import { registerSweep } from './commands/sweep.ts'
+import { registerTask } from './commands/task.ts'
 import { registerTransfer } from './commands/transfer.ts'
+import { registerVendor } from './commands/vendor.ts'
 import { systemFailure } from './system-failure.ts'
 import { type ExitCode, exitCodeOf, exitCodes, type Terminal } from './terminal.ts'
 
@@ -80,7 +83,9 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerSweep(program, cli)
   registerAudit(program, cli)
   registerFinding(program, cli)
-  registerProvider(program, cli)
+  registerProviderImport(program, registerProvider(program, cli), cli)
+  registerVendor(program, cli)
+  registerTask(program, cli)
   registerClient(program, cli)
   registerHelp(program)
   return program

@@ -75,6 +75,8 @@ export interface WantedPrincipal {
   readonly kind?: CredentialKind
   /** The account's `external` here so far: what was adopted before stays in it. Absent: none yet. */
   readonly known?: string
+  /** Where the account lives there already, as stored; what was adopted or renamed is found by it. */
+  readonly external?: string | null
 }
 
 export interface WantedCredential {

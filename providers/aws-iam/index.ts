@@ -40,6 +40,7 @@ class AwsIam implements Provider {
   readonly name: string
   readonly type = 'aws-iam'
   readonly capabilities: Capabilities
+  readonly discover?: NonNullable<Provider['discover']>
   readonly #account: AwsAccount
   /** Each with a kind of its own; the first is meant where none is named. */
   readonly #identities: readonly [Identity, ...Identity[]]
@@ -48,8 +49,13 @@ class AwsIam implements Provider {
     this.name = host.name
     this.#account = new AwsAccount(host, config)
     const boundary = new Boundary(this.#account, config)
-    this.#identities = [new UsersWithKeys(this.#account, boundary, config)]
+    this.#identities = [new UsersWithKeys(host, this.#account, boundary, config)]
     this.capabilities = capabilitiesOf(this.#identities)
+    const found = this.#identities.filter((identity) => identity.discover !== undefined)
+    if (found.length > 0) {
+      this.discover = (from, call) =>
+        chained(found, from, (identity, at) => identity.discover!(at, call))
+    }
   }
 
   #of(principal: string): Identity {
@@ -122,6 +128,14 @@ class AwsIam implements Provider {
 
   inventory(from: string | null, call: Call): Promise<InventoryPage> {
     return chained(this.#identities, from, (identity, at) => identity.inventory(at, call))
+  }
+
+  /** What was discovered names the sort it is of as a principal does, perhaps with less. */
+  async adopt(external: string, want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
+    const kind = want.kind ?? this.#identities[0].kind
+    const identity = this.#ofKind(kind)
+    if (!identity?.adopt) throw refuse('invalid', `Provider ${this.name} adopts no ${kind}.`)
+    return identity.adopt(external, want, call)
   }
 
   async marksOf(principal: string, call: Call): Promise<string | null> {

@@ -2,11 +2,13 @@ import type { AccessKeyMetadata } from '@aws-sdk/client-iam'
 import { paginateListAccessKeys } from '@aws-sdk/client-iam'
 import type { CredentialKind } from '../../src/domain/credential.ts'
 import { Secret } from '../../src/domain/secret.ts'
+import type { Clock } from '../../src/domain/time.ts'
 import { instantOf, seconds } from '../../src/domain/time.ts'
 import type {
   Call,
   EnsuredPrincipal,
   ExternalCredential,
+  HostContext,
   InventoryPage,
   Issued,
   KindCapabilities,
@@ -24,14 +26,18 @@ import type { Boundary } from './boundary.ts'
 import type { Config } from './config.ts'
 import { defaultPath } from './config.ts'
 import { deleteUser } from './deletion.ts'
+import { discovery } from './discovery.ts'
 import type { Identity } from './identity.ts'
 import { inventoryPage } from './inventory.ts'
+import type { AskLastUse } from './last-use.ts'
+import { lastUseOf, untilRefused } from './last-use.ts'
 import { accountOf, refuse } from './marks.ts'
-import { refusedScope, shutOffDocument, shutOffPolicyName } from './policies.ts'
+import { refusedScope } from './policies.ts'
 import type { KeyPair } from './probe.ts'
 import { probeKeyPair } from './probe.ts'
 import { grantScopes } from './scopes.ts'
-import { externalOf, isUserPrincipal, principalOf, Users } from './users.ts'
+import { shutOffUser, turnOnUser } from './switch.ts'
+import { isUserPrincipal, principalOf, Users } from './users.ts'
 
 /** IAM users with their access keys. */
 export class UsersWithKeys implements Identity {
@@ -42,14 +48,19 @@ export class UsersWithKeys implements Identity {
   readonly #path: string
   readonly #allowedPolicies: readonly string[]
   readonly #adopt: readonly string[]
+  readonly #clock: Clock
+  readonly #lastUse: AskLastUse
 
-  constructor(account: AwsAccount, boundary: Boundary, config: Config) {
+  constructor(host: HostContext, account: AwsAccount, boundary: Boundary, config: Config) {
+    this.#clock = host.clock
     this.#account = account
     this.#users = new Users(account, boundary, config)
     this.#path = config.path ?? defaultPath
     this.#allowedPolicies = config.allowedPolicies ?? []
     this.#adopt = config.adopt ?? []
+    this.#lastUse = lastUseOf(account, true)
     this.capabilities = keyCapabilities(config)
+    if (config.discovery ?? true) this.discover = discovery(account, this.#path, config)
   }
 
   owns(members: Readonly<Record<string, unknown>>): boolean {
@@ -132,22 +143,13 @@ export class UsersWithKeys implements Identity {
 
   async shutOff(principal: string, call: Call): Promise<void> {
     const user = await this.#users.locate(principal, call)
-    if (!user) return
-    await this.#account.iam(call).putUserPolicy(
-      {
-        UserName: user.UserName,
-        PolicyName: shutOffPolicyName,
-        PolicyDocument: shutOffDocument,
-      },
-      within(call),
-    )
+    if (user) await shutOffUser(this.#account, user, call)
   }
 
   async turnOn(principal: string, call: Call): Promise<void> {
     const user = await this.#users.locate(principal, call)
     if (!user) throw refuse('notFound', 'The IAM user is gone and cannot be turned on.')
-    const shutOff = { UserName: user.UserName, PolicyName: shutOffPolicyName }
-    await unlessGone(this.#account.iam(call).deleteUserPolicy(shutOff, within(call)))
+    await turnOnUser(this.#account, user, this.#clock.now(), call)
   }
 
   async probe(secret: Secret, kind: CredentialKind, call: Call): Promise<ProbeAnswer> {
@@ -181,33 +183,26 @@ export class UsersWithKeys implements Identity {
       kind: this.kind,
       active: key.Status === 'Active',
       createdAt: key.CreateDate ? instantOf(key.CreateDate.getTime()) : null,
-      ...(await this.#lastUsed(key.AccessKeyId!, call)),
-    }
-  }
-
-  /**
-   * AWS lags by up to hours (`lastUsedLag`). A last use of STS is not reported, since our own probes
-   * are such uses and would pass for a consumer's.
-   */
-  async #lastUsed(
-    AccessKeyId: string,
-    call: Call,
-  ): Promise<Pick<ExternalCredential, 'lastUsedAt' | 'lastUsedUnknown'>> {
-    try {
-      const asked = this.#account.iam(call).getAccessKeyLastUsed({ AccessKeyId }, within(call))
-      const { LastUsedDate, ServiceName } = (await asked).AccessKeyLastUsed ?? {}
-      const byConsumer = LastUsedDate && ServiceName !== 'sts'
-      return { lastUsedAt: byConsumer ? instantOf(LastUsedDate.getTime()) : null }
-    } catch {
-      // No reason for a listing to fail: revocations need it, and not this.
-      return { lastUsedAt: null, lastUsedUnknown: true }
+      ...(await this.#lastUse(key.AccessKeyId!, call)),
     }
   }
 
   inventory(from: string | null, call: Call): Promise<InventoryPage> {
-    const reach = { iam: this.#account.iam(call), path: this.#path, adopt: this.#adopt }
-    const lastUseOf = this.#lastUsed.bind(this)
-    return inventoryPage(reach, { externalOf, accountOf, lastUseOf }, from, call)
+    const reach = {
+      iam: this.#account.iam(call),
+      path: this.#path,
+      adopt: this.#adopt,
+      findsAdopted: this.discover !== undefined,
+      lastUseOf: untilRefused(this.#lastUse),
+    }
+    return inventoryPage(reach, from, call)
+  }
+
+  /** Undefined where the configuration has it switched off. */
+  readonly discover?: Identity['discover']
+
+  async adopt(external: string, want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
+    return this.#users.adopt(external, want, call)
   }
 
   async marksOf(principal: string, call: Call): Promise<string | null> {
@@ -217,7 +212,7 @@ export class UsersWithKeys implements Identity {
 
   async deletePrincipal(principal: string, call: Call): Promise<void> {
     const user = await this.#users.locate(principal, call)
-    if (user) await deleteUser(this.#account.iam(call), user.UserName!, call)
+    if (user) await deleteUser(this.#account.iam(call), user, call)
   }
 }
 

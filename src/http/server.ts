@@ -17,6 +17,8 @@ import { acceptJson, bodyBytesMax } from './body.ts'
 import { refuseUnknown } from './accepts.ts'
 import { clientRoutes } from './clients.ts'
 import { findingRoutes } from './findings.ts'
+import { importRoutes } from './imports.ts'
+import { taskRoutes } from './tasks.ts'
 import { scimErrorUrn, sendError, toAppError } from './errors.ts'
 import { acceptIdempotencyKeys } from './idempotency.ts'
 import type { Metrics } from './metrics.ts'
@@ -171,6 +173,8 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       auditRoutes(api, host, authenticate)
       await api.register(findingRoutes(host, authenticate))
       await api.register(leakRoutes(host, authenticate))
+      await api.register(importRoutes(host, authenticate))
+      await api.register(taskRoutes(host, authenticate))
       await api.register(providerRoutes(host, authenticate))
       await api.register(providerSwitchRoutes(host, authenticate))
       requestLogRoutes(api, host, authenticate, log)

@@ -50,7 +50,11 @@ export async function requestAccount(
   await requireActiveOwner(life, caller, want.owner)
   const backups = await backupsFrom(life, caller, want.backupOwners ?? [], [])
   const now = life.clock.now()
-  const terms = termsOf(life, { environment: want.environment ?? null, labels: want.labels ?? [] })
+  const terms = termsOf(life, {
+    environment: want.environment ?? null,
+    labels: want.labels ?? [],
+    imported: false,
+  })
   const cap = addSeconds(now, terms.expiry.cap)
   const expiresAt = want.expiresAt ?? addSeconds(now, terms.expiry.default)
   checkExpiry(expiresAt, cap, now)
@@ -63,6 +67,7 @@ export async function requestAccount(
     userName: want.userName,
     externalId: want.externalId,
     kind: want.kind,
+    imported: false,
     owner: want.owner,
     pendingOwner: null,
     backups,

@@ -1,7 +1,7 @@
 import type { ServiceAccount } from '../domain/account.ts'
 import { isOpen } from '../domain/account.ts'
 import type { Credential, CredentialKind, DeliverTo } from '../domain/credential.ts'
-import { isLive } from '../domain/credential.ts'
+import { isDelivered, isLive } from '../domain/credential.ts'
 import { errors } from '../domain/errors.ts'
 import type { CredentialId } from '../domain/ids.ts'
 import type { JsonObject } from '../domain/json.ts'
@@ -27,7 +27,7 @@ export interface CredentialResult {
 
 export function termsOf(
   life: Pick<Lifecycle, 'policy'>,
-  account: Pick<ServiceAccount, 'environment' | 'labels'>,
+  account: Pick<ServiceAccount, 'environment' | 'labels' | 'imported'>,
   at?: { readonly provider: string; readonly kind: string },
 ): LifecycleTerms {
   return life.policy().termsFor({
@@ -35,7 +35,7 @@ export function termsOf(
     kind: at?.kind ?? null,
     environment: account.environment,
     labels: account.labels,
-    imported: false,
+    imported: account.imported,
   })
 }
 
@@ -155,7 +155,7 @@ function providerFor(
   return { provider, capabilities }
 }
 
-function deliverToFor(
+export function deliverToFor(
   life: Lifecycle,
   account: Pick<ServiceAccount, 'userName'>,
   id: CredentialId,
@@ -294,6 +294,11 @@ export async function updateCredential(
   const terms = termsOf(life, account, current)
   checkRotation(terms, account, want)
   const every = want.rotateEvery ?? current.rotateEvery
+  // Immutable, but what was imported gets its place once (contract §3).
+  const deliverTo =
+    want.deliverTo && !isDelivered(current)
+      ? deliverToFor(life, account, current.id, want.deliverTo)
+      : current.deliverTo
   const next: Credential = {
     ...current,
     displayName: want.displayName,
@@ -305,7 +310,11 @@ export async function updateCredential(
         : credentialExpiry(want.expiresAt, account, now),
     rotateEvery: every,
     overlap: want.overlap ?? current.overlap,
-    rotateAfter: rotateAfterOf(current.issuedAt, every ?? terms.rotation.every),
+    deliverTo,
+    // Without a place to deliver to it cannot be rotated, so no rotation is ever due.
+    rotateAfter: isDelivered({ deliverTo })
+      ? rotateAfterOf(current.issuedAt, every ?? terms.rotation.every)
+      : null,
     updatedAt: now,
   }
   if (sameCredential(current, next)) return { credential: current, operation: null }
@@ -349,6 +358,7 @@ export async function rotateCredential(
       credential.status === 'active' ? `on an account that is ${account.status}` : credential.status
     throw errors.wrongState({ what: 'Credential', id, status, action: 'rotated' })
   }
+  if (!isDelivered(credential)) throw errors.deliverToMissing({ credential: id })
   await requireLivingOwner(life, account)
   const operation = rotation(life, account, credential, caller.actor, { reason: 'requested' })
   await save(

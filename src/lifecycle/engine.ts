@@ -35,6 +35,10 @@ import { impactOf, offboardingReport } from './reports.ts'
 import type { SweepName } from './due.ts'
 import { acceptFinding, findingsAfter, visibleFinding } from './reconcile.ts'
 import { planSweep, runSweep } from './sweeps.ts'
+import { adopt } from './adoption.ts'
+import { discoverPage } from './discovery.ts'
+import { listTasks, reopenTask, showEvidence, visibleTask } from './tasks.ts'
+import { closeVendor, listVendors, vendorReport } from './vendors.ts'
 import { acceptBackup, acceptTransfer, declineTransfer, transferAccount } from './transfers.ts'
 import { visibleAccount, visibleCredential, visibleOwner, visiblePerson } from './visible.ts'
 
@@ -62,6 +66,9 @@ export { reconcilable } from './reconcile.ts'
 export { createTokens } from './tokens.ts'
 export { leakedMax } from './leaks.ts'
 export type { LeakItem } from './leaks.ts'
+export { adoptionsMax } from './adoption.ts'
+export type { AdoptionEntry } from './adoption.ts'
+export { createTaskBook } from './tasks.ts'
 export type { Introspection, Tokens } from './tokens.ts'
 export { consistencyProof, inclusionProof, treesOf } from './audit-tree.ts'
 export { createSequencer } from './sequencer.ts'
@@ -155,6 +162,23 @@ export function createEngine(life: Lifecycle) {
 
     findings: (caller: Caller, want: Parameters<typeof findingsAfter>[2]) =>
       findingsAfter(life, caller, want),
+    /** Reads what is at a provider, managed or not. */
+    discover: (caller: Caller, provider: string, from: string | null) =>
+      discoverPage(life, caller, provider, from),
+    adopt: (caller: Caller, provider: string, entries: Parameters<typeof adopt>[3]) =>
+      adopt(life, caller, provider, entries),
+    vendors: (caller: Caller, page: Parameters<typeof listVendors>[2]) =>
+      listVendors(life, caller, page),
+    vendor: (caller: Caller, name: string) => vendorReport(life, caller, name),
+    closeVendor: (caller: Caller, name: string, want: Parameters<typeof closeVendor>[3]) =>
+      closeVendor(life, caller, name, want),
+    task: (caller: Caller, id: string) => visibleTask(life, caller, id),
+    tasks: (caller: Caller, want: Parameters<typeof listTasks>[2]) => listTasks(life, caller, want),
+    showEvidence: (caller: Caller, id: string, shown: Parameters<typeof showEvidence>[3]) =>
+      showEvidence(life, caller, id, shown),
+    reopenTask: (caller: Caller, id: string, reason: string) =>
+      reopenTask(life, caller, id, reason),
+
     finding: (caller: Caller, id: string) => visibleFinding(life, caller, id),
     acceptFinding: (caller: Caller, id: string, want: Parameters<typeof acceptFinding>[3]) =>
       acceptFinding(life, caller, id, want),

@@ -13,6 +13,8 @@ import type { KeyEvidence } from './evidence.ts'
 import { evidenceOf } from './evidence.ts'
 import { servedBefore } from './leaver.ts'
 import { verdictOn } from './offboard.ts'
+import type { KeyByHand } from './handwork.ts'
+import { handwork } from './handwork.ts'
 import type { Removal, Removals } from './steps/remove-person.ts'
 import { visibleOwner } from './visible.ts'
 
@@ -164,6 +166,8 @@ export interface OffboardingKey {
   readonly tries: number | null
   readonly switchedOffSeconds: number | null
   readonly provenDeadSeconds: number | null
+  /** Where only a person could end it: not provable by us until they showed evidence. */
+  readonly byHand: KeyByHand | null
 }
 
 /** How old the word was when it came, where whoever declared the leaving said since when it is true. */
@@ -210,16 +214,20 @@ export async function offboardingReport(
   if (receivedAt !== null) {
     for await (const account of accountsAtLeaving(life, person)) {
       const credentials = await life.store.read.credentialsOf(person.tenant, account.id)
+      const byHand = await handwork(life, account)
       for (const credential of credentials) {
         const issued = await life.store.read.keysOf(person.tenant, credential.id)
         const known = issued.filter((k) => knownToLeaver(k, receivedAt))
         if (known.length === 0) continue
         const evidence = await evidenceOf(life, credential)
-        keys.push(...known.map((k) => rowOf(account, credential, k, receivedAt, evidence(k.keyId))))
+        for (const key of known) {
+          const row = rowOf(account, credential, key, receivedAt, evidence(key.keyId))
+          keys.push({ ...row, ...byHand(key) })
+        }
       }
     }
   }
-  const open = keys.filter((k) => k.outcome !== 'refused' && k.outcome !== 'absent').length
+  const open = keys.filter(isOpenKey).length
   const leaving = await leavingOf(life, person)
   const removals = removalsOf(leaving)
   return {
@@ -234,6 +242,12 @@ export async function offboardingReport(
     open,
     verdict: verdictOf(person, open + removals.filter(({ done }) => !done).length),
   }
+}
+
+/** Neither refused, nor absent, nor shown to be over by whoever had to end it by hand. */
+function isOpenKey({ outcome, byHand }: OffboardingKey): boolean {
+  if (outcome === 'refused' || outcome === 'absent') return false
+  return outcome !== 'untestable' || byHand?.status !== 'done'
 }
 
 /** The operation that handles the leaving; null while there is none. */
@@ -301,5 +315,6 @@ function rowOf(
     tries,
     switchedOffSeconds: key.disabledAt === null ? null : secondsBetween(receivedAt, key.disabledAt),
     provenDeadSeconds: provenAt === null ? null : secondsBetween(receivedAt, provenAt),
+    byHand: null,
   }
 }

@@ -11,6 +11,7 @@ import { cancelledBy } from './operations.ts'
 import { isRevoking, settleResult } from './progress.ts'
 import { compareInventory } from './steps/inventory-compare.ts'
 import { takeInventory } from './steps/inventory.ts'
+import { TaskOpen, waitForTask } from './steps/by-hand.ts'
 import { disableKeys, proveDead, settle, shutOff } from './steps/kill.ts'
 import { fanOut } from './steps/leave.ts'
 import { ensureAccount, issueAndDeliver } from './steps/mint.ts'
@@ -215,6 +216,7 @@ function comeAgain({ life, operation }: Context, error: NotNow): StepResult {
 }
 
 async function afterError(context: Context, error: unknown): Promise<StepResult> {
+  if (error instanceof TaskOpen) return waitForTask(context, error.failure)
   const failure = failureOf(error)
   const after = error instanceof ProviderError ? error.retryAfter : null
   if (isRevoking(context.operation)) {

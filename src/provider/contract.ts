@@ -1,6 +1,7 @@
 import type { AccountId, CredentialId, OperationId, TenantId } from '../domain/ids.ts'
 import type { CredentialKind } from '../domain/credential.ts'
 import type { Secret } from '../domain/secret.ts'
+import type { Task, TaskAction } from '../domain/task.ts'
 import type { Clock, Instant, Seconds } from '../domain/time.ts'
 
 /** What one kind of credential can do at one provider. The engine plans by these, never by name. */
@@ -37,6 +38,11 @@ export interface KindCapabilities {
   readonly lease: { readonly lifetime: Seconds; readonly renewBefore: Seconds } | null
   /** `revoke` and the proof of death need the secret: the engine keeps it sealed until the key's end. */
   readonly keepsSecret: boolean
+  /**
+   * Its listing is what people said, so neither presence nor absence proves anything: a key ends as
+   * `untestable`, with the evidence they showed, and never as `refused` or `absent`.
+   */
+  readonly attested?: true
   /** How soon and how late a write shows in listings; absence is no evidence before `settleMax`. */
   readonly settleMin: Seconds
   readonly settleMax: Seconds
@@ -69,6 +75,8 @@ export interface WantedPrincipal {
   readonly kind?: CredentialKind
   /** The account's `external` here so far: what was adopted before stays in it. Absent: none yet. */
   readonly known?: string
+  /** Where the account lives there already, as stored; what was adopted or renamed is found by it. */
+  readonly external?: string | null
 }
 
 export interface WantedCredential {
@@ -235,7 +243,8 @@ export interface Provider {
   disable(principal: string, keyId: string, call: Call): Promise<void>
   enable(principal: string, keyId: string, call: Call): Promise<void>
   /**
-   * Deletes the key for good; already gone is success.
+   * Deletes the key for good; already gone is success. Of a kind that claims `canRevoke: false` it
+   * fails as `denied`, with the sentence where a person goes and clicks, unless the key is gone.
    * @param held the secret, for kinds that claim `keepsSecret`; null when it is not kept any more
    */
   revoke(principal: string, keyId: string, call: Call, held?: Secret | null): Promise<void>
@@ -419,6 +428,36 @@ export interface IssuedToken {
   readonly lastUsedAt: Instant | null
 }
 
+/** What a person is to do; the host says who, unless `assignee` does and is still there. */
+export interface AskedTask {
+  readonly tenant: TenantId
+  readonly provider: string
+  readonly account: AccountId
+  readonly credential: CredentialId | null
+  readonly keyId: string
+  readonly action: TaskAction
+  /** Never a secret. */
+  readonly instructions: string
+  /** userName, address or id of a person; null = whoever owns the account, or stands in for them. */
+  readonly assignee: string | null
+  readonly due: Seconds
+  readonly operation: string | null
+}
+
+/** Where providers without an API keep what they ask people to do; the store implements it. */
+export interface TaskBook {
+  /** Opens it, unless one about the same key and action is open: then that one. */
+  ask(task: AskedTask): Promise<Task>
+  /** Nobody need do it any more. Silent when nothing of it is open. */
+  withdraw(
+    about: Pick<AskedTask, 'tenant' | 'provider' | 'account' | 'keyId' | 'action'>,
+  ): Promise<void>
+  /** Of one account, oldest first. */
+  of(tenant: TenantId, account: AccountId, provider: string): Promise<readonly Task[]>
+  /** Of all accounts, oldest first, strictly after `after`. */
+  page(provider: string, after: string | null, limit: number): Promise<readonly Task[]>
+}
+
 /** One HTTP exchange; header names in lower case. */
 export interface WireRequest {
   readonly method: string
@@ -444,6 +483,8 @@ export interface HostContext {
   /** Resolves a path of the configuration (contract §2: against the config file, else CUSTODY_HOME). */
   readonly resolvePath: (path: string) => string
   readonly tokens: TokenBook
+  /** Absent where nobody could be asked: in tests of providers that do not ask. */
+  readonly tasks?: TaskBook
   readonly pepper: Secret
   /** Tells the host the `Date` of each answer, to check its own clock by. */
   readonly sawDate?: (date: Instant) => void

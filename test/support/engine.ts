@@ -18,7 +18,13 @@ import type { Instant } from '../../src/domain/time.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import type { AccountWrite, CredentialEntry, PersonWrite } from '../../src/domain/want.ts'
 import type { Caller, Engine, Lifecycle, Tokens, Worker } from '../../src/lifecycle/engine.ts'
-import { callerOf, createEngine, createTokens, createWorker } from '../../src/lifecycle/engine.ts'
+import {
+  callerOf,
+  createEngine,
+  createTaskBook,
+  createTokens,
+  createWorker,
+} from '../../src/lifecycle/engine.ts'
 import type { WorkerEvent } from '../../src/lifecycle/worker.ts'
 import type { Authoriser } from '../../src/policy/authorise.ts'
 import { compileAuthorisation } from '../../src/policy/authorise.ts'
@@ -217,6 +223,7 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
       random: randomBytes,
       resolvePath: (p) => path.resolve(home, p),
       tokens: tokens.book,
+      tasks: createTaskBook({ store, clock, ids }),
       pepper,
       sawDate: (date) => dates.push({ source: plugin, date }),
     }),

@@ -1,5 +1,6 @@
 import type { ServiceAccount } from '../../domain/account.ts'
 import type { Credential, IssuedKey } from '../../domain/credential.ts'
+import { isDelivered } from '../../domain/credential.ts'
 import type { Finding, FindingKind, InventoryLevel, Sight } from '../../domain/finding.ts'
 import type { JsonObject } from '../../domain/json.ts'
 import type { Failure } from '../../domain/operation.ts'
@@ -191,6 +192,7 @@ class KeyPage {
   /** Read back, since that a promotion was reported says little: consumers read the store (R09, R32). */
   async #store(key: IssuedKey, credential: Credential): Promise<void> {
     const { deliverTo, status } = credential
+    if (!isDelivered(credential)) return
     if (key.status !== 'active' || status !== 'active' || credential.keyId !== key.keyId) return
     const sink = this.#ctx.life.sinks.get(deliverTo.sink)
     if (sink && !sink.current) return

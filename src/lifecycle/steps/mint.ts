@@ -37,6 +37,7 @@ export const ensureAccount: Step = async (ctx) => {
       operation: operation.id,
       kind: subject.credential.kind,
       ...(principal?.external == null ? {} : { known: principal.external }),
+      external: principal?.external ?? null,
     },
     ctx.call(operation.id),
   )

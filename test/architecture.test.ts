@@ -49,7 +49,9 @@ describe('the house', () => {
     const roots = files
       .map((f) => f.name)
       .filter((name) =>
-        /^src\/(main|cli\/main|provider\/kit|jobs\/threads\/[^/]+|cli\/local\/[^/]+)\.ts$/.test(name),
+        /^src\/(main|cli\/main|provider\/kit|jobs\/threads\/[^/]+|cli\/local\/[^/]+)\.ts$/.test(
+          name,
+        ),
       )
     const reached = new Set<string>()
     const queue = [...roots]

@@ -170,6 +170,26 @@ describe('issuing an app token', () => {
   })
 })
 
+describe('the lease of an app token', () => {
+  it('is renewed ten minutes before its end, both work meanwhile, and then one is left (R50)', async () => {
+    const { lifetime, renewBefore } = provider.capabilities['app-token']!.lease!
+    const first = await issue()
+    clock.advance(lifetime - renewBefore)
+
+    const second = await issue({ generation: 2 })
+    const meanwhile = [await probe(first.secret), await probe(second.secret)]
+    await provider.revoke(principal, first.keyId, callWith(), first.secret)
+    const after = [await probe(first.secret), await probe(second.secret)]
+    clock.advance(renewBefore)
+
+    expect(meanwhile).toEqual(['accepted', 'accepted'])
+    expect(after).toEqual(['refused', 'accepted'])
+    expect([isAlive(first.secret), isAlive(second.secret)]).toEqual([false, true])
+    clock.advance(lifetime - renewBefore)
+    expect(isAlive(second.secret)).toBe(false)
+  })
+})
+
 describe('trying an app token', () => {
   it('says who tries, for the owner of GitHub’s log', async () => {
     const { secret } = await issue()

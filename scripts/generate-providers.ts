@@ -12,6 +12,7 @@ import type {
   KindCapabilities,
   Provider,
   SecretSink,
+  TaskBook,
 } from '../src/provider/contract.ts'
 
 export const page = path.resolve(import.meta.dirname, '../docs/reference/providers.md')
@@ -73,6 +74,7 @@ function hostIn(folder: string, name: string): HostContext {
     random: (length) => new Uint8Array(length),
     resolvePath: (file) => path.resolve(folder, file),
     tokens: null as never,
+    tasks: {} as TaskBook,
     pepper: Secret.ofText('unused'),
     peer: (type) => ({ type, config: leastConfig[type] ?? {} }),
   }

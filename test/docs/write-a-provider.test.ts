@@ -26,6 +26,6 @@ describe('the provider of docs/how-to/write-a-provider.md', async () => {
 
   it('is short enough to be read', () => {
     expect(blocks).toHaveLength(2)
-    expect(example.split('\n').length).toBeLessThan(190)
+    expect(example.split('\n').length).toBeLessThan(150)
   })
 })

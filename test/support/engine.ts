@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { awsIam } from '../../providers/aws-iam/index.ts'
 import { awsSecrets } from '../../providers/aws-secrets/index.ts'
 import { file } from '../../providers/file/index.ts'
+import { githubActions } from '../../providers/github-actions/index.ts'
 import { github } from '../../providers/github/index.ts'
 import { token } from '../../providers/token/index.ts'
 import type { ServiceAccount } from '../../src/domain/account.ts'
@@ -212,10 +213,11 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
         config: { ...connection, namePrefix: 'custody/' },
       },
       { name: 'files', type: 'file', config: { directory: 'secrets' } },
+      { name: 'github-actions', type: 'github-actions', config: { provider: 'github-acme' } },
     ],
     modules: {
       providers: [awsIam, github, token, ...(options.more ?? []).map(({ module }) => module)],
-      sinks: [awsSecrets, file],
+      sinks: [awsSecrets, file, githubActions],
     },
     hostFor: (plugin): HostContext => ({
       name: plugin,

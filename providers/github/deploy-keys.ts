@@ -177,7 +177,7 @@ export class DeployKeys implements GithubKind {
         const found = await this.#keysAt(at, call).catch(nullIfOutOfReach)
         complete &&= found?.complete ?? false
         for (const key of found?.items ?? []) {
-          const external = externalOf(at.id, key)
+          const external = externalOf(at, key)
           // The title of an adopted key cannot be changed, so it is known by its id.
           const isAdopted = adopted.includes(external.keyId)
           if (isAdopted || key.title.startsWith(prefix)) items.push(external)

@@ -100,7 +100,7 @@ async function keysPage(reach: Reach, from: string | null, call: Call): Promise<
 }
 
 function foreignKey(at: Found, key: DeployKey): Discovered {
-  const listed = externalOf(at.id, key)
+  const listed = externalOf(at, key)
   return {
     external: listed.keyId,
     name: `${at.owner}/${at.repo}: ${key.title}`,
@@ -146,7 +146,7 @@ function entriesOf(
   for (const key of keys) {
     const account = accountOfTitle(key.title)
     if (account === null) continue
-    accounts.set(account, [...(accounts.get(account) ?? []), externalOf(at.id, key)])
+    accounts.set(account, [...(accounts.get(account) ?? []), externalOf(at, key)])
   }
   return [...accounts].map(([account, own]) => ({
     external: writePrincipal(installation, account),

@@ -1,6 +1,6 @@
 import { parseInstant } from '../../src/domain/time.ts'
 import type { ExternalCredential } from '../../src/provider/contract.ts'
-import { accountOfTitle, writeKeyId } from './names.ts'
+import { accountOfTitle, writeKeyId, type Place } from './names.ts'
 import { fingerprintOfLine } from './openssh.ts'
 
 /** As GitHub lists it. */
@@ -22,15 +22,19 @@ function operationOf(title: string): { readonly operation?: string } {
   return operation === undefined ? {} : { operation }
 }
 
-export function externalOf(repositoryId: number, key: DeployKey): ExternalCredential {
+export function externalOf(
+  at: Place & { readonly id: number },
+  key: DeployKey,
+): ExternalCredential {
   return {
-    keyId: writeKeyId({ repositoryId, id: key.id }),
+    keyId: writeKeyId({ repositoryId: at.id, id: key.id }),
     fingerprint: fingerprintOfLine(key.key),
     kind: 'deploy-key',
     // False when the organisation forbids deploy keys; it comes back when that is lifted.
     active: key.enabled !== false,
     createdAt: parseInstant(key.created_at),
     lastUsedAt: parseInstant(key.last_used ?? ''),
+    scopes: [`repo:${at.owner}/${at.repo}`, ...(key.read_only ? [] : ['write'])],
     ...operationOf(key.title),
   }
 }

@@ -333,7 +333,7 @@ function holding(
       id,
       kind,
       displayName: null,
-      scopes: [],
+      scopes: item.scopes ?? [],
       readers: [],
       deliverTo: wish ? deliverToFor(life, account, id, wish) : nowhere(id),
       status,

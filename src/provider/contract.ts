@@ -124,6 +124,8 @@ export interface ExternalCredential {
   readonly lastUsedAt: Instant | null
   /** The operation whose mark the key bears, where a provider has room for one. */
   readonly operation?: string
+  /** What it reaches, in the words of `checkScopes`, where a listing tells: then it can be rotated. */
+  readonly scopes?: readonly string[]
   /** True when the last use could not be asked for: then null does not mean unused. */
   readonly lastUsedUnknown?: true
 }

@@ -55,7 +55,7 @@ describe('the kill switch of a provider', () => {
     ])
 
     expect(statuses.map((reply) => reply.status)).toEqual([403, 400, 400, 404])
-    expect(statuses[2]!.body.detail).toContain('no kill switch')
+    expect(statuses[2].body.detail).toContain('no kill switch')
     expect(suspendedAt()).toBeNull()
   })
 

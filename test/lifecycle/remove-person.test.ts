@@ -1,4 +1,6 @@
+import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { generateSshKeyPair } from '../../providers/github/openssh.ts'
 import type { GithubPeople } from '../../src/sandbox/github/people.ts'
 import type { TestEngine } from '../support/engine.ts'
 import { minutes, startTestEngine, wants } from '../support/engine.ts'
@@ -108,5 +110,55 @@ describe('a leaver with a membership of their own', () => {
 
     expect(people.member(login)).not.toBeNull()
     expect((await report()).removals).toEqual([])
+  })
+})
+
+describe('what people brought to GitHub, once it is adopted', () => {
+  let test: TestEngine
+  beforeAll(async () => {
+    test = await startTestEngine()
+    test.github.world.setPermissions(granted)
+  })
+  afterAll(() => test.close())
+
+  const adopt = async (external: string, owner: string) => {
+    const entry = {
+      external,
+      owner,
+      userName: external,
+      purpose: 'found there',
+      labels: ['enforcement=enforce'],
+    }
+    const [answer] = await test.engine.adopt(test.admin, 'github-acme', [entry])
+    expect(answer).toMatchObject({ status: 'adopted', error: null })
+    return answer!.account!
+  }
+
+  it('ends with its owner: the grant of a token, and a deploy key somebody added by hand', async () => {
+    const owner = await test.person()
+    const { grant } = test.github.world.people.addToken({ owner: 'ada', name: 'laptop' })
+    const pair = generateSshKeyPair('by hand', randomBytes)
+    const { world } = test.github
+    const key = world.addDeployKeyByHand('acme', 'website', 'by hand', pair.publicKey)
+    const repository = world.findRepository('acme', 'website')!
+    await test.pass(minutes(5))
+    const accounts = [
+      await adopt(`pat#${grant!.id}`, owner),
+      await adopt(`${repository.id}#${key.id}`, owner),
+    ]
+    const found = await test.credentials(accounts[1]!)
+    expect(found).toMatchObject([{ kind: 'deploy-key', scopes: ['repo:acme/website'] }])
+
+    await test.leave(owner)
+    await test.pass(minutes(5), 10)
+
+    expect(world.people.grants()).toEqual([])
+    expect(world.deployKeys('acme', 'website')).toEqual([])
+    const { keys, verdict } = await test.engine.offboarding(test.admin, owner)
+    expect(keys.map(({ kind, outcome }) => `${kind} ${outcome}`).toSorted()).toEqual([
+      'deploy-key absent',
+      'pat-grant absent',
+    ])
+    expect(verdict).toBe('complete')
   })
 })

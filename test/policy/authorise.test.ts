@@ -109,6 +109,7 @@ const table: Readonly<
   'client.read': ['client', { security: 'all', auditor: 'all' }],
   'client.revoke': ['client', {}],
   'leak.report': ['tenant', { security: 'all' }],
+  'seal.rotate': ['tenant', {}],
   'token.introspect': ['token', { verifier: 'all' }],
   'audit.read': ['audit', { security: 'all', auditor: 'all' }],
   'report.read': ['tenant', { security: 'all', auditor: 'all' }],

@@ -300,6 +300,7 @@ describe('a deploy key', () => {
         active: true,
         createdAt: clock.now(),
         lastUsedAt: null,
+        scopes: ['repo:acme/website'],
         operation: expect.stringMatching(/^[0-9a-f-]{36}$/) as string,
       },
     ])

@@ -1,78 +1,20 @@
-import { createPrivateKey, randomBytes, sign } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { generateSshKeyPair } from '../../providers/github/openssh.ts'
 import { githubContract } from '../../src/sandbox/github-contract.ts'
-import {
-  generateAppKey,
-  GithubWorld,
-  startGithubSandbox,
-  type GithubSandbox,
-  type GithubWorldOptions,
-} from '../../src/sandbox/github.ts'
+import { GithubWorld } from '../../src/sandbox/github.ts'
 import contractFile from '../../src/sandbox/contract/github.json' with { type: 'json' }
+import {
+  ask,
+  clock,
+  installationToken,
+  jwt,
+  keysPath,
+  mint,
+  publicKey,
+  sandbox,
+  start,
+  world,
+} from '../support/github-asking.ts'
 import { ManualClock } from '../support/manual-clock.ts'
-
-/** One RSA key for all tests: making one takes longer than most of them. */
-const appKey = generateAppKey()
-
-let clock: ManualClock
-let sandbox: GithubSandbox
-let world: GithubWorld
-
-async function start(options: Partial<GithubWorldOptions> = {}): Promise<void> {
-  await sandbox?.close()
-  clock = new ManualClock()
-  world = new GithubWorld({ clock, privateKeyPem: appKey, ...options })
-  sandbox = await startGithubSandbox({ clock, world })
-}
-
-interface Answer {
-  readonly status: number
-  readonly headers: Headers
-  readonly body: Record<string, unknown>
-}
-
-async function ask(
-  method: string,
-  path: string,
-  authorization: string | null,
-  body?: unknown,
-): Promise<Answer> {
-  const response = await fetch(sandbox.url + path, {
-    method,
-    headers: authorization === null ? {} : { authorization },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  })
-  const text = await response.text()
-  return {
-    status: response.status,
-    headers: response.headers,
-    body: text === '' ? {} : (JSON.parse(text) as Record<string, unknown>),
-  }
-}
-
-function jwt(
-  claims: Record<string, unknown> = {},
-  header: Record<string, unknown> = {},
-  key: string = world.app.privateKeyPem,
-): string {
-  const now = Math.floor(Date.parse(clock.now()) / 1_000)
-  const encode = (part: unknown) => Buffer.from(JSON.stringify(part)).toString('base64url')
-  const payload = { iss: String(world.app.id), iat: now - 60, exp: now + 540, ...claims }
-  const body = `${encode({ alg: 'RS256', typ: 'JWT', ...header })}.${encode(payload)}`
-  return `Bearer ${body}.${sign('sha256', Buffer.from(body), createPrivateKey(key)).toString('base64url')}`
-}
-
-async function mint(body?: unknown): Promise<Answer> {
-  return ask('POST', `/app/installations/${world.app.installationId}/access_tokens`, jwt(), body)
-}
-
-async function installationToken(body?: unknown): Promise<string> {
-  return `token ${String((await mint(body)).body['token'])}`
-}
-
-const publicKey = () => generateSshKeyPair('test', randomBytes).publicKey
-const keysPath = '/repos/acme/website/keys'
 
 beforeEach(() => start())
 afterEach(() => sandbox.close())

@@ -86,9 +86,17 @@ class Github implements Provider {
     this.#kinds = served
     this.capabilities = Object.fromEntries(served.map((k) => [k.kind, k.capabilities]))
     const listed = served.flatMap((k) =>
-      k.inventory ? [{ name: k.kind, page: k.inventory.bind(k) }] : [],
+      k.inventory
+        ? [{ name: k.kind, page: k.inventory.bind(k), made: k.capabilities.canCreate }]
+        : [],
     )
-    if (listed.length > 0) this.inventory = (from, call) => walk(listed, from, call)
+    if (listed.length > 0) {
+      this.inventory = (from, call) => {
+        // Of what is only ever adopted, nothing can be told without the journal.
+        const shown = listed.filter(({ made }) => made || call.journalled !== undefined)
+        return walk(shown, from, call)
+      }
+    }
     // A kind that the App may not look at makes its page incomplete, and hides no other.
     const discovered = served.flatMap((k) =>
       k.discover

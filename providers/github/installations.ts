@@ -5,6 +5,7 @@ import type {
   DiscoveryPage,
   EnsuredPrincipal,
   ExternalCredential,
+  InventoryPage,
   Issued,
   KindCapabilities,
   Listing,
@@ -13,6 +14,7 @@ import type {
 } from '../../src/provider/contract.ts'
 import { pageSize } from './client.ts'
 import type { Attempt } from './errors.ts'
+import { adoptedPage } from './inventory.ts'
 import type { GithubKind, GithubKit } from './kind.ts'
 import { adoptedOf, writeAdopting, type ScopeRefusal } from './names.ts'
 import { Organization } from './organization.ts'
@@ -123,6 +125,10 @@ export class AppInstallations implements GithubKind {
     const discovered: Discovered[] = []
     for (const item of items) discovered.push(await this.#discovered(item, call))
     return { items: discovered, next: isLast ? null : String(page + 1), complete: true, total }
+  }
+
+  inventory(from: string | null, call: Call): Promise<InventoryPage> {
+    return adoptedPage((at, c) => this.discover(at, c), from, call)
   }
 
   adopt(external: string, want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> | null {

@@ -13,6 +13,7 @@ import type { GithubClient } from './client.ts'
 import { pageSize } from './client.ts'
 import { externalOf, type DeployKey } from './keys.ts'
 import { accountOfTitle, writePrincipal, type Place } from './names.ts'
+import { isKind } from './refusals.ts'
 
 interface Found extends Place {
   readonly id: number
@@ -45,8 +46,45 @@ export async function inventoryPage(
   call: Call,
 ): Promise<InventoryPage> {
   const { read, complete, next } = await keysPage(reach, from, call)
-  const entries = read.flatMap(({ at, keys }) => entriesOf(reach.installationId, at, keys))
-  return { entries, complete, next }
+  const own = read.flatMap(({ at, keys }) => entriesOf(reach.installationId, at, keys))
+  const others = read.flatMap(({ at, keys }) =>
+    keys.filter(({ title }) => accountOfTitle(title) === null).map((key) => foreignKey(at, key)),
+  )
+  return { entries: [...own, ...(await adoptedAmong(others, call))], complete, next }
+}
+
+/** Of what was found, what was adopted: it bears no mark, and the journal has its id. */
+export async function adoptedAmong(
+  found: readonly Discovered[],
+  call: Call,
+): Promise<readonly InventoryEntry[]> {
+  if (found.length === 0 || !call.journalled) return []
+  const ours = await call.journalled(found.map(({ external }) => external))
+  return found
+    .filter(({ external }) => ours.has(external))
+    .map(({ external, name, createdAt, keys }) => {
+      return { external, name, account: null, createdAt, keys }
+    })
+}
+
+/**
+ * One page of what was adopted, from a page of all there is. A kind that the App may not look at shows
+ * nothing: who adopted some before sees all of them missing, which the brake on listings notices.
+ */
+export async function adoptedPage(
+  discover: (from: string | null, call: Call) => Promise<DiscoveryPage>,
+  from: string | null,
+  call: Call,
+): Promise<InventoryPage> {
+  const nothing = { entries: [], complete: true, next: null }
+  if (!call.journalled) return nothing
+  try {
+    const { items, complete, next } = await discover(from, call)
+    return { entries: await adoptedAmong(items, call), complete, next }
+  } catch (error) {
+    if (isKind(error, 'denied')) return nothing
+    throw error
+  }
 }
 
 /** One page of the deploy keys that are not Custody's, with whoever added them as the likely owner. */

@@ -6,6 +6,7 @@ import {
   type DiscoveryPage,
   type EnsuredPrincipal,
   type ExternalCredential,
+  type InventoryPage,
   type Issued,
   type KindCapabilities,
   type Listing,
@@ -14,6 +15,7 @@ import {
 import { pageSize } from './client.ts'
 import { durationOf } from './config.ts'
 import type { Attempt } from './errors.ts'
+import { adoptedPage } from './inventory.ts'
 import type { GithubKind, GithubKit } from './kind.ts'
 import { adoptedOf, writeAdopting, type ScopeRefusal } from './names.ts'
 import { Organization } from './organization.ts'
@@ -175,6 +177,10 @@ export class PatGrants implements GithubKind {
       complete: true,
       total: null,
     }
+  }
+
+  inventory(from: string | null, call: Call): Promise<InventoryPage> {
+    return adoptedPage((at, c) => this.discover(at, c), from, call)
   }
 
   adopt(external: string, want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> | null {

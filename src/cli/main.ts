@@ -17,8 +17,8 @@ import { registerLocal } from './commands/local.ts'
 import { registerOperation } from './commands/operation.ts'
 import { registerOwner } from './commands/owner.ts'
 import { registerProvider } from './commands/provider.ts'
-import { registerProviderSwitch } from './commands/provider-switch.ts'
 import { registerProviderImport } from './commands/provider-import.ts'
+import { registerProviderSwitch } from './commands/provider-switch.ts'
 import { registerSweep } from './commands/sweep.ts'
 import { registerTask } from './commands/task.ts'
 import { registerTransfer } from './commands/transfer.ts'
@@ -86,13 +86,20 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerSweep(program, cli)
   registerAudit(program, cli)
   registerFinding(program, cli)
+<<<<<<< HEAD
   registerLeak(program, cli)
   registerSeal(program, cli)
+=======
+>>>>>>> wip/ghpeople
   const provider = registerProvider(program, cli)
   registerProviderSwitch(provider, cli)
   registerProviderImport(program, provider, cli)
   registerVendor(program, cli)
   registerTask(program, cli)
+<<<<<<< HEAD
+=======
+  registerLeak(program, cli)
+>>>>>>> wip/ghpeople
   registerClient(program, cli)
   registerHelp(program)
   return program

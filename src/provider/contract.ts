@@ -64,6 +64,11 @@ export interface Call {
   readonly signal: AbortSignal
   /** Ask just before a send that mints: false means a newer claim or a revocation took over. */
   readonly fence: () => Promise<boolean>
+  /**
+   * For an inventory: which of these key ids the journal holds. What was adopted where there is no
+   * room for a mark is shown by it, and what is nobody's is left out. Absent: nothing is known.
+   */
+  readonly journalled?: (keyIds: readonly string[]) => Promise<ReadonlySet<string>>
 }
 
 export interface WantedPrincipal {

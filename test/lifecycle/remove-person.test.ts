@@ -149,6 +149,10 @@ describe('what people brought to GitHub, once it is adopted', () => {
     const found = await test.credentials(accounts[1]!)
     expect(found).toMatchObject([{ kind: 'deploy-key', scopes: ['repo:acme/website'] }])
 
+    await test.engine.runSweep(test.admin, 'reconcile')
+    await test.pass(minutes(10), 120)
+    expect(await test.engine.brakes()).toEqual([])
+
     await test.leave(owner)
     await test.pass(minutes(5), 10)
 

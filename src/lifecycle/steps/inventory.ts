@@ -5,6 +5,7 @@ import { addSeconds, seconds } from '../../domain/time.ts'
 import type { InventoryPage, Provider } from '../../provider/contract.ts'
 import { ProviderError } from '../../provider/contract.ts'
 import { comparePage } from './inventory-page.ts'
+import { seeUnlisted } from './inventory-unlisted.ts'
 import type { Step, StepContext, StepResult } from './step.ts'
 import { memoOf } from './step.ts'
 
@@ -41,12 +42,17 @@ export const takeInventory: Step = async (ctx) => {
     const message = `provider "${ctx.operation.subject}" is not configured any more, or has no inventory`
     return { go: 'fail', failure: { code: 'notConfigured', message } }
   }
+  // What was adopted may bear no mark: the journal alone knows that it is ours to look after.
+  const journalled = async (ids: readonly string[]) => {
+    const keys = await ctx.life.store.read.keysById(provider.name, ids)
+    return new Set(keys.map(({ keyId }) => keyId))
+  }
   let progress = memoOf<InventoryProgress>(ctx, 'inventory') ?? fresh(ctx.life.clock.now())
   for (let moved = false; !progress.ended; moved = true) {
     const readAt = ctx.life.clock.now()
     let page: InventoryPage
     try {
-      page = await provider.inventory(progress.cursor, ctx.call())
+      page = await provider.inventory(progress.cursor, { ...ctx.call(), journalled })
       assertMoves(provider, page, progress.cursor)
     } catch (error) {
       return troubled(ctx, { progress, moved }, error)
@@ -62,6 +68,7 @@ export const takeInventory: Step = async (ctx) => {
     }
     await ctx.checkpoint({ inventory: progress }, compared)
   }
+  await seeUnlisted(ctx, provider, ctx.life.clock.now())
   return { go: 'next' }
 }
 

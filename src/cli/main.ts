@@ -86,20 +86,13 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerSweep(program, cli)
   registerAudit(program, cli)
   registerFinding(program, cli)
-<<<<<<< HEAD
   registerLeak(program, cli)
   registerSeal(program, cli)
-=======
->>>>>>> wip/ghpeople
   const provider = registerProvider(program, cli)
   registerProviderSwitch(provider, cli)
   registerProviderImport(program, provider, cli)
   registerVendor(program, cli)
   registerTask(program, cli)
-<<<<<<< HEAD
-=======
-  registerLeak(program, cli)
->>>>>>> wip/ghpeople
   registerClient(program, cli)
   registerHelp(program)
   return program

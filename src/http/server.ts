@@ -176,10 +176,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(importRoutes(host, authenticate))
       await api.register(taskRoutes(host, authenticate))
       await api.register(leakRoutes(host, authenticate))
-<<<<<<< HEAD
       await api.register(sealRoutes(host, authenticate))
-=======
->>>>>>> wip/ghpeople
       await api.register(providerRoutes(host, authenticate))
       await api.register(providerSwitchRoutes(host, authenticate))
       requestLogRoutes(api, host, authenticate, log)

@@ -5,7 +5,6 @@ import { addSeconds, seconds } from '../../domain/time.ts'
 import type { InventoryPage, Provider } from '../../provider/contract.ts'
 import { ProviderError } from '../../provider/contract.ts'
 import { comparePage } from './inventory-page.ts'
-import { seeUnlisted } from './inventory-unlisted.ts'
 import type { Step, StepContext, StepResult } from './step.ts'
 import { memoOf } from './step.ts'
 
@@ -68,7 +67,6 @@ export const takeInventory: Step = async (ctx) => {
     }
     await ctx.checkpoint({ inventory: progress }, compared)
   }
-  await seeUnlisted(ctx, provider, ctx.life.clock.now())
   return { go: 'next' }
 }
 

@@ -11,6 +11,11 @@ export const tagGeneration = 'custody:generation'
 /** `<tenant>/<account>` on what was there before Custody. */
 export const tagAdopted = 'custody:adopted'
 
+/** On a user: the account has roles beside it, in a path of their own. */
+export const tagRoles = 'custody:roles'
+/** On a role: the credential it is. */
+export const tagCredential = 'custody:credential'
+
 interface Tagged {
   readonly Tags?: readonly Tag[] | undefined
 }

@@ -64,15 +64,14 @@ class AwsIam implements Provider {
     return identityOf(this.#identities, principal)
   }
 
-  /** Keys and roles of an account may have one principal between them: a key says itself what it is. */
-  #ofKey(principal: string, keyId: string): Identity {
-    return isRoleArn(keyId) ? this.#roles : this.#of(principal)
+  /** Keys and roles of an account have one principal between them: a key says itself what it is. */
+  async #ofKey(principal: string, keyId: string, call: Call): Promise<readonly [Identity, string]> {
+    if (isRoleArn(keyId)) return [this.#roles, principal]
+    const stored = await this.#withUser(principal, call)
+    return [this.#of(stored), stored]
   }
 
-  /**
-   * As stored, or the user of an account that got one after its roles were stored as all it has:
-   * two requests at once may come to that.
-   */
+  /** As stored, or the user where the account has one although only its roles were stored. */
   async #withUser(principal: string, call: Call): Promise<string> {
     if (!this.#roles.owns(parsed(principal))) return principal
     return (await this.#roles.roles.userBeside(principal, call)) ?? principal
@@ -108,11 +107,13 @@ class AwsIam implements Provider {
   }
 
   async disable(principal: string, keyId: string, call: Call): Promise<void> {
-    await this.#ofKey(principal, keyId).disable(principal, keyId, call)
+    const [identity, stored] = await this.#ofKey(principal, keyId, call)
+    await identity.disable(stored, keyId, call)
   }
 
   async enable(principal: string, keyId: string, call: Call): Promise<void> {
-    await this.#ofKey(principal, keyId).enable(principal, keyId, call)
+    const [identity, stored] = await this.#ofKey(principal, keyId, call)
+    await identity.enable(stored, keyId, call)
   }
 
   async revoke(
@@ -121,7 +122,8 @@ class AwsIam implements Provider {
     call: Call,
     held: Secret | null = null,
   ): Promise<void> {
-    await this.#ofKey(principal, keyId).revoke(principal, keyId, call, held)
+    const [identity, stored] = await this.#ofKey(principal, keyId, call)
+    await identity.revoke(stored, keyId, call, held)
   }
 
   async shutOff(principal: string, call: Call): Promise<void> {
@@ -139,7 +141,8 @@ class AwsIam implements Provider {
   }
 
   async probeKey(principal: string, keyId: string, call: Call): Promise<ProbeAnswer> {
-    return this.#ofKey(principal, keyId).probeKey?.(principal, keyId, call) ?? 'untestable'
+    const [identity, stored] = await this.#ofKey(principal, keyId, call)
+    return identity.probeKey?.(stored, keyId, call) ?? 'untestable'
   }
 
   async list(principal: string, call: Call): Promise<Listing<ExternalCredential>> {

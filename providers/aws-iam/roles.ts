@@ -19,7 +19,7 @@ import { within } from './account.ts'
 import type { Config } from './config.ts'
 import { defaultPath } from './config.ts'
 import type { Beside } from './identity.ts'
-import { accountOf, nameFor, parsed, refuse, tagAccount, tagOf, tagRoles } from './marks.ts'
+import { accountOf, parsed, refuse, tagAccount, tagOf, tagRoles } from './marks.ts'
 import { shutOffDocument, shutOffPolicyName } from './policies.ts'
 import { deleteRole } from './role-deletion.ts'
 import { switchOffRole, trustOf } from './role-switch.ts'
@@ -66,17 +66,19 @@ export class Roles implements Beside {
   /** Makes nothing but, on a user that is there already, the mark that roles lie beside. */
   async ensure(want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
     const user = await this.#users.existing(want, call)
-    if (!user) return { external: rolesExternal(want), created: true }
+    if (!user) return { external: rolesExternal(want.account), created: true }
     await this.#mark(user, call)
     return { external: externalOf(user), created: tagOf(user, tagAccount) !== null }
   }
 
-  /** The user of an account whose principal was stored when it had roles only; null = there is none. */
+  /**
+   * The user of an account whose principal was stored when it had roles only; null = there is none.
+   * Two requests at once, for a key and for a role, may come to that.
+   */
   async userBeside(principal: string, call: Call): Promise<string | null> {
-    const { account, user: name } = rolesPrincipal(principal)
-    if (name === null) return null
-    const user = await this.#users.get(name, call)
-    return user && accountOf(user) === account ? externalOf(user) : null
+    const { account } = rolesPrincipal(principal)
+    const user = account === null ? null : await this.#users.ofAccount(account, call)
+    return user && externalOf(user)
   }
 
   /**
@@ -212,7 +214,7 @@ export class Roles implements Beside {
   #entries(path: string, roles: readonly ListedRole[]): readonly InventoryEntry[] {
     const account = path.slice(this.path.length, -1)
     if (accountPattern.test(account)) {
-      const external = JSON.stringify({ account })
+      const external = rolesExternal(account)
       const keys = roles.map(keyOf)
       return [{ external, name: path, account, createdAt: null, keys }]
     }
@@ -298,9 +300,9 @@ function keyOf(role: ListedRole): ListedKey {
   }
 }
 
-/** What an account's roles are found by, and the user it would have, should it get one meanwhile. */
-function rolesExternal(want: WantedPrincipal): string {
-  return JSON.stringify({ account: want.account, user: nameFor(want) })
+/** What an account's roles are found by: the path that bears its id. */
+function rolesExternal(account: string): string {
+  return JSON.stringify({ account })
 }
 
 export function isRolesPrincipal(members: Readonly<Record<string, unknown>>): boolean {
@@ -311,7 +313,6 @@ export function isRolesPrincipal(members: Readonly<Record<string, unknown>>): bo
 /** @throws ProviderError `invalid` for what names no roles */
 export function rolesPrincipal(external: string): {
   readonly account: string | null
-  readonly user: string | null
   readonly role: string | null
 } {
   const members = parsed(external)
@@ -321,7 +322,6 @@ export function rolesPrincipal(external: string): {
   const textOf = (value: unknown) => (typeof value === 'string' ? value : null)
   return {
     account: textOf(members['account']),
-    user: textOf(members['user']),
     role: textOf(members['role']),
   }
 }

@@ -11,6 +11,7 @@ import { defaultPath } from './config.ts'
 import type { Beside } from './identity.ts'
 import {
   accountOf,
+  nameEnd,
   nameFor,
   parsed,
   refuse,
@@ -46,6 +47,20 @@ export class Users {
     const adopted = this.#adopt.includes(want.userName)
     const user = await this.get(adopted ? want.userName : nameFor(want), call)
     return user && accountOf(user) === want.account ? user : null
+  }
+
+  /** By the end of its name, which is the account's; adopted users are not found so. */
+  async ofAccount(account: string, call: Call): Promise<User | null> {
+    const options = { client: this.#account.iam(call), pageSize: 1_000 }
+    const input = { PathPrefix: this.#path }
+    for await (const page of paginateListUsers(options, input, within(call))) {
+      for (const { UserName } of page.Users ?? []) {
+        if (!UserName?.endsWith(nameEnd(account))) continue
+        const user = await this.get(UserName, call)
+        if (user && accountOf(user) === account) return user
+      }
+    }
+    return null
   }
 
   /** @param beside tells what a user that is made is to be marked with */

@@ -35,7 +35,6 @@ import {
 } from './marks.ts'
 import { OidcProviders } from './oidc-providers.ts'
 import { scopesPolicyName } from './policies.ts'
-import { deleteRole } from './role-deletion.ts'
 import { probeRole } from './role-probe.ts'
 import { switchOffRole, switchOnRole, trustOf } from './role-switch.ts'
 import { isRolesPrincipal, Roles, rolesPrincipal } from './roles.ts'
@@ -178,10 +177,7 @@ export class FederatedRoles implements Identity {
 
   async revoke(_principal: string, keyId: string, call: Call): Promise<void> {
     const role = await this.#ours(keyId, call)
-    if (!role) return
-    // Off first: if the deletion fails half-way, nobody gets in and no session can act.
-    await switchOffRole(this.#account, role, this.#clock.now(), call)
-    await deleteRole(this.#account.iam(call), role.RoleName!, call)
+    if (role) await this.roles.remove(role, call)
   }
 
   async shutOff(principal: string, call: Call): Promise<void> {
@@ -198,8 +194,8 @@ export class FederatedRoles implements Identity {
 
   async probeKey(_principal: string, keyId: string, call: Call): Promise<ProbeAnswer> {
     const role = await this.#get(keyId, call)
-    // A role that is gone refuses whatever token, so its refusal would prove nothing of this one.
-    const consumer = role && consumerOf(trustOf(role))
+    // A role that is gone does not tell any more whose token would be a proof.
+    const consumer = role ? consumerOf(trustOf(role)) : this.roles.consumerOfGone(keyId)
     if (!consumer) return 'untestable'
     const at = { consumer, arn: keyId, now: this.#clock.now() }
     return probeRole(this.#account.settings, this.#probeTokenFiles, at, call)

@@ -23,12 +23,14 @@ import { accountOf, parsed, refuse, tagAccount, tagOf, tagRoles } from './marks.
 import { shutOffDocument, shutOffPolicyName } from './policies.ts'
 import { deleteRole } from './role-deletion.ts'
 import { switchOffRole, trustOf } from './role-switch.ts'
-import { grants } from './trust.ts'
+import type { Consumer } from './trust.ts'
+import { consumerOf, grants } from './trust.ts'
 import type { Users } from './users.ts'
 import { externalOf } from './users.ts'
 
 const kind = 'federated-role'
 const rolesPerPage = 100
+const rememberedMax = 1_000
 const accountPattern = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /** A role as a listing shows it, its trust readable. */
@@ -51,6 +53,8 @@ export class Roles implements Beside {
   readonly #users: Users
   readonly path: string
   readonly #clock: Clock
+  /** Of the roles deleted last, so that they can still be tried. */
+  readonly #consumers = new Map<string, Consumer>()
 
   constructor(account: AwsAccount, users: Users, config: Config, clock: Clock) {
     this.#clock = clock
@@ -158,10 +162,26 @@ export class Roles implements Beside {
   }
 
   async delete(account: string, call: Call): Promise<void> {
-    for (const role of await this.#own(account, call)) {
-      await switchOffRole(this.#account, role, this.#clock.now(), call)
-      await deleteRole(this.#account.iam(call), role.RoleName!, call)
-    }
+    for (const role of await this.#own(account, call)) await this.remove(role, call)
+  }
+
+  /** Off first: if the deletion fails half-way, nobody gets in and no session can act. */
+  async remove(role: Role, call: Call): Promise<void> {
+    await switchOffRole(this.#account, role, this.#clock.now(), call)
+    const consumer = consumerOf(trustOf(role))
+    if (consumer) this.#remember(role.Arn!, consumer)
+    await deleteRole(this.#account.iam(call), role.RoleName!, call)
+  }
+
+  #remember(arn: string, consumer: Consumer): void {
+    this.#consumers.set(arn, consumer)
+    const [oldest] = this.#consumers.keys()
+    if (this.#consumers.size > rememberedMax && oldest !== undefined) this.#consumers.delete(oldest)
+  }
+
+  /** Whom a role let in that this process deleted; null when it does not know any more. */
+  consumerOfGone(arn: string): Consumer | null {
+    return this.#consumers.get(arn) ?? null
   }
 
   /** The account whose marks a role bears, by what `entryOf` named it; null = nobody's. */

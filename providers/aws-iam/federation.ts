@@ -15,9 +15,7 @@ import type {
   WantedCredential,
   WantedPrincipal,
 } from '../../src/provider/contract.ts'
-import { ProviderError } from '../../src/provider/contract.ts'
 import { durationOf } from '../aws/client.ts'
-import { unlessGone } from '../aws/errors.ts'
 import type { AwsAccount } from './account.ts'
 import { within } from './account.ts'
 import type { Boundary } from './boundary.ts'

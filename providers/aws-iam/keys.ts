@@ -2,11 +2,13 @@ import type { AccessKeyMetadata } from '@aws-sdk/client-iam'
 import { paginateListAccessKeys } from '@aws-sdk/client-iam'
 import type { CredentialKind } from '../../src/domain/credential.ts'
 import { Secret } from '../../src/domain/secret.ts'
+import type { Clock } from '../../src/domain/time.ts'
 import { instantOf, seconds } from '../../src/domain/time.ts'
 import type {
   Call,
   EnsuredPrincipal,
   ExternalCredential,
+  HostContext,
   InventoryPage,
   Issued,
   KindCapabilities,
@@ -26,7 +28,13 @@ import { deleteUser } from './deletion.ts'
 import type { Beside, Identity } from './identity.ts'
 import { inventoryPage } from './inventory.ts'
 import { accountOf, refuse } from './marks.ts'
-import { refusedScope, shutOffDocument, shutOffPolicyName } from './policies.ts'
+import {
+  boundaryPolicyName,
+  oldSessionsDocument,
+  refusedScope,
+  shutOffDocument,
+  shutOffPolicyName,
+} from './policies.ts'
 import type { KeyPair } from './probe.ts'
 import { probeKeyPair } from './probe.ts'
 import { grantScopes } from './scopes.ts'
@@ -43,8 +51,14 @@ export class UsersWithKeys implements Identity {
   readonly #path: string
   readonly #allowedPolicies: readonly string[]
   readonly #adopt: readonly string[]
+  readonly #clock: Clock
 
+<<<<<<< HEAD
   constructor(account: AwsAccount, users: Users, beside: Beside, config: Config) {
+=======
+  constructor(host: HostContext, account: AwsAccount, boundary: Boundary, config: Config) {
+    this.#clock = host.clock
+>>>>>>> wip/iam
     this.#account = account
     this.#users = users
     this.#beside = beside
@@ -149,9 +163,21 @@ export class UsersWithKeys implements Identity {
   async turnOn(principal: string, call: Call): Promise<void> {
     const user = await this.#users.locate(principal, call)
     if (!user) throw refuse('notFound', 'The IAM user is gone and cannot be turned on.')
+    const iam = this.#account.iam(call)
     const shutOff = { UserName: user.UserName, PolicyName: shutOffPolicyName }
+<<<<<<< HEAD
     await unlessGone(this.#account.iam(call).deleteUserPolicy(shutOff, within(call)))
     await this.#beside.turnOnBeside(user, call)
+=======
+    // Custody's boundary forbids sessions of one's own, any other may allow them.
+    const boundary = user.PermissionsBoundary?.PermissionsBoundaryArn
+    if (boundary?.endsWith(`${this.#path}${boundaryPolicyName}`)) {
+      await unlessGone(iam.deleteUserPolicy(shutOff, within(call)))
+      return
+    }
+    const PolicyDocument = oldSessionsDocument(this.#clock.now())
+    await iam.putUserPolicy({ ...shutOff, PolicyDocument }, within(call))
+>>>>>>> wip/iam
   }
 
   async probe(secret: Secret, kind: CredentialKind, call: Call): Promise<ProbeAnswer> {
@@ -222,10 +248,14 @@ export class UsersWithKeys implements Identity {
 
   async deletePrincipal(principal: string, call: Call): Promise<void> {
     const user = await this.#users.locate(principal, call)
+<<<<<<< HEAD
     if (!user) return
     // The mark that there are roles hangs on the user: it goes last.
     await this.#beside.deleteBeside(user, call)
     await deleteUser(this.#account.iam(call), user.UserName!, call)
+=======
+    if (user) await deleteUser(this.#account.iam(call), user, call)
+>>>>>>> wip/iam
   }
 }
 

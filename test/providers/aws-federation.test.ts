@@ -8,7 +8,6 @@ import { awsIam } from '../../providers/aws-iam/index.ts'
 import { parseFederatedScopes } from '../../providers/aws-iam/trust.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import type { HostContext, Provider, TokenBook } from '../../src/provider/contract.ts'
-import type { AwsSandbox } from '../../src/sandbox/aws.ts'
 import { startAwsSandbox } from '../../src/sandbox/aws.ts'
 import {
   callWith,

@@ -52,15 +52,11 @@ class AwsIam implements Provider {
     this.name = host.name
     this.#account = new AwsAccount(host, config)
     const boundary = new Boundary(this.#account, config)
-<<<<<<< HEAD
     const users = new Users(this.#account, boundary, config)
     const parts = { account: this.#account, boundary, users }
     this.#roles = new FederatedRoles(host, parts, config)
-    this.#keys = new UsersWithKeys(this.#account, users, this.#roles.roles, config)
+    this.#keys = new UsersWithKeys(host, { ...parts, beside: this.#roles.roles }, config)
     this.#identities = [this.#keys, this.#roles]
-=======
-    this.#identities = [new UsersWithKeys(host, this.#account, boundary, config)]
->>>>>>> wip/iam
     this.capabilities = capabilitiesOf(this.#identities)
   }
 

@@ -53,15 +53,15 @@ export class UsersWithKeys implements Identity {
   readonly #adopt: readonly string[]
   readonly #clock: Clock
 
-<<<<<<< HEAD
-  constructor(account: AwsAccount, users: Users, beside: Beside, config: Config) {
-=======
-  constructor(host: HostContext, account: AwsAccount, boundary: Boundary, config: Config) {
+  constructor(
+    host: HostContext,
+    parts: { readonly account: AwsAccount; readonly users: Users; readonly beside: Beside },
+    config: Config,
+  ) {
     this.#clock = host.clock
->>>>>>> wip/iam
-    this.#account = account
-    this.#users = users
-    this.#beside = beside
+    this.#account = parts.account
+    this.#users = parts.users
+    this.#beside = parts.beside
     this.#path = config.path ?? defaultPath
     this.#allowedPolicies = config.allowedPolicies ?? []
     this.#adopt = config.adopt ?? []
@@ -165,19 +165,15 @@ export class UsersWithKeys implements Identity {
     if (!user) throw refuse('notFound', 'The IAM user is gone and cannot be turned on.')
     const iam = this.#account.iam(call)
     const shutOff = { UserName: user.UserName, PolicyName: shutOffPolicyName }
-<<<<<<< HEAD
-    await unlessGone(this.#account.iam(call).deleteUserPolicy(shutOff, within(call)))
-    await this.#beside.turnOnBeside(user, call)
-=======
     // Custody's boundary forbids sessions of one's own, any other may allow them.
     const boundary = user.PermissionsBoundary?.PermissionsBoundaryArn
     if (boundary?.endsWith(`${this.#path}${boundaryPolicyName}`)) {
       await unlessGone(iam.deleteUserPolicy(shutOff, within(call)))
-      return
+    } else {
+      const PolicyDocument = oldSessionsDocument(this.#clock.now())
+      await iam.putUserPolicy({ ...shutOff, PolicyDocument }, within(call))
     }
-    const PolicyDocument = oldSessionsDocument(this.#clock.now())
-    await iam.putUserPolicy({ ...shutOff, PolicyDocument }, within(call))
->>>>>>> wip/iam
+    await this.#beside.turnOnBeside(user, call)
   }
 
   async probe(secret: Secret, kind: CredentialKind, call: Call): Promise<ProbeAnswer> {
@@ -248,14 +244,10 @@ export class UsersWithKeys implements Identity {
 
   async deletePrincipal(principal: string, call: Call): Promise<void> {
     const user = await this.#users.locate(principal, call)
-<<<<<<< HEAD
     if (!user) return
     // The mark that there are roles hangs on the user: it goes last.
     await this.#beside.deleteBeside(user, call)
-    await deleteUser(this.#account.iam(call), user.UserName!, call)
-=======
-    if (user) await deleteUser(this.#account.iam(call), user, call)
->>>>>>> wip/iam
+    await deleteUser(this.#account.iam(call), user, call)
   }
 }
 

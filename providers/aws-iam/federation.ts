@@ -216,7 +216,7 @@ export class FederatedRoles implements Identity {
   }
 
   leastStatements(): readonly AllowStatement[] {
-    return leastStatements(this.roles.path)
+    return leastStatements(this.roles.path, this.#providers.mayCreate)
   }
 
   check(call: Call): Promise<readonly CheckFinding[]> {
@@ -271,8 +271,21 @@ function accountIn(principal: string): string {
   throw refuse('invalid', 'The stored principal is a single role that Custody did not make.')
 }
 
-function leastStatements(path: string): readonly AllowStatement[] {
+function leastStatements(path: string, mayCreateProviders: boolean): readonly AllowStatement[] {
   return [
+    {
+      Sid: 'CustodyIssuers',
+      Effect: 'Allow',
+      Action: [
+        'iam:ListRoles',
+        'iam:GetOpenIDConnectProvider',
+        'iam:ListOpenIDConnectProviders',
+        ...(mayCreateProviders
+          ? ['iam:CreateOpenIDConnectProvider', 'iam:AddClientIDToOpenIDConnectProvider']
+          : []),
+      ],
+      Resource: '*',
+    },
     {
       Sid: 'CustodyRoles',
       Effect: 'Allow',

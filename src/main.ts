@@ -6,6 +6,7 @@ import { awsIam } from '../providers/aws-iam/index.ts'
 import { awsSecrets } from '../providers/aws-secrets/index.ts'
 import { file } from '../providers/file/index.ts'
 import { github } from '../providers/github/index.ts'
+import { postgres } from '../providers/postgres/index.ts'
 import { token } from '../providers/token/index.ts'
 import { createSigner } from './domain/checkpoint.ts'
 import type { Client } from './domain/client.ts'
@@ -91,8 +92,9 @@ export interface Running {
 
 const workerConcurrency = 32
 
-const modules: BuiltInModules = {
-  providers: [awsIam, github, token],
+/** What comes with this version; a new provider or sink enters here. */
+export const builtIn: BuiltInModules = {
+  providers: [awsIam, github, postgres, token],
   sinks: [awsSecrets, file],
 }
 
@@ -101,7 +103,7 @@ const modules: BuiltInModules = {
  * Nothing is opened, and no package loaded.
  */
 export const checkConfig: ConfigCheck = async (config, lineOf) => {
-  return checkPlugins(config, modules, lineOf)
+  return checkPlugins(config, builtIn, lineOf)
 }
 
 /**
@@ -414,7 +416,7 @@ function openPlugins(
   return openProviders({
     providers: config.providers,
     sinks: config.sinks,
-    modules,
+    modules: builtIn,
     hostFor: (name): HostContext => ({
       name,
       clock: host.clock,

@@ -23,7 +23,13 @@ import type { WorkerEvent } from '../../src/lifecycle/worker.ts'
 import type { Authoriser } from '../../src/policy/authorise.ts'
 import { compileAuthorisation } from '../../src/policy/authorise.ts'
 import { compileLifecycle } from '../../src/policy/lifecycle.ts'
-import type { HostContext, Provider, SecretSink } from '../../src/provider/contract.ts'
+import type {
+  HostContext,
+  Provider,
+  ProviderModule,
+  SecretSink,
+} from '../../src/provider/contract.ts'
+import type { PluginEntry } from '../../src/provider/registry.ts'
 import { openProviders } from '../../src/provider/registry.ts'
 import type { AwsSandbox } from '../../src/sandbox/aws.ts'
 import { startAwsSandbox } from '../../src/sandbox/aws.ts'
@@ -126,6 +132,10 @@ export interface TestEngineOptions {
   readonly brake?: true
   readonly settle?: string
   readonly probe?: { readonly count: number; readonly every: string }
+  /** Providers besides the three that every test has. */
+  readonly more?: readonly { readonly entry: PluginEntry; readonly module: ProviderModule }[]
+  /** When the clock starts; a target with a clock of its own needs the present. */
+  readonly start?: Instant
   /** Wraps what the engine's worker works with: the place to kill it. */
   readonly around?: (life: Lifecycle) => Lifecycle
 }
@@ -133,7 +143,7 @@ export interface TestEngineOptions {
 /** The lifecycle floor as `main` builds it, on a manual clock, without HTTP and background work. */
 export async function startTestEngine(options: TestEngineOptions = {}): Promise<TestEngine> {
   const home = await mkdtemp(path.join(tmpdir(), 'custody-engine-'))
-  const clock = new ManualClock()
+  const clock = new ManualClock(options.start)
   const aws = await startAwsSandbox({ clock })
   appKey ??= generateAppKey()
   const world = new GithubWorld({ clock, privateKeyPem: appKey, rateLimit: 1_000_000 })
@@ -184,6 +194,7 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
         },
       },
       { name: 'tokens', type: 'token', config: {} },
+      ...(options.more ?? []).map(({ entry }) => entry),
     ],
     sinks: [
       {
@@ -193,7 +204,10 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
       },
       { name: 'files', type: 'file', config: { directory: 'secrets' } },
     ],
-    modules: { providers: [awsIam, github, token], sinks: [awsSecrets, file] },
+    modules: {
+      providers: [awsIam, github, token, ...(options.more ?? []).map(({ module }) => module)],
+      sinks: [awsSecrets, file],
+    },
     hostFor: (plugin): HostContext => ({
       name: plugin,
       clock,

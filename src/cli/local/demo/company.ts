@@ -15,10 +15,12 @@ export interface Person {
   readonly userName: string
 }
 
+export type AccountKind = 'access-key' | 'deploy-key' | 'api-token' | 'password'
+
 export interface Account {
   readonly id: string
   readonly userName: string
-  readonly kind: 'access-key' | 'deploy-key' | 'api-token'
+  readonly kind: AccountKind
   readonly owner: Person
   readonly credential: string
   /** In its sink. */
@@ -101,7 +103,7 @@ export async function pushPeople(stage: Stage) {
   return { people, facts: { people: people.length, requests, refusal } }
 }
 
-function accountBody(userName: string, owner: Person, kind: Account['kind'], i: number) {
+function accountBody(userName: string, owner: Person, kind: AccountKind, i: number) {
   const path = `${userName}/${kind}`
   const credential = {
     'access-key': {
@@ -115,6 +117,7 @@ function accountBody(userName: string, owner: Person, kind: Account['kind'], i: 
       deliverTo: `files:${path}`,
     },
     'api-token': { provider: 'tokens', scopes: ['orders.read'], deliverTo: `files:${path}` },
+    password: { provider: 'postgres', scopes: [], deliverTo: `files:${path}` },
   }[kind]
   return {
     schemas: [userUrn, nhiUrn],
@@ -128,16 +131,37 @@ function accountBody(userName: string, owner: Person, kind: Account['kind'], i: 
   }
 }
 
+const suffixes: Readonly<Record<AccountKind, string>> = {
+  'access-key': 'aws',
+  'deploy-key': 'git',
+  'api-token': 'api',
+  password: 'db',
+}
+
+interface Wish {
+  /** Of the owner, in the list of people. */
+  readonly place: number
+  readonly kind: AccountKind
+}
+
+/** Three accounts for everybody, and a login of the database for every other one. */
+function wishes(stage: Stage, people: readonly Person[]): readonly Wish[] {
+  const all = (kind: AccountKind, every = 1) =>
+    people.flatMap((_, place) => (place % every === 0 ? [{ place, kind }] : []))
+  return [
+    ...(['access-key', 'deploy-key', 'api-token'] as const).flatMap((kind) => all(kind)),
+    ...(stage.postgres ? all('password', 2) : []),
+  ]
+}
+
 async function requestAccount(
   stage: Stage,
   people: readonly Person[],
-  i: number,
+  { place, kind }: Wish,
 ): Promise<{ readonly account: Account; readonly body: Body }> {
-  const place = i % people.length
   const owner = people[place]!
-  const kind = (['access-key', 'deploy-key', 'api-token'] as const)[Math.floor(i / people.length)]!
-  const userName = `${services[place]}-${{ 'access-key': 'aws', 'deploy-key': 'git', 'api-token': 'api' }[kind]}`
-  const body = accountBody(userName, owner, kind, i)
+  const userName = `${services[place]}-${suffixes[kind]}`
+  const body = accountBody(userName, owner, kind, place)
   const nhi = body[nhiUrn] as Record<string, unknown>
   if (place === leavers.withBackup) nhi['backupOwners'] = [{ value: people[leavers.backup]!.id }]
   const created = await stage.requester.call(201, 'POST', '/scim/v2/Users', body)
@@ -148,7 +172,7 @@ async function requestAccount(
     owner,
     credential: created[nhiUrn].credentials[0].value as string,
     path: `${userName}/${kind}`,
-    repository: repositories[i % repositories.length]!,
+    repository: repositories[place % repositories.length]!,
   }
   return { account, body }
 }
@@ -157,7 +181,8 @@ async function requestAccount(
 export async function requestAccounts(stage: Stage, people: readonly Person[]) {
   const { show } = stage
   const since = performance.now()
-  const { account: first, body } = await requestAccount(stage, people, 0)
+  const [wish, ...rest] = wishes(stage, people)
+  const { account: first, body } = await requestAccount(stage, people, wish!)
   const nhi = body[nhiUrn]
   const [wanted] = nhi.credentials
   show.fact('request', `POST /scim/v2/Users  userName "${first.userName}", ${nhi.kind}`)
@@ -176,12 +201,11 @@ export async function requestAccounts(stage: Stage, people: readonly Person[]) {
   show.fact('tried', `${held.keyId} at STS: accepted, ${after(elapsed)} after the request`)
   held.close()
 
-  const total = people.length * 3
-  const rest = Array.from({ length: total - 1 }, (_, i) => i + 1)
+  const total = rest.length + 1
   const started = performance.now()
-  const others = await eachOf(rest, atOnce, async (i) => {
-    show.progress(`requesting service accounts: ${i} of ${total}`)
-    return (await requestAccount(stage, people, i)).account
+  const others = await eachOf(rest, atOnce, async (next, i) => {
+    show.progress(`requesting service accounts: ${i + 1} of ${total}`)
+    return (await requestAccount(stage, people, next)).account
   })
   await untilActive(stage, total)
   const made = (performance.now() - started) / 1_000
@@ -191,11 +215,12 @@ export async function requestAccounts(stage: Stage, people: readonly Person[]) {
     judged.alive === total,
     `${total - judged.alive} of ${total} credentials are not alive at their providers`,
   )
-  const count = (kind: Account['kind']) => accounts.filter((a) => a.kind === kind).length
+  const count = (kind: AccountKind) => accounts.filter((a) => a.kind === kind).length
   const kinds = {
     accessKeys: count('access-key'),
     deployKeys: count('deploy-key'),
     tokens: count('api-token'),
+    logins: count('password'),
   }
   show.fact(
     `${others.length} more`,
@@ -203,7 +228,7 @@ export async function requestAccounts(stage: Stage, people: readonly Person[]) {
   )
   show.fact(
     'judged',
-    `${kinds.accessKeys} access keys used at STS, ${kinds.tokens} tokens introspected, ${kinds.deployKeys} deploy keys found at GitHub by the public half of the file delivered`,
+    `${kinds.accessKeys} access keys used at STS, ${kinds.tokens} tokens introspected, ${kinds.logins} logins tried at PostgreSQL, ${kinds.deployKeys} deploy keys found at GitHub by the public half of the file delivered`,
   )
   show.fact('', `${judged.alive} of ${total} alive`)
   const facts = {

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { Secret } from '../../../domain/secret.ts'
 import { awsCaller, keyPairOf } from '../../../sandbox/caller.ts'
+import { postgresCaller } from '../../../sandbox/postgres-caller.ts'
 import type { Account } from './company.ts'
 import { DemoFailure } from './failure.ts'
 import type { Stage } from './stage.ts'
@@ -10,7 +11,7 @@ export type Verdict = 'alive' | 'refused' | 'absent'
 
 /**
  * A credential in the hands of somebody who copied it from its sink. What it is worth is asked of
- * AWS, of GitHub or of introspection, never of Custody's own records.
+ * AWS, of GitHub, of PostgreSQL or of introspection, never of Custody's own records.
  */
 export interface Held {
   readonly account: Account
@@ -32,6 +33,8 @@ export async function hold(stage: Stage, account: Account): Promise<Held> {
       return holdDeployKey(stage, account)
     case 'api-token':
       return holdToken(stage, account)
+    case 'password':
+      return holdLogin(stage, account)
   }
 }
 
@@ -82,6 +85,18 @@ async function holdToken(stage: Stage, account: Account): Promise<Held> {
     verdict: async () => ((await isRefused()) ? 'refused' : 'alive'),
     isOff: isRefused,
     close: () => token.dispose(),
+  }
+}
+
+async function holdLogin(stage: Stage, account: Account): Promise<Held> {
+  using file = await delivered(stage, account)
+  const caller = postgresCaller(stage.postgres!, file)
+  return {
+    account,
+    keyId: caller.user,
+    verdict: async () => ((await caller.signIn()) === 'accepted' ? 'alive' : 'refused'),
+    isOff: () => caller.isOff(),
+    close: () => caller.close(),
   }
 }
 

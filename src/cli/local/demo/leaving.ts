@@ -24,7 +24,12 @@ export interface Death {
   readonly verdict: Verdict
 }
 
-const kindNames = { 'access-key': 'access key', 'deploy-key': 'deploy key', 'api-token': 'token' }
+const kindNames = {
+  'access-key': 'access key',
+  'deploy-key': 'deploy key',
+  'api-token': 'token',
+  password: 'login',
+}
 
 export async function ownersLeave(
   stage: Stage,

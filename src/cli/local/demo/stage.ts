@@ -11,6 +11,8 @@ import type { AwsSandbox } from '../../../sandbox/aws.ts'
 import { startAwsSandbox } from '../../../sandbox/aws.ts'
 import type { GithubSandbox } from '../../../sandbox/github.ts'
 import { startGithubSandbox } from '../../../sandbox/github.ts'
+import type { PostgresSandbox } from '../../../sandbox/postgres.ts'
+import { startPostgresSandbox } from '../../../sandbox/postgres.ts'
 import type { Terminal } from '../../terminal.ts'
 import { sandboxConfig } from '../sandbox.ts'
 import type { Api } from './api.ts'
@@ -27,6 +29,8 @@ export interface Stage {
   readonly config: Config
   readonly aws: AwsSandbox
   readonly github: GithubSandbox
+  /** A real one; null where its package, a dependency of development, is not installed. */
+  readonly postgres: PostgresSandbox | null
   readonly service: Service
   readonly admin: Api
   readonly directory: Api
@@ -84,14 +88,17 @@ export async function setStage(
   props.closers.unshift(() => rm(home, { recursive: true, force: true, maxRetries: 3 }))
   await chmod(home, 0o700)
 
-  show.progress('starting AWS and GitHub sandboxes')
+  show.progress('starting PostgreSQL and the sandboxes of AWS and GitHub')
+  const starting = startPostgresSandbox()
+  props.closers.unshift(async () => (await starting)?.close())
   const aws = await startAwsSandbox({ clock: systemClock })
   props.closers.unshift(() => aws.close())
   const github = await startGithubSandbox({ clock: systemClock })
   props.closers.unshift(() => github.close())
+  const postgres = await starting
   const configFile = path.join(home, 'custody.yaml')
   await writeFile(path.join(home, 'app.pem'), github.world.app.privateKeyPem, { mode: 0o600 })
-  await writeFile(configFile, sandboxConfig(aws, github, 'app.pem'), { mode: 0o600 })
+  await writeFile(configFile, sandboxConfig(aws, github, 'app.pem', postgres), { mode: 0o600 })
 
   const config = await loadConfig({ file: configFile, env: { CUSTODY_HOME: home }, cwd: home })
   show.progress('starting the service')
@@ -117,6 +124,7 @@ export async function setStage(
     config,
     aws,
     github,
+    postgres,
     service,
     admin,
     directory: await client('directory', 'company directory', oktaAgent),

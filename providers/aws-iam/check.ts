@@ -59,11 +59,15 @@ function knownError(error: unknown): ProviderError {
   throw error
 }
 
+function sentence({ message }: ProviderError): string {
+  return /[.!?…]$/.test(message) ? message : `${message}.`
+}
+
 function problemOf(name: string) {
   return (error: unknown): readonly CheckFinding[] => {
-    const { kind, message } = knownError(error)
-    const state = kind === 'denied' ? 'unknown' : 'failed'
-    return [{ name, state, message, remedy: null }]
+    const known = knownError(error)
+    const state = known.kind === 'denied' ? 'unknown' : 'failed'
+    return [{ name, state, message: sentence(known), remedy: null }]
   }
 }
 
@@ -72,7 +76,7 @@ async function asFinding(name: string, ask: () => Promise<CheckFinding>): Promis
 }
 
 function notConnected({ assumeRole, endpoint }: Config, error: ProviderError): CheckFinding {
-  const { kind, message } = error
+  const { kind } = error
   const where = endpoint ?? 'AWS'
   const remedies: Readonly<Partial<Record<ProviderError['kind'], string>>> = {
     denied: assumeRole
@@ -81,6 +85,7 @@ function notConnected({ assumeRole, endpoint }: Config, error: ProviderError): C
     unavailable: `See that ${where} can be reached from here, and that it is AWS that answers there.`,
     throttled: 'Wait a while, and check again.',
   }
+  const message = sentence(error)
   return { name: 'credentials', state: 'failed', message, remedy: remedies[kind] ?? null }
 }
 
@@ -158,9 +163,9 @@ async function permissions(
       missing.push(...(await simulated(checked.account, caller.principal, statement, call)))
     }
   } catch (error) {
-    const { kind, message } = knownError(error)
-    if (kind === 'denied') return byReading(checked, total, call)
-    return summary('unknown', `What Custody may do could not be asked: ${message}`)
+    const known = knownError(error)
+    if (known.kind === 'denied') return byReading(checked, total, call)
+    return summary('unknown', `What Custody may do could not be asked: ${sentence(known)}`)
   }
   if (missing.length > 0) return missing
   return summary('ok', `IAM says that all ${total} actions needed are allowed.`)
@@ -247,9 +252,10 @@ async function byReading(
       await unlessGone(read())
       findings.push({ name, state: 'ok', message: `${name} is allowed.`, remedy: null })
     } catch (error) {
-      const { kind, message } = knownError(error)
+      const known = knownError(error)
+      const state = known.kind === 'denied' ? 'failed' : 'unknown'
       const remedy = `Grant ${name} (custody provider check --policy).`
-      findings.push({ name, state: kind === 'denied' ? 'failed' : 'unknown', message, remedy })
+      findings.push({ name, state, message: sentence(known), remedy })
     }
   }
   return [

@@ -50,7 +50,9 @@ export class Users {
       : null
     if (known) return accountOf(known) === want.account ? known : null
     const adopted = this.#adopt.includes(want.userName)
-    const user = await this.get(adopted ? want.userName : nameFor(want), call)
+    const user =
+      (await this.#known(want, call)) ??
+      (await this.get(adopted ? want.userName : nameFor(want), call))
     return user && accountOf(user) === want.account ? user : null
   }
 

@@ -73,7 +73,7 @@ describe('the inventory of IAM users', () => {
 
     const { entries, complete, pages } = await walk()
 
-    // Three of users, one of adopted ones elsewhere, one of roles.
+    // The fourth looks for adopted users elsewhere, the fifth for roles.
     expect([entries.length, complete, pages]).toEqual([60, true, 5])
     expect(new Set(names(entries)).size).toBe(60)
     expect(entries.flatMap((e) => e.keys)).toHaveLength(60)
@@ -109,12 +109,7 @@ describe('the inventory of IAM users', () => {
 
     expect(names(first.entries).at(-1)).toBe('/custody/u09')
     const all = [first, second, third].flatMap((page) => names(page.entries))
-    expect(new Set(all).size).toBe(30)
-    for (let from = third.next; from !== null;) {
-      const page = await provider.inventory!(from, callWith())
-      expect([page.entries, page.complete]).toEqual([[], true])
-      from = page.next
-    }
+    expect([new Set(all).size, third.next]).toEqual([30, '{"tagged":null,"after":null}'])
   })
 
   it('is incomplete when one user may not be read, and shows the others', async () => {

@@ -6,7 +6,13 @@ export interface Config extends AwsConnection {
   readonly path?: string
   readonly settle?: string
   readonly lastUsedLag?: string
-  readonly probe?: { readonly count?: number; readonly every?: string }
+  readonly probe?: {
+    readonly count?: number
+    readonly every?: string
+    /** Where STS is asked, one after the other. */
+    readonly regions?: readonly string[]
+  }
+  readonly assumeRole?: AssumeRoleConfig
   readonly boundaryArn?: string
   readonly allowedPolicies?: readonly string[]
   readonly adopt?: readonly string[]
@@ -14,6 +20,13 @@ export interface Config extends AwsConnection {
   readonly discovery?: boolean
   readonly ownerTags?: readonly string[]
   readonly federation?: FederationConfig
+}
+
+/** The role Custody acts in, by the credentials it was given. */
+export interface AssumeRoleConfig {
+  readonly roleArn: string
+  readonly externalId?: string
+  readonly duration?: string
 }
 
 /** How roles for consumers with an identity of their own are made, and tried. */
@@ -40,6 +53,22 @@ export const configSchema = {
       properties: {
         count: { type: 'integer', minimum: 1, maximum: 100 },
         every: { type: 'string', pattern: durationPattern },
+        regions: {
+          type: 'array',
+          minItems: 1,
+          uniqueItems: true,
+          items: connectionProperties.region,
+        },
+      },
+    },
+    assumeRole: {
+      type: 'object',
+      additionalProperties: false,
+      required: ['roleArn'],
+      properties: {
+        roleArn: { type: 'string', pattern: '^arn:[a-z-]+:iam::\\d{12}:role/.+$' },
+        externalId: { type: 'string', pattern: '^[\\w+=,.@:/-]{2,1224}$' },
+        duration: { type: 'string', pattern: durationPattern },
       },
     },
     boundaryArn: { type: 'string', pattern: '^arn:[a-z-]+:iam::(\\d{12}|aws):policy/.+$' },

@@ -22,6 +22,7 @@ import type { Boundary } from './boundary.ts'
 import type { Config } from './config.ts'
 import type { Identity } from './identity.ts'
 import type { AllowStatement } from './least.ts'
+import { partitionOf } from './least.ts'
 import {
   refuse,
   tagAccount,
@@ -61,6 +62,7 @@ export class FederatedRoles implements Identity {
   readonly #rules: TrustRules
   readonly #probeTokenFiles: readonly string[]
   readonly #clock: Clock
+  readonly #config: Config
 
   constructor(
     host: HostContext,
@@ -68,6 +70,7 @@ export class FederatedRoles implements Identity {
     config: Config,
   ) {
     const { createProviders, allowPullRequests, probeTokenFiles } = config.federation ?? {}
+    this.#config = config
     this.#account = parts.account
     this.#boundary = parts.boundary
     this.roles = new Roles(parts.account, parts.users, config, host.clock)
@@ -216,7 +219,7 @@ export class FederatedRoles implements Identity {
   }
 
   leastStatements(): readonly AllowStatement[] {
-    return leastStatements(this.roles.path, this.#providers.mayCreate)
+    return leastStatements(this.roles.path, this.#config)
   }
 
   check(call: Call): Promise<readonly CheckFinding[]> {
@@ -271,21 +274,9 @@ function accountIn(principal: string): string {
   throw refuse('invalid', 'The stored principal is a single role that Custody did not make.')
 }
 
-function leastStatements(path: string, mayCreateProviders: boolean): readonly AllowStatement[] {
+function leastStatements(path: string, config: Config): readonly AllowStatement[] {
+  const arn = `arn:${partitionOf(config.region)}:iam::*`
   return [
-    {
-      Sid: 'CustodyIssuers',
-      Effect: 'Allow',
-      Action: [
-        'iam:ListRoles',
-        'iam:GetOpenIDConnectProvider',
-        'iam:ListOpenIDConnectProviders',
-        ...(mayCreateProviders
-          ? ['iam:CreateOpenIDConnectProvider', 'iam:AddClientIDToOpenIDConnectProvider']
-          : []),
-      ],
-      Resource: '*',
-    },
     {
       Sid: 'CustodyRoles',
       Effect: 'Allow',
@@ -305,8 +296,24 @@ function leastStatements(path: string, mayCreateProviders: boolean): readonly Al
         'iam:ListInstanceProfilesForRole',
         'iam:RemoveRoleFromInstanceProfile',
       ],
-      Resource: `arn:aws:iam::*:role${path}*`,
+      Resource: `${arn}:role${path}*`,
     },
+    {
+      Sid: 'CustodyRoleReads',
+      Effect: 'Allow',
+      Action: ['iam:ListRoles', 'iam:ListOpenIDConnectProviders', 'iam:GetOpenIDConnectProvider'],
+      Resource: '*',
+    },
+    ...(config.federation?.createProviders === true
+      ? [
+          {
+            Sid: 'CustodyIssuers',
+            Effect: 'Allow',
+            Action: ['iam:CreateOpenIDConnectProvider', 'iam:AddClientIDToOpenIDConnectProvider'],
+            Resource: `${arn}:oidc-provider/*`,
+          } as const,
+        ]
+      : []),
   ]
 }
 

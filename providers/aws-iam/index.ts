@@ -3,6 +3,7 @@ import type { Secret } from '../../src/domain/secret.ts'
 import type {
   Call,
   Capabilities,
+  CheckReport,
   EnsuredPrincipal,
   ExternalCredential,
   HostContext,
@@ -17,6 +18,7 @@ import type {
 } from '../../src/provider/contract.ts'
 import { AwsAccount } from './account.ts'
 import { Boundary } from './boundary.ts'
+import { checkProvider } from './check.ts'
 import type { Config } from './config.ts'
 import { configSchema } from './config.ts'
 import type { Identity } from './identity.ts'
@@ -44,6 +46,7 @@ class AwsIam implements Provider {
   readonly capabilities: Capabilities
   readonly discover?: NonNullable<Provider['discover']>
   readonly #account: AwsAccount
+  readonly #checked: Parameters<typeof checkProvider>[0]
   readonly #keys: UsersWithKeys
   readonly #roles: FederatedRoles
   /** Each with a kind of its own; the first is meant where none is named. */
@@ -58,6 +61,7 @@ class AwsIam implements Provider {
     this.#roles = new FederatedRoles(host, parts, config)
     this.#keys = new UsersWithKeys(host, { ...parts, beside: this.#roles.roles }, config)
     this.#identities = [this.#keys, this.#roles]
+    this.#checked = { account: this.#account, boundary, identities: this.#identities, config }
     this.capabilities = capabilitiesOf(this.#identities)
     const found = this.#identities.filter((identity) => identity.discover !== undefined)
     if (found.length > 0) {
@@ -175,6 +179,10 @@ class AwsIam implements Provider {
   async deletePrincipal(principal: string, call: Call): Promise<void> {
     const stored = await this.#withUser(principal, call)
     await this.#of(stored).deletePrincipal(stored, call)
+  }
+
+  check(call: Call): Promise<CheckReport> {
+    return checkProvider(this.#checked, call)
   }
 
   close(): Promise<void> {

@@ -30,10 +30,12 @@ import type { Beside, Identity } from './identity.ts'
 import { inventoryPage } from './inventory.ts'
 import type { AskLastUse } from './last-use.ts'
 import { lastUseOf, untilRefused } from './last-use.ts'
+import type { AllowStatement } from './least.ts'
+import { userStatements } from './least.ts'
 import { accountOf, refuse } from './marks.ts'
 import { refusedScope } from './policies.ts'
 import type { KeyPair } from './probe.ts'
-import { probeKeyPair } from './probe.ts'
+import { KeyProbe } from './probe.ts'
 import { grantScopes } from './scopes.ts'
 import { shutOffUser, turnOnUser } from './switch.ts'
 import type { Users } from './users.ts'
@@ -50,7 +52,9 @@ export class UsersWithKeys implements Identity {
   readonly #allowedPolicies: readonly string[]
   readonly #adopt: readonly string[]
   readonly #clock: Clock
+  readonly #config: Config
   readonly #lastUse: AskLastUse
+  readonly #probe: KeyProbe
 
   constructor(
     host: HostContext,
@@ -58,15 +62,17 @@ export class UsersWithKeys implements Identity {
     config: Config,
   ) {
     this.#clock = host.clock
+    this.#config = config
     this.#account = parts.account
     this.#users = parts.users
     this.#beside = parts.beside
     this.#path = config.path ?? defaultPath
     this.#allowedPolicies = config.allowedPolicies ?? []
     this.#adopt = config.adopt ?? []
-    this.#lastUse = lastUseOf(parts.account, true)
+    this.#probe = new KeyProbe(this.#account, config)
+    this.#lastUse = lastUseOf(this.#account, true)
     this.capabilities = keyCapabilities(config)
-    if (config.discovery ?? true) this.discover = discovery(parts.account, this.#path, config)
+    if (config.discovery ?? true) this.discover = discovery(this.#account, this.#path, config)
   }
 
   owns(members: Readonly<Record<string, unknown>>): boolean {
@@ -162,7 +168,7 @@ export class UsersWithKeys implements Identity {
   }
 
   async probe(secret: Secret, kind: CredentialKind, call: Call): Promise<ProbeAnswer> {
-    return kind === this.kind ? probeKeyPair(this.#account, secret, call) : 'untestable'
+    return kind === this.kind ? this.#probe.try(secret, call) : 'untestable'
   }
 
   async list(principal: string, call: Call): Promise<Listing<ExternalCredential>> {
@@ -213,6 +219,10 @@ export class UsersWithKeys implements Identity {
 
   async adopt(external: string, want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
     return this.#users.adopt(external, want, call)
+  }
+
+  leastStatements(): readonly AllowStatement[] {
+    return userStatements(this.#config)
   }
 
   async marksOf(principal: string, call: Call): Promise<string | null> {

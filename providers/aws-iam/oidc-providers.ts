@@ -15,11 +15,11 @@ const rolesPerPage = 1_000
 /** The issuers whose tokens the AWS account takes. */
 export class OidcProviders {
   readonly #account: AwsAccount
-  readonly mayCreate: boolean
+  readonly #mayCreate: boolean
 
   constructor(account: AwsAccount, mayCreate: boolean) {
     this.#account = account
-    this.mayCreate = mayCreate
+    this.#mayCreate = mayCreate
   }
 
   /**
@@ -32,7 +32,7 @@ export class OidcProviders {
     const id = { OpenIDConnectProviderArn: arn }
     const found = await unlessGone(iam.getOpenIDConnectProvider(id, within(call)))
     if (found?.ClientIDList?.includes(audience)) return arn
-    if (!this.mayCreate) throw refuse('invalid', missing(arn, { issuer, audience }, !!found))
+    if (!this.#mayCreate) throw refuse('invalid', missing(arn, { issuer, audience }, !!found))
     if (found) {
       await iam.addClientIDToOpenIDConnectProvider({ ...id, ClientID: audience }, within(call))
       return arn
@@ -70,7 +70,7 @@ export class OidcProviders {
         state: 'unknown',
         message:
           'No identity provider is registered in this account: no federated role can be made.',
-        remedy: this.mayCreate
+        remedy: this.#mayCreate
           ? null
           : `For GitHub Actions: ${createCommand({ issuer: githubIssuer, audience: 'sts.amazonaws.com' })}`,
       }

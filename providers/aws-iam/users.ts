@@ -45,6 +45,10 @@ export class Users {
 
   /** The account's user, where there is one already; someone else's of that name is not it. */
   async existing(want: WantedPrincipal, call: Call): Promise<User | null> {
+    const known = isUserPrincipal(parsed(want.external ?? ''))
+      ? await this.locate(want.external!, call)
+      : null
+    if (known) return accountOf(known) === want.account ? known : null
     const adopted = this.#adopt.includes(want.userName)
     const user =
       (await this.#known(want, call)) ??

@@ -56,7 +56,11 @@ export async function startAwsSandbox(options: {
     })
     const answer = await answerWithFault(world, faults, envelope)
     if (answer === null) request.socket.destroy()
-    else response.writeHead(answer.status, answer.headers).end(answer.body)
+    else {
+      // The time it is in this AWS, which a test may have made by hand.
+      const date = new Date(options.clock.now()).toUTCString()
+      response.writeHead(answer.status, { date, ...answer.headers }).end(answer.body)
+    }
   }
   await listen(server, options.port ?? 0)
   const { port } = server.address() as AddressInfo

@@ -94,7 +94,8 @@ export interface Running {
 
 const workerConcurrency = 32
 
-const modules: BuiltInModules = {
+/** What comes with this version; a new provider or sink enters here. */
+export const builtIn: BuiltInModules = {
   providers: [awsIam, github, manual, postgres, token],
   sinks: [awsSecrets, file],
 }
@@ -104,7 +105,7 @@ const modules: BuiltInModules = {
  * Nothing is opened, and no package loaded.
  */
 export const checkConfig: ConfigCheck = async (config, lineOf) => {
-  return checkPlugins(config, modules, lineOf)
+  return checkPlugins(config, builtIn, lineOf)
 }
 
 /**
@@ -424,7 +425,7 @@ function openPlugins(
   return openProviders({
     providers: config.providers,
     sinks: config.sinks,
-    modules,
+    modules: builtIn,
     hostFor: (name): HostContext => ({
       name,
       clock: host.clock,

@@ -1,6 +1,7 @@
 import { seconds } from '../../src/domain/time.ts'
 import type {
   Call,
+  CheckFinding,
   DiscoveryPage,
   EnsuredPrincipal,
   ExternalCredential,
@@ -38,6 +39,8 @@ import { findRepository, reachableRepositories } from './repositories.ts'
 
 /** Repositories whose keys are read at the same time; GitHub allows 100 concurrent requests. */
 const listConcurrency = 4
+/** Repositories that a check looks into for a key; each costs a request. */
+const lookedInto = 10
 const needs = { administration: 'write' } as const
 
 /**
@@ -222,6 +225,39 @@ export class DeployKeys implements GithubKind {
       installationId: this.#kit.installationId,
       keysAt: (at: Place) => this.#keysAt(at, call).catch(nullIfOutOfReach),
     }
+  }
+
+  /** Whether the organisation allows deploy keys shows only on keys that are there already. */
+  async check(call: Call): Promise<readonly CheckFinding[]> {
+    const { items } = await reachableRepositories(this.#kit.client, needs, call)
+    let seen = 0
+    for (const at of items.filter((r) => !r.archived).slice(0, lookedInto)) {
+      const keys = (await this.#keysAt(at, call).catch(nullIfOutOfReach))?.items ?? []
+      seen += keys.length
+      if (keys.some((key) => key.enabled === false)) {
+        return [
+          {
+            name: 'deploy keys',
+            state: 'failed',
+            message: `The organisation forbids deploy keys: those of ${at.owner}/${at.repo} are switched off.`,
+            remedy: 'Allow deploy keys in the organisation settings; they work again then.',
+          },
+        ]
+      }
+    }
+    if (seen > 0) {
+      return [
+        { name: 'deploy keys', state: 'ok', message: 'Deploy keys are allowed.', remedy: null },
+      ]
+    }
+    return [
+      {
+        name: 'deploy keys',
+        state: 'unknown',
+        message: 'No deploy key was found to tell whether the organisation allows them.',
+        remedy: 'New organisations forbid them; look into the organisation settings.',
+      },
+    ]
   }
 
   /** The key that a lost answer left behind, if GitHub's "already in use" means ours. */

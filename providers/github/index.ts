@@ -4,6 +4,7 @@ import { seconds } from '../../src/domain/time.ts'
 import type {
   Call,
   Capabilities,
+  CheckReport,
   DiscoveryPage,
   EnsuredPrincipal,
   ExternalCredential,
@@ -19,8 +20,15 @@ import type {
   WantedPrincipal,
 } from '../../src/provider/contract.ts'
 import { AppTokens } from './app-tokens.ts'
+import { checkGithub } from './check.ts'
 import { configSchemaOf, durationOf, openClient, type Config } from './config.ts'
 import { DeployKeys } from './deploy-keys.ts'
+import {
+  assertUsable,
+  readInstallation,
+  resumeInstallation,
+  suspendInstallation,
+} from './installation.ts'
 import { AppInstallations } from './installations.ts'
 import type { GithubKind, GithubKit } from './kind.ts'
 import { adoptedOf, writePrincipal, type ScopeRefusal } from './names.ts'
@@ -67,6 +75,7 @@ class Github implements Provider {
   readonly type = github.type
   readonly capabilities: Capabilities
   readonly inventory?: (from: string | null, call: Call) => Promise<InventoryPage>
+  readonly discover?: (from: string | null, call: Call) => Promise<DiscoveryPage>
   readonly removePerson?: (person: LeftPerson, call: Call) => Promise<readonly string[]>
   readonly #kit: GithubKit
   readonly #kinds: readonly GithubKind[]
@@ -80,6 +89,19 @@ class Github implements Provider {
       k.inventory ? [{ name: k.kind, page: k.inventory.bind(k) }] : [],
     )
     if (listed.length > 0) this.inventory = (from, call) => walk(listed, from, call)
+    // A kind that the App may not look at makes its page incomplete, and hides no other.
+    const discovered = served.flatMap((k) =>
+      k.discover
+        ? [
+            {
+              name: k.kind,
+              page: (from: string | null, call: Call) =>
+                k.discover!(from, call).catch((error: unknown) => emptyIfDenied(error)),
+            },
+          ]
+        : [],
+    )
+    if (discovered.length > 0) this.discover = (from, call) => walk(discovered, from, call)
     const { people } = kit.config
     if (people) {
       const leaving = new LeavingPeople(kit, people)
@@ -96,14 +118,8 @@ class Github implements Provider {
   /** Creates nothing: the principal is the account at this installation, if that can be used. */
   async ensurePrincipal(want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
     const id = this.#kit.installationId
-    const attempt = { request: `GET /app/installations/${id}`, writes: false }
-    const { data } = await this.#kit.client.asApp(attempt, call, (octokit, options) =>
-      octokit.rest.apps.getInstallation({ installation_id: id, ...options }),
-    )
-    // A suspended installation still lists fine and fails only at the first write.
-    if (data.suspended_at) {
-      throw refusal('denied', `Installation ${id} is suspended; unsuspend it first.`)
-    }
+    const needs = this.#kinds.find((kind) => kind.kind === want.kind)?.permissions ?? {}
+    assertUsable(await readInstallation(this.#kit.client, call), needs, id)
     // True because all that is ever listed for it carries the account's id.
     return {
       external: writePrincipal(id, want.account, adoptedOf(want.known ?? '')),
@@ -165,22 +181,6 @@ class Github implements Provider {
     }
   }
 
-  /** Kind by kind; a kind that the App may not look at makes the page incomplete, and hides no other. */
-  async discover(from: string | null, call: Call): Promise<DiscoveryPage> {
-    const parts = this.#kinds.flatMap((kind) =>
-      kind.discover
-        ? [
-            {
-              name: kind.kind,
-              page: (at: string | null, c: Call) =>
-                kind.discover!(at, c).catch((error: unknown) => emptyIfDenied(error)),
-            },
-          ]
-        : [],
-    )
-    return walk(parts, from, call)
-  }
-
   adopt(external: string, want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
     return later(() => {
       for (const kind of this.#kinds) {
@@ -197,6 +197,18 @@ class Github implements Provider {
 
   revokeLeaked(leaked: readonly Secret[], call: Call): Promise<void> {
     return revokeByAnyone(this.#kit.client, leaked, call)
+  }
+
+  check(call: Call): Promise<CheckReport> {
+    return checkGithub(this.#kit, this.#kinds, call)
+  }
+
+  suspend(call: Call): Promise<void> {
+    return suspendInstallation(this.#kit.client, call)
+  }
+
+  resume(call: Call): Promise<void> {
+    return resumeInstallation(this.#kit.client, call)
   }
 
   async deletePrincipal(principal: string, call: Call): Promise<void> {

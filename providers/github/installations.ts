@@ -1,15 +1,15 @@
 import { parseInstant, seconds } from '../../src/domain/time.ts'
-import {
+import type {
+  Call,
+  Discovered,
+  DiscoveryPage,
+  EnsuredPrincipal,
+  ExternalCredential,
+  Issued,
+  KindCapabilities,
+  Listing,
   ProviderError,
-  type Call,
-  type Discovered,
-  type DiscoveryPage,
-  type EnsuredPrincipal,
-  type ExternalCredential,
-  type Issued,
-  type KindCapabilities,
-  type Listing,
-  type WantedPrincipal,
+  WantedPrincipal,
 } from '../../src/provider/contract.ts'
 import { pageSize } from './client.ts'
 import type { Attempt } from './errors.ts'

@@ -11,11 +11,13 @@ import { registerBrake } from './commands/brake.ts'
 import { registerClient } from './commands/client.ts'
 import { registerCredential } from './commands/credential.ts'
 import { registerFinding } from './commands/finding.ts'
+import { registerLeak } from './commands/leak.ts'
 import { registerLocal } from './commands/local.ts'
 import { registerOperation } from './commands/operation.ts'
 import { registerOwner } from './commands/owner.ts'
 import { registerProvider } from './commands/provider.ts'
 import { registerProviderImport } from './commands/provider-import.ts'
+import { registerProviderSwitch } from './commands/provider-switch.ts'
 import { registerSweep } from './commands/sweep.ts'
 import { registerTask } from './commands/task.ts'
 import { registerTransfer } from './commands/transfer.ts'
@@ -83,9 +85,12 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerSweep(program, cli)
   registerAudit(program, cli)
   registerFinding(program, cli)
-  registerProviderImport(program, registerProvider(program, cli), cli)
   registerVendor(program, cli)
   registerTask(program, cli)
+  registerLeak(program, cli)
+  const provider = registerProvider(program, cli)
+  registerProviderSwitch(provider, cli)
+  registerProviderImport(program, provider, cli)
   registerClient(program, cli)
   registerHelp(program)
   return program

@@ -413,6 +413,11 @@ const definitions = {
     null,
     (f) => `${f.what} was shown once and is not stored; create a new one if it was lost.`,
   ),
+  providerRefused: def<{ provider: string; reason: string }>(
+    502,
+    null,
+    (f) => `Provider "${f.provider}" did not do it: ${f.reason}`,
+  ),
   notReady: def<{ reason: string }>(
     503,
     null,

@@ -62,6 +62,8 @@ const accepts: Readonly<Record<string, Accepts>> = {
   'POST /approvals/:id/approve': decision,
   'POST /approvals/:id/deny': decision,
   'POST /brakes/:name/release': { query: [], body: ['subject', 'reason'] },
+  // The body is checked where a refusal cannot repeat a part of it.
+  'POST /leaks': { query: [] },
   'POST /findings/:id/accept': { query: [], body: ['reason', 'until'] },
   'POST /clients': {
     query: [],

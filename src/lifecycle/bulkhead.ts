@@ -32,6 +32,7 @@ const revoking: ReadonlySet<PropertyKey> = new Set<keyof Provider>([
   'shutOff',
   'deletePrincipal',
   'removePerson',
+  'suspend',
 ])
 
 /** The calls that take access away: they go first, and no rest of a provider holds them up. */

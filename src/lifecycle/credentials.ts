@@ -427,6 +427,7 @@ export async function revokeCredential(
   caller: Caller,
   id: string,
   reason: string | null = null,
+  why: RevokeReason = 'requested',
 ): Promise<Operation> {
   const { credential, account } = await visibleCredential(life, caller, id)
   const decision = authorise(life, caller, 'credential.revoke', credentialResource(account, id))
@@ -439,7 +440,7 @@ export async function revokeCredential(
     })
   }
   const closing = await closingOperation(life, account)
-  const planned = planRevoke(life, credential, caller.actor, 'requested')
+  const planned = planRevoke(life, credential, caller.actor, why)
   // Whatever closes the account switches this key off as well, and then goes on to revoke it.
   const operation = closing ?? planned.operation
   const changes = closing ? planned.changes.filter((c) => c.type !== 'enqueue') : planned.changes
@@ -454,7 +455,7 @@ export async function revokeCredential(
         target: { type: 'credential', id },
         decision,
         operation: operation.id,
-        facts: { reason: reason ?? 'requested' },
+        facts: { reason: reason ?? why },
       }),
     ],
     { what: 'Credential', id },
@@ -472,7 +473,7 @@ async function closingOperation(
 }
 
 /** Why a credential is revoked; no revocation goes without one (R39). */
-export type RevokeReason = 'requested' | 'removed' | 'expired'
+export type RevokeReason = 'requested' | 'removed' | 'expired' | 'leaked'
 
 export function planRevoke(
   life: Lifecycle,

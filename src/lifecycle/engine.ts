@@ -24,9 +24,11 @@ import {
   updateCredential,
 } from './credentials.ts'
 import { createGroup, deleteGroup, membersOf, updateGroup, visibleGroup } from './groups.ts'
+import { reportLeaks } from './leaks.ts'
 import { cancelOperation, retryOperation, visibleOperation } from './operations.ts'
 import type { LeaveWord } from './people.ts'
 import { createPerson, declareLeave, deletePerson, updatePerson } from './people.ts'
+import { switchProvider } from './provider-switch.ts'
 import type { ProviderRole } from './providers.ts'
 import { checkProvider, listProviders, showProvider } from './providers.ts'
 import { impactOf, offboardingReport } from './reports.ts'
@@ -65,6 +67,8 @@ export { createTokens } from './tokens.ts'
 export { adoptionsMax } from './adoption.ts'
 export type { AdoptionEntry } from './adoption.ts'
 export { createTaskBook } from './tasks.ts'
+export { leakedMax } from './leaks.ts'
+export type { LeakItem } from './leaks.ts'
 export type { Introspection, Tokens } from './tokens.ts'
 export { consistencyProof, inclusionProof, treesOf } from './audit-tree.ts'
 export { createSequencer } from './sequencer.ts'
@@ -149,6 +153,9 @@ export function createEngine(life: Lifecycle) {
     revokeCredential: (caller: Caller, id: string, reason: string | null = null) =>
       replanned(() => revokeCredential(life, caller, id, reason)),
 
+    reportLeaks: (caller: Caller, report: Parameters<typeof reportLeaks>[2]) =>
+      reportLeaks(life, caller, report),
+
     operation: (caller: Caller, id: string) => visibleOperation(life, caller, id),
     retryOperation: (caller: Caller, id: string) => retryOperation(life, caller, id),
     cancelOperation: (caller: Caller, id: string) => cancelOperation(life, caller, id),
@@ -181,6 +188,8 @@ export function createEngine(life: Lifecycle) {
       showProvider(life, caller, name, role),
     checkProvider: (caller: Caller, name: string, role?: ProviderRole | null) =>
       checkProvider(life, caller, name, role),
+    switchProvider: (caller: Caller, name: string, want: Parameters<typeof switchProvider>[3]) =>
+      switchProvider(life, caller, name, want),
 
     /** `full: false`: of the orphans, those whose owner changed within the last day. */
     planSweep: (

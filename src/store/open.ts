@@ -280,6 +280,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     findingsNotSeen: (provider, run, after, limit) =>
       findings.notSeen(query, provider, run, after, limit),
     keysById: (provider, keyIds) => findings.keysById(query, provider, keyIds),
+    keysByFingerprint: (provider, prints) => findings.keysByFingerprint(query, provider, prints),
     principalsByExternal: (provider, externals) =>
       findings.principalsByExternal(query, provider, externals),
     liveKeysAt: (provider, after, limit) => findings.liveKeys(query, provider, after, limit),

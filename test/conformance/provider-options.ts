@@ -131,7 +131,9 @@ export function optionsSuite(rig: () => Rig): void {
 
   it('stops all it can at once, and gives it back, each as often as asked', async () => {
     const r = rig()
-    expect('resume' in r.provider).toBe('suspend' in r.provider)
+    expect(Reflect.get(r.provider, 'resume')).toEqual(
+      r.provider.suspend ? expect.any(Function) : undefined,
+    )
     if (!r.provider.suspend || !r.provider.resume || !r.abilities.canCreate) return
     const { want, external } = await r.principal()
 

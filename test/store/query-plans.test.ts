@@ -358,6 +358,7 @@ describe('query plans', () => {
       [(q) => rooms.unresolved(q, 'p', ['a', 'b']), 'finding_unresolved '],
       [(q) => rooms.notSeen(q, 'p', 'run', null, 10), 'finding_unresolved_provider '],
       [(q) => rooms.keysById(q, 'p', ['a', 'b']), 'issued_key_provider '],
+      [(q) => rooms.keysByFingerprint(q, 'p', ['a']), 'issued_key_provider (provider=?)'],
       [(q) => rooms.principalsByExternal(q, 'p', ['a']), 'principal_external '],
       [(q) => rooms.liveKeys(q, 'p', null, 10), 'issued_key_live '],
       [(q) => rooms.tally(q, 'p', 'run', t0), 'issued_key_live '],

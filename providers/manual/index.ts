@@ -10,7 +10,6 @@ import type {
   KindCapabilities,
   Provider,
   ProviderModule,
-  TaskBook,
 } from '../../src/provider/contract.ts'
 import { ProviderError } from '../../src/provider/contract.ts'
 

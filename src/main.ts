@@ -5,6 +5,7 @@ import path from 'node:path'
 import { awsIam } from '../providers/aws-iam/index.ts'
 import { awsSecrets } from '../providers/aws-secrets/index.ts'
 import { file } from '../providers/file/index.ts'
+import { githubActions } from '../providers/github-actions/index.ts'
 import { github } from '../providers/github/index.ts'
 import { manual } from '../providers/manual/index.ts'
 import { postgres } from '../providers/postgres/index.ts'
@@ -97,7 +98,7 @@ const workerConcurrency = 32
 /** What comes with this version; a new provider or sink enters here. */
 export const builtIn: BuiltInModules = {
   providers: [awsIam, github, manual, postgres, token],
-  sinks: [awsSecrets, file],
+  sinks: [awsSecrets, file, githubActions],
 }
 
 /**

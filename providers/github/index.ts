@@ -122,7 +122,7 @@ class Github implements Provider {
     assertUsable(await readInstallation(this.#kit.client, call), needs, id)
     // True because all that is ever listed for it carries the account's id.
     return {
-      external: writePrincipal(id, want.account, adoptedOf(want.known ?? '')),
+      external: writePrincipal(id, want.account, adoptedOf(want.external ?? '')),
       created: true,
     }
   }

@@ -103,10 +103,10 @@ export function writePrincipal(
 /** The principal of an account that adopts one thing more. */
 export function writeAdopting(
   installation: number,
-  want: { readonly account: string; readonly known?: string },
+  want: { readonly account: string; readonly external?: string | null },
   keyId: string,
 ): string {
-  const known = want.known === undefined ? null : readNote(want.known)
+  const known = want.external == null ? null : readNote(want.external)
   const adopted = [...(known?.adopted ?? []), keyId]
   return writePrincipal(installation, want.account, adopted, known?.issues ?? false)
 }

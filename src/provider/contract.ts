@@ -73,8 +73,6 @@ export interface WantedPrincipal {
   readonly operation: OperationId
   /** What is to live on it, for providers whose kinds live on principals of different sorts. */
   readonly kind?: CredentialKind
-  /** The account's `external` here so far: what was adopted before stays in it. Absent: none yet. */
-  readonly known?: string
   /** Where the account lives there already, as stored; what was adopted or renamed is found by it. */
   readonly external?: string | null
 }
@@ -313,6 +311,8 @@ export interface SinkTarget {
   readonly credential: CredentialId
   /** As in the contract (`deliverTo.path`), already checked against its pattern. */
   readonly path: string
+  /** Of the version that `promote` makes current: for a mark that people can read. */
+  readonly generation?: number
 }
 
 /**
@@ -360,6 +360,14 @@ export interface SecretSink {
   /** As `check` of a provider: tries what it was configured with, changes nothing. */
   examine?(call: Call): Promise<CheckReport>
   close(): Promise<void>
+}
+
+/**
+ * What may be shown of a sink's version: all before the first tilde. Behind it stands, in versions of
+ * sinks with `staging: 'carried'`, what only the store can open.
+ */
+export function shownVersion(version: string): string {
+  return version.split('~', 1)[0]!
 }
 
 export type ProviderErrorKind =

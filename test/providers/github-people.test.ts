@@ -80,12 +80,12 @@ function callOf(): Call {
   }
 }
 
-const want = (known?: string): WantedPrincipal => ({
+const want = (external?: string): WantedPrincipal => ({
   tenant: defaultTenant,
   account,
   userName: 'ci',
   operation: 'op' as OperationId,
-  ...(known === undefined ? {} : { known }),
+  ...(external === undefined ? {} : { external }),
 })
 
 const person = (userName: string): LeftPerson => ({

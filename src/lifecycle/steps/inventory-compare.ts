@@ -7,7 +7,7 @@ import type { Failure } from '../../domain/operation.ts'
 import type { Instant } from '../../domain/time.ts'
 import { addSeconds, secondsBetween } from '../../domain/time.ts'
 import type { Provider } from '../../provider/contract.ts'
-import { ProviderError } from '../../provider/contract.ts'
+import { ProviderError, shownVersion } from '../../provider/contract.ts'
 import type { Change, LiveKey } from '../../store/store.ts'
 import { termsOf } from '../credentials.ts'
 import { judgeInventory } from '../reconcile-brake.ts'
@@ -212,11 +212,12 @@ class KeyPage {
       }
       found = 'somethingElse'
     }
-    if (found === key.sinkVersion) return
+    const expected = key.sinkVersion === null ? null : shownVersion(key.sinkVersion)
+    if ((found === null ? null : shownVersion(found)) === expected) return
     // A promotion may be under way: the journal follows the store by a moment.
     const now = await this.#ctx.life.store.read.credential(credential.tenant, credential.id)
     if (now?.keyId !== key.keyId || (await this.#isBusy(key))) return
-    const facts = { sink: deliverTo.sink, path: deliverTo.path, expected: key.sinkVersion, found }
+    const facts = { sink: deliverTo.sink, path: deliverTo.path, expected, found }
     this.#see(about.kind, about.subject, key, facts)
   }
 

@@ -16,9 +16,12 @@ import { registerLocal } from './commands/local.ts'
 import { registerOperation } from './commands/operation.ts'
 import { registerOwner } from './commands/owner.ts'
 import { registerProvider } from './commands/provider.ts'
+import { registerProviderImport } from './commands/provider-import.ts'
 import { registerProviderSwitch } from './commands/provider-switch.ts'
 import { registerSweep } from './commands/sweep.ts'
+import { registerTask } from './commands/task.ts'
 import { registerTransfer } from './commands/transfer.ts'
+import { registerVendor } from './commands/vendor.ts'
 import { systemFailure } from './system-failure.ts'
 import { type ExitCode, exitCodeOf, exitCodes, type Terminal } from './terminal.ts'
 
@@ -82,8 +85,12 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerSweep(program, cli)
   registerAudit(program, cli)
   registerFinding(program, cli)
-  registerProviderSwitch(registerProvider(program, cli), cli)
+  registerVendor(program, cli)
+  registerTask(program, cli)
   registerLeak(program, cli)
+  const provider = registerProvider(program, cli)
+  registerProviderSwitch(provider, cli)
+  registerProviderImport(program, provider, cli)
   registerClient(program, cli)
   registerHelp(program)
   return program

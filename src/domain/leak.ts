@@ -15,6 +15,20 @@ const accessKeyId = /(?<![A-Z0-9])A(?:KIA|SIA)[A-Z0-9]{16}(?![A-Z0-9])/g
 const keyIdMax = 128
 const fingerprintShape = /^(?:SHA256:[A-Za-z0-9+/]{43}|[0-9a-f]{64})$/
 
+/** Tokens that give themselves away in the middle of a line: ours, and GitHub's. */
+const tokenShapes =
+  /(?<![A-Za-z0-9_])(?:c(?:st|sk)_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}|gh[pour]_[A-Za-z0-9_]{16,}|ghs_[A-Za-z0-9_.-]{16,}|github_pat_\w{16,})/g
+
+/**
+ * The token in a line as it was found (`export TOKEN=…`, a header, a log), without the rest; a line
+ * that holds none, or several, as it is.
+ */
+export function leakedPart(text: string): string {
+  const found = new Set(text.match(tokenShapes) ?? [])
+  const [token] = found
+  return found.size === 1 && token !== undefined ? token.replace(/[.-]+$/, '') : text.trim()
+}
+
 /** What can be told from the text alone; reads nothing. */
 export function leakTraits(text: string): LeakTraits {
   const trimmed = text.trim()

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsync } from 'fastify'
 import { errors } from '../domain/errors.ts'
 import { isJsonObject } from '../domain/json.ts'
+import { leakedPart } from '../domain/leak.ts'
 import { Secret } from '../domain/secret.ts'
 import { hashToken } from '../domain/token.ts'
 import { leakedMax } from '../lifecycle/engine.ts'
@@ -24,17 +25,14 @@ export function leakRoutes(host: HttpHost, authenticate: Authenticate): FastifyP
       const { body } = request
       const texts = textsOf(body)
       const source = optional(body, 'source', text)
-      const credentials = texts.map((leaked) => Secret.ofText(leaked))
+      const credentials = texts.map((found) => Secret.ofText(leakedPart(found)))
       try {
         const answer = await host.engine.reportLeaks(caller, {
           credentials,
           source: source === null ? null : maskText(source),
           revokeForeign: optional(body, 'revokeForeign', flag) ?? false,
           provider: optional(body, 'provider', text),
-          hash: (secret) =>
-            secret.use((bytes) =>
-              host.pepper.use((key) => hashToken(key, bytes.toString().trim())),
-            ),
+          hash: (secret) => secret.use((bytes) => host.pepper.use((key) => hashToken(key, bytes))),
         })
         return await reply.status(202).send(answer)
       } finally {

@@ -1,7 +1,7 @@
 import type { ServiceAccount } from '../domain/account.ts'
 import { isOpen } from '../domain/account.ts'
 import type { Credential, CredentialKind, DeliverTo } from '../domain/credential.ts'
-import { isDelivered, isLive } from '../domain/credential.ts'
+import { isDelivered, isLive, nowhere } from '../domain/credential.ts'
 import { errors } from '../domain/errors.ts'
 import type { CredentialId } from '../domain/ids.ts'
 import type { JsonObject } from '../domain/json.ts'
@@ -79,6 +79,10 @@ export function planCredential(
     throw errors.tooManyCredentials({ provider: want.provider, kind: want.kind, limit })
   }
 
+  if (capabilities.mint === 'none' && want.deliverTo) {
+    const reason = `"${want.kind}" of provider "${want.provider}" has no secret that could be delivered; leave it out.`
+    throw errors.invalidValue({ path: 'deliverTo', reason })
+  }
   checkRotation(terms, account, want)
   const id = life.ids.next() as CredentialId
   const credential: Credential = {
@@ -90,7 +94,8 @@ export function planCredential(
     displayName: want.display ?? null,
     scopes: want.scopes,
     readers: want.readers ?? [],
-    deliverTo: deliverToFor(life, account, id, want.deliverTo),
+    deliverTo:
+      capabilities.mint === 'none' ? nowhere(id) : deliverToFor(life, account, id, want.deliverTo),
     status: 'pending',
     generation: 0,
     keyId: null,

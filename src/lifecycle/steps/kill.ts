@@ -1,6 +1,6 @@
 import type { StatusReason } from '../../domain/account.ts'
 import type { Credential, IssuedKey } from '../../domain/credential.ts'
-import type { Failure, Operation } from '../../domain/operation.ts'
+import type { Operation } from '../../domain/operation.ts'
 import type { Instant } from '../../domain/time.ts'
 import { addSeconds, earlier, later, seconds } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
@@ -17,7 +17,7 @@ import {
   unproven,
 } from './doomed.ts'
 import type { KeyPlace } from './proof.ts'
-import { askToEnd, awaited, isByHand, onlyByHand, waitForTask, withdrawAsked } from './by-hand.ts'
+import { isByHand, onlyByHand, stillThere, withdrawAsked } from './by-hand.ts'
 import { switchOff, tryKey } from './proof.ts'
 import type { Step, StepContext, StepResult } from './step.ts'
 import {
@@ -89,21 +89,18 @@ export const disableKeys: Step = async (ctx) => {
 /** Each switched-off key is tried until it is refused; there is no end to this but an answer. */
 export const proveDead: Step = async (ctx) => {
   const stillAlive: IssuedKey[] = []
-  let asked: Failure | null = null
+  let asked: StepResult | null = null
   let waitSeconds: number | null = null
   await forEachIsolated(await doomedKeys(ctx), async ({ key, place }) => {
     if (!unproven(key)) return
     const at = place()
     const answer = await tryKey(ctx, at, key)
     if (answer === 'listingIncomplete' || !answer.dead) {
-      let open = await awaited(ctx, key)
-      if (open === null && answer !== 'listingIncomplete' && onlyByHand(at.capabilities)) {
-        // It is done, said somebody, and there it is still.
-        await askToEnd(ctx, at, key)
-        open = await awaited(ctx, key)
-      }
-      if (open === null) stillAlive.push(key)
-      else asked ??= open
+      // Half a listing shows nothing of it, so it tells nothing of what somebody did.
+      const wait = answer === 'listingIncomplete' ? null : await stillThere(ctx, at, key)
+      if (wait === null) stillAlive.push(key)
+      // Whatever comes first: each is looked at again then.
+      else if (asked === null || untilOf(wait) < untilOf(asked)) asked = wait
       return
     }
     if (onlyByHand(at.capabilities)) await withdrawAsked(ctx, key)
@@ -130,10 +127,14 @@ export const proveDead: Step = async (ctx) => {
     const message = `key ${first.keyId} at ${first.provider} was switched off but is not refused yet; it is tried until it is`
     return { go: 'retry', failure: { code: 'revokeBlocked', message }, after: null }
   }
-  if (asked !== null) return waitForTask(ctx, asked)
+  if (asked !== null && waitSeconds === null) return asked
   return waitSeconds === null
     ? { go: 'next' }
     : { go: 'wait', until: addSeconds(ctx.life.clock.now(), waitSeconds) }
+}
+
+function untilOf(wait: StepResult): string {
+  return wait.go === 'wait' ? wait.until : ''
 }
 
 function proofAudit(ctx: StepContext, key: IssuedKey, tries: number): Change {

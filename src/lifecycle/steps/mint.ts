@@ -106,6 +106,7 @@ export const issueAndDeliver: Step = async (ctx) => {
   const mint = memoOf<Mint>(ctx, 'mint')
   if (mint === null) return begin(ctx, subject)
   if (mint.version !== null && mint.keyId !== null) return { go: 'next' }
+  if (subject.capabilities.mint === 'none') return mintNothing(ctx, subject, mint)
   return subject.capabilities.mint === 'client'
     ? resumeClientMade(ctx, subject, mint)
     : resumeServerMade(ctx, subject, mint)
@@ -140,7 +141,7 @@ async function begin(ctx: StepContext, subject: Subject): Promise<StepResult> {
     )
   }
   // A full disk or a locked vault must show before a key exists, not after (R33).
-  await subject.sink.check(subject.target, ctx.call())
+  if (capabilities.mint !== 'none') await subject.sink.check(subject.target, ctx.call())
 
   const mint: Mint = {
     generation: Math.max(credential.generation, ...subject.keys.map((k) => k.generation)) + 1,
@@ -158,6 +159,7 @@ async function begin(ctx: StepContext, subject: Subject): Promise<StepResult> {
       ? [putCredential({ ...credential, status: 'issuing', lastError: null }, life.clock.now())]
       : []
   await ctx.checkpoint({ mint }, changes)
+  if (capabilities.mint === 'none') return mintNothing(ctx, subject, mint)
   return capabilities.mint === 'client'
     ? mintClientMade(ctx, subject, mint)
     : mintServerMade(ctx, subject, mint)
@@ -284,6 +286,18 @@ async function resumeClientMade(
   const version = await subject.sink.find(subject.target, mint.key, ctx.call())
   if (version !== null) await subject.sink.discard(subject.target, version, ctx.call())
   return startOver(ctx, subject, mint, null, null)
+}
+
+// --- there is no secret: what is made works without one; repeating is harmless -------------------
+
+async function mintNothing(ctx: StepContext, subject: Subject, mint: Mint): Promise<StepResult> {
+  if (mint.keyId !== null) return { go: 'next' }
+  const principal = externalOf(subject.principal)
+  const want = wanted(ctx, subject, mint)
+  const issued = await subject.provider.issue(principal, want, ctx.call(mint.key))
+  const { keyId, fingerprint } = issued
+  await recordMinted(ctx, subject, { ...mint, keyId, fingerprint })
+  return { go: 'next' }
 }
 
 // --- shared ------------------------------------------------------------------------------------

@@ -25,7 +25,8 @@ export const verify: Step = async (ctx) => {
   const subject = await loadSubject(ctx, ctx.operation.subject)
   const mint = memoOf<{ generation: number; version: string }>(ctx, 'mint')
   const key = subject.keys.find((k) => k.generation === mint?.generation)
-  if (!key || key.sinkVersion === null) throw new Error('verify ran before issue-and-deliver')
+  const isStaged = key?.sinkVersion !== null || subject.capabilities.mint === 'none'
+  if (!key || !isStaged) throw new Error('verify ran before issue-and-deliver')
   const { life } = ctx
   const now = life.clock.now()
   const state = memoOf<Verify>(ctx, 'verify') ?? { since: now, accepted: 0 }
@@ -90,7 +91,8 @@ async function promote(
   const { credential, keys } = subject
   const previous =
     keys.find((k) => k.status === 'active' && k.generation !== key.generation) ?? null
-  const secretRef = await moveConsumers(ctx, subject, key)
+  const isNone = subject.capabilities.mint === 'none'
+  const secretRef = isNone ? null : await moveConsumers(ctx, subject, key)
 
   const now = life.clock.now()
   const every = credential.rotateEvery ?? termsOf(life, subject.account, credential).rotation.every
@@ -103,7 +105,7 @@ async function promote(
     fingerprint: key.fingerprint,
     secretRef,
     issuedAt: key.issuedAt,
-    rotateAfter: rotateAfterOf(key.issuedAt, every),
+    rotateAfter: isNone ? null : rotateAfterOf(key.issuedAt, every),
     lastRotatedAt: previous ? now : credential.lastRotatedAt,
     refusedAt: null,
     settledAt: null,

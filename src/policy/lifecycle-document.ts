@@ -1,5 +1,4 @@
 import type { CredentialKind } from '../domain/credential.ts'
-import type { Seconds } from '../domain/time.ts'
 import { parseDuration } from '../domain/time.ts'
 import type { BrakeTerms, LifecycleTerms } from './lifecycle.ts'
 

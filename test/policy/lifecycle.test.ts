@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs'
 import * as fc from 'fast-check'
 import type { CredentialKind } from '../../src/domain/credential.ts'
 import { checkRequired } from '../../src/lifecycle/required-kind.ts'
-import type { Provider } from '../../src/provider/contract.ts'
 import { describe, expect, it } from 'vitest'
 import { AppError } from '../../src/domain/errors.ts'
 import { day, hour } from '../../src/domain/time.ts'
@@ -137,7 +136,7 @@ describe('kinds that policy insists on', () => {
       capabilities: Object.fromEntries(kinds.map((kind) => [kind, {}])),
     })
     const check = (offered: string[], kind: CredentialKind) => () =>
-      checkRequired({ require: ['federated-role'] }, provider(...offered) as Provider, { kind })
+      checkRequired({ require: ['federated-role'] }, provider(...offered), { kind })
 
     expect(check(['access-key', 'federated-role'], 'federated-role')).not.toThrow()
     expect(check(['deploy-key'], 'deploy-key')).not.toThrow()

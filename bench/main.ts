@@ -11,11 +11,13 @@ import { runLeaver } from './leaver.ts'
 import type { Sample, Spread } from './measure.ts'
 import { spread } from './measure.ts'
 import { isPinned, pinLoad } from './process.ts'
+import { runRotations } from './rotations.ts'
 import type { Goal, Options } from './scim.ts'
 import { goalsOf, isWanted, runScim, title } from './scim.ts'
 
 const help = `npm run bench -- scim [options]    requests against other servers
 npm run bench -- leaver [options]  an owner who leaves, and the sweeps
+npm run bench -- rotations [options]  access keys at AWS, and a reconciliation
 
   --sizes 1k,1m     resources in the database (k and m count thousands and millions); the first
                     and the last are compared; large ones are kept for the next run
@@ -24,12 +26,15 @@ npm run bench -- leaver [options]  an owner who leaves, and the sweeps
   --only get,raw    cases whose name begins so; goals that miss a case are left out
   --accounts 200,1000  leaver: accounts of each leaver
   --due 20k         leaver: accounts that expire
+  --keys 300        rotations: keys rotated in a round; --throttled 60 under the limits of AWS
+  --users 5000      rotations: IAM users that a reconciliation goes through
   --profile <dir>   writes a CPU profile of each Custody process there
   --gate            exit code 1 when a goal is missed
   --help
 
 Smoke test: npm run bench -- scim --sizes 1k --rounds 1 --seconds 1
             npm run bench -- leaver --sizes 10k --accounts 20 --due 1k --rounds 1 --seconds 1
+            npm run bench -- rotations --keys 20 --throttled 5 --users 100 --rounds 1
 `
 
 interface Verdict {
@@ -48,13 +53,20 @@ const { values, positionals } = parseArgs({
     only: { type: 'string', default: '' },
     accounts: { type: 'string', default: '200,1000' },
     due: { type: 'string', default: '20k' },
+    keys: { type: 'string', default: '300' },
+    throttled: { type: 'string', default: '60' },
+    users: { type: 'string', default: '5000' },
     profile: { type: 'string' },
     gate: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 })
 const [scenario = ''] = positionals
-if (values.help || positionals.length !== 1 || !['scim', 'leaver'].includes(scenario)) {
+if (
+  values.help ||
+  positionals.length !== 1 ||
+  !['scim', 'leaver', 'rotations'].includes(scenario)
+) {
   process.stdout.write(help)
   process.exit(values.help ? 0 : 2)
 }
@@ -74,6 +86,7 @@ if (scenario === 'scim') pinLoad()
 process.stdout.write(`${machine()}\n\n`)
 
 if (scenario === 'leaver') await leaver()
+else if (scenario === 'rotations') await rotations()
 else await scim()
 // What a scenario started in this process may still be winding down.
 process.exit()
@@ -88,6 +101,23 @@ async function leaver(): Promise<void> {
     only: options.only,
     say: options.say,
   })
+  print(figures)
+}
+
+async function rotations(): Promise<void> {
+  print(
+    await runRotations({
+      accounts: wholeNumber('keys', values.keys),
+      throttled: wholeNumber('throttled', values.throttled),
+      users: wholeNumber('users', values.users),
+      rounds: options.rounds,
+      only: options.only,
+      say: options.say,
+    }),
+  )
+}
+
+function print(figures: readonly Figure[]): void {
   const verdictOf = ({ value, atMost, atLeast }: Figure): string => {
     if (atMost === undefined && atLeast === undefined) return ''
     return value.median <= (atMost ?? Infinity) && value.median >= (atLeast ?? 0) ? 'PASS' : 'MISS'

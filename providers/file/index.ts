@@ -10,6 +10,8 @@ import {
   type SinkModule,
   type SinkTarget,
 } from '../../src/provider/contract.ts'
+import type { SecretFormat } from '../../src/provider/secret-format.ts'
+import { formatProperty, inFormat } from '../../src/provider/secret-format.ts'
 import {
   codeOf,
   createFile,
@@ -33,9 +35,12 @@ export const file: SinkModule = {
     type: 'object',
     additionalProperties: false,
     required: ['directory'],
-    properties: { directory: { type: 'string', minLength: 1 } },
+    properties: { directory: { type: 'string', minLength: 1 }, format: formatProperty },
   },
-  create: (host, config) => createSink(host.name, host.resolvePath(String(config['directory']))),
+  create: (host, config) => {
+    const { directory, format = 'custody' } = config as { directory: string; format?: SecretFormat }
+    return inFormat(createSink(host.name, host.resolvePath(directory)), format)
+  },
 }
 
 /** What Custody knows about one target; there before anything appears at the target. */

@@ -4,6 +4,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Clock } from '../domain/time.ts'
 import { Faults } from './faults.ts'
 import { answer, operationOf, type GithubResponse } from './github-routes.ts'
+import type { GithubLimitSettings } from './github-limits.ts'
+import { GithubLimits } from './github-limits.ts'
+import type { Caller } from './github-world.ts'
 import { GithubWorld } from './github-world.ts'
 
 export { generateAppKey, GithubWorld, keyFingerprint } from './github-world.ts'
@@ -23,12 +26,15 @@ export interface GithubSandboxOptions {
   readonly faults?: Faults
   /** GitHub answers an exceeded secondary limit with either. */
   readonly throttleStatus?: 403 | 429
+  /** Secondary limits; default none. The primary one is the world's `rateLimit`. */
+  readonly limits?: GithubLimitSettings
 }
 
 export interface GithubSandbox {
   readonly url: string
   readonly world: GithubWorld
   readonly faults: Faults
+  readonly limits: GithubLimits
   /** The latest requests in order, as `METHOD /path/template status`; 0 = no answer was sent. */
   readonly requests: readonly string[]
   close(): Promise<void>
@@ -42,6 +48,7 @@ const requestsMax = 10_000
 export async function startGithubSandbox(options: GithubSandboxOptions): Promise<GithubSandbox> {
   const world = options.world ?? new GithubWorld({ clock: options.clock })
   const faults = options.faults ?? new Faults()
+  const limits = new GithubLimits(world.clock, options.limits ?? {})
   const requests: string[] = []
   let url = ''
 
@@ -49,8 +56,11 @@ export async function startGithubSandbox(options: GithubSandboxOptions): Promise
     const method = request.method ?? 'GET'
     const target = request.url ?? '/'
     const operation = operationOf(world, method, target) ?? `${method} ${target}`
+    const who = callerName(world.authenticate(request.headers.authorization))
+    const refusal = limits.enter(who, method, operation)
+    response.once('close', () => limits.leave(who))
     const text = await readText(request)
-    const fault = faults.take(operation)
+    const fault = refusal ? null : faults.take(operation)
     const act = () => {
       const body = parse(text)
       return body === malformed
@@ -75,6 +85,7 @@ export async function startGithubSandbox(options: GithubSandboxOptions): Promise
       request.socket.destroy()
     }
 
+    if (refusal) return reply(refusal)
     switch (fault?.kind) {
       case undefined:
         return reply(act())
@@ -124,6 +135,7 @@ export async function startGithubSandbox(options: GithubSandboxOptions): Promise
     url,
     world,
     faults,
+    limits,
     requests,
     close: () => {
       faults.release()
@@ -131,6 +143,13 @@ export async function startGithubSandbox(options: GithubSandboxOptions): Promise
       return new Promise((resolve) => server.close(() => resolve()))
     },
   }
+}
+
+/** Limits are counted by installation, by App, or for all who are nobody together. */
+function callerName(caller: Caller): string {
+  return caller.type === 'installation'
+    ? `installation ${caller.token.installationId}`
+    : caller.type
 }
 
 const jsonType = { 'content-type': 'application/json; charset=utf-8' }

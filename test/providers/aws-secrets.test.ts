@@ -4,9 +4,12 @@ import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { awsSecrets } from '../../providers/aws-secrets/index.ts'
-import type { CredentialId } from '../../src/domain/ids.ts'
+import { leastPolicy } from '../../providers/aws-secrets/examine.ts'
+import { nextWrite } from '../../providers/aws-secrets/write-budget.ts'
+import type { CredentialId, OperationId } from '../../src/domain/ids.ts'
 import { defaultTenant } from '../../src/domain/ids.ts'
 import { Secret } from '../../src/domain/secret.ts'
+import { addSeconds } from '../../src/domain/time.ts'
 import type { HostContext, SecretSink, SinkTarget, TokenBook } from '../../src/provider/contract.ts'
 import type { AwsSandbox, SecretView } from '../../src/sandbox/aws.ts'
 import { startAwsSandbox } from '../../src/sandbox/aws.ts'
@@ -40,6 +43,7 @@ describe('aws-secrets', () => {
   let sink: SecretSink
   let admin: sm.SecretsManager
   let target: SinkTarget
+  let sinkWith: (more: object) => SecretSink
 
   beforeEach(async () => {
     clock = new ManualClock()
@@ -56,7 +60,9 @@ describe('aws-secrets', () => {
     admin = new sm.SecretsManager({ ...connection, credentials: sandbox.world.admin })
     // The sink under test always works with exactly the rights its README lists.
     const credentials = leastPrivileged(sandbox)
-    sink = awsSecrets.create(host, { ...connection, credentials, kmsKeyId: 'alias/custody' })
+    sinkWith = (more) =>
+      awsSecrets.create(host, { ...connection, credentials, kmsKeyId: 'alias/custody', ...more })
+    sink = sinkWith({})
     target = {
       tenant: defaultTenant,
       credential: randomUUID() as CredentialId,
@@ -131,16 +137,40 @@ describe('aws-secrets', () => {
       expect((await providerErrorFrom(sink.check(other, callWith()))).kind).toBe('conflict')
     })
 
-    it('gives no other credential a name that waits for its deletion (R23)', async () => {
+    it('gives another credential a name of its own when the name waits for its deletion (R23)', async () => {
       await promoted()
       await sink.remove(target, callWith())
       const other = { ...target, credential: randomUUID() as CredentialId }
+      const put = (text: string) => sink.deliver(other, Secret.ofText(text), callWith())
 
-      const error = await providerErrorFrom(sink.check(other, callWith()))
+      await sink.check(other, callWith())
+      const version = await put('theirs')
+      const ref = await sink.promote(other, version, null, callWith())
 
-      expect(error).toMatchObject({ kind: 'conflict', outcome: 'notApplied' })
-      expect(error.message).toContain('choose another path')
+      expect(sandbox.world.secret(`${name}/${other.credential}`)?.current).toBe('theirs')
+      expect(ref).toContain(`${name}/${other.credential}`)
       expect(stored().deleteAt).not.toBeNull()
+      // It stays there when the name is free again, also for a process that never saw it.
+      clock.advance(8 * day)
+      const fresh = sinkWith({})
+      expect(textOf(await fresh.read(other, version, callWith()))).toBe('theirs')
+      expect(await fresh.current!(other, callWith())).toBe(version)
+      await fresh.close()
+      expect(stored()).toBeNull()
+    })
+
+    it('names a KMS key that is off, and what to do, before a key is minted', async () => {
+      await promoted()
+      sandbox.world.disabledKmsKeys.add('alias/custody')
+
+      const check = await providerErrorFrom(sink.check(target, callWith()))
+      const delivered = await providerErrorFrom(deliver('two'))
+      const first = await providerErrorFrom(sink.check({ ...target, path: 'another' }, callWith()))
+
+      for (const error of [check, delivered, first]) {
+        expect([error.kind, error.outcome]).toEqual(['unavailable', 'notApplied'])
+        expect(error.message).toMatch(/^KMS key alias\/custody of .+ kms:GenerateDataKey/)
+      }
     })
   })
 
@@ -387,6 +417,228 @@ describe('aws-secrets', () => {
     })
   })
 
+  describe('writing often (R27)', () => {
+    const minute = 60
+
+    it('waits before a key is minted, says until when, and gains a write each ten minutes', async () => {
+      let current: string | null = null
+      for (let i = 0; i < 5; i++) {
+        await sink.check(target, callWith())
+        const version = await deliver(`value ${i}`)
+        await promote(version, current)
+        current = version
+      }
+
+      const error = await providerErrorFrom(sink.check(target, callWith()))
+      expect([error.kind, error.outcome]).toEqual(['throttled', 'notApplied'])
+      expect(error.retryAfter).toBe(10 * minute)
+      expect(error.message).toMatch(/written too often.+ next one is written at 20/)
+
+      clock.advance(10 * minute - 1)
+      expect((await providerErrorFrom(sink.check(target, callWith()))).retryAfter).toBe(1)
+      clock.advance(1)
+      await sink.check(target, callWith())
+    })
+
+    it('never holds up what undoes a rotation', async () => {
+      const first = await promoted()
+      for (let i = 0; i < 4; i++) await deliver(`value ${i}`)
+      const last = await deliver('last')
+      await promote(last, first)
+      await providerErrorFrom(sink.check(target, callWith()))
+
+      await promote(first, last)
+      await sink.discard(target, last, callWith())
+
+      expect(stored().current).toBe('one')
+    })
+
+    it('asks when values were written only if something changed lately', async () => {
+      await promoted()
+      sandbox.world.limits.admitted.clear()
+      await sink.check(target, callWith())
+      clock.advance(11 * minute)
+      await sink.check(target, callWith())
+
+      expect(sandbox.world.limits.admitted.get('ListSecretVersionIds')).toBe(1)
+    })
+
+    it('keeps a day’s values below what AWS can hold', () => {
+      const now = clock.now()
+      const at = (secondsAgo: number) => Date.parse(now) - secondsAgo * 1_000
+      const spread = Array.from({ length: 90 }, (_, i) => at(86_000 - i * 900))
+
+      expect(nextWrite(spread.slice(1), now)).toBeNull()
+      expect(nextWrite(spread, now)).toBe(addSeconds(now, 400))
+    })
+  })
+
+  it('tells people at AWS which generation consumers read, and by which operation', async () => {
+    const version = await deliver('one')
+    const operation = randomUUID()
+    const call = { ...callWith(), operation: operation as OperationId }
+
+    await sink.promote({ ...target, generation: 3 }, version, null, call)
+    sandbox.world.limits.admitted.clear()
+    await sink.promote({ ...target, generation: 3 }, version, null, call)
+
+    expect(stored().tags).toMatchObject({
+      'custody:generation': '3',
+      'custody:operation': operation,
+    })
+    expect(sandbox.world.limits.admitted.has('TagResource')).toBe(false)
+  })
+
+  describe('formats', () => {
+    const pair = '{"accessKeyId":"AKIAIOSFODNN7EXAMPLE","secretAccessKey":"wJalr/+EXAMPLEKEY"}'
+
+    it.each([
+      ['custody', pair],
+      [
+        'credential-process',
+        '{"Version":1,"AccessKeyId":"AKIAIOSFODNN7EXAMPLE","SecretAccessKey":"wJalr/+EXAMPLEKEY"}',
+      ],
+      [
+        'environment',
+        '{"AWS_ACCESS_KEY_ID":"AKIAIOSFODNN7EXAMPLE","AWS_SECRET_ACCESS_KEY":"wJalr/+EXAMPLEKEY"}',
+      ],
+      [
+        'credentials-file',
+        '[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = wJalr/+EXAMPLEKEY\n',
+      ],
+    ])('%s is what consumers read, and probes read the same pair back', async (format, text) => {
+      const formatted = sinkWith({ format })
+      using secret = Secret.ofText(pair)
+      const call = callWith()
+      const version = await formatted.deliver(target, secret, call)
+      await formatted.deliver(target, secret, call)
+      await formatted.promote(target, version, null, callWith())
+
+      expect(stored().current).toBe(text)
+      const read = await formatted.read(target, version, callWith())
+      expect(read!.fingerprint()).toBe(secret.fingerprint())
+      // Whoever changes the format reads what was delivered before.
+      expect(textOf(await sink.read(target, version, callWith()))).toBe(pair)
+      await formatted.close()
+    })
+
+    it('are for access keys: tokens and PEMs stay as they are', async () => {
+      const formatted = sinkWith({ format: 'credential-process' })
+      for (const text of ['csk_abc', '-----BEGIN KEY-----\n', '{"some":"json"}', '{not json']) {
+        const version = await formatted.deliver(target, Secret.ofText(text), callWith())
+        const texts = [formatted, sink].map(async (s) =>
+          textOf(await s.read(target, version, callWith())),
+        )
+        expect(await Promise.all(texts)).toEqual([text, text])
+      }
+      await formatted.close()
+    })
+  })
+
+  describe('examining', () => {
+    const examined = async (one: SecretSink) => {
+      const report = await one.examine!(callWith())
+      return { report, states: Object.fromEntries(report.findings.map((f) => [f.name, f.state])) }
+    }
+
+    it('finds the rights that its README lists enough, and changes nothing', async () => {
+      await promoted()
+      const before = stored()
+      const { report, states } = await examined(sink)
+
+      expect(states).toEqual({
+        credentials: 'ok',
+        'secretsmanager:DescribeSecret': 'ok',
+        'secretsmanager:CreateSecret': 'unknown',
+        'secretsmanager:TagResource': 'ok',
+        'secretsmanager:PutSecretValue': 'ok',
+        'secretsmanager:GetSecretValue': 'ok',
+        'secretsmanager:ListSecretVersionIds': 'ok',
+        'secretsmanager:UpdateSecretVersionStage': 'ok',
+        'secretsmanager:DeleteSecret': 'ok',
+        'secretsmanager:RestoreSecret': 'ok',
+        pendingDeletions: 'ok',
+        kms: 'ok',
+      })
+      expect(stored()).toEqual(before)
+      expect(sandbox.world.secretNames()).toEqual([name])
+      expect(report.leastPolicy).toContain('kms:GenerateDataKey')
+    })
+
+    it('prints the least policy of its README for a prefix and no key of its own', () => {
+      const readme = readFileSync(
+        new URL('../../providers/aws-secrets/README.md', import.meta.url),
+        'utf8',
+      )
+
+      const printed = leastPolicy({ prefix: 'custody/', kmsKeyId: null })
+
+      expect(readme).toContain(printed)
+    })
+
+    it('names what is missing, one right at a time', async () => {
+      const { accessKeyId } = sandbox.world.admin
+      const PolicyDocument = JSON.stringify({
+        Version: '2012-10-17',
+        Statement: [
+          { Effect: 'Deny', Action: 'secretsmanager:Put*', Resource: '*' },
+          { Effect: 'Deny', Action: 'secretsmanager:CreateSecret', Resource: '*' },
+          { Effect: 'Deny', Action: 'secretsmanager:ListSecrets', Resource: '*' },
+        ],
+      })
+      const input = { UserName: 'custody', PolicyName: 'less', PolicyDocument }
+      sandbox.world.call({
+        service: 'iam',
+        operation: 'PutUserPolicy',
+        input,
+        accessKeyId,
+        region: 'us-east-1',
+      })
+
+      const { report, states } = await examined(sink)
+
+      expect(Object.entries(states).flatMap(([n, s]) => (s === 'failed' ? [n] : []))).toEqual([
+        'secretsmanager:CreateSecret',
+        'secretsmanager:PutSecretValue',
+      ])
+      expect(states['pendingDeletions']).toBe('unknown')
+      for (const finding of report.findings) {
+        expect(finding.remedy === null).toBe(finding.state === 'ok')
+      }
+    })
+
+    it('names secrets that wait for their deletion, and a KMS key that is off', async () => {
+      await promoted()
+      const old = { ...target, credential: randomUUID() as CredentialId, path: 'old' }
+      await sink.check(old, callWith())
+      await sink.remove(old, callWith())
+      sandbox.world.disabledKmsKeys.add('alias/custody')
+
+      const { report, states } = await examined(sink)
+
+      expect(states['kms']).toBe('failed')
+      const waiting = report.findings.find((f) => f.name === 'pendingDeletions')!
+      expect(waiting.message).toContain('1 of 2 secrets wait')
+      expect(waiting.message).toContain('custody/default/old')
+    })
+
+    it.each([
+      [
+        'keys AWS does not know',
+        { credentials: { accessKeyId: 'AKIAIOSFODNN7EXAMPLE', secretAccessKey: 'x' } },
+        'failed',
+      ],
+      ['an endpoint nobody listens at', { endpoint: 'http://127.0.0.1:1' }, 'unknown'],
+    ])('says so and stops at %s', async (_what, config, state) => {
+      const lost = sinkWith(config)
+      const { report, states } = await examined(lost)
+
+      expect(states).toEqual({ credentials: state })
+      expect(report.findings[0]!.remedy).not.toBeNull()
+      await lost.close()
+    })
+  })
+
   describe('configuration', () => {
     const validate = new Ajv({ strict: true }).compile(awsSecrets.configSchema)
 
@@ -396,6 +648,7 @@ describe('aws-secrets', () => {
       [{}, false],
       [{ region: 'us-east-1', recoveryDays: 1 }, false],
       [{ region: 'us-east-1', prefix: 'x' }, false],
+      [{ region: 'us-east-1', format: 'yaml' }, false],
       [{ region: 'us-east-1', namePrefix: 'a b' }, false],
     ])('of %j is %j', (config, valid) => {
       expect(validate(config)).toBe(valid)

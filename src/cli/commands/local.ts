@@ -19,6 +19,14 @@ export interface DemoOptions {
 
 export interface SandboxOptions {
   readonly json: boolean
+  /** 0 = any free port. */
+  readonly awsPort: number
+  readonly githubPort: number
+  /** Seconds for which a new key is refused and one that was switched off still works. */
+  readonly iamLag: number
+  /** Seconds by which listings lag behind writes. */
+  readonly listLag: number
+  readonly throttle: boolean
 }
 
 export interface PolicyOptions {
@@ -78,10 +86,23 @@ export function registerLocal(program: Command, cli: Cli, modules: LocalModules)
   program
     .command('sandbox')
     .description('a stateful AWS and GitHub on loopback, to try things on')
+    .option('--aws-port <port>', 'of IAM, STS and Secrets Manager; 0 = any that is free', '0')
+    .option('--github-port <port>', 'of the REST API; 0 = any that is free', '0')
+    .option('--iam-lag <seconds>', 'a key works, or stops working, so long after the call', '0')
+    .option('--list-lag <seconds>', 'listings of IAM and Secrets Manager are so old', '0')
+    .option('--throttle', 'refuse what is too fast, by the limits of AWS and GitHub')
     .option('--json', 'print the addresses as JSON')
-    .action(async (options: { json?: boolean }) => {
+    .action(async (options: SandboxFlags) => {
       const { run } = await modules.sandbox()
-      finish(await run({ json: options.json ?? false }, terminal))
+      const wanted = {
+        json: options.json ?? false,
+        awsPort: wholeNumber('--aws-port', options.awsPort, 65_535),
+        githubPort: wholeNumber('--github-port', options.githubPort, 65_535),
+        iamLag: wholeNumber('--iam-lag', options.iamLag, 86_400),
+        listLag: wholeNumber('--list-lag', options.listLag, 86_400),
+        throttle: options.throttle ?? false,
+      }
+      finish(await run(wanted, terminal))
     })
   registerPolicy(program, cli, modules)
 }
@@ -121,6 +142,23 @@ function registerPolicy(program: Command, { terminal, exit }: Cli, modules: Loca
       }
       exit(await explain(directory ?? null, subject, policyOptions(options), terminal))
     })
+}
+
+interface SandboxFlags {
+  readonly json?: boolean
+  readonly awsPort: string
+  readonly githubPort: string
+  readonly iamLag: string
+  readonly listLag: string
+  readonly throttle?: boolean
+}
+
+/** @throws CommandFailure for anything but a whole number up to `most` */
+function wholeNumber(option: string, text: string, most: number): number {
+  const number = /^\d{1,5}$/.test(text) ? Number(text) : Infinity
+  if (number <= most) return number
+  const message = `${option}: "${text}" is not a whole number from 0 to ${most}.`
+  throw new CommandFailure(exitCodes.usage, message)
 }
 
 interface ExplainFlags {

@@ -2,22 +2,56 @@ import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { systemClock } from '../../host/clock.ts'
 import { ensureDirectory, homeDirectory } from '../../host/home.ts'
+import type { AwsSandbox } from '../../sandbox/aws.ts'
 import { startAwsSandbox } from '../../sandbox/aws.ts'
+import { realisticAwsLimits } from '../../sandbox/aws/limits.ts'
+import { realisticGithubLimits } from '../../sandbox/github-limits.ts'
+import type { GithubSandbox } from '../../sandbox/github.ts'
 import { startGithubSandbox } from '../../sandbox/github.ts'
 import type { PostgresSandbox } from '../../sandbox/postgres.ts'
+import type { SandboxOptions } from '../commands/local.ts'
 import type { ExitCode, Terminal } from '../terminal.ts'
-import { exitCodes } from '../terminal.ts'
+import { CommandFailure, exitCodes } from '../terminal.ts'
 
 /**
  * Serves a stateful AWS and GitHub on loopback until it is interrupted, with the configuration
  * that points Custody at them written beside the home.
  */
-export async function run(
-  options: { readonly json: boolean },
+export async function run(options: SandboxOptions, terminal: Terminal): Promise<ExitCode> {
+  const { awsPort, githubPort, iamLag, listLag, throttle } = options
+  // Before anything is announced: whoever stops us the moment we speak must find us listening.
+  const stopped = new Promise<void>((resolve) => {
+    process.once('SIGINT', resolve)
+    process.once('SIGTERM', resolve)
+  })
+  const aws = await onPort('--aws-port', awsPort, () =>
+    startAwsSandbox({ clock: systemClock, port: awsPort }),
+  )
+  try {
+    aws.world.propagationSeconds = iamLag
+    aws.world.lagSeconds = listLag
+    const limits = throttle ? realisticGithubLimits : {}
+    const github = await onPort('--github-port', githubPort, () =>
+      startGithubSandbox({ clock: systemClock, port: githubPort, limits }),
+    )
+    try {
+      if (throttle) aws.world.limits.set(realisticAwsLimits)
+      await announce({ aws, github }, options, terminal)
+      await stopped
+    } finally {
+      await github.close()
+    }
+  } finally {
+    await aws.close()
+  }
+  return exitCodes.ok
+}
+
+async function announce(
+  { aws, github }: { readonly aws: AwsSandbox; readonly github: GithubSandbox },
+  options: SandboxOptions,
   terminal: Terminal,
-): Promise<ExitCode> {
-  const aws = await startAwsSandbox({ clock: systemClock })
-  const github = await startGithubSandbox({ clock: systemClock })
+): Promise<void> {
   const directory = path.join(homeDirectory(terminal), 'sandbox')
   await ensureDirectory(directory)
   const key = path.join(directory, 'github-app.pem')
@@ -25,18 +59,44 @@ export async function run(
   const configFile = path.join(directory, 'custody.yaml')
   await writeFile(configFile, sandboxConfig(aws, github, 'github-app.pem'), { mode: 0o600 })
   const repositories = [...github.world.repositories.values()].map((r) => `${r.owner}/${r.name}`)
-  const facts = { aws: aws.url, github: github.url, repositories, config: configFile }
-  if (options.json) terminal.stdout(`${JSON.stringify(facts)}\n`)
-  else
-    terminal.stdout(
-      `AWS     ${facts.aws}\nGitHub  ${facts.github}  with ${repositories.join(', ')}\nTry     custody serve --config ${facts.config}\n`,
-    )
-  await new Promise<void>((resolve) => {
-    process.once('SIGINT', resolve)
-    process.once('SIGTERM', resolve)
-  })
-  await Promise.all([aws.close(), github.close()])
-  return exitCodes.ok
+  const { accessKeyId, secretAccessKey } = aws.world.admin
+  const { id, installationId } = github.world.app
+  const environment = {
+    AWS_ENDPOINT_URL: aws.url,
+    AWS_REGION: 'us-east-1',
+    AWS_ACCESS_KEY_ID: accessKeyId,
+    AWS_SECRET_ACCESS_KEY: secretAccessKey,
+    GITHUB_API_URL: github.url,
+    GITHUB_APP_ID: String(id),
+    GITHUB_INSTALLATION_ID: String(installationId),
+    GITHUB_APP_KEY_FILE: key,
+  }
+  if (options.json) {
+    const facts = { aws: aws.url, github: github.url, repositories, config: configFile }
+    terminal.stdout(`${JSON.stringify({ ...facts, environment })}\n`)
+    return
+  }
+  const exports = Object.entries(environment).map(([name, value]) => `  export ${name}=${value}`)
+  terminal.stdout(`AWS     ${aws.url}
+GitHub  ${github.url}  with ${repositories.join(', ')}
+Try     custody serve --config ${configFile}
+Or your own scripts; the AWS SDKs and the aws command read these by themselves:
+${exports.join('\n')}
+  new Octokit({ baseUrl: process.env.GITHUB_API_URL, auth: <JWT of the App, or a token> })
+Stop with Ctrl-C or SIGTERM; nothing is kept.
+`)
+}
+
+/** @throws CommandFailure when something else has the port */
+async function onPort<T>(option: string, port: number, start: () => Promise<T>): Promise<T> {
+  try {
+    return await start()
+  } catch (error) {
+    const { code } = error as { readonly code?: string }
+    if (code !== 'EADDRINUSE' && code !== 'EACCES') throw error
+    const message = `${option}: port ${port} cannot be used (${code}); choose another, or 0 for any.`
+    throw new CommandFailure(exitCodes.usage, message)
+  }
 }
 
 const postgresConfig = ({ host, port, user, password }: PostgresSandbox) => ({

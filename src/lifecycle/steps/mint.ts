@@ -2,8 +2,9 @@ import { isOpen } from '../../domain/account.ts'
 import type { IssuedKey } from '../../domain/credential.ts'
 import { addSeconds } from '../../domain/time.ts'
 import type { ExternalCredential, Issued, WantedCredential } from '../../provider/contract.ts'
-import { ProviderError } from '../../provider/contract.ts'
+import { ProviderError, shownVersion } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
+import { NotNow } from '../bulkhead.ts'
 import { expiryOf } from '../credentials.ts'
 import { verdictOn } from '../offboard.ts'
 import { waitForBrake, waitIfRestored } from './braked.ts'
@@ -397,7 +398,7 @@ async function delivered(ctx: StepContext, subject: Subject, mint: Mint): Promis
         {
           sink: subject.sink.name,
           path: subject.target.path,
-          version: mint.version,
+          version: mint.version === null ? null : shownVersion(mint.version),
           generation: mint.generation,
         },
       ),
@@ -447,7 +448,9 @@ async function startOver(
 
 /** A refusal that surely had no effect clears the intent; anything else keeps it for list-and-diff. */
 async function afterFailedIssue(ctx: StepContext, mint: Mint, error: unknown): Promise<StepResult> {
-  const hadNoEffect = error instanceof ProviderError && error.outcome === 'notApplied'
+  // What was turned away here was never sent: there is nothing to look for, or to wait for.
+  const hadNoEffect =
+    error instanceof NotNow || (error instanceof ProviderError && error.outcome === 'notApplied')
   await ctx.checkpoint({ mint: hadNoEffect ? null : { ...mint, lostAt: ctx.life.clock.now() } }, [])
   throw error
 }

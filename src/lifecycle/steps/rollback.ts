@@ -120,7 +120,12 @@ async function rollBack(
     const message = `neither the new key ${broken.keyId} nor the old one ${old.keyId} works; the old one is tried again`
     return { go: 'retry', failure: { code: 'rollbackBlocked', message }, after: null }
   }
-  const secretRef = await sink.promote(target, old.sinkVersion!, broken.sinkVersion, ctx.call())
+  const secretRef = await sink.promote(
+    { ...target, generation: old.generation },
+    old.sinkVersion!,
+    broken.sinkVersion,
+    ctx.call(),
+  )
   if (subject.capabilities.canDisable) await provider.disable(external, broken.keyId, ctx.call())
   else await provider.revoke(external, broken.keyId, ctx.call())
 

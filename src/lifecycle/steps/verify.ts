@@ -152,7 +152,8 @@ export async function moveConsumers(
   let conflict: ProviderError | null = null
   for (const from of [servedVersion(keys), ...unnoted.toReversed()]) {
     try {
-      return await sink.promote(target, key.sinkVersion!, from, ctx.call())
+      const place = { ...target, generation: key.generation }
+      return await sink.promote(place, key.sinkVersion!, from, ctx.call())
     } catch (error) {
       if (!(error instanceof ProviderError) || error.kind !== 'conflict') throw error
       conflict ??= error
@@ -212,7 +213,8 @@ async function leaveConsumers(
   const works = served?.status === 'active' || served?.status === 'superseded'
   if (key.sinkVersion === null || !works || served.sinkVersion === null) return
   try {
-    await sink.promote(target, served.sinkVersion, key.sinkVersion, ctx.call())
+    const place = { ...target, generation: served.generation }
+    await sink.promote(place, served.sinkVersion, key.sinkVersion, ctx.call())
   } catch (error) {
     // Neither of the two is what they read.
     if (!(error instanceof ProviderError) || error.kind !== 'conflict') throw error

@@ -110,9 +110,12 @@ export class IamState {
   readonly virtualMfaDevices = new Map<string, Attachment>()
   /** A page never holds more, whatever MaxItems says. */
   pageSizeMax = 1_000
-  /** How far ListAccessKeys and ListRoles lag behind writes. */
+  /** How far ListUsers, ListAccessKeys and ListRoles lag behind writes. */
   lagSeconds = 0
   readonly #random: (length: number) => Uint8Array
+  readonly #keysByUser = new Map<string, AccessKey[]>()
+  readonly #usersById = new Map<string, IamUser>()
+  #gone: { readonly user: IamUser; readonly at: number }[] = []
 
   constructor(clock: Clock, accountId: string, random: (length: number) => Uint8Array) {
     this.clock = clock
@@ -190,8 +193,34 @@ export class IamState {
   }
 
   userById(userId: string): IamUser | null {
-    for (const user of this.users.values()) if (user.userId === userId) return user
+    const known = this.#usersById.get(userId)
+    if (known && this.users.get(known.name) === known) return known
+    for (const user of this.users.values()) {
+      if (user.userId !== userId) continue
+      this.#usersById.set(userId, user)
+      return user
+    }
     return null
+  }
+
+  removeUser(user: IamUser): void {
+    this.users.delete(user.name)
+    this.#gone.push({ user, at: this.now() })
+  }
+
+  /** As a listing that lags shows them: the newest are missing, those just deleted still there. */
+  listedUsers(): readonly IamUser[] {
+    const seenAt = this.now() - this.lagSeconds * 1_000
+    this.#gone = this.#gone.filter(({ at }) => at > seenAt)
+    const seen = [...this.users.values(), ...this.#gone.map(({ user }) => user)]
+    return seen.filter((user) => user.createdAt <= seenAt)
+  }
+
+  addKey(key: AccessKey): void {
+    this.keys.set(key.id, key)
+    const others = this.#keysByUser.get(key.userId)
+    if (others) others.push(key)
+    else this.#keysByUser.set(key.userId, [key])
   }
 
   policy(arn: string): ManagedPolicy {
@@ -203,7 +232,12 @@ export class IamState {
   }
 
   keysOf(user: IamUser): readonly AccessKey[] {
-    return [...this.keys.values()].filter((k) => k.userId === user.userId && k.deletedAt === null)
+    return this.everyKeyOf(user).filter((key) => key.deletedAt === null)
+  }
+
+  /** Deleted ones, too. */
+  everyKeyOf(user: IamUser): readonly AccessKey[] {
+    return this.#keysByUser.get(user.userId) ?? []
   }
 
   checkName(name: string, longest: number): void {

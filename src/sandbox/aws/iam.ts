@@ -68,13 +68,14 @@ export const iamActions = {
     if (left !== null) {
       throw new AwsError('DeleteConflict', `Cannot delete entity, must ${left} first.`)
     }
-    state.users.delete(user.name)
+    state.removeUser(user)
     return undefined
   },
 
   ListUsers(state: IamState, input: iam.ListUsersRequest): iam.ListUsersResponse {
     const prefix = input.PathPrefix ?? '/'
-    const users = [...state.users.values()]
+    const users = state
+      .listedUsers()
       .filter((user) => user.path.startsWith(prefix))
       .sort((a, b) => (a.name < b.name ? -1 : 1))
     const { items, ...rest } = page(users, input, state.pageSizeMax)
@@ -148,7 +149,7 @@ export const iamActions = {
       deletedAt: null,
       lastUsed: null,
     }
-    state.keys.set(key.id, key)
+    state.addKey(key)
     return {
       AccessKey: {
         UserName: user.name,
@@ -190,8 +191,8 @@ export const iamActions = {
   ): iam.ListAccessKeysResponse {
     const user = named(state, input.UserName, caller)
     const seenAt = state.now() - state.lagSeconds * 1_000
-    const seen = [...state.keys.values()].flatMap((key) => {
-      const status = key.userId === user.userId ? statusAt(key, seenAt) : null
+    const seen = state.everyKeyOf(user).flatMap((key) => {
+      const status = statusAt(key, seenAt)
       return status === null ? [] : [{ key, status }]
     })
     const { items, ...rest } = page(seen, input, state.pageSizeMax)

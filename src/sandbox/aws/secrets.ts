@@ -37,7 +37,12 @@ export class SecretsState {
   readonly #clock: Clock
   readonly #accountId: string
   readonly #random: (length: number) => Uint8Array
+  readonly disabledKmsKeys = new Set<string>()
+  /** How far ListSecrets lags behind writes; reads of one secret do not. */
+  lagSeconds = 0
   readonly #secrets = new Map<string, StoredSecret>()
+  /** By region and name: a bench has thousands, and each call looks one up. */
+  readonly #arns = new Map<string, string>()
 
   constructor(clock: Clock, accountId: string, random: (length: number) => Uint8Array) {
     this.#clock = clock
@@ -47,6 +52,10 @@ export class SecretsState {
 
   /** By name, ARN, or ARN without its six random characters; null when there is none (any more). */
   find(region: string | null, id: string): StoredSecret | null {
+    const likely = this.#secrets.get(this.#arns.get(`${region} ${id}`) ?? id)
+    if (likely && likely.deleteAt === null && (region ?? likely.region) === likely.region) {
+      return likely
+    }
     for (const [key, secret] of this.#secrets) {
       if (secret.deleteAt !== null && secret.deleteAt <= this.#now()) this.#secrets.delete(key)
       else if (
@@ -60,7 +69,9 @@ export class SecretsState {
   }
 
   all(): readonly StoredSecret[] {
-    return [...this.#secrets.values()]
+    return [...this.#secrets.values()].filter(
+      ({ deleteAt }) => deleteAt === null || deleteAt > this.#now(),
+    )
   }
 
   CreateSecret(input: sm.CreateSecretRequest, region: string): sm.CreateSecretResponse {
@@ -85,8 +96,10 @@ export class SecretsState {
       deletedAt: null,
     }
     setTags(secret, input.Tags ?? [])
+    if (hasValue(input)) this.#seal(secret)
     const version = hasValue(input) ? this.#addVersion(secret, input, [current]) : null
     this.#secrets.set(arn, secret)
+    this.#arns.set(`${region} ${name}`, arn)
     return { ARN: arn, Name: name, ...(version ? { VersionId: version.id } : {}) }
   }
 
@@ -109,6 +122,7 @@ export class SecretsState {
   PutSecretValue(input: sm.PutSecretValueRequest, region: string): sm.PutSecretValueResponse {
     const secret = this.#usable(region, input.SecretId!)
     if (!hasValue(input)) throw invalidParameter('You must provide SecretString or SecretBinary.')
+    this.#seal(secret)
     const stages = input.VersionStages ?? [current]
     if (stages.length === 0) throw invalidParameter('VersionStages must not be empty.')
     const known = secret.versions.get(input.ClientRequestToken ?? '')
@@ -141,6 +155,12 @@ export class SecretsState {
         `Secrets Manager can't find the specified secret value for ${
           stage === undefined ? `VersionId: ${input.VersionId}` : `staging label: ${stage}`
         }`,
+      )
+    }
+    if (this.disabledKmsKeys.has(secret.kmsKeyId ?? '')) {
+      throw new AwsError(
+        'DecryptionFailure',
+        "Secrets Manager can't decrypt the protected secret text using the provided KMS key.",
       )
     }
     return {
@@ -192,6 +212,32 @@ export class SecretsState {
         VersionStages: [...version.stages],
         CreatedDate: new Date(version.createdAt),
       })),
+      ...(end < all.length ? { NextToken: String(end) } : {}),
+    }
+  }
+
+  ListSecrets(input: sm.ListSecretsRequest, region: string): sm.ListSecretsResponse {
+    const seenAt = this.#now() - this.lagSeconds * 1_000
+    const prefixes = (input.Filters ?? []).flatMap((f) => (f.Key === 'name' ? f.Values! : []))
+    const all = [...this.#secrets.values()].filter(
+      (s) =>
+        s.region === region &&
+        (s.deleteAt === null
+          ? s.createdAt <= seenAt
+          : input.IncludePlannedDeletion === true && s.deleteAt > this.#now()) &&
+        (prefixes.length === 0 || prefixes.some((prefix) => s.name.startsWith(prefix))),
+    )
+    const start = Number(input.NextToken ?? 0)
+    if (!Number.isInteger(start)) throw new AwsError('InvalidNextTokenException', 'Invalid token.')
+    const end = start + (input.MaxResults ?? 100)
+    return {
+      SecretList: all.slice(start, end).map((secret) => {
+        const { VersionIdsToStages, ...shown } = this.DescribeSecret(
+          { SecretId: secret.arn },
+          region,
+        )
+        return VersionIdsToStages ? { ...shown, SecretVersionsToStages: VersionIdsToStages } : shown
+      }),
       ...(end < all.length ? { NextToken: String(end) } : {}),
     }
   }
@@ -289,6 +335,14 @@ export class SecretsState {
       )
     }
     return secret
+  }
+
+  #seal({ kmsKeyId }: StoredSecret): void {
+    if (!this.disabledKmsKeys.has(kmsKeyId ?? '')) return
+    throw new AwsError(
+      'EncryptionFailure',
+      "Secrets Manager can't encrypt the protected secret text using the provided KMS key.",
+    )
   }
 
   #addVersion(secret: StoredSecret, input: Value, stages: readonly string[]): SecretVersion {

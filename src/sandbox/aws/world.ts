@@ -9,10 +9,12 @@ import { attachmentActions } from './iam-attachments.ts'
 import type { AccessKey, KeyStatus } from './iam-state.ts'
 import { IamState, statusAt } from './iam-state.ts'
 import type { Action } from './iam.ts'
+import { insightActions } from './iam-insight.ts'
 import { roleActions } from './iam-roles.ts'
 import { iamActions } from './iam.ts'
 import { Issuers, oidcActions } from './oidc.ts'
 import type { RequestContext } from './policy.ts'
+import { AwsLimits } from './limits.ts'
 import { SecretsState } from './secrets.ts'
 import type { Service } from './shapes.ts'
 import { StsState } from './sts.ts'
@@ -80,6 +82,7 @@ const actions: Readonly<Record<string, Action>> = {
   ...accountActions,
   ...roleActions,
   ...oidcActions,
+  ...insightActions,
 }
 const secretOperations = new Set([
   'CreateSecret',
@@ -87,6 +90,7 @@ const secretOperations = new Set([
   'GetSecretValue',
   'DescribeSecret',
   'ListSecretVersionIds',
+  'ListSecrets',
   'UpdateSecretVersionStage',
   'DeleteSecret',
   'RestoreSecret',
@@ -107,6 +111,8 @@ export class AwsWorld {
   readonly admin: { readonly accessKeyId: string; readonly secretAccessKey: string }
   /** Whose identity tokens AssumeRoleWithWebIdentity takes, once IAM knows the issuer. */
   readonly issuers = new Issuers()
+  /** How many calls the account may make; none is refused until `limits.set` says so. */
+  readonly limits = new AwsLimits()
   readonly #iam: IamState
   readonly #sts: StsState
   readonly #actors: Actors
@@ -137,13 +143,19 @@ export class AwsWorld {
     this.#sts.propagationSeconds = seconds
   }
 
-  /** How far ListAccessKeys and ListRoles lag: what is new is missing, what is deleted still listed. */
+  /** KMS keys, as secrets name them, that are switched off: what they would open or seal is refused. */
+  get disabledKmsKeys(): Set<string> {
+    return this.#secrets.disabledKmsKeys
+  }
+
+  /** How far ListUsers, ListAccessKeys, ListRoles and ListSecrets lag: what is new is missing, what is deleted still listed. */
   get lagSeconds(): number {
     return this.#iam.lagSeconds
   }
 
   set lagSeconds(seconds: number) {
     this.#iam.lagSeconds = seconds
+    this.#secrets.lagSeconds = seconds
   }
 
   /** The most a page of an IAM listing holds, whatever MaxItems asks for. */
@@ -184,6 +196,7 @@ export class AwsWorld {
    * @throws AwsError as the service would
    */
   call(call: AwsCall): object | undefined {
+    this.limits.admit(call, this.#iam.now())
     const session = this.#sts.session(call.accessKeyId)
     this.secretAccessKeyOf(call.accessKeyId, session?.token ?? null)
     const actor = this.#actors.of(call.accessKeyId)

@@ -160,7 +160,9 @@ async function permissions(
   try {
     if (caller.principal === null) return await byReading(checked, total, call)
     for (const statement of statements) {
-      missing.push(...(await simulated(checked.account, caller.principal, statement, call)))
+      // Several statements may want the same action: the first says where it belongs.
+      const found = await simulated(checked.account, caller.principal, statement, call)
+      missing.push(...found.filter(({ name }) => !missing.some((known) => known.name === name)))
     }
   } catch (error) {
     const known = knownError(error)

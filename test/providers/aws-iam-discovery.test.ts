@@ -250,7 +250,7 @@ describe('discovering and adopting IAM users', () => {
   it('is left out where the configuration says so', async () => {
     const without = account.connect({ discovery: false })
 
-    expect(without.discover).toBeUndefined()
+    expect(without).toMatchObject({ discover: undefined })
     expect((await without.inventory!(null, callWith())).next).toContain('federated-role')
   })
 

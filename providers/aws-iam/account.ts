@@ -1,31 +1,58 @@
 import { IAM } from '@aws-sdk/client-iam'
 import { STS } from '@aws-sdk/client-sts'
+import type { Clock, Instant } from '../../src/domain/time.ts'
+import { secondsBetween } from '../../src/domain/time.ts'
 import type { Call, HostContext } from '../../src/provider/contract.ts'
 import type { ClientSettings } from '../aws/client.ts'
 import { clientSettings } from '../aws/client.ts'
 import { mapErrors } from '../aws/errors.ts'
+import type { Clients } from './assumed-role.ts'
+import { AssumedRole } from './assumed-role.ts'
 import type { Config } from './config.ts'
 
 /** The AWS account behind a provider, and the clients that speak to it as Custody. */
 export class AwsAccount {
   readonly settings: ClientSettings
-  readonly #iam: IAM
-  readonly #sts: STS
+  readonly #base: Clients
+  readonly #role: AssumedRole | null
+  readonly #clock: Clock
+  #seenDate: Instant | null = null
   #own: Promise<{ readonly id: string; readonly partition: string }> | null = null
 
   constructor(host: HostContext, config: Config) {
     this.settings = clientSettings(host, config)
-    this.#iam = mapErrors(new IAM(this.settings), host.sawDate)
-    this.#sts = mapErrors(new STS(this.settings), host.sawDate)
+    this.#clock = host.clock
+    const sawDate = (date: Instant): void => {
+      this.#seenDate = date
+      host.sawDate?.(date)
+    }
+    this.#base = {
+      iam: mapErrors(new IAM(this.settings), sawDate),
+      sts: mapErrors(new STS(this.settings), sawDate),
+    }
+    const { assumeRole } = config
+    this.#role =
+      assumeRole === undefined
+        ? null
+        : new AssumedRole({ ...host, sawDate }, this.settings, this.#base, assumeRole)
   }
 
   /** The client for one call; it throws `ProviderError`s only. */
-  iam(_call: Call): IAM {
-    return this.#iam
+  iam(call: Call): IAM {
+    return this.#clients(call).iam
   }
 
-  sts(_call: Call): STS {
-    return this.#sts
+  sts(call: Call): STS {
+    return this.#clients(call).sts
+  }
+
+  #clients(call: Call): Clients {
+    return this.#role?.clientsFor(call) ?? this.#base
+  }
+
+  /** How far AWS's clock is ahead of ours, by its last answer, in seconds; null before the first. */
+  aheadSeconds(): number | null {
+    return this.#seenDate === null ? null : secondsBetween(this.#clock.now(), this.#seenDate)
   }
 
   /** `arn:<partition>:iam::<account>:<resource>`, such as `policy/custody/edge`. */
@@ -49,8 +76,8 @@ export class AwsAccount {
   }
 
   async close(): Promise<void> {
-    this.#iam.destroy()
-    this.#sts.destroy()
+    this.#base.iam.destroy()
+    this.#base.sts.destroy()
   }
 }
 

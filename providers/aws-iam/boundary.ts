@@ -1,10 +1,11 @@
-import type { Call } from '../../src/provider/contract.ts'
+import type { Call, CheckFinding } from '../../src/provider/contract.ts'
 import { ProviderError } from '../../src/provider/contract.ts'
 import { unlessGone } from '../aws/errors.ts'
 import type { AwsAccount } from './account.ts'
 import { within } from './account.ts'
 import type { Config } from './config.ts'
 import { defaultPath } from './config.ts'
+import { parsed } from './marks.ts'
 import { boundaryDocument, boundaryPolicyName } from './policies.ts'
 
 /** The permissions boundary every user and role of Custody's is born with. */
@@ -30,6 +31,38 @@ export class Boundary {
     return this.#arn
   }
 
+  /** Whether the policy is there and still says what Custody wrote. */
+  async check(call: Call): Promise<CheckFinding> {
+    const iam = this.#account.iam(call)
+    const own = `policy${this.#path}${boundaryPolicyName}`
+    const PolicyArn = this.#configured ?? (await this.#account.arnOf(own, call))
+    const found = await unlessGone(iam.getPolicy({ PolicyArn }, within(call)))
+    const name = 'boundary'
+    if (!found && this.#configured === null) {
+      const message = `${PolicyArn} is not there yet; it is made with the first user.`
+      return { name, state: 'ok', message, remedy: null }
+    }
+    if (!found) {
+      const remedy = 'Make that policy, or take boundaryArn out of the configuration.'
+      return { name, state: 'failed', message: `${PolicyArn} is not there.`, remedy }
+    }
+    if (this.#configured !== null) {
+      return { name, state: 'ok', message: `${PolicyArn} is there.`, remedy: null }
+    }
+    const VersionId = found.Policy?.DefaultVersionId
+    const { PolicyVersion } = await iam.getPolicyVersion({ PolicyArn, VersionId }, within(call))
+    const there = decodeURIComponent(PolicyVersion?.Document ?? '')
+    const changed = changedStatements(there, boundaryDocument(this.#path))
+    return changed.length === 0
+      ? { name, state: 'ok', message: `${PolicyArn} is as Custody wrote it.`, remedy: null }
+      : {
+          name,
+          state: 'failed',
+          message: `${PolicyArn} (${VersionId}) is not what Custody wrote; other than it: ${changed.join(', ')}.`,
+          remedy: `Make ${boundaryDocument(this.#path)} its default version.`,
+        }
+  }
+
   async #create(call: Call): Promise<string> {
     const arn = await this.#account.arnOf(`policy${this.#path}${boundaryPolicyName}`, call)
     const iam = this.#account.iam(call)
@@ -50,4 +83,22 @@ export class Boundary {
     }
     return arn
   }
+}
+
+/** The statements, by their Sid, that are not in both or not the same; white space is nothing. */
+function changedStatements(there: string, wanted: string): readonly string[] {
+  const [a, b] = [statementsOf(there), statementsOf(wanted)]
+  if (a === null || b === null) return ['the whole document']
+  return [...new Set([...a.keys(), ...b.keys()])].filter((sid) => a.get(sid) !== b.get(sid))
+}
+
+function statementsOf(document: string): ReadonlyMap<string, string> | null {
+  const { Statement } = parsed(document)
+  if (!Array.isArray(Statement)) return null
+  return new Map(
+    Statement.map((statement: Readonly<Record<string, unknown>>, i) => [
+      typeof statement['Sid'] === 'string' ? statement['Sid'] : `statement ${i + 1}`,
+      JSON.stringify(statement, Object.keys(statement).sort()),
+    ]),
+  )
 }

@@ -6,13 +6,36 @@ export interface Config extends AwsConnection {
   readonly path?: string
   readonly settle?: string
   readonly lastUsedLag?: string
-  readonly probe?: { readonly count?: number; readonly every?: string }
+  readonly probe?: {
+    readonly count?: number
+    readonly every?: string
+    /** Where STS is asked, one after the other. */
+    readonly regions?: readonly string[]
+  }
+  readonly assumeRole?: AssumeRoleConfig
   readonly boundaryArn?: string
   readonly allowedPolicies?: readonly string[]
   readonly adopt?: readonly string[]
   /** Whether users of others are looked for, to be adopted; default true. */
   readonly discovery?: boolean
   readonly ownerTags?: readonly string[]
+  readonly federation?: FederationConfig
+}
+
+/** The role Custody acts in, by the credentials it was given. */
+export interface AssumeRoleConfig {
+  readonly roleArn: string
+  readonly externalId?: string
+  readonly duration?: string
+}
+
+/** How roles for consumers with an identity of their own are made, and tried. */
+export interface FederationConfig {
+  /** Makes an issuer's OIDC provider in the account when a role needs it; else it must be there. */
+  readonly createProviders?: boolean
+  readonly allowPullRequests?: boolean
+  /** Files with a token of a consumer, kept fresh by somebody: what death is proven with. */
+  readonly probeTokenFiles?: readonly string[]
 }
 
 export const configSchema = {
@@ -30,6 +53,22 @@ export const configSchema = {
       properties: {
         count: { type: 'integer', minimum: 1, maximum: 100 },
         every: { type: 'string', pattern: durationPattern },
+        regions: {
+          type: 'array',
+          minItems: 1,
+          uniqueItems: true,
+          items: connectionProperties.region,
+        },
+      },
+    },
+    assumeRole: {
+      type: 'object',
+      additionalProperties: false,
+      required: ['roleArn'],
+      properties: {
+        roleArn: { type: 'string', pattern: '^arn:[a-z-]+:iam::\\d{12}:role/.+$' },
+        externalId: { type: 'string', pattern: '^[\\w+=,.@:/-]{2,1224}$' },
+        duration: { type: 'string', pattern: durationPattern },
       },
     },
     boundaryArn: { type: 'string', pattern: '^arn:[a-z-]+:iam::(\\d{12}|aws):policy/.+$' },
@@ -40,6 +79,19 @@ export const configSchema = {
       type: 'array',
       uniqueItems: true,
       items: { type: 'string', pattern: '^[\\w+=,.@-]{1,64}$' },
+    },
+    federation: {
+      type: 'object',
+      additionalProperties: false,
+      properties: {
+        createProviders: { type: 'boolean' },
+        allowPullRequests: { type: 'boolean' },
+        probeTokenFiles: {
+          type: 'array',
+          uniqueItems: true,
+          items: { type: 'string', minLength: 1 },
+        },
+      },
     },
   },
 } as const

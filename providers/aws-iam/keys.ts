@@ -22,22 +22,24 @@ import { durationOf } from '../aws/client.ts'
 import { unlessGone } from '../aws/errors.ts'
 import type { AwsAccount } from './account.ts'
 import { within } from './account.ts'
-import type { Boundary } from './boundary.ts'
 import type { Config } from './config.ts'
 import { defaultPath } from './config.ts'
 import { deleteUser } from './deletion.ts'
 import { discovery } from './discovery.ts'
-import type { Identity } from './identity.ts'
+import type { Beside, Identity } from './identity.ts'
 import { inventoryPage } from './inventory.ts'
 import type { AskLastUse } from './last-use.ts'
 import { lastUseOf, untilRefused } from './last-use.ts'
+import type { AllowStatement } from './least.ts'
+import { userStatements } from './least.ts'
 import { accountOf, refuse } from './marks.ts'
 import { refusedScope } from './policies.ts'
 import type { KeyPair } from './probe.ts'
-import { probeKeyPair } from './probe.ts'
+import { KeyProbe } from './probe.ts'
 import { grantScopes } from './scopes.ts'
 import { shutOffUser, turnOnUser } from './switch.ts'
-import { isUserPrincipal, principalOf, Users } from './users.ts'
+import type { Users } from './users.ts'
+import { isUserPrincipal, principalOf } from './users.ts'
 
 /** IAM users with their access keys. */
 export class UsersWithKeys implements Identity {
@@ -45,22 +47,32 @@ export class UsersWithKeys implements Identity {
   readonly capabilities: KindCapabilities
   readonly #account: AwsAccount
   readonly #users: Users
+  readonly #beside: Beside
   readonly #path: string
   readonly #allowedPolicies: readonly string[]
   readonly #adopt: readonly string[]
   readonly #clock: Clock
+  readonly #config: Config
   readonly #lastUse: AskLastUse
+  readonly #probe: KeyProbe
 
-  constructor(host: HostContext, account: AwsAccount, boundary: Boundary, config: Config) {
+  constructor(
+    host: HostContext,
+    parts: { readonly account: AwsAccount; readonly users: Users; readonly beside: Beside },
+    config: Config,
+  ) {
     this.#clock = host.clock
-    this.#account = account
-    this.#users = new Users(account, boundary, config)
+    this.#config = config
+    this.#account = parts.account
+    this.#users = parts.users
+    this.#beside = parts.beside
     this.#path = config.path ?? defaultPath
     this.#allowedPolicies = config.allowedPolicies ?? []
     this.#adopt = config.adopt ?? []
-    this.#lastUse = lastUseOf(account, true)
+    this.#probe = new KeyProbe(this.#account, config)
+    this.#lastUse = lastUseOf(this.#account, true)
     this.capabilities = keyCapabilities(config)
-    if (config.discovery ?? true) this.discover = discovery(account, this.#path, config)
+    if (config.discovery ?? true) this.discover = discovery(this.#account, this.#path, config)
   }
 
   owns(members: Readonly<Record<string, unknown>>): boolean {
@@ -74,7 +86,7 @@ export class UsersWithKeys implements Identity {
   }
 
   ensurePrincipal(want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
-    return this.#users.ensure(want, call)
+    return this.#users.ensure(want, call, this.#beside)
   }
 
   async issue(principal: string, want: WantedCredential, call: Call): Promise<Issued> {
@@ -143,17 +155,20 @@ export class UsersWithKeys implements Identity {
 
   async shutOff(principal: string, call: Call): Promise<void> {
     const user = await this.#users.locate(principal, call)
-    if (user) await shutOffUser(this.#account, user, call)
+    if (!user) return
+    await shutOffUser(this.#account, user, call)
+    await this.#beside.shutOffBeside(user, call)
   }
 
   async turnOn(principal: string, call: Call): Promise<void> {
     const user = await this.#users.locate(principal, call)
     if (!user) throw refuse('notFound', 'The IAM user is gone and cannot be turned on.')
     await turnOnUser(this.#account, user, this.#clock.now(), call)
+    await this.#beside.turnOnBeside(user, call)
   }
 
   async probe(secret: Secret, kind: CredentialKind, call: Call): Promise<ProbeAnswer> {
-    return kind === this.kind ? probeKeyPair(this.#account, secret, call) : 'untestable'
+    return kind === this.kind ? this.#probe.try(secret, call) : 'untestable'
   }
 
   async list(principal: string, call: Call): Promise<Listing<ExternalCredential>> {
@@ -168,7 +183,8 @@ export class UsersWithKeys implements Identity {
         pages++
         for (const key of page.AccessKeyMetadata ?? []) items.push(await this.#shown(key, call))
       }
-      return { items, complete: true }
+      const beside = await this.#beside.listBeside(user, call)
+      return { items: [...items, ...beside.items], complete: beside.complete }
     } catch (error) {
       if (pages === 0) throw error
       return { items, complete: false }
@@ -205,6 +221,10 @@ export class UsersWithKeys implements Identity {
     return this.#users.adopt(external, want, call)
   }
 
+  leastStatements(): readonly AllowStatement[] {
+    return userStatements(this.#config)
+  }
+
   async marksOf(principal: string, call: Call): Promise<string | null> {
     const user = await this.#users.locate(principal, call)
     return user && accountOf(user)
@@ -212,7 +232,10 @@ export class UsersWithKeys implements Identity {
 
   async deletePrincipal(principal: string, call: Call): Promise<void> {
     const user = await this.#users.locate(principal, call)
-    if (user) await deleteUser(this.#account.iam(call), user, call)
+    if (!user) return
+    // The mark that there are roles hangs on the user: it goes last.
+    await this.#beside.deleteBeside(user, call)
+    await deleteUser(this.#account.iam(call), user, call)
   }
 }
 

@@ -4,7 +4,9 @@ import type { Call, ProbeAnswer } from '../../src/provider/contract.ts'
 import { providerErrorOf } from '../aws/errors.ts'
 import type { AwsAccount } from './account.ts'
 import { within } from './account.ts'
+import type { Config } from './config.ts'
 import { parsed, refuse } from './marks.ts'
+import { probeRegions, Turns } from './regions.ts'
 
 /** An access key as it is delivered (contract §3). */
 export interface KeyPair {
@@ -13,15 +15,42 @@ export interface KeyPair {
 }
 
 /**
+ * Tries keys in the regions of the configuration, each in its turn. Probes bear a user agent of their
+ * own, `custody-probe/<operation>`, so that CloudTrail's readers tell them from theft.
+ */
+export class KeyProbe {
+  readonly #account: AwsAccount
+  readonly #turns: Turns
+
+  constructor(account: AwsAccount, config: Config) {
+    this.#account = account
+    // One endpoint for everything stands for every region.
+    const standard = config.endpoint === undefined ? probeRegions(config.region) : [config.region]
+    this.#turns = new Turns(config.probe?.regions ?? standard)
+  }
+
+  async try(secret: Secret, call: Call): Promise<ProbeAnswer> {
+    const pair = keyPairOf(secret)
+    return probeKeyPair(this.#account, pair, this.#turns.next(pair.accessKeyId), call)
+  }
+}
+
+/**
  * GetCallerIdentity needs no permission and no policy denies it, so it tries the key alone.
  * A signature that does not match says nothing about the key: it is no refusal.
  */
-export async function probeKeyPair(
+async function probeKeyPair(
   account: AwsAccount,
-  secret: Secret,
+  credentials: KeyPair,
+  region: string,
   call: Call,
 ): Promise<ProbeAnswer> {
-  const client = new STS({ ...account.settings, credentials: keyPairOf(secret) })
+  const client = new STS({
+    ...account.settings,
+    credentials,
+    region,
+    customUserAgent: [['custody-probe', call.operation ?? 'none']],
+  })
   try {
     await client.getCallerIdentity({}, within(call))
     return 'accepted'

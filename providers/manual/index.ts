@@ -10,7 +10,6 @@ import type {
   KindCapabilities,
   Provider,
   ProviderModule,
-  TaskBook,
 } from '../../src/provider/contract.ts'
 import { ProviderError } from '../../src/provider/contract.ts'
 
@@ -79,8 +78,11 @@ interface ManualConfig {
 
 function createManual(host: HostContext, config: ManualConfig): Provider {
   const { name } = host
-  const { tasks } = host
-  if (!tasks) throw new Error(`provider "${name}" needs a host that keeps tasks`)
+  const book = () => {
+    // Only where somebody is asked: its capabilities can be read without.
+    if (host.tasks) return host.tasks
+    throw new Error(`provider "${name}" needs a host that keeps tasks`)
+  }
   const due = (config.due === undefined ? null : parseDuration(config.due)) ?? dueDefault
 
   const ask = async (
@@ -91,7 +93,7 @@ function createManual(host: HostContext, config: ManualConfig): Provider {
   ): Promise<void> => {
     const { tenant, account } = parsePrincipal(principal)
     await write(`asking somebody to ${action} ${keyId}`, () =>
-      tasks.ask({
+      book().ask({
         tenant,
         provider: name,
         account,
@@ -107,7 +109,7 @@ function createManual(host: HostContext, config: ManualConfig): Provider {
   }
   const told = async (principal: string): Promise<ReadonlyMap<string, readonly Task[]>> => {
     const { tenant, account } = parsePrincipal(principal)
-    return byKey(await read('reading its tasks', () => tasks.of(tenant, account, name)))
+    return byKey(await read('reading its tasks', () => book().of(tenant, account, name)))
   }
   const stateOf = async (principal: string, keyId: string) => {
     return toldState((await told(principal)).get(keyId) ?? [])
@@ -115,7 +117,7 @@ function createManual(host: HostContext, config: ManualConfig): Provider {
   const withdraw = async (principal: string, keyId: string, action: TaskAction): Promise<void> => {
     const { tenant, account } = parsePrincipal(principal)
     const about = { tenant, provider: name, account, keyId, action }
-    await write('withdrawing a task', () => tasks.withdraw(about))
+    await write('withdrawing a task', () => book().withdraw(about))
   }
 
   return {
@@ -165,7 +167,7 @@ function createManual(host: HostContext, config: ManualConfig): Provider {
       return { items: itemsOf(await told(principal)), complete: true }
     },
     async inventory(from) {
-      const rows = await read('taking its inventory', () => tasks.page(name, from, pageSize))
+      const rows = await read('taking its inventory', () => book().page(name, from, pageSize))
       const owners = new Map(rows.map((t) => [`${t.tenant}/${t.account}`, t.account]))
       const entries = await Promise.all(
         [...owners].map(async ([external, account]): Promise<InventoryEntry> => ({

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsync } from 'fastify'
 import { accountKinds, type AccountKind } from '../domain/account.ts'
 import { errors, nearest } from '../domain/errors.ts'
+import type { Json } from '../domain/json.ts'
 import { isJsonObject } from '../domain/json.ts'
 import type { AdoptionEntry } from '../lifecycle/engine.ts'
 import { adoptionsMax } from '../lifecycle/engine.ts'
@@ -82,8 +83,15 @@ function entryOf(body: unknown): AdoptionEntry {
     labels: optional(body, 'labels', labels),
     vendor: optional(body, 'vendor', vendorName),
     expiresAt: optional(body, 'expiresAt', instant),
-    deliverTo: deliverTo === null ? null : parseDelivery(String(deliveryAsText(deliverTo))),
+    deliverTo: deliverTo === null ? null : deliveryFrom(deliverTo),
   }
+}
+
+/** `sink:path`, or an object of both. */
+function deliveryFrom(value: Json): ReturnType<typeof parseDelivery> {
+  const text = deliveryAsText(value)
+  if (typeof text === 'string') return parseDelivery(text)
+  throw errors.invalidValue({ path: 'deliverTo', reason: 'must be "sink:path".' })
 }
 
 const external4k: Field<string> = {

@@ -48,6 +48,7 @@ export async function requestAccount(
   const terms = termsOf(life, {
     environment: want.environment ?? null,
     labels: want.labels ?? [],
+    attributes: want.attributes,
     imported: false,
   })
   const cap = addSeconds(now, terms.expiry.cap)

@@ -237,7 +237,7 @@ async function accountFor(
   const now = life.clock.now()
   const labels = labelsOf(entry)
   const environment = entry.environment ?? null
-  const terms = termsOf(life, { environment, labels, imported: true })
+  const terms = termsOf(life, { environment, labels, imported: true, attributes: {} })
   const cap = addSeconds(now, terms.expiry.cap)
   const expiresAt = entry.expiresAt ?? addSeconds(now, terms.expiry.default)
   if (expiresAt <= now) throw errors.expiryPast({ path: 'expiresAt' })

@@ -9,11 +9,12 @@ import type { CredentialWrite } from '../domain/want.ts'
 import type { LifecycleTerms } from '../policy/lifecycle.ts'
 import type { KindCapabilities } from '../provider/contract.ts'
 import type { Lifecycle } from './context.ts'
+import { consumerKindsOf } from './required-kind.ts'
 import { soakOf } from './rotation-terms.ts'
 
 export function termsOf(
   life: Pick<Lifecycle, 'policy'>,
-  account: Pick<ServiceAccount, 'environment' | 'labels' | 'imported'>,
+  account: Pick<ServiceAccount, 'environment' | 'labels' | 'imported' | 'attributes'>,
   at?: { readonly provider: string; readonly kind: string },
 ): LifecycleTerms {
   return life.policy().termsFor({
@@ -21,6 +22,7 @@ export function termsOf(
     kind: at?.kind ?? null,
     environment: account.environment,
     labels: account.labels,
+    consumers: consumerKindsOf(account),
     imported: account.imported,
   })
 }
@@ -31,7 +33,7 @@ export function termsOf(
  */
 export function periodOf(
   life: Pick<Lifecycle, 'policy' | 'providers'>,
-  account: Pick<ServiceAccount, 'environment' | 'labels' | 'imported'>,
+  account: Pick<ServiceAccount, 'environment' | 'labels' | 'imported' | 'attributes'>,
   credential: Pick<Credential, 'provider' | 'kind' | 'rotateEvery' | 'deliverTo'>,
 ): Seconds | null {
   if (!isDelivered(credential)) return null

@@ -22,6 +22,7 @@ import {
   termsOf,
 } from './credential-terms.ts'
 import { ownerState } from './people.ts'
+import { checkRequired } from './required-kind.ts'
 import { checkRotation } from './rotation-terms.ts'
 import { visibleAccount, visibleCredential } from './visible.ts'
 
@@ -42,7 +43,7 @@ export interface PlannedCredential {
 /**
  * Checks one request against provider, sink and policy, and plans its issue.
  * @param live what the account holds already, this request's earlier siblings included
- * @throws unknownProvider, kindUnsupported, scopeRefused, unknownSink, sinkAmbiguous, expiryTooFar,
+ * @throws unknownProvider, kindUnsupported, kindRequired, scopeRefused, unknownSink, sinkAmbiguous, expiryTooFar,
  *   expiryPast, tooManyCredentials
  */
 export function planCredential(
@@ -54,6 +55,8 @@ export function planCredential(
 ): PlannedCredential {
   const now = life.clock.now()
   const { provider, capabilities } = providerFor(life, want.provider, want.kind)
+  const terms = termsOf(life, account, want)
+  checkRequired(terms, provider, want)
   const refused = provider.checkScopes(want.kind, want.scopes)
   if (refused) throw errors.scopeRefused({ scope: refused.scope, reason: refused.reason })
 
@@ -72,7 +75,7 @@ export function planCredential(
     throw errors.kindNotMade({ provider: want.provider, kind: want.kind })
   }
   refusePeriods(capabilities, want)
-  if (capabilities.mint !== 'none') checkRotation(termsOf(life, account, want), account, want)
+  if (capabilities.mint !== 'none') checkRotation(terms, account, want)
   const id = life.ids.next() as CredentialId
   const credential: Credential = {
     tenant: account.tenant,

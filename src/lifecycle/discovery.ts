@@ -74,7 +74,7 @@ export function importable(
   if (provider.discover && provider.adopt) {
     return provider as Provider & Required<Pick<Provider, 'discover' | 'adopt'>>
   }
-  const able = [...life.providers.values()].filter((p) => p.discover && p.adopt)
+  const able = [...life.providers.values()].filter((p) => 'discover' in p && 'adopt' in p)
   throw errors.notDiscoverable({ provider: name, can: able.map((p) => p.name).join(', ') })
 }
 
@@ -230,7 +230,6 @@ function matchOf(person: Person, hint: string): { person: Person; how: string }[
   if (person.externalId === hint) return [{ person, how: 'is their externalId' }]
   const { emails } = person.attributes
   const addresses = (Array.isArray(emails) ? emails : []).filter(isJsonObject)
-  return addresses.some((e) => normalise(String(e['value'])) === folded)
-    ? [{ person, how: 'is their address' }]
-    : []
+  const isIt = (value: unknown) => typeof value === 'string' && normalise(value) === folded
+  return addresses.some((e) => isIt(e['value'])) ? [{ person, how: 'is their address' }] : []
 }

@@ -15,9 +15,6 @@ import { ownerState } from './people.ts'
 
 type Desk = Pick<Lifecycle, 'store' | 'clock' | 'ids'>
 
-/** The failure code of an operation that waits until somebody has done what they were asked. */
-export const taskOpen = 'taskOpen'
-
 /** How soon a waiting operation looks again by itself; evidence wakes it at once. */
 export const taskPollSeconds = 3_600
 
@@ -140,7 +137,7 @@ export function waitingFor(task: Task, now: Instant): Failure {
   const who = task.assignee ?? 'nobody: everyone who could be asked has left'
   const late = isOverdue(task, now) ? ', overdue' : ''
   const message = `waits for task ${task.id} (${task.action} ${task.keyId} at ${task.provider}), asked of ${who}, due ${task.dueAt}${late}; show evidence with "custody task done"`
-  return { code: taskOpen, message }
+  return { code: 'taskOpen', message }
 }
 
 /** The open task that asks for the end of a key. */
@@ -242,7 +239,7 @@ export async function showEvidence(
 async function wakeWaiting(life: Lifecycle, tenant: TenantId, account: AccountId): Promise<void> {
   const at = life.clock.now()
   for (const operation of await life.store.read.openOperations(tenant, account)) {
-    if (operation.status !== 'waiting' || operation.failure?.code !== taskOpen) continue
+    if (operation.status !== 'waiting' || operation.failure?.code !== 'taskOpen') continue
     const { id, fence } = operation
     await life.store.commit([{ type: 'advance', id, fence, set: { runAt: at }, release: true, at }])
   }

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { assertNever } from '../domain/json.ts'
 import type { Clock } from '../domain/time.ts'
 import { AwsError } from './aws/error.ts'
+import { idTokenAnswer } from './aws/id-token.ts'
 import type { Envelope, WireAnswer } from './aws/respond.ts'
 import { answerError, openEnvelope, respond } from './aws/respond.ts'
 import { AwsWorld } from './aws/world.ts'
@@ -42,6 +43,11 @@ export async function startAwsSandbox(options: {
     handle(request, response).catch(() => request.socket.destroy())
   })
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const token = idTokenAnswer(world, request.method ?? 'GET', request.url ?? '/')
+    if (token !== null) {
+      response.writeHead(token.status, token.headers).end(token.body)
+      return
+    }
     const envelope = openEnvelope({
       method: request.method ?? 'GET',
       url: request.url ?? '/',
@@ -50,7 +56,11 @@ export async function startAwsSandbox(options: {
     })
     const answer = await answerWithFault(world, faults, envelope)
     if (answer === null) request.socket.destroy()
-    else response.writeHead(answer.status, answer.headers).end(answer.body)
+    else {
+      // The time it is in this AWS, which a test may have made by hand.
+      const date = new Date(options.clock.now()).toUTCString()
+      response.writeHead(answer.status, { date, ...answer.headers }).end(answer.body)
+    }
   }
   await listen(server, options.port ?? 0)
   const { port } = server.address() as AddressInfo

@@ -162,7 +162,7 @@ export class Rig {
   }
 
   person(): WantedPrincipal {
-    return wantPrincipal(this.under.clock)
+    return { ...wantPrincipal(this.under.clock), kind: this.under.kind }
   }
 
   credentialFor(

@@ -296,9 +296,9 @@ describe('what was there before Custody', () => {
       after: null,
       limit: 9,
     })
-    expect(operations.map((o) => [o.status, o.failure?.code ?? null]).sort()).toEqual([
-      ['succeeded', null],
-      ['waiting', 'taskOpen'],
+    expect(operations.map((o) => `${o.status} ${o.failure?.code ?? ''}`).toSorted()).toEqual([
+      'succeeded ',
+      'waiting taskOpen',
     ])
 
     app.keys.length = 0

@@ -73,8 +73,8 @@ describe('the inventory of IAM users', () => {
 
     const { entries, complete, pages } = await walk()
 
-    // The fourth looks for adopted users elsewhere.
-    expect([entries.length, complete, pages]).toEqual([60, true, 4])
+    // The fourth looks for adopted users elsewhere, the fifth for roles.
+    expect([entries.length, complete, pages]).toEqual([60, true, 5])
     expect(new Set(names(entries)).size).toBe(60)
     expect(entries.flatMap((e) => e.keys)).toHaveLength(60)
     expect(entries[0]).toMatchObject({ name: '/custody/u00', account: null, keys: [] })

@@ -199,7 +199,10 @@ describe('assuming a role with an identity token', () => {
   it('needs no signature, and tells what is wrong with a token from what is wrong with the trust', async () => {
     const { world } = sandbox
     const { Arn } = await role(trustGithub())
-    const good = world.issueWebIdentity({ sub, aud })
+    const route = `/_sandbox/id-token?sub=${encodeURIComponent(sub)}&audience=${aud}`
+    const answer = (await (await fetch(`${sandbox.url}${route}`)).json()) as { value: string }
+    const good = answer.value
+    const incomplete = await fetch(`${sandbox.url}/_sandbox/id-token?sub=x`)
     const { issuers } = world
     const forged = `${good.slice(0, good.lastIndexOf('.'))}.${Buffer.alloc(64).toString('base64url')}`
     const elsewhere = issuers.issue({ iss: 'https://evil.example', sub, aud, exp: 9e9 })
@@ -217,6 +220,7 @@ describe('assuming a role with an identity token', () => {
       noSuchRole: await refusal(assumeWeb(`${Arn!}-other`, good)),
     }
 
+    expect(incomplete.status).toBe(400)
     expect(opened.SubjectFromWebIdentityToken).toBe(sub)
     expect(opened.Provider).toBe(providerArn())
     expect(await refusal(new iam.IAM(config(opened.Credentials)).listUsers({}))).toBe('nothing')

@@ -9,11 +9,11 @@ export interface AwsAccountUnderTest {
   readonly world: AwsWorld
   readonly clock: ManualClock
   /** A provider in this account; Custody's own rights are the administrator's unless told otherwise. */
-  connect(more?: Record<string, unknown>, transport?: Transport): Provider
+  readonly connect: (more?: Record<string, unknown>, transport?: Transport) => Provider
   /** Acts as the account's administrator. */
-  admin(operation: string, input?: Record<string, unknown>): Record<string, unknown>
+  readonly admin: (operation: string, input?: Record<string, unknown>) => Record<string, unknown>
   /** The key pair of a new user that may do what a policy says. */
-  userWith(userName: string, policy: object | string): Record<string, string>
+  readonly userWith: (userName: string, policy: object | string) => Record<string, string>
 }
 
 /** An AWS account without sockets, so that a test may make thousands of calls. */

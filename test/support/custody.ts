@@ -58,6 +58,8 @@ export async function startTestCustody(
     readonly sandboxes?: boolean
     readonly roles?: readonly Role[]
     readonly home?: string
+    /** Reads the custody.yaml that a test wrote into `home`. */
+    readonly config?: true
     readonly storeUrl?: string
     /** The machine's own when omitted; the sandboxes always have that. */
     readonly clock?: Clock
@@ -79,7 +81,7 @@ export async function startTestCustody(
     CUSTODY_LISTEN: '127.0.0.1:0',
     CUSTODY_STORE_URL: options.storeUrl ?? `sqlite:${path.join(home, 'custody.db')}`,
   }
-  const file = aws ? path.join(home, 'custody.yaml') : null
+  const file = aws || options.config ? path.join(home, 'custody.yaml') : null
   const config = await loadConfig({ file, env, cwd: home })
   const log: string[] = []
   const running = await startCustody({

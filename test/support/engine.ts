@@ -138,6 +138,8 @@ export interface TestEngineOptions {
   readonly adopt?: readonly string[]
   /** The mass-leave brake as shipped; else it never engages: these tests let many people go in an hour. */
   readonly brake?: true
+  /** How the provider for AWS federates. */
+  readonly federation?: Readonly<Record<string, unknown>>
   readonly settle?: string
   /** More of the GitHub provider's configuration. */
   readonly github?: Readonly<Record<string, unknown>>
@@ -190,6 +192,7 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
           settle: options.settle ?? 'PT0S',
           probe: options.probe ?? { count: 1, every: 'PT0S' },
           ...(options.adopt ? { adopt: options.adopt } : {}),
+          ...(options.federation ? { federation: options.federation } : {}),
         },
       },
       {

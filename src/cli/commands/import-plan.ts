@@ -86,7 +86,8 @@ function entryText(thing: Found, now: number): string {
     `  - external: ${q(thing.external)}`,
     '    adopt: false',
     `    owner: ${q(best?.userName ?? '')}`,
-    `    userName: ${q(thing.name)}`,
+    // Paths begin with a slash; a userName that does reads badly everywhere else.
+    `    userName: ${q(thing.name.replace(/^\/+(?=.)/, ''))}`,
     '    purpose: ""',
     '    environment: ""',
     '    expiresAt: ""',

@@ -51,6 +51,32 @@ export async function withdrawAsked(ctx: StepContext, key: IssuedKey): Promise<v
   await createTaskBook(ctx.life).withdraw({ ...key, action: 'remove' })
 }
 
+/** A listing may lag behind what somebody did a moment ago: only then are they asked once more. */
+const lookAgainSeconds = 60
+
+/**
+ * The key is still there, though it should have been ended by hand.
+ * @returns what it waits for: somebody who was asked, or that the listing shows what they did
+ */
+export async function stillThere(
+  ctx: StepContext,
+  place: KeyPlace,
+  key: IssuedKey,
+): Promise<StepResult | null> {
+  const { clock, store } = ctx.life
+  const open = await awaited(ctx, key)
+  if (open !== null) return waitForTask(ctx, open)
+  if (!onlyByHand(place.capabilities)) return null
+  const tasks = await store.read.tasksOfAccount(key.tenant, key.account)
+  const done = tasks.findLast((t) => t.keyId === key.keyId && t.status === 'done')
+  const lag = Math.max(lookAgainSeconds, place.capabilities.settleMax)
+  const until = done?.doneAt ? addSeconds(done.doneAt, lag) : null
+  if (until !== null && clock.now() < until) return { go: 'wait', until }
+  await askToEnd(ctx, place, key)
+  const asked = await awaited(ctx, key)
+  return asked && waitForTask(ctx, asked)
+}
+
 /** What the key's end waits for somebody to do; null when nobody was asked, or has done it. */
 export async function awaited(ctx: StepContext, key: IssuedKey): Promise<Failure | null> {
   const tasks = await ctx.life.store.read.tasksOfAccount(key.tenant, key.account)

@@ -1,6 +1,6 @@
 import type { StatusReason } from '../../domain/account.ts'
 import type { Credential, IssuedKey } from '../../domain/credential.ts'
-import type { Failure, Operation } from '../../domain/operation.ts'
+import type { Operation } from '../../domain/operation.ts'
 import type { Instant } from '../../domain/time.ts'
 import { addSeconds, earlier, later, seconds } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
@@ -17,7 +17,7 @@ import {
   unproven,
 } from './doomed.ts'
 import type { KeyPlace } from './proof.ts'
-import { askToEnd, awaited, isByHand, onlyByHand, waitForTask, withdrawAsked } from './by-hand.ts'
+import { isByHand, onlyByHand, stillThere, withdrawAsked } from './by-hand.ts'
 import { negativeProbes, switchOff, tryKey } from './proof.ts'
 import type { Step, StepContext, StepResult } from './step.ts'
 import {
@@ -96,7 +96,7 @@ export const disableKeys: Step = async (ctx) => {
 /** Each switched-off key is tried until it is refused; there is no end to this but an answer. */
 export const proveDead: Step = async (ctx) => {
   const stillAlive: IssuedKey[] = []
-  let asked: Failure | null = null
+  let asked: StepResult | null = null
   let waitSeconds: number | null = null
   const leaseEnds: Instant[] = []
   const doomed = await doomedKeys(ctx)
@@ -109,14 +109,11 @@ export const proveDead: Step = async (ctx) => {
       return
     }
     if (answer === 'listingIncomplete' || !answer.dead) {
-      let open = await awaited(ctx, key)
-      if (open === null && answer !== 'listingIncomplete' && onlyByHand(at.capabilities)) {
-        // It is done, said somebody, and there it is still.
-        await askToEnd(ctx, at, key)
-        open = await awaited(ctx, key)
-      }
-      if (open === null) stillAlive.push(key)
-      else asked ??= open
+      // Half a listing shows nothing of it, so it tells nothing of what somebody did.
+      const wait = answer === 'listingIncomplete' ? null : await stillThere(ctx, at, key)
+      if (wait === null) stillAlive.push(key)
+      // Whatever comes first: each is looked at again then.
+      else if (asked === null || untilOf(wait) < untilOf(asked)) asked = wait
       return
     }
     if (onlyByHand(at.capabilities)) await withdrawAsked(ctx, key)
@@ -144,11 +141,11 @@ export const proveDead: Step = async (ctx) => {
     const changes = announce(ctx, await doomedKeys(ctx))
     return { go: 'retry', failure: { code: 'revokeBlocked', message }, after: null, changes }
   }
-  if (asked !== null) return waitForTask(ctx, asked)
   if (waitSeconds !== null) {
     const changes = announce(ctx, await doomedKeys(ctx))
     return { go: 'wait', until: addSeconds(ctx.life.clock.now(), waitSeconds), changes }
   }
+  if (asked !== null) return asked
   return leaseEnds.length === 0 ? { go: 'next' } : waitForLease(leaseEnds.reduce(earlier))
 }
 
@@ -169,6 +166,10 @@ function announce(ctx: StepContext, doomed: readonly Doomed[]): readonly Change[
 function waitForLease(until: Instant): StepResult {
   const message = `a key whose secret is lost works until its lease ends at ${until}; nobody can end it sooner, short of suspending the provider`
   return { go: 'wait', until, failure: { code: 'leaseRunning', message } }
+}
+
+function untilOf(wait: StepResult): string {
+  return wait.go === 'wait' ? wait.until : ''
 }
 
 function proofAudit(ctx: StepContext, key: IssuedKey, tries: number): Change {

@@ -175,6 +175,23 @@ export class IamState {
     return role
   }
 
+  /** The condition keys for the tags of the user or role that a request names, and for those it sets. */
+  tagKeysOf(input: Readonly<Record<string, unknown>>): Readonly<Record<string, string>> {
+    const { UserName, RoleName, Tags } = input
+    const it =
+      typeof UserName === 'string' ? this.users.get(UserName) : this.roles.get(String(RoleName))
+    const set = Array.isArray(Tags) ? (Tags as readonly { readonly Key?: string }[]) : []
+    return {
+      ...Object.fromEntries(
+        [...(it?.tags ?? [])].map(([key, value]) => [
+          `iam:resourcetag/${key.toLowerCase()}`,
+          value,
+        ]),
+      ),
+      ...(set.length > 0 ? { 'aws:tagkeys': set.map((tag) => tag.Key ?? '').join('\n') } : {}),
+    }
+  }
+
   userById(userId: string): IamUser | null {
     const known = this.#usersById.get(userId)
     if (known && this.users.get(known.name) === known) return known

@@ -39,6 +39,7 @@ const operators: Readonly<Record<string, (actual: string, wanted: string) => boo
   StringEquals: (a, b) => a === b,
   StringNotEquals: (a, b) => a !== b,
   StringLike: (a, b) => matches(b, a),
+  'ForAllValues:StringEquals': (a, b) => a === b,
   ArnEquals: (a, b) => matches(b, a),
   ArnLike: (a, b) => matches(b, a),
   Bool: (a, b) => a === b,
@@ -155,6 +156,11 @@ function anyMatches(set: Patterns, text: string, prepare: (p: string) => string)
  * never touches a long-term key. The negated operators hold then, as in IAM. */
 export function holds(condition: Condition, keys: Readonly<Record<string, string>>): boolean {
   const actual = keys[condition.key]
+  if (condition.operator === 'ForAllValues:StringEquals') {
+    // Several values come a line each; none at all meet it, as in IAM.
+    const all = actual === undefined || actual === '' ? [] : actual.split('\n')
+    return all.every((value) => condition.values.includes(value))
+  }
   if (actual === undefined) return condition.operator === 'StringNotEquals'
   const test = operators[condition.operator]!
   return condition.operator === 'StringNotEquals'

@@ -284,7 +284,11 @@ export class AwsWorld {
     return {
       action: `${call.service}:${call.operation}`,
       resource: this.#resourceOf(call),
-      keys: { ...actor.keys, 'aws:currenttime': instantOf(this.#iam.now()) },
+      keys: {
+        ...actor.keys,
+        ...this.#iam.tagKeysOf(call.input),
+        'aws:currenttime': instantOf(this.#iam.now()),
+      },
     }
   }
 

@@ -73,6 +73,7 @@ function hostIn(folder: string, name: string): HostContext {
     random: (length) => new Uint8Array(length),
     resolvePath: (file) => path.resolve(folder, file),
     tokens: null as never,
+    tasks: {} as never,
     pepper: Secret.ofText('unused'),
     peer: (type) => ({ type, config: leastConfig[type] ?? {} }),
   }

@@ -2,7 +2,7 @@ import type * as iam from '@aws-sdk/client-iam'
 import { instantOf } from '../../domain/time.ts'
 import { AwsError } from './error.ts'
 import type { Action } from './iam.ts'
-import type { IamState, IamUser } from './iam-state.ts'
+import type { IamRole, IamState, IamUser } from './iam-state.ts'
 import { isAllowed, isDenied } from './policy.ts'
 
 /** What IAM tells about users beside their state: what they may do, and which services they used. */
@@ -18,15 +18,19 @@ export const insightActions = {
     state: IamState,
     input: iam.SimulatePrincipalPolicyRequest,
   ): iam.SimulatePolicyResponse {
-    const user = userOf(state, input.PolicySourceArn!)
+    const user = holderOf(state, input.PolicySourceArn!)
     const parse = (document: string) => state.parse(document)
     const managed = [...user.attached].map((arn) => state.policy(arn).document)
     const extra = input.PolicyInputList ?? []
     const policies = [...user.inline.values(), ...managed, ...extra].map(parse)
     const boundary = user.boundary === null ? null : parse(state.policy(user.boundary).document)
+    const given = (input.ContextEntries ?? []).map((entry): [string, string] => [
+      entry.ContextKeyName!.toLowerCase(),
+      (entry.ContextKeyValues ?? []).join('\n'),
+    ])
     const keys = {
-      'aws:username': user.name,
-      'aws:userid': user.userId,
+      ...('userId' in user ? { 'aws:username': user.name, 'aws:userid': user.userId } : {}),
+      ...Object.fromEntries(given),
       'aws:principalarn': input.PolicySourceArn!,
       'aws:currenttime': instantOf(state.now()),
     }
@@ -84,6 +88,12 @@ export const insightActions = {
     }
   },
 } satisfies Readonly<Record<string, Action>>
+
+/** A user or a role: both have policies of their own. */
+function holderOf(state: IamState, arn: string): IamUser | IamRole {
+  const isIt = (role: IamRole) => state.arnOf('role', role.path, role.name) === arn
+  return [...state.roles.values()].find(isIt) ?? userOf(state, arn)
+}
 
 function userOf(state: IamState, arn: string): IamUser {
   for (const user of state.users.values()) {

@@ -92,7 +92,8 @@ export interface Running {
 
 const workerConcurrency = 32
 
-const modules: BuiltInModules = {
+/** What comes with this version; a new provider or sink enters here. */
+export const builtIn: BuiltInModules = {
   providers: [awsIam, github, postgres, token],
   sinks: [awsSecrets, file],
 }
@@ -102,7 +103,7 @@ const modules: BuiltInModules = {
  * Nothing is opened, and no package loaded.
  */
 export const checkConfig: ConfigCheck = async (config, lineOf) => {
-  return checkPlugins(config, modules, lineOf)
+  return checkPlugins(config, builtIn, lineOf)
 }
 
 /**
@@ -155,6 +156,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       sinks: plugins.sinks,
       clockGuard,
       ...(anchor ? { anchor } : {}),
+      ...(roles.includes('worker') ? { gates: () => worker?.gates() ?? [] } : {}),
       wake: () => worker?.wake(),
     }
     if (anchor) await compareWithAnchor(anchor, life, log)
@@ -414,7 +416,7 @@ function openPlugins(
   return openProviders({
     providers: config.providers,
     sinks: config.sinks,
-    modules,
+    modules: builtIn,
     hostFor: (name): HostContext => ({
       name,
       clock: host.clock,

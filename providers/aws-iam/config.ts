@@ -10,6 +10,16 @@ export interface Config extends AwsConnection {
   readonly boundaryArn?: string
   readonly allowedPolicies?: readonly string[]
   readonly adopt?: readonly string[]
+  readonly federation?: FederationConfig
+}
+
+/** How roles for consumers with an identity of their own are made, and tried. */
+export interface FederationConfig {
+  /** Makes an issuer's OIDC provider in the account when a role needs it; else it must be there. */
+  readonly createProviders?: boolean
+  readonly allowPullRequests?: boolean
+  /** Files with a token of a consumer, kept fresh by somebody: what death is proven with. */
+  readonly probeTokenFiles?: readonly string[]
 }
 
 export const configSchema = {
@@ -35,6 +45,19 @@ export const configSchema = {
       type: 'array',
       uniqueItems: true,
       items: { type: 'string', pattern: '^[\\w+=,.@-]{1,64}$' },
+    },
+    federation: {
+      type: 'object',
+      additionalProperties: false,
+      properties: {
+        createProviders: { type: 'boolean' },
+        allowPullRequests: { type: 'boolean' },
+        probeTokenFiles: {
+          type: 'array',
+          uniqueItems: true,
+          items: { type: 'string', minLength: 1 },
+        },
+      },
     },
   },
 } as const

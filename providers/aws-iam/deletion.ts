@@ -1,6 +1,7 @@
-import type { IAM } from '@aws-sdk/client-iam'
+import type { IAM, User } from '@aws-sdk/client-iam'
 import type { Call } from '../../src/provider/contract.ts'
 import { unlessGone } from '../aws/errors.ts'
+import { removeMfaDevices } from './mfa.ts'
 
 interface Asked {
   readonly UserName: string
@@ -16,43 +17,49 @@ interface Options {
   readonly abortSignal: AbortSignal
 }
 
-type Step = (client: IAM, user: string, options: Options) => Promise<void>
+type Step = (client: IAM, user: User, options: Options) => Promise<void>
 
 /**
- * Takes away whatever blocks DeleteUser and then the user. IAM has no cascade: nine kinds of things
- * must go by hand. Each step lists what is left, so a repeat goes on where the last run stopped.
- * Keys go first and are inactive before they are deleted; the inline policies, custody-shut-off
+ * Takes away whatever blocks DeleteUser and then the user. IAM has no cascade: twelve kinds of things
+ * must go by hand (README.md). Each step lists what is left, so a repeat goes on where the last run
+ * stopped. Every key is inactive before the first is deleted; the inline policies, custody-shut-off
  * among them, go last: a half-done deletion leaves nothing that could act.
+ * @param user as GetUser shows it, tags included
  */
-export async function deleteUser(client: IAM, userName: string, call: Call): Promise<void> {
+export async function deleteUser(client: IAM, user: User, call: Call): Promise<void> {
   const options = { abortSignal: call.signal }
-  for (const step of steps) await step(client, userName, options)
-  await unlessGone(client.deleteUser({ UserName: userName }, options))
+  for (const step of steps) await step(client, user, options)
+  await unlessGone(client.deleteUser({ UserName: user.UserName }, options))
 }
 
 const steps: readonly Step[] = [
-  each(
-    (client, input, o) => client.listAccessKeys(input, o),
-    (page) => page.AccessKeyMetadata,
-    async (client, UserName, { AccessKeyId }, o) => {
-      const key = { UserName, AccessKeyId }
-      await unlessGone(client.updateAccessKey({ ...key, Status: 'Inactive' }, o))
-      await unlessGone(client.deleteAccessKey(key, o))
-    },
-  ),
-  async (client, UserName, o) => {
+  async (client, { UserName }, o) => {
+    const keys = await listed(
+      UserName!,
+      (input) => client.listAccessKeys(input, o),
+      (page) => page.AccessKeyMetadata,
+    )
+    for (const { AccessKeyId, Status } of keys) {
+      if (Status === 'Inactive') continue
+      const switched = { UserName, AccessKeyId, Status: 'Inactive' } as const
+      await unlessGone(client.updateAccessKey(switched, o))
+    }
+    for (const { AccessKeyId } of keys) {
+      await unlessGone(client.deleteAccessKey({ UserName, AccessKeyId }, o))
+    }
+  },
+  async (client, { UserName }, o) => {
     await unlessGone(client.deleteLoginProfile({ UserName }, o))
   },
-  each(
-    (client, input, o) => client.listMFADevices(input, o),
-    (page) => page.MFADevices,
-    async (client, UserName, { SerialNumber }, o) => {
-      await unlessGone(client.deactivateMFADevice({ UserName, SerialNumber }, o))
-      // Only virtual devices have an ARN as serial number; hardware is not ours to delete.
-      if (!SerialNumber?.startsWith('arn:')) return
-      await unlessGone(client.deleteVirtualMFADevice({ SerialNumber }, o))
-    },
-  ),
+  async (client, user, o) => {
+    const devices = await listed(
+      user.UserName!,
+      (input) => client.listMFADevices(input, o),
+      (page) => page.MFADevices,
+    )
+    const serials = devices.map((device) => device.SerialNumber!)
+    await removeMfaDevices(client, user, serials, o)
+  },
   each(
     (client, input, o) => client.listSigningCertificates(input, o),
     (page) => page.Certificates,
@@ -94,16 +101,27 @@ function each<P extends Page, T>(
   itemsOf: (page: P) => readonly T[] | undefined,
   remove: (client: IAM, userName: string, item: T, options: Options) => Promise<unknown>,
 ): Step {
-  return async (client, UserName, options) => {
-    const items: T[] = []
-    let marker: string | undefined
-    do {
-      const input = { UserName, ...(marker === undefined ? {} : { Marker: marker }) }
-      const page = await unlessGone(list(client, input, options))
-      if (page === null) return
-      items.push(...(itemsOf(page) ?? []))
-      marker = page.IsTruncated ? page.Marker : undefined
-    } while (marker !== undefined)
-    for (const item of items) await unlessGone(remove(client, UserName, item, options))
+  return async (client, { UserName }, options) => {
+    const items = await listed(UserName!, (input) => list(client, input, options), itemsOf)
+    for (const item of items) await unlessGone(remove(client, UserName!, item, options))
   }
+}
+
+/** Every page; nothing for a user that is gone. */
+async function listed<P extends Page, T>(
+  UserName: string,
+  list: (input: Asked) => Promise<P>,
+  itemsOf: (page: P) => readonly T[] | undefined,
+): Promise<readonly T[]> {
+  const items: T[] = []
+  let marker: string | undefined
+  do {
+    const page = await unlessGone(
+      list({ UserName, ...(marker === undefined ? {} : { Marker: marker }) }),
+    )
+    if (page === null) break
+    items.push(...(itemsOf(page) ?? []))
+    marker = page.IsTruncated ? page.Marker : undefined
+  } while (marker !== undefined)
+  return items
 }

@@ -1,11 +1,14 @@
+import type { User } from '@aws-sdk/client-iam'
 import type { CredentialKind } from '../../src/domain/credential.ts'
 import type {
   Call,
   Capabilities,
   CheckFinding,
   DiscoveryPage,
+  ExternalCredential,
   InventoryPage,
   KindCapabilities,
+  Listing,
   Provider,
 } from '../../src/provider/contract.ts'
 import type { AllowStatement } from './least.ts'
@@ -47,6 +50,19 @@ export interface Identity extends Share {
   leastStatements?(): readonly AllowStatement[]
   /** Looks at what this sort needs beyond permissions; changes nothing. */
   check?(call: Call): Promise<readonly CheckFinding[]>
+}
+
+/** Roles of an account that has a user too: the user's principal stands for both. */
+export interface Beside {
+  /** The tags a user of this account is to be born with. */
+  birthMarks(
+    account: string,
+    call: Call,
+  ): Promise<readonly { readonly Key: string; readonly Value: string }[]>
+  listBeside(user: User, call: Call): Promise<Listing<ExternalCredential>>
+  shutOffBeside(user: User, call: Call): Promise<void>
+  turnOnBeside(user: User, call: Call): Promise<void>
+  deleteBeside(user: User, call: Call): Promise<void>
 }
 
 export function capabilitiesOf(identities: readonly Identity[]): Capabilities {

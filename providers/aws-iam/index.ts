@@ -22,7 +22,9 @@ import { configSchema } from './config.ts'
 import type { Identity } from './identity.ts'
 import { capabilitiesOf, chained, identityOf } from './identity.ts'
 import { UsersWithKeys } from './keys.ts'
-import { refuse } from './marks.ts'
+import { FederatedRoles, isRoleArn } from './federation.ts'
+import { parsed, refuse } from './marks.ts'
+import { Users } from './users.ts'
 
 /**
  * IAM users and their access keys. One service account is one IAM user under a path of Custody's;
@@ -41,6 +43,8 @@ class AwsIam implements Provider {
   readonly type = 'aws-iam'
   readonly capabilities: Capabilities
   readonly #account: AwsAccount
+  readonly #keys: UsersWithKeys
+  readonly #roles: FederatedRoles
   /** Each with a kind of its own; the first is meant where none is named. */
   readonly #identities: readonly [Identity, ...Identity[]]
 
@@ -48,12 +52,29 @@ class AwsIam implements Provider {
     this.name = host.name
     this.#account = new AwsAccount(host, config)
     const boundary = new Boundary(this.#account, config)
-    this.#identities = [new UsersWithKeys(this.#account, boundary, config)]
+    const users = new Users(this.#account, boundary, config)
+    const parts = { account: this.#account, boundary, users }
+    this.#roles = new FederatedRoles(host, parts, config)
+    this.#keys = new UsersWithKeys(host, { ...parts, beside: this.#roles.roles }, config)
+    this.#identities = [this.#keys, this.#roles]
     this.capabilities = capabilitiesOf(this.#identities)
   }
 
   #of(principal: string): Identity {
     return identityOf(this.#identities, principal)
+  }
+
+  /** Keys and roles of an account have one principal between them: a key says itself what it is. */
+  async #ofKey(principal: string, keyId: string, call: Call): Promise<readonly [Identity, string]> {
+    if (isRoleArn(keyId)) return [this.#roles, principal]
+    const stored = await this.#withUser(principal, call)
+    return [this.#of(stored), stored]
+  }
+
+  /** As stored, or the user where the account has one although only its roles were stored. */
+  async #withUser(principal: string, call: Call): Promise<string> {
+    if (!this.#roles.owns(parsed(principal))) return principal
+    return (await this.#roles.roles.userBeside(principal, call)) ?? principal
   }
 
   #ofKind(kind: CredentialKind): Identity | null {
@@ -75,8 +96,10 @@ class AwsIam implements Provider {
   }
 
   async issue(principal: string, want: WantedCredential, call: Call): Promise<Issued> {
-    const identity = this.#of(principal)
-    if (identity.kind === want.kind) return identity.issue(principal, want, call)
+    if (want.kind === this.#roles.kind) return this.#roles.issue(principal, want, call)
+    const stored = await this.#withUser(principal, call)
+    const identity = this.#of(stored)
+    if (identity.kind === want.kind) return identity.issue(stored, want, call)
     const { reason } = this.checkScopes(want.kind, []) ?? {
       reason: `The principal stored for ${want.account} bears no ${want.kind}.`,
     }
@@ -84,11 +107,13 @@ class AwsIam implements Provider {
   }
 
   async disable(principal: string, keyId: string, call: Call): Promise<void> {
-    await this.#of(principal).disable(principal, keyId, call)
+    const [identity, stored] = await this.#ofKey(principal, keyId, call)
+    await identity.disable(stored, keyId, call)
   }
 
   async enable(principal: string, keyId: string, call: Call): Promise<void> {
-    await this.#of(principal).enable(principal, keyId, call)
+    const [identity, stored] = await this.#ofKey(principal, keyId, call)
+    await identity.enable(stored, keyId, call)
   }
 
   async revoke(
@@ -97,15 +122,18 @@ class AwsIam implements Provider {
     call: Call,
     held: Secret | null = null,
   ): Promise<void> {
-    await this.#of(principal).revoke(principal, keyId, call, held)
+    const [identity, stored] = await this.#ofKey(principal, keyId, call)
+    await identity.revoke(stored, keyId, call, held)
   }
 
   async shutOff(principal: string, call: Call): Promise<void> {
-    await this.#of(principal).shutOff(principal, call)
+    const stored = await this.#withUser(principal, call)
+    await this.#of(stored).shutOff(stored, call)
   }
 
   async turnOn(principal: string, call: Call): Promise<void> {
-    await this.#of(principal).turnOn(principal, call)
+    const stored = await this.#withUser(principal, call)
+    await this.#of(stored).turnOn(stored, call)
   }
 
   async probe(secret: Secret, kind: CredentialKind, call: Call): Promise<ProbeAnswer> {
@@ -113,11 +141,13 @@ class AwsIam implements Provider {
   }
 
   async probeKey(principal: string, keyId: string, call: Call): Promise<ProbeAnswer> {
-    return this.#of(principal).probeKey?.(principal, keyId, call) ?? 'untestable'
+    const [identity, stored] = await this.#ofKey(principal, keyId, call)
+    return identity.probeKey?.(stored, keyId, call) ?? 'untestable'
   }
 
   async list(principal: string, call: Call): Promise<Listing<ExternalCredential>> {
-    return this.#of(principal).list(principal, call)
+    const stored = await this.#withUser(principal, call)
+    return this.#of(stored).list(stored, call)
   }
 
   inventory(from: string | null, call: Call): Promise<InventoryPage> {
@@ -129,7 +159,8 @@ class AwsIam implements Provider {
   }
 
   async deletePrincipal(principal: string, call: Call): Promise<void> {
-    await this.#of(principal).deletePrincipal(principal, call)
+    const stored = await this.#withUser(principal, call)
+    await this.#of(stored).deletePrincipal(stored, call)
   }
 
   close(): Promise<void> {

@@ -2,11 +2,13 @@ import type { AccessKeyMetadata } from '@aws-sdk/client-iam'
 import { paginateListAccessKeys } from '@aws-sdk/client-iam'
 import type { CredentialKind } from '../../src/domain/credential.ts'
 import { Secret } from '../../src/domain/secret.ts'
+import type { Clock } from '../../src/domain/time.ts'
 import { instantOf, seconds } from '../../src/domain/time.ts'
 import type {
   Call,
   EnsuredPrincipal,
   ExternalCredential,
+  HostContext,
   InventoryPage,
   Issued,
   KindCapabilities,
@@ -20,18 +22,24 @@ import { durationOf } from '../aws/client.ts'
 import { unlessGone } from '../aws/errors.ts'
 import type { AwsAccount } from './account.ts'
 import { within } from './account.ts'
-import type { Boundary } from './boundary.ts'
 import type { Config } from './config.ts'
 import { defaultPath } from './config.ts'
 import { deleteUser } from './deletion.ts'
-import type { Identity } from './identity.ts'
+import type { Beside, Identity } from './identity.ts'
 import { inventoryPage } from './inventory.ts'
 import { accountOf, refuse } from './marks.ts'
-import { refusedScope, shutOffDocument, shutOffPolicyName } from './policies.ts'
+import {
+  boundaryPolicyName,
+  oldSessionsDocument,
+  refusedScope,
+  shutOffDocument,
+  shutOffPolicyName,
+} from './policies.ts'
 import type { KeyPair } from './probe.ts'
 import { probeKeyPair } from './probe.ts'
 import { grantScopes } from './scopes.ts'
-import { externalOf, isUserPrincipal, principalOf, Users } from './users.ts'
+import type { Users } from './users.ts'
+import { externalOf, isUserPrincipal, principalOf } from './users.ts'
 
 /** IAM users with their access keys. */
 export class UsersWithKeys implements Identity {
@@ -39,13 +47,21 @@ export class UsersWithKeys implements Identity {
   readonly capabilities: KindCapabilities
   readonly #account: AwsAccount
   readonly #users: Users
+  readonly #beside: Beside
   readonly #path: string
   readonly #allowedPolicies: readonly string[]
   readonly #adopt: readonly string[]
+  readonly #clock: Clock
 
-  constructor(account: AwsAccount, boundary: Boundary, config: Config) {
-    this.#account = account
-    this.#users = new Users(account, boundary, config)
+  constructor(
+    host: HostContext,
+    parts: { readonly account: AwsAccount; readonly users: Users; readonly beside: Beside },
+    config: Config,
+  ) {
+    this.#clock = host.clock
+    this.#account = parts.account
+    this.#users = parts.users
+    this.#beside = parts.beside
     this.#path = config.path ?? defaultPath
     this.#allowedPolicies = config.allowedPolicies ?? []
     this.#adopt = config.adopt ?? []
@@ -63,7 +79,7 @@ export class UsersWithKeys implements Identity {
   }
 
   ensurePrincipal(want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
-    return this.#users.ensure(want, call)
+    return this.#users.ensure(want, call, this.#beside)
   }
 
   async issue(principal: string, want: WantedCredential, call: Call): Promise<Issued> {
@@ -141,13 +157,23 @@ export class UsersWithKeys implements Identity {
       },
       within(call),
     )
+    await this.#beside.shutOffBeside(user, call)
   }
 
   async turnOn(principal: string, call: Call): Promise<void> {
     const user = await this.#users.locate(principal, call)
     if (!user) throw refuse('notFound', 'The IAM user is gone and cannot be turned on.')
+    const iam = this.#account.iam(call)
     const shutOff = { UserName: user.UserName, PolicyName: shutOffPolicyName }
-    await unlessGone(this.#account.iam(call).deleteUserPolicy(shutOff, within(call)))
+    // Custody's boundary forbids sessions of one's own, any other may allow them.
+    const boundary = user.PermissionsBoundary?.PermissionsBoundaryArn
+    if (boundary?.endsWith(`${this.#path}${boundaryPolicyName}`)) {
+      await unlessGone(iam.deleteUserPolicy(shutOff, within(call)))
+    } else {
+      const PolicyDocument = oldSessionsDocument(this.#clock.now())
+      await iam.putUserPolicy({ ...shutOff, PolicyDocument }, within(call))
+    }
+    await this.#beside.turnOnBeside(user, call)
   }
 
   async probe(secret: Secret, kind: CredentialKind, call: Call): Promise<ProbeAnswer> {
@@ -166,7 +192,8 @@ export class UsersWithKeys implements Identity {
         pages++
         for (const key of page.AccessKeyMetadata ?? []) items.push(await this.#shown(key, call))
       }
-      return { items, complete: true }
+      const beside = await this.#beside.listBeside(user, call)
+      return { items: [...items, ...beside.items], complete: beside.complete }
     } catch (error) {
       if (pages === 0) throw error
       return { items, complete: false }
@@ -217,7 +244,10 @@ export class UsersWithKeys implements Identity {
 
   async deletePrincipal(principal: string, call: Call): Promise<void> {
     const user = await this.#users.locate(principal, call)
-    if (user) await deleteUser(this.#account.iam(call), user.UserName!, call)
+    if (!user) return
+    // The mark that there are roles hangs on the user: it goes last.
+    await this.#beside.deleteBeside(user, call)
+    await deleteUser(this.#account.iam(call), user, call)
   }
 }
 

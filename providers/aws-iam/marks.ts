@@ -11,6 +11,11 @@ export const tagGeneration = 'custody:generation'
 /** `<tenant>/<account>` on what was there before Custody. */
 export const tagAdopted = 'custody:adopted'
 
+/** On a user: the account has roles beside it, in a path of their own. */
+export const tagRoles = 'custody:roles'
+/** On a role: the credential it is. */
+export const tagCredential = 'custody:credential'
+
 interface Tagged {
   readonly Tags?: readonly Tag[] | undefined
 }
@@ -26,9 +31,13 @@ export function accountOf(tagged: Tagged): string | null {
 
 const nameMax = 64
 
+export function nameEnd(account: string): string {
+  return `-${account.slice(-12)}`
+}
+
 /** Readable, and unique by the random end of the account's id, so that it never depends on luck. */
 export function nameFor(want: { readonly account: string; readonly userName: string }): string {
-  const suffix = `-${want.account.slice(-12)}`
+  const suffix = nameEnd(want.account)
   const readable = want.userName.replaceAll(/[^\w+=,.@-]+/g, '-')
   return readable.slice(0, nameMax - suffix.length) + suffix
 }

@@ -1,3 +1,5 @@
+import type { Instant } from '../../src/domain/time.ts'
+
 /** The policy documents Custody writes, and the scopes it accepts for them. */
 
 export const shutOffPolicyName = 'custody-shut-off'
@@ -10,6 +12,24 @@ export const shutOffDocument = JSON.stringify({
   Version: '2012-10-17',
   Statement: [{ Sid: 'CustodyShutOff', Effect: 'Deny', Action: '*', Resource: '*' }],
 })
+
+/**
+ * What stays when a user is turned on again: sessions made with its keys before then live on for up
+ * to 36 hours (GetSessionToken), whatever became of the keys. A long-term key has no issue time.
+ */
+export function oldSessionsDocument(before: Instant): string {
+  return JSON.stringify({
+    Version: '2012-10-17',
+    Statement: [
+      {
+        Effect: 'Deny',
+        Action: '*',
+        Resource: '*',
+        Condition: { DateLessThan: { 'aws:TokenIssueTime': before } },
+      },
+    ],
+  })
+}
 
 /**
  * The widest a Custody user can ever act: everything its policies allow, except re-arming a user
@@ -62,7 +82,8 @@ export type Scope =
 
 /** IAM counts the inline policies of a user together; the shut-off policy must always still fit. */
 const inlineCharactersMax = 2_048
-const scopesCharactersMax = inlineCharactersMax - shutOffDocument.length
+const scopesCharactersMax =
+  inlineCharactersMax - oldSessionsDocument('2026-01-01T00:00:00.000Z' as Instant).length
 const actionScope = /^([a-z0-9-]+):([A-Za-z0-9*?]+)(?: on (\S+))?$/
 /** Services in which nearly every action can widen one's own rights. */
 const guarded = new Set(['iam', 'organizations', 'account', 'sso', 'identitystore'])

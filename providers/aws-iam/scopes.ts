@@ -7,6 +7,28 @@ import { tagAccount, tagGeneration, tagOf, tagOperation } from './marks.ts'
 import type { Scope } from './policies.ts'
 import { parseScope, scopesDocument, scopesPolicyName } from './policies.ts'
 
+/** What scopes that were found acceptable grant: one inline document, and managed policies by name. */
+export function rightsOf(
+  scopes: readonly string[],
+  allowedPolicies: readonly string[],
+): { readonly document: string | null; readonly managed: readonly string[] } {
+  const parsed = scopes.map((s) => parseScope(s, allowedPolicies) as Scope)
+  return {
+    document: scopesDocument(parsed),
+    managed: parsed.flatMap((s) => (s.type === 'managed' ? [s.policy] : [])),
+  }
+}
+
+export async function managedArns(
+  account: AwsAccount,
+  policies: readonly string[],
+  call: Call,
+): Promise<readonly string[]> {
+  const arns: string[] = []
+  for (const policy of policies) arns.push(await policyArn(account, policy, call))
+  return arns
+}
+
 /** Marks the user with what is about to be minted and gives it exactly the scopes wanted. */
 export async function grantScopes(
   account: AwsAccount,
@@ -25,22 +47,19 @@ export async function grantScopes(
     ]
     await iam.tagUser({ UserName, Tags }, within(call))
   }
-  const scopes = want.scopes.map((s) => parseScope(s, allowedPolicies) as Scope)
-  const PolicyDocument = scopesDocument(scopes)
+  const { document: PolicyDocument, managed } = rightsOf(want.scopes, allowedPolicies)
   const inline = { UserName, PolicyName: scopesPolicyName }
   if (PolicyDocument === null) await unlessGone(iam.deleteUserPolicy(inline, within(call)))
   else await iam.putUserPolicy({ ...inline, PolicyDocument }, within(call))
   if (allowedPolicies.length === 0) return
 
-  const arns = new Map<string, string>()
-  for (const policy of allowedPolicies) arns.set(policy, await policyArn(account, policy, call))
-  const wanted = new Set(scopes.flatMap((s) => (s.type === 'managed' ? [arns.get(s.policy)!] : [])))
+  const wanted = new Set(await managedArns(account, managed, call))
   for (const PolicyArn of wanted) {
     await iam.attachUserPolicy({ UserName, PolicyArn }, within(call))
   }
   // What hangs on an adopted user besides is somebody's decision.
   if (!ours) return
-  for (const PolicyArn of arns.values()) {
+  for (const PolicyArn of await managedArns(account, allowedPolicies, call)) {
     if (wanted.has(PolicyArn)) continue
     await unlessGone(iam.detachUserPolicy({ UserName, PolicyArn }, within(call)))
   }

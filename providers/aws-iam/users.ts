@@ -8,7 +8,10 @@ import { within } from './account.ts'
 import type { Boundary } from './boundary.ts'
 import type { Config } from './config.ts'
 import { defaultPath } from './config.ts'
+import type { Beside } from './identity.ts'
 import {
+  accountOf,
+  nameEnd,
   nameFor,
   parsed,
   refuse,
@@ -39,7 +42,33 @@ export class Users {
     this.#adopt = config.adopt ?? []
   }
 
-  async ensure(want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
+  /** The account's user, where there is one already; someone else's of that name is not it. */
+  async existing(want: WantedPrincipal, call: Call): Promise<User | null> {
+    const adopted = this.#adopt.includes(want.userName)
+    const user = await this.get(adopted ? want.userName : nameFor(want), call)
+    return user && accountOf(user) === want.account ? user : null
+  }
+
+  /** By the end of its name, which is the account's; adopted users are not found so. */
+  async ofAccount(account: string, call: Call): Promise<User | null> {
+    const options = { client: this.#account.iam(call), pageSize: 1_000 }
+    const input = { PathPrefix: this.#path }
+    for await (const page of paginateListUsers(options, input, within(call))) {
+      for (const { UserName } of page.Users ?? []) {
+        if (!UserName?.endsWith(nameEnd(account))) continue
+        const user = await this.get(UserName, call)
+        if (user && accountOf(user) === account) return user
+      }
+    }
+    return null
+  }
+
+  /** @param beside tells what a user that is made is to be marked with */
+  async ensure(
+    want: WantedPrincipal,
+    call: Call,
+    beside: Pick<Beside, 'birthMarks'>,
+  ): Promise<EnsuredPrincipal> {
     const adopted = this.#adopt.includes(want.userName)
     const userName = adopted ? want.userName : nameFor(want)
     const existing = await this.get(userName, call)
@@ -48,6 +77,7 @@ export class Users {
       throw refuse('notFound', `IAM user "${userName}" is listed under adopt but does not exist.`)
     }
     const boundary = await this.#boundary.ensure(call)
+    const marks = await beside.birthMarks(want.account, call)
     try {
       const { User: created } = await this.#account.iam(call).createUser(
         {
@@ -58,6 +88,7 @@ export class Users {
             { Key: tagAccount, Value: want.account },
             { Key: tagTenant, Value: want.tenant },
             { Key: tagOperation, Value: want.operation },
+            ...marks,
           ],
         },
         within(call),

@@ -1,4 +1,4 @@
-import { sign, type KeyObject } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import { Octokit } from '@octokit/rest'
 import { ProviderError, type Call, type Transport } from '../../src/provider/contract.ts'
 import { Secret } from '../../src/domain/secret.ts'
@@ -12,7 +12,9 @@ import {
   type Instant,
   type Seconds,
 } from '../../src/domain/time.ts'
-import { fromAnswer, fromSilence, type Answer, type Attempt } from './errors.ts'
+import { signAppJwt } from './app-jwt.ts'
+import type { Budget } from './budget.ts'
+import { fromAnswer, fromSilence, type Answer, type Attempt, type Permissions } from './errors.ts'
 
 export interface ClientOptions {
   readonly baseUrl: string
@@ -22,6 +24,7 @@ export interface ClientOptions {
   readonly privateKey: KeyObject
   readonly timeout: Seconds
   readonly clock: Clock
+  readonly budget: Budget
   /** Hears the `Date` of every answer. */
   readonly sawDate?: (date: Instant) => void
   /** Absent: the network. */
@@ -29,18 +32,18 @@ export interface ClientOptions {
 }
 
 /** What `send` adds to the parameters of one Octokit call. */
-interface RequestOptions {
-  readonly headers: { readonly authorization: string }
+export interface RequestOptions {
+  readonly headers: Readonly<Record<string, string>>
   readonly request: { readonly signal: AbortSignal }
 }
 
-interface Reply<T> {
+export interface Reply<T> {
   readonly status: number
   readonly headers: Readonly<Record<string, string | number | undefined>>
   readonly data: T
 }
 
-type Send<T> = (octokit: Octokit, options: RequestOptions) => Promise<Reply<T>>
+export type Send<T> = (octokit: Octokit, options: RequestOptions) => Promise<Reply<T>>
 
 interface ManagementToken {
   readonly secret: Secret
@@ -48,14 +51,12 @@ interface ManagementToken {
   readonly expiresAt: Instant
 }
 
-// GitHub refuses an `iat` in its future and an `exp` more than 600 s ahead by *its* clock; with
-// these margins a clock that is up to a minute off either way still signs in.
-const jwtBackdatedSeconds = 60
-const jwtSeconds = 540
 /** A token lives 60 minutes; the margin covers the longest step that may start with it. */
 const renewBeforeSeconds = 600
 /** A new token may be unknown (401) or without its permissions (403) on some replicas for a while. */
-const replicationSeconds = 15
+export const replicationSeconds = 15
+/** From here on a difference between the clocks is more than the margins of a JWT should bear. */
+export const skewSeconds = 30
 /** A process that ends does not wait long for the end of its token. */
 const closeMilliseconds = 2_000
 export const pageSize = 100
@@ -63,44 +64,62 @@ const pagesMax = 100
 
 /**
  * One App installation's connection to GitHub. Signs App JWTs itself and keeps one management token
- * with the least permissions. No call is ever repeated here: retries belong to the journal, and
- * `@octokit/auth-app` would repeat a 401 up to five seconds and read the process clock.
+ * per set of permissions, apart from all tokens that are handed out. No call is ever repeated here:
+ * retries belong to the journal, and `@octokit/auth-app` would hand out one cached token twice,
+ * repeat a 401 up to five seconds and read the process clock.
  */
 export class GithubClient {
+  readonly installationId: number
   readonly #options: ClientOptions
   readonly #octokit: Octokit
-  #token: ManagementToken | null = null
-  #minting: Promise<ManagementToken> | null = null
+  /** By `permissionsText`. */
+  readonly #tokens = new Map<string, ManagementToken>()
+  readonly #minting = new Map<string, Promise<ManagementToken>>()
+  #skew: number | null = null
 
   constructor(options: ClientOptions) {
     this.#options = options
+    this.installationId = options.installationId
     const silent = () => {}
     this.#octokit = new Octokit({
-      baseUrl: options.baseUrl.replace(/\/+$/, ''),
+      baseUrl: options.baseUrl,
       userAgent: 'custody',
       log: { debug: silent, info: silent, warn: silent, error: silent },
       ...(options.transport ? { request: { fetch: fetchOf(options.transport) } } : {}),
     })
   }
 
-  /** Sends with the App's own JWT. */
-  async asApp<T>(attempt: Attempt, call: Call, run: Send<T>): Promise<Reply<T>> {
-    const result = await this.#exchange(attempt, call.signal, `bearer ${this.#jwt()}`, run)
-    if ('reply' in result) return result.reply
-    const error = fromAnswer(result.answer, attempt, this.#options.clock)
-    const skew = result.answer.status === 401 ? this.#skewOf(result.answer) : null
-    if (skew === null || Math.abs(skew) < 30) throw error
-    throw new ProviderError(
-      error.kind,
-      `${error.message} GitHub's clock differs from ours by ${Math.round(skew)} s.`,
-      { outcome: error.outcome },
-    )
+  /** Seconds that GitHub's clock is ahead of ours, as its last answer showed; null before one. */
+  get skew(): number | null {
+    return this.#skew
   }
 
-  /** Sends with the management token, minting one first when needed. */
+  /** Sends with the App's own JWT. */
+  async asApp<T>(attempt: Attempt, call: Call, run: Send<T>): Promise<Reply<T>> {
+    const { appId, clock, privateKey } = this.#options
+    // A clock that is known to be wrong must not stop a revocation.
+    const correction = Math.abs(this.#skew ?? 0) < skewSeconds ? 0 : (this.#skew ?? 0)
+    const jwt = signAppJwt(appId, privateKey, Date.parse(clock.now()) + correction * 1_000)
+    const result = await this.#exchange(attempt, call.signal, `bearer ${jwt}`, run)
+    if ('reply' in result) return result.reply
+    const error = fromAnswer(result.answer, attempt, clock)
+    const skew = this.#skew ?? 0
+    if (result.answer.status !== 401 || Math.abs(skew) < skewSeconds) throw error
+    const isNews = Math.abs(skew - correction) >= skewSeconds
+    const words = `GitHub's clock differs from ours by ${Math.round(skew)} s`
+    throw isNews
+      ? new ProviderError('unavailable', `${attempt.request}: GitHub refused the App; ${words}.`, {
+          outcome: 'notApplied',
+          retryAfter: seconds(1),
+        })
+      : new ProviderError(error.kind, `${error.message} ${words}.`, { outcome: error.outcome })
+  }
+
+  /** Sends with the management token that has `attempt.needs`, minting one first when needed. */
   async asInstallation<T>(attempt: Attempt, call: Call, run: Send<T>): Promise<Reply<T>> {
-    const token = await this.#managementToken(call)
-    const authorization = token.secret.use((bytes) => `token ${bytes.toString('utf8')}`)
+    const permissions = { ...attempt.needs, metadata: 'read' as const }
+    const token = await this.#managementToken(permissions, attempt, call)
+    const authorization = authorizationOf(token.secret)
     const result = await this.#exchange(attempt, call.signal, authorization, run)
     if ('reply' in result) return result.reply
     const error = fromAnswer(result.answer, attempt, this.#options.clock)
@@ -115,15 +134,34 @@ export class GithubClient {
     }
     if (status !== 401) throw error
     // Revoked under us (a suspended installation, an operator): the next attempt gets a new one.
-    if (this.#token === token) this.#token = null
+    const name = permissionsText(permissions)
+    if (this.#tokens.get(name) === token) this.#tokens.delete(name)
     throw new ProviderError(
       'unavailable',
       `${attempt.request}: the management token was refused.`,
-      {
-        outcome: 'notApplied',
-        retryAfter: seconds(1),
-      },
+      { outcome: 'notApplied', retryAfter: seconds(1) },
     )
+  }
+
+  /**
+   * Sends with a token that was handed out, and never with one of ours.
+   * @param userAgent by which the owner of the logs tells this use from the consumer's
+   * @returns GitHub's answer as it is: here a 401 may be what was hoped for
+   * @throws ProviderError when there was none
+   */
+  asHolder<T>(
+    attempt: Attempt,
+    call: Call,
+    held: Secret,
+    userAgent: string,
+    run: Send<T>,
+  ): Promise<{ readonly reply: Reply<T> } | { readonly answer: Answer }> {
+    return this.#exchange(attempt, call.signal, authorizationOf(held), run, userAgent)
+  }
+
+  /** Translates an answer that `asHolder` gave. */
+  errorOf(answer: Answer, attempt: Attempt): ProviderError {
+    return fromAnswer(answer, attempt, this.#options.clock)
   }
 
   /**
@@ -146,60 +184,70 @@ export class GithubClient {
     return { items, complete: false }
   }
 
-  /** Revokes the management token; what cannot be revoked dies within the hour. */
+  /** Revokes the management tokens; what cannot be revoked dies within the hour. */
   async close(): Promise<void> {
-    const token = this.#token
-    this.#token = null
-    if (!token) return
-    const attempt = { request: 'DELETE /installation/token', writes: true }
-    const authorization = token.secret.use((bytes) => `token ${bytes.toString('utf8')}`)
+    const tokens = [...this.#tokens.values()]
+    this.#tokens.clear()
+    const attempt: Attempt = { request: 'DELETE /installation/token', writes: true, ends: true }
     const soon = timeoutOf(this.#options.clock, closeMilliseconds)
-    await this.#exchange(attempt, soon, authorization, (octokit, options) =>
-      octokit.rest.apps.revokeInstallationAccessToken({ ...options }),
-    ).catch(() => null)
-    token.secret.dispose()
+    await Promise.all(
+      tokens.map(async ({ secret }) => {
+        await this.#exchange(attempt, soon, authorizationOf(secret), (octokit, options) =>
+          octokit.rest.apps.revokeInstallationAccessToken({ ...options }),
+        ).catch(() => null)
+        secret.dispose()
+      }),
+    )
   }
 
-  async #managementToken(call: Call): Promise<ManagementToken> {
-    const { clock } = this.#options
-    const token = this.#token
-    if (token && secondsBetween(clock.now(), token.expiresAt) > renewBeforeSeconds) return token
+  async #managementToken(
+    permissions: Permissions,
+    attempt: Attempt,
+    call: Call,
+  ): Promise<ManagementToken> {
+    const name = permissionsText(permissions)
+    const token = this.#tokens.get(name)
+    const now = this.#options.clock.now()
+    if (token && secondsBetween(now, token.expiresAt) > renewBeforeSeconds) return token
     // Calls that come together share one mint: each is a new live token at GitHub.
-    this.#minting ??= this.#mint(call).finally(() => {
-      this.#minting = null
-    })
-    return this.#minting
+    const minting =
+      this.#minting.get(name) ??
+      this.#mint(permissions, attempt, call).finally(() => this.#minting.delete(name))
+    this.#minting.set(name, minting)
+    return minting
   }
 
-  async #mint(call: Call): Promise<ManagementToken> {
+  async #mint(permissions: Permissions, cause: Attempt, call: Call): Promise<ManagementToken> {
     const { clock, installationId } = this.#options
     // Marked as a read: a token lost on the way dies within the hour and changed nothing, while
     // the caller's own request was certainly not sent.
-    const attempt = {
+    const attempt: Attempt = {
       request: `POST /app/installations/${installationId}/access_tokens`,
       writes: false,
+      ...(cause.ends ? { ends: true } : {}),
     }
     const { data } = await this.asApp(attempt, call, (octokit, options) =>
       octokit.rest.apps.createInstallationAccessToken({
         installation_id: installationId,
-        permissions: { administration: 'write', metadata: 'read' },
+        permissions,
         ...options,
       }),
     ).catch((error: unknown) => {
       if (!(error instanceof ProviderError) || error.kind !== 'invalid') throw error
       throw new ProviderError(
         'denied',
-        `${error.message} The installation must grant administration=write.`,
+        `${error.message} The installation must grant ${permissionsText(permissions)}.`,
         { outcome: 'notApplied' },
       )
     })
     const mintedAt = clock.now()
-    this.#token = {
+    const token = {
       secret: Secret.ofText(data.token),
       mintedAt,
       expiresAt: parseInstant(data.expires_at) ?? mintedAt,
     }
-    return this.#token
+    this.#tokens.set(permissionsText(permissions), token)
+    return token
   }
 
   async #exchange<T>(
@@ -207,6 +255,7 @@ export class GithubClient {
     signal: AbortSignal,
     authorization: string,
     run: Send<T>,
+    userAgent?: string,
   ): Promise<{ readonly reply: Reply<T> } | { readonly answer: Answer }> {
     if (signal.aborted) {
       throw new ProviderError('unavailable', `${attempt.request}: given up before sending.`, {
@@ -215,10 +264,12 @@ export class GithubClient {
     }
     const timeout = timeoutOf(this.#options.clock, this.#options.timeout * 1_000)
     try {
-      const reply = await run(this.#octokit, {
-        headers: { authorization },
-        request: { signal: AbortSignal.any([signal, timeout]) },
-      })
+      const reply = await this.#options.budget.run(attempt, attempt.request, () =>
+        run(this.#octokit, {
+          headers: { authorization, ...(userAgent ? { 'user-agent': userAgent } : {}) },
+          request: { signal: AbortSignal.any([signal, timeout]) },
+        }),
+      )
       this.#tellDate(reply.headers)
       if (reply.status !== 204 && typeof reply.data !== 'object') {
         // A proxy's page under GitHub's status: nobody can tell what became of the request.
@@ -237,24 +288,24 @@ export class GithubClient {
     }
   }
 
-  #jwt(): string {
-    const { appId, clock, privateKey } = this.#options
-    const now = Math.floor(Date.parse(clock.now()) / 1_000)
-    const encode = (part: unknown) => Buffer.from(JSON.stringify(part)).toString('base64url')
-    const claims = { iat: now - jwtBackdatedSeconds, exp: now + jwtSeconds, iss: appId }
-    const body = `${encode({ alg: 'RS256', typ: 'JWT' })}.${encode(claims)}`
-    return `${body}.${sign('sha256', Buffer.from(body), privateKey).toString('base64url')}`
-  }
-
   #tellDate(headers: Answer['headers']): void {
     const date = Date.parse(String(headers['date'] ?? ''))
-    if (!Number.isNaN(date)) this.#options.sawDate?.(instantOf(date))
+    if (Number.isNaN(date)) return
+    this.#skew = (date - Date.parse(this.#options.clock.now())) / 1_000
+    this.#options.sawDate?.(instantOf(date))
   }
+}
 
-  #skewOf(answer: Answer): number | null {
-    const theirs = Date.parse(String(answer.headers['date'] ?? ''))
-    return Number.isNaN(theirs) ? null : (theirs - Date.parse(this.#options.clock.now())) / 1_000
-  }
+function authorizationOf(token: Secret): string {
+  return token.use((bytes) => `token ${bytes.toString('utf8')}`)
+}
+
+/** `administration=write, metadata=read`: sorted, so that equal sets have equal texts. */
+export function permissionsText(permissions: Permissions): string {
+  return Object.entries(permissions)
+    .map(([name, level]) => `${name}=${level}`)
+    .sort()
+    .join(', ')
 }
 
 type GithubDetail = string | { readonly message?: string }

@@ -22,7 +22,13 @@ export interface ScopeRefusal {
 }
 
 // GitHub: logins have letters, digits and single inner hyphens; names add `.` and `_`.
-const repositoryScope = /^repo:([A-Za-z0-9](?:-?[A-Za-z0-9]){0,38})\/([A-Za-z0-9._-]{1,100})$/
+const repositoryName = /^([A-Za-z0-9](?:-?[A-Za-z0-9]){0,38})\/([A-Za-z0-9._-]{1,100})$/
+
+/** Reads `<owner>/<name>`; null for what GitHub would not accept as one. */
+export function readRepository(text: string): Place | null {
+  const m = repositoryName.exec(text)
+  return m && m[2] !== '.' && m[2] !== '..' ? { owner: m[1]!, repo: m[2]! } : null
+}
 
 /** Reads `repo:<owner>/<name>` and the optional `write`; a refusal names the scope and why. */
 export function parseScopes(scopes: readonly string[]): DeployKeyScope | ScopeRefusal {
@@ -37,14 +43,14 @@ export function parseScopes(scopes: readonly string[]): DeployKeyScope | ScopeRe
       reason: 'a deploy key opens exactly one repository; name it as "repo:<owner>/<name>".',
     }
   }
-  const m = repositoryScope.exec(repos[0]!)
-  if (!m || m[2] === '.' || m[2] === '..') {
+  const place = readRepository(repos[0]!.slice('repo:'.length))
+  if (!place) {
     return { scope: repos[0]!, reason: 'this is no repository; write "repo:<owner>/<name>".' }
   }
   if (scopes.length !== new Set(scopes).size) {
     return { scope: 'write', reason: 'it is given twice.' }
   }
-  return { owner: m[1]!, repo: m[2]!, readOnly: !scopes.includes('write') }
+  return { ...place, readOnly: !scopes.includes('write') }
 }
 
 /** What every key of an account is titled with: how `list` tells ours from all others. */

@@ -14,6 +14,7 @@ import { registerFinding } from './commands/finding.ts'
 import { registerLocal } from './commands/local.ts'
 import { registerOperation } from './commands/operation.ts'
 import { registerOwner } from './commands/owner.ts'
+import { registerProvider } from './commands/provider.ts'
 import { registerSweep } from './commands/sweep.ts'
 import { registerTransfer } from './commands/transfer.ts'
 import { systemFailure } from './system-failure.ts'
@@ -79,6 +80,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerSweep(program, cli)
   registerAudit(program, cli)
   registerFinding(program, cli)
+  registerProvider(program, cli)
   registerClient(program, cli)
   registerHelp(program)
   return program

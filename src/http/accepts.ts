@@ -22,6 +22,8 @@ const accepts: Readonly<Record<string, Accepts>> = {
   'GET /approvals': { query: ['status', ...page] },
   'GET /brakes': { query: page },
   'GET /findings': { query: ['kind', 'provider', 'status', ...page] },
+  'GET /providers/:name': { query: ['role'] },
+  'POST /providers/:name/check': { query: ['role'], body: [] },
   'GET /audit': { query: ['target', 'operation', 'action', 'order', ...page] },
   'GET /audit/checkpoint': { query: ['size'] },
   'GET /audit/consistency': { query: ['from', 'to'] },

@@ -23,6 +23,7 @@ import type { Metrics } from './metrics.ts'
 import { metricsRoute } from './metrics.ts'
 import { oauthRoutes } from './oauth.ts'
 import { opsRoutes } from './ops.ts'
+import { providerRoutes } from './providers.ts'
 import type { RateLimit } from './rate-limit.ts'
 import { createRateLimit, standardRate } from './rate-limit.ts'
 import { RequestLog, requestLogRoutes } from './request-log.ts'
@@ -167,6 +168,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(clientRoutes(host, authenticate))
       auditRoutes(api, host, authenticate)
       await api.register(findingRoutes(host, authenticate))
+      await api.register(providerRoutes(host, authenticate))
       requestLogRoutes(api, host, authenticate, log)
       sightingRoutes(api, host, authenticate, log)
     },

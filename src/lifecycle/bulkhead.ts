@@ -41,6 +41,19 @@ export function urgentCall(call: Call): Call {
   return call
 }
 
+/** How calls to one provider or sink fare: as they come, at a rate, or not at all for now. */
+export interface GateState {
+  readonly name: string
+  readonly role: 'provider' | 'sink'
+  readonly state: 'open' | 'slowed' | 'resting'
+  /** Until when it is left in peace; null when it is not. */
+  readonly restsUntil: Instant | null
+  /** What a throttling answer left; null = no limit of ours. */
+  readonly callsPerSecond: number | null
+  /** Calls that wait for their turn. */
+  readonly waiting: number
+}
+
 interface Waiter {
   readonly urgent: boolean
   readonly go: () => void
@@ -80,6 +93,19 @@ class Gate {
   get waiting(): { readonly urgent: number; readonly others: number } {
     const first = this.#waiters.filter((w) => w.urgent).length
     return { urgent: first, others: this.#waiters.length - first }
+  }
+
+  state(): GateState {
+    // A rest that is over leaves its instant until a call has succeeded.
+    const rests = this.#restsUntil !== null && this.#clock.now() < this.#restsUntil
+    return {
+      name: this.name,
+      role: this.#mayRefuse ? 'provider' : 'sink',
+      state: rests ? 'resting' : this.#rate === null ? 'open' : 'slowed',
+      restsUntil: rests ? this.#restsUntil : null,
+      callsPerSecond: this.#rate,
+      waiting: this.#waiters.length,
+    }
   }
 
   /** @throws NotNow; ProviderError when the call's time is over before its turn came */
@@ -233,16 +259,19 @@ export interface Bulkhead {
   waiting(): { readonly urgent: number; readonly others: number }
   /** Providers with calls that wait: more work for them would only wait, too. */
   crowded(): readonly string[]
+  states(): readonly GateState[]
 }
 
 /** @param concurrency of the worker: half of it is the most that one provider gets */
 export function createBulkhead(life: Lifecycle, concurrency: number): Bulkhead {
   const most = Math.max(1, Math.floor(concurrency / 2))
   const providers: Gate[] = []
+  const gates: Gate[] = []
   const walled = <T extends object>(name: string, target: T, isProvider: boolean): T => {
     // A key that was just minted is lost unless it is delivered: a sink makes it wait, here, and
     // turns none away.
     const gate = new Gate(name, life.clock, most, isProvider)
+    gates.push(gate)
     if (isProvider) providers.push(gate)
     const methods = new Map<PropertyKey, unknown>()
     return new Proxy(target, {
@@ -272,6 +301,7 @@ export function createBulkhead(life: Lifecycle, concurrency: number): Bulkhead {
     new Map([...all].map(([name, each]) => [name, walled(name, each, isProvider)]))
   return {
     life: { ...life, providers: around(life.providers, true), sinks: around(life.sinks, false) },
+    states: () => gates.map((gate) => gate.state()),
     crowded() {
       return providers
         .filter(({ waiting }) => waiting.urgent + waiting.others > 0)

@@ -9,6 +9,7 @@ import type { Action, Authoriser, AuthoriseRequest } from '../policy/authorise.t
 import type { LifecyclePolicy } from '../policy/lifecycle.ts'
 import type { Provider, SecretSink } from '../provider/contract.ts'
 import type { Change, Conflict, Store, Visibility } from '../store/store.ts'
+import type { GateState } from './bulkhead.ts'
 
 /** What the whole lifecycle floor works with; one per process, handed in by `main`. */
 export interface Lifecycle {
@@ -24,6 +25,8 @@ export interface Lifecycle {
   readonly clockGuard?: { check(): Promise<boolean> }
   /** The high-water mark of the audit outside the database, where there is one. */
   readonly anchor?: { setAside(): Promise<string | null> }
+  /** How the calls to each provider and sink fare here; absent where none are made. */
+  readonly gates?: () => readonly GateState[]
   /** Tells the worker that something may be due now. */
   readonly wake: () => void
 }

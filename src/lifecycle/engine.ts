@@ -27,6 +27,8 @@ import { createGroup, deleteGroup, membersOf, updateGroup, visibleGroup } from '
 import { cancelOperation, retryOperation, visibleOperation } from './operations.ts'
 import type { LeaveWord } from './people.ts'
 import { createPerson, declareLeave, deletePerson, updatePerson } from './people.ts'
+import type { ProviderRole } from './providers.ts'
+import { checkProvider, listProviders, showProvider } from './providers.ts'
 import { impactOf, offboardingReport } from './reports.ts'
 import type { SweepName } from './due.ts'
 import { acceptFinding, findingsAfter, visibleFinding } from './reconcile.ts'
@@ -149,6 +151,12 @@ export function createEngine(life: Lifecycle) {
     finding: (caller: Caller, id: string) => visibleFinding(life, caller, id),
     acceptFinding: (caller: Caller, id: string, want: Parameters<typeof acceptFinding>[3]) =>
       acceptFinding(life, caller, id, want),
+
+    providers: (caller: Caller) => listProviders(life, caller),
+    provider: (caller: Caller, name: string, role?: ProviderRole | null) =>
+      showProvider(life, caller, name, role),
+    checkProvider: (caller: Caller, name: string, role?: ProviderRole | null) =>
+      checkProvider(life, caller, name, role),
 
     /** `full: false`: of the orphans, those whose owner changed within the last day. */
     planSweep: (

@@ -1,6 +1,7 @@
 import { urgentKinds } from '../domain/operation.ts'
 import type { Clock } from '../domain/time.ts'
 import { secondsBetween } from '../domain/time.ts'
+import type { GateState } from './bulkhead.ts'
 import { createBulkhead } from './bulkhead.ts'
 import type { Lifecycle } from './context.ts'
 import type { WorkerEvent } from './run.ts'
@@ -33,6 +34,8 @@ export interface Worker {
   wake(): void
   /** Runs all that is due now, and all that becomes due by it; for tests and drills on a manual clock. */
   drain(): Promise<number>
+  /** How its calls to each provider and sink fare. */
+  gates(): readonly GateState[]
   /** How many operations it may have in flight, and how many it has. */
   slots(): { readonly total: number; readonly used: number }
   /** Stops claiming, gives running steps `graceSeconds` to reach a commit, then lets go. */
@@ -147,6 +150,7 @@ export function createWorker(open: Lifecycle, options: WorkerOptions): Worker {
   }
 
   return {
+    gates: () => bulkhead.states(),
     start() {
       loop ??= forever()
     },

@@ -51,6 +51,8 @@ export const actions = [
   'sweep.run',
   'sweep.plan',
   'finding.accept',
+  'provider.read',
+  'provider.check',
   'operation.read',
   'operation.retry',
   'operation.cancel',
@@ -74,6 +76,7 @@ export type AuthoriseResourceType =
   | 'approval'
   | 'brake'
   | 'finding'
+  | 'provider'
   | 'audit'
   | 'token'
   | 'tenant'
@@ -245,6 +248,7 @@ const typeNames: Readonly<Record<AuthoriseResourceType, string>> = {
   approval: 'Approval',
   brake: 'Brake',
   finding: 'Finding',
+  provider: 'Provider',
   audit: 'Audit',
   token: 'Token',
   tenant: 'Tenant',
@@ -284,6 +288,7 @@ function resourceAttributes(resource: AuthoriseResource): Attributes {
     case 'approval':
     case 'brake':
     case 'finding':
+    case 'provider':
     case 'audit':
     case 'token':
     case 'tenant':

@@ -301,6 +301,14 @@ export interface SecretSink {
   readonly name: string
   readonly type: string
   readonly canRead: boolean
+  /**
+   * `kept`, also when absent: the store holds what is staged. `carried`: it can hold nothing that is
+   * not current, so `deliver` changes nothing there and answers a version in which the secret is
+   * sealed for the store alone; `find` then knows no delivery, and a lost version is minted anew.
+   */
+  readonly staging?: 'kept' | 'carried'
+  /** What nobody should expect of it, a sentence each: printed in docs/reference/providers.md. */
+  readonly cannot?: readonly string[]
   /** Fails unless a secret could be stored at the target right now; runs before a key is minted. */
   check(target: SinkTarget, call: Call): Promise<void>
   /** Stores staged; returns the version. Repeating with the same `call.key` and bytes is harmless. */
@@ -427,6 +435,14 @@ export interface HostContext {
   readonly sawDate?: (date: Instant) => void
   /** How HTTP leaves the process where that is not by the network: in a simulation. */
   readonly transport?: Transport
+  /** How a configured provider is connected, for a sink that uses its connection; null: no such. */
+  readonly peer?: (name: string) => PeerConfig | null
+}
+
+/** A provider as configured, its configuration already checked. */
+export interface PeerConfig {
+  readonly type: string
+  readonly config: Readonly<Record<string, unknown>>
 }
 
 /** A JSON Schema; the registry checks `config` against it and names every problem at once. */

@@ -1,7 +1,14 @@
 import { checkShape, describeProblems, type Problem, type Step } from '../document/document.ts'
 import { errors, nearest } from '../domain/errors.ts'
 import { isJsonObject } from '../domain/json.ts'
-import type { HostContext, Provider, ProviderModule, SecretSink, SinkModule } from './contract.ts'
+import type {
+  HostContext,
+  PeerConfig,
+  Provider,
+  ProviderModule,
+  SecretSink,
+  SinkModule,
+} from './contract.ts'
 
 /** A provider or sink as configured (contract §2). */
 export interface PluginEntry {
@@ -87,9 +94,13 @@ export async function openProviders(options: {
       )
     }
   }
+  const peer = (name: string): PeerConfig | null => {
+    const found = prepared.find((p) => p.role === 'provider' && p.entry.name === name)
+    return found ? { type: found.module.type, config: found.config } : null
+  }
   for (const { entry, module, config } of prepared) {
     try {
-      const host = options.hostFor(entry.name)
+      const host: HostContext = { ...options.hostFor(entry.name), peer }
       if (module.role === 'provider') providers.set(entry.name, module.create(host, config))
       else sinks.set(entry.name, module.create(host, config))
     } catch (cause) {

@@ -1,63 +1,19 @@
-import { createHash, createHmac, createPublicKey, generateKeyPairSync, verify } from 'node:crypto'
-import type { KeyObject } from 'node:crypto'
+import { generateKeyPairSync } from 'node:crypto'
 import { addSeconds, type Clock, type Instant } from '../domain/time.ts'
+import { normalPublicKey } from './github/ssh-keys.ts'
+import type {
+  Caller,
+  DeployKey,
+  Installation,
+  InstallationToken,
+  Permissions,
+  Repository,
+} from './github/state.ts'
+import { SecondaryCounter, type SecondaryLimits } from './github/limits.ts'
+import { InstallationTokens, type TokenFormat, type TokenLag } from './github/tokens.ts'
 
-export type Permission = 'read' | 'write'
-export type Permissions = Readonly<Record<string, Permission>>
-
-export interface DeployKey {
-  readonly id: number
-  readonly title: string
-  /** `<type> <base64>`, without the comment: GitHub drops it. */
-  readonly key: string
-  readonly readOnly: boolean
-  readonly addedBy: string
-  readonly createdAt: Instant
-  readonly lastUsedAt: Instant | null
-}
-
-export interface ActionsSecret {
-  readonly name: string
-  readonly encryptedValue: string
-  readonly createdAt: Instant
-  readonly updatedAt: Instant
-}
-
-export interface Repository {
-  readonly id: number
-  owner: string
-  name: string
-  readonly private: boolean
-  archived: boolean
-  /** An organisation may forbid deploy keys, which also switches the existing ones off. */
-  deployKeysEnabled: boolean
-  readonly createdAt: Instant
-  readonly keys: Map<number, DeployKey>
-  readonly secrets: Map<string, ActionsSecret>
-  readonly secretsKey: { readonly id: string; readonly publicKey: string }
-}
-
-export interface Installation {
-  readonly id: number
-  readonly appId: number
-  readonly appSlug: string
-  readonly account: string
-  /** Null: all repositories of the account, later ones included. */
-  repositoryIds: ReadonlySet<number> | null
-  permissions: Permissions
-  suspendedAt: Instant | null
-  readonly createdAt: Instant
-}
-
-export interface InstallationToken {
-  readonly token: string
-  readonly installationId: number
-  readonly repositoryIds: ReadonlySet<number> | null
-  readonly permissions: Permissions
-  readonly createdAt: Instant
-  readonly expiresAt: Instant
-  revokedAt: Instant | null
-}
+export { keyFingerprint } from './github/ssh-keys.ts'
+export type * from './github/state.ts'
 
 export interface GithubWorldOptions {
   readonly clock: Clock
@@ -65,23 +21,18 @@ export interface GithubWorldOptions {
   readonly repositories?: readonly string[]
   readonly permissions?: Permissions
   /** `stateless`: the ~520-character `ghs_<app>_<JWT>` rolled out since 2026-04. */
-  readonly tokenFormat?: 'opaque' | 'stateless'
+  readonly tokenFormat?: TokenFormat
   /** Requests per hour and installation (GitHub: 5 000 at least). */
   readonly rateLimit?: number
+  /** What GitHub counts besides; absent = nobody is slowed down by them. */
+  readonly secondaryLimits?: Partial<SecondaryLimits>
+  /** Seconds that GitHub's clock is ahead of `clock`. */
+  readonly skew?: number
   /** Determines every token. */
   readonly seed?: string
   /** The App's RSA key; made anew (~60 ms) when omitted. */
   readonly privateKeyPem?: string
 }
-
-/** Who a request comes from, as the Authorization header proves. */
-export type Caller =
-  | { readonly type: 'app' }
-  | { readonly type: 'installation'; readonly token: InstallationToken }
-  | { readonly type: 'nobody'; readonly reason: string }
-
-const tokenSeconds = 3_600
-const jwtSecondsMax = 600
 
 /**
  * GitHub as far as Custody speaks to it: one App, its installation in one organisation, the
@@ -99,26 +50,35 @@ export class GithubWorld {
     readonly privateKeyPem: string
     readonly createdAt: Instant
   }
-  readonly tokenFormat: 'opaque' | 'stateless'
+  readonly tokenFormat: TokenFormat
   readonly rateLimit: number
+  readonly secondary: SecondaryCounter | null
+  /** Seconds that this clock is ahead of the one it was given. */
+  skew: number
+  /** Whether new repositories may have deploy keys: the organisation's policy. */
+  #deployKeysEnabled = true
   readonly repositories = new Map<number, Repository>()
   readonly installations = new Map<number, Installation>()
-  readonly #publicKey: KeyObject
-  readonly #seed: string
-  readonly #tokens = new Map<string, InstallationToken>()
+  readonly #tokens: InstallationTokens
   readonly #usage = new Map<number, { readonly since: Instant; used: number }>()
   /** Old names keep answering with a redirect until a new repository takes them. */
   readonly #formerNames = new Map<string, number>()
   #lastId = 1_000
 
   constructor(options: GithubWorldOptions) {
-    this.clock = options.clock
+    this.skew = options.skew ?? 0
+    this.clock = {
+      now: () => addSeconds(options.clock.now(), this.skew),
+      monotonic: () => options.clock.monotonic(),
+      after: (milliseconds, act) => options.clock.after(milliseconds, act),
+    }
+    this.secondary = options.secondaryLimits
+      ? new SecondaryCounter(options.clock, options.secondaryLimits)
+      : null
     this.organization = options.organization ?? 'acme'
     this.tokenFormat = options.tokenFormat ?? 'opaque'
     this.rateLimit = options.rateLimit ?? 5_000
-    this.#seed = options.seed ?? 'custody'
     const privateKeyPem = options.privateKeyPem ?? generateAppKey()
-    this.#publicKey = createPublicKey(privateKeyPem)
     this.app = {
       id: this.#nextId(),
       slug: 'custody',
@@ -127,6 +87,12 @@ export class GithubWorld {
       privateKeyPem,
       createdAt: this.clock.now(),
     }
+    this.#tokens = new InstallationTokens(
+      this.clock,
+      this.app,
+      this.tokenFormat,
+      options.seed ?? 'custody',
+    )
     this.installations.set(this.app.installationId, {
       id: this.app.installationId,
       appId: this.app.id,
@@ -155,7 +121,7 @@ export class GithubWorld {
       name,
       private: options.private ?? true,
       archived: false,
-      deployKeysEnabled: true,
+      deployKeysEnabled: this.#deployKeysEnabled,
       createdAt: this.clock.now(),
       keys: new Map(),
       secrets: new Map(),
@@ -189,6 +155,20 @@ export class GithubWorld {
     return added
   }
 
+  /** The organisation's policy on deploy keys; forbidding them switches the existing ones off. */
+  allowDeployKeys(allowed: boolean): void {
+    this.#deployKeysEnabled = allowed
+    for (const repository of this.repositories.values()) repository.deployKeysEnabled = allowed
+  }
+
+  /** The organisation takes the App out: its tokens die with the installation. */
+  uninstall(installationId = this.app.installationId): void {
+    this.installations.delete(installationId)
+    for (const token of this.#tokens.all()) {
+      if (token.installationId === installationId) this.#tokens.end(token)
+    }
+  }
+
   suspend(installationId = this.app.installationId): void {
     this.installations.get(installationId)!.suspendedAt = this.clock.now()
   }
@@ -215,11 +195,11 @@ export class GithubWorld {
 
   /** Every token ever minted, revoked and expired ones included. */
   installationTokens(): readonly InstallationToken[] {
-    return [...this.#tokens.values()]
+    return this.#tokens.all()
   }
 
   isAlive(token: InstallationToken): boolean {
-    return token.revokedAt === null && token.expiresAt > this.clock.now()
+    return this.#tokens.isAlive(token)
   }
 
   /** A repository by its present name, case-insensitively as GitHub does. */
@@ -279,29 +259,21 @@ export class GithubWorld {
     permissions: Permissions,
     repositoryIds: ReadonlySet<number> | null,
   ): InstallationToken {
-    const now = this.clock.now()
-    const minted: InstallationToken = {
-      token: this.#tokenText(this.#nextId()),
-      installationId: installation.id,
-      repositoryIds,
-      permissions,
-      createdAt: now,
-      expiresAt: addSeconds(now, tokenSeconds),
-      revokedAt: null,
-    }
-    this.#tokens.set(minted.token, minted)
-    return minted
+    return this.#tokens.mint(this.#nextId(), installation.id, permissions, repositoryIds)
+  }
+
+  endToken(token: InstallationToken): void {
+    this.#tokens.end(token)
+  }
+
+  /** How late GitHub's servers learn of tokens; changes count at once. */
+  get tokenLag(): TokenLag {
+    return this.#tokens.lag
   }
 
   /** Reads an Authorization header: an App JWT, a live installation token, or nobody. */
   authenticate(header: string | undefined): Caller {
-    const m = /^(?:bearer|token) (\S+)$/i.exec(header ?? '')
-    if (!m) return { type: 'nobody', reason: 'Requires authentication' }
-    const token = this.#tokens.get(m[1]!)
-    if (token && this.isAlive(token)) return { type: 'installation', token }
-    if (m[1]!.startsWith('ghs_')) return { type: 'nobody', reason: 'Bad credentials' }
-    const problem = this.#checkJwt(m[1]!)
-    return problem === null ? { type: 'app' } : { type: 'nobody', reason: problem }
+    return this.#tokens.authenticate(header)
   }
 
   /** Counts one request against the installation's hour; `remaining` below 0 means refuse. */
@@ -314,48 +286,6 @@ export class GithubWorld {
     }
     window.used += 1
     return { remaining: this.rateLimit - window.used, resetAt: addSeconds(window.since, 3_600) }
-  }
-
-  #checkJwt(jwt: string): string | null {
-    const undecodable = 'A JSON web token could not be decoded'
-    const [head, payload, signature, rest] = jwt.split('.')
-    if (!head || !payload || !signature || rest !== undefined) return 'Bad credentials'
-    let claims: { iss?: unknown; iat?: unknown; exp?: unknown }
-    try {
-      const header = JSON.parse(Buffer.from(head, 'base64url').toString()) as { alg?: unknown }
-      claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as typeof claims
-      if (header.alg !== 'RS256') return undecodable
-    } catch {
-      return undecodable
-    }
-    const signed = Buffer.from(`${head}.${payload}`)
-    if (!verify('sha256', signed, this.#publicKey, Buffer.from(signature, 'base64url'))) {
-      return undecodable
-    }
-    const now = Math.floor(Date.parse(this.clock.now()) / 1_000)
-    if (String(claims.iss) !== String(this.app.id) && claims.iss !== this.app.clientId) {
-      return "'Issuer' claim ('iss') must be an Integer"
-    }
-    if (typeof claims.exp !== 'number' || claims.exp <= now) {
-      return "'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires"
-    }
-    if (claims.exp > now + jwtSecondsMax) {
-      return "'Expiration time' claim ('exp') is too far in the future"
-    }
-    if (typeof claims.iat !== 'number' || claims.iat > now) {
-      return "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued"
-    }
-    return null
-  }
-
-  #tokenText(n: number): string {
-    const mac = (part: string) => createHmac('sha512', this.#seed).update(`${part}:${n}`).digest()
-    if (this.tokenFormat === 'opaque') {
-      return `ghs_${mac('opaque').toString('hex').slice(0, 36)}`
-    }
-    const header = Buffer.from('{"typ":"JWT","alg":"ES256"}').toString('base64url')
-    const body = Buffer.concat(['a', 'b', 'c', 'd', 'e'].map(mac)).subarray(0, 280)
-    return `ghs_${this.app.id}_${header}.${body.toString('base64url')}.${mac('sig').toString('base64url')}`
   }
 
   #existing(owner: string, name: string): Repository {
@@ -377,22 +307,4 @@ export class GithubWorld {
 export function generateAppKey(): string {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2_048 })
   return privateKey.export({ type: 'pkcs1', format: 'pem' }).toString()
-}
-
-const keyTypes =
-  /^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)|sk-ssh-ed25519@openssh\.com)$/
-
-/** `<type> <base64>` if the text is an OpenSSH public key whose blob names the same type. */
-function normalPublicKey(text: string): string | null {
-  const [type, blob] = text.trim().split(/\s+/)
-  if (!type || !blob || !keyTypes.test(type)) return null
-  const bytes = Buffer.from(blob, 'base64')
-  if (bytes.length < 4 + type.length || bytes.readUInt32BE(0) !== type.length) return null
-  return bytes.subarray(4, 4 + type.length).toString() === type ? `${type} ${blob}` : null
-}
-
-/** `SHA256:…` as GitHub's web interface and `ssh-keygen -l` show a key. */
-export function keyFingerprint(publicKey: string): string {
-  const blob = Buffer.from(publicKey.split(' ')[1] ?? '', 'base64')
-  return `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`
 }

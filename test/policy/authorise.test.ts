@@ -100,6 +100,8 @@ const table: Readonly<
   ],
   'operation.retry': ['operation', { requester: keeper, security: 'all' }],
   'operation.cancel': ['operation', { security: 'all' }],
+  'provider.read': ['provider', { security: 'all', auditor: 'all' }],
+  'provider.check': ['provider', { security: 'all', auditor: 'all' }],
   'client.create': ['client', {}],
   'client.read': ['client', { security: 'all', auditor: 'all' }],
   'client.revoke': ['client', {}],

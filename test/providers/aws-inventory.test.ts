@@ -73,7 +73,8 @@ describe('the inventory of IAM users', () => {
 
     const { entries, complete, pages } = await walk()
 
-    expect([entries.length, complete, pages]).toEqual([60, true, 3])
+    // Three of users, one of roles.
+    expect([entries.length, complete, pages]).toEqual([60, true, 4])
     expect(new Set(names(entries)).size).toBe(60)
     expect(entries.flatMap((e) => e.keys)).toHaveLength(60)
     expect(entries[0]).toMatchObject({ name: '/custody/u00', account: null, keys: [] })
@@ -108,7 +109,8 @@ describe('the inventory of IAM users', () => {
 
     expect(names(first.entries).at(-1)).toBe('/custody/u09')
     const all = [first, second, third].flatMap((page) => names(page.entries))
-    expect([new Set(all).size, third.next]).toEqual([30, null])
+    const roles = await provider.inventory!(third.next, callWith())
+    expect([new Set(all).size, roles]).toEqual([30, { entries: [], next: null, complete: true }])
   })
 
   it('is incomplete when one user may not be read, and shows the others', async () => {

@@ -143,7 +143,6 @@ describe('App authentication', () => {
     ['an expired JWT', () => jwt({ exp: at })],
     ['a life of more than ten minutes', () => jwt({ exp: at + 601 })],
     ['an issue time in the future', () => jwt({ iat: at + 1 })],
-    ['another issuer', () => jwt({ iss: '1' })],
     ['another key', () => jwt({}, {}, other.app.privateKeyPem)],
     ['another algorithm', () => jwt({}, { alg: 'none' })],
     ['a text that is no JWT', () => 'Bearer abc'],
@@ -153,6 +152,12 @@ describe('App authentication', () => {
 
     expect(answer.status).toBe(401)
     expect(answer.body['message']).not.toContain('drift')
+  })
+
+  it('knows no App of another issuer', async () => {
+    const answer = await ask('GET', '/app', jwt({ iss: '1' }))
+
+    expect([answer.status, answer.body['message']]).toEqual([404, 'Integration not found'])
   })
 
   it('takes the longest life GitHub allows', async () => {

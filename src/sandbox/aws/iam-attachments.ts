@@ -87,10 +87,14 @@ export const attachmentActions = {
 
   EnableMFADevice(state: IamState, input: iam.EnableMFADeviceRequest): undefined {
     const serial = input.SerialNumber!
-    if (!state.virtualMfaDevices.has(serial)) throw missing(`MFA device ${serial}`)
-    state
-      .user(input.UserName!)
-      .mfaDevices.set(serial, { id: serial, createdAt: state.now(), detail: '' })
+    const user = state.user(input.UserName!)
+    // Hardware has a number of its maker, security keys an ARN of u2f; neither is made here first.
+    const isVirtual = serial.includes(':mfa/')
+    if (isVirtual && !state.virtualMfaDevices.has(serial)) throw missing(`MFA device ${serial}`)
+    if ([...state.users.values()].some((other) => other.mfaDevices.has(serial))) {
+      throw exists(`MFA device ${serial}`)
+    }
+    user.mfaDevices.set(serial, { id: serial, createdAt: state.now(), detail: '' })
     return undefined
   },
 
@@ -127,6 +131,20 @@ export const attachmentActions = {
     }
     remove(state.virtualMfaDevices, serial, 'MFA device')
     return undefined
+  },
+
+  ListVirtualMFADevices(
+    state: IamState,
+    input: iam.ListVirtualMFADevicesRequest,
+  ): iam.ListVirtualMFADevicesResponse {
+    const status = input.AssignmentStatus ?? 'Any'
+    const users = [...state.users.values()]
+    const isAssigned = (serial: string) => users.some((user) => user.mfaDevices.has(serial))
+    const serials = [...state.virtualMfaDevices.keys()].filter(
+      (serial) => status === 'Any' || isAssigned(serial) === (status === 'Assigned'),
+    )
+    const { items, ...rest } = page(serials, input, state.pageSizeMax)
+    return { VirtualMFADevices: items.map((SerialNumber) => ({ SerialNumber })), ...rest }
   },
 
   UploadSigningCertificate(

@@ -30,11 +30,12 @@ export class AwsAccount {
 
   /** `arn:<partition>:iam::<account>:<resource>`, such as `policy/custody/edge`. */
   async arnOf(resource: string, call: Call): Promise<string> {
-    const { id, partition } = await this.#ownAccount(call)
+    const { id, partition } = await this.own(call)
     return `arn:${partition}:iam::${id}:${resource}`
   }
 
-  #ownAccount(call: Call): Promise<{ readonly id: string; readonly partition: string }> {
+  /** Which account it is, asked once. */
+  own(call: Call): Promise<{ readonly id: string; readonly partition: string }> {
     this.#own ??= this.sts(call)
       .getCallerIdentity({}, within(call))
       .then(

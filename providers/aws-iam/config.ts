@@ -10,6 +10,9 @@ export interface Config extends AwsConnection {
   readonly boundaryArn?: string
   readonly allowedPolicies?: readonly string[]
   readonly adopt?: readonly string[]
+  /** Whether users of others are looked for, to be adopted; default true. */
+  readonly discovery?: boolean
+  readonly ownerTags?: readonly string[]
   readonly federation?: FederationConfig
 }
 
@@ -41,6 +44,8 @@ export const configSchema = {
     },
     boundaryArn: { type: 'string', pattern: '^arn:[a-z-]+:iam::(\\d{12}|aws):policy/.+$' },
     allowedPolicies: { type: 'array', uniqueItems: true, items: { type: 'string', minLength: 1 } },
+    discovery: { type: 'boolean' },
+    ownerTags: { type: 'array', uniqueItems: true, items: { type: 'string', minLength: 1 } },
     adopt: {
       type: 'array',
       uniqueItems: true,
@@ -64,3 +69,18 @@ export const configSchema = {
 
 /** Where users, roles and policies of Custody's live unless configured otherwise. */
 export const defaultPath = '/custody/'
+
+/** Names of tags that may name an owner, best first. */
+export const standardOwnerTags = [
+  'owner-email',
+  'owner_email',
+  'ownerEmail',
+  'owner',
+  'contact',
+  'maintainer',
+  'responsible',
+  'created-by',
+  'created_by',
+  'createdBy',
+  'creator',
+] as const

@@ -45,7 +45,7 @@ export interface Identity extends Share {
   marksOf(principal: string, call: Call): Promise<string | null>
   inventory(from: string | null, call: Call): Promise<InventoryPage>
   /** Absent: nothing of this sort is adopted. */
-  discover?(from: string | null, call: Call): Promise<DiscoveryPage>
+  readonly discover?: ((from: string | null, call: Call) => Promise<DiscoveryPage>) | undefined
   /** What Custody must be allowed for it, in its own account and path. */
   leastStatements?(): readonly AllowStatement[]
   /** Looks at what this sort needs beyond permissions; changes nothing. */

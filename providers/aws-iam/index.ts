@@ -42,6 +42,7 @@ class AwsIam implements Provider {
   readonly name: string
   readonly type = 'aws-iam'
   readonly capabilities: Capabilities
+  readonly discover?: NonNullable<Provider['discover']>
   readonly #account: AwsAccount
   readonly #keys: UsersWithKeys
   readonly #roles: FederatedRoles
@@ -58,6 +59,11 @@ class AwsIam implements Provider {
     this.#keys = new UsersWithKeys(host, { ...parts, beside: this.#roles.roles }, config)
     this.#identities = [this.#keys, this.#roles]
     this.capabilities = capabilitiesOf(this.#identities)
+    const found = this.#identities.filter((identity) => identity.discover !== undefined)
+    if (found.length > 0) {
+      this.discover = (from, call) =>
+        chained(found, from, (identity, at) => identity.discover!(at, call))
+    }
   }
 
   #of(principal: string): Identity {
@@ -152,6 +158,14 @@ class AwsIam implements Provider {
 
   inventory(from: string | null, call: Call): Promise<InventoryPage> {
     return chained(this.#identities, from, (identity, at) => identity.inventory(at, call))
+  }
+
+  /** What was discovered names the sort it is of as a principal does, perhaps with less. */
+  async adopt(external: string, want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
+    const kind = want.kind ?? this.#identities[0].kind
+    const identity = this.#ofKind(kind)
+    if (!identity?.adopt) throw refuse('invalid', `Provider ${this.name} adopts no ${kind}.`)
+    return identity.adopt(external, want, call)
   }
 
   async marksOf(principal: string, call: Call): Promise<string | null> {

@@ -2,38 +2,35 @@ import type { IAM, User } from '@aws-sdk/client-iam'
 import { paginateListAccessKeys } from '@aws-sdk/client-iam'
 import { isJsonObject } from '../../src/domain/json.ts'
 import { instantOf } from '../../src/domain/time.ts'
-import type {
-  Call,
-  ExternalCredential,
-  InventoryEntry,
-  InventoryPage,
-  ListedKey,
-} from '../../src/provider/contract.ts'
+import type { Call, InventoryEntry, InventoryPage, ListedKey } from '../../src/provider/contract.ts'
 import { ProviderError } from '../../src/provider/contract.ts'
 import { unlessGone } from '../aws/errors.ts'
+import { userDetails } from './details.ts'
+import type { AskLastUse } from './last-use.ts'
+import { accountOf, tagAdopted, tagOf } from './marks.ts'
+import { externalOf } from './users.ts'
 
 /** What belongs to Custody in the account: a path, and users of others that the operator named. */
 export interface Reach {
   readonly iam: IAM
   readonly path: string
   readonly adopt: readonly string[]
+  /** Whether users that were adopted by what was discovered may be anywhere. */
+  readonly findsAdopted: boolean
+  readonly lastUseOf: AskLastUse
 }
 
-type LastUse = Pick<ExternalCredential, 'lastUsedAt' | 'lastUsedUnknown'>
-
-interface Reading {
-  readonly externalOf: (user: User) => string
-  readonly accountOf: (user: User) => string | null
-  readonly lastUseOf: (keyId: string, call: Call) => Promise<LastUse>
-}
+/** What listings and details of users both show. */
+type Listed = Pick<Partial<User>, 'UserName' | 'UserId' | 'Path' | 'CreateDate' | 'Tags'>
 
 /**
- * Where a page starts: in a listing of users behind one of them (`after`, by its immutable id), or
- * in the list of adopted names.
+ * Where a page starts: in a listing of users behind one of them (`after`, by its immutable id), in
+ * the list of adopted names, or among all users with their tags (`tagged`, a marker of that listing).
  */
 type Cursor =
   | { readonly marker: string | null; readonly after: string | null }
   | { readonly adopted: number }
+  | { readonly tagged: string | null; readonly after: string | null }
 
 /**
  * Each user costs a call of its own (ListAccessKeys) and each key in use another one, and a page has
@@ -41,34 +38,32 @@ type Cursor =
  */
 const usersPerPage = 25
 
-/** One page of users and their keys: first those under the path, then the adopted ones elsewhere. */
+/**
+ * One page of users and their keys: first those under the path, then those that the configuration
+ * adopts, then those elsewhere whose tags say that they were adopted.
+ */
 export async function inventoryPage(
   reach: Reach,
-  reading: Reading,
   from: string | null,
   call: Call,
 ): Promise<InventoryPage> {
   const cursor = cursorOf(from)
-  const asked = { ...reading, lastUseOf: untilRefused(reading.lastUseOf) }
-  return 'adopted' in cursor
-    ? adoptedPage(reach, asked, cursor.adopted, call)
-    : usersPage(reach, asked, cursor, call)
+  if ('adopted' in cursor) return adoptedPage(reach, cursor.adopted, call)
+  return 'tagged' in cursor ? taggedPage(reach, cursor, call) : usersPage(reach, cursor, call)
 }
 
-/** What is not told for one key is not asked for the others of the page: the listing comes first. */
-function untilRefused(ask: Reading['lastUseOf']): Reading['lastUseOf'] {
-  let refused = false
-  return async (keyId, call) => {
-    if (refused) return { lastUsedAt: null }
-    const answer = await ask(keyId, call)
-    refused = answer.lastUsedUnknown === true
-    return answer
-  }
+function place(cursor: Cursor): string {
+  return JSON.stringify(cursor)
+}
+
+/** Where to go on after the users under the path, and after the adopted names. */
+function following(reach: Reach, afterNames: boolean): string | null {
+  if (!afterNames && reach.adopt.length > 0) return place({ adopted: 0 })
+  return reach.findsAdopted ? place({ tagged: null, after: null }) : null
 }
 
 async function usersPage(
   reach: Reach,
-  reading: Reading,
   { marker, after }: Extract<Cursor, { readonly marker: string | null }>,
   call: Call,
 ): Promise<InventoryPage> {
@@ -83,40 +78,61 @@ async function usersPage(
   const users = listed.Users ?? []
   // Not found: it was deleted since, and the page is read again from its start.
   const rest = users.slice(users.findIndex((user) => user.UserId === after) + 1)
-  const read = await readAll(rest, (user) => entryOf(reach, reading, user, call))
+  const read = await readAll(rest, (user) => entryOf(reach, user, call))
   if (read.stoppedAt !== null) {
     const last = read.stoppedAt === 0 ? after : rest[read.stoppedAt - 1]!.UserId!
-    return { ...read.page, next: JSON.stringify({ marker, after: last } satisfies Cursor) }
+    return { ...read.page, next: place({ marker, after: last }) }
   }
   if (listed.IsTruncated !== true) {
-    const next = reach.adopt.length > 0 ? JSON.stringify({ adopted: 0 } satisfies Cursor) : null
-    return { ...read.page, next }
+    return { ...read.page, next: following(reach, false) }
   }
   if (listed.Marker === undefined || listed.Marker === marker) {
     throw new ProviderError('unavailable', 'AWS ListUsers: the listing is cut without a marker.', {
       outcome: 'notApplied',
     })
   }
-  const next = JSON.stringify({ marker: listed.Marker, after: null } satisfies Cursor)
+  const next = place({ marker: listed.Marker, after: null })
   return { ...read.page, next }
 }
 
-async function adoptedPage(
-  reach: Reach,
-  reading: Reading,
-  start: number,
-  call: Call,
-): Promise<InventoryPage> {
+async function adoptedPage(reach: Reach, start: number, call: Call): Promise<InventoryPage> {
   const names = reach.adopt.slice(start, start + usersPerPage)
   const read = await readAll(names, async (UserName) => {
     const answer = await unlessGone(reach.iam.getUser({ UserName }, { abortSignal: call.signal }))
     const user = answer?.User
     // Under the path it was listed before.
     if (!user || user.Path?.startsWith(reach.path)) return null
-    return entryOf(reach, reading, user, call)
+    return entryOf(reach, user, call)
   })
   const done = start + (read.stoppedAt ?? names.length)
-  const next = done < reach.adopt.length ? JSON.stringify({ adopted: done } satisfies Cursor) : null
+  const next = done < reach.adopt.length ? place({ adopted: done }) : following(reach, true)
+  return { ...read.page, next }
+}
+
+/**
+ * A listing of users shows no tags; the account's details do, in bulk. Where Custody may not read
+ * them nobody was adopted by what was discovered, for that needs them too.
+ */
+async function taggedPage(
+  reach: Reach,
+  { tagged, after }: Extract<Cursor, { readonly tagged: string | null }>,
+  call: Call,
+): Promise<InventoryPage> {
+  const details = await userDetails(reach.iam, tagged, call).catch((error: unknown) => {
+    if (error instanceof ProviderError && error.kind === 'denied') return null
+    throw error
+  })
+  if (!details) return { entries: [], next: null, complete: true }
+  const rest = details.users
+    .slice(details.users.findIndex((user) => user.UserId === after) + 1)
+    .filter((user) => tagOf(user, tagAdopted) !== null && !user.Path?.startsWith(reach.path))
+    .filter((user) => !reach.adopt.includes(user.UserName!))
+  const read = await readAll(rest, (user) => entryOf(reach, user, call))
+  if (read.stoppedAt !== null) {
+    const last = read.stoppedAt === 0 ? after : rest[read.stoppedAt - 1]!.UserId!
+    return { ...read.page, next: place({ tagged, after: last }) }
+  }
+  const next = details.next === null ? null : place({ tagged: details.next, after: null })
   return { ...read.page, next }
 }
 
@@ -153,9 +169,8 @@ async function readAll<T>(
 
 /** @returns null for a user that was deleted since it was listed */
 async function entryOf(
-  { iam }: Reach,
-  { externalOf, accountOf, lastUseOf }: Reading,
-  user: User,
+  { iam, lastUseOf }: Reach,
+  user: Listed,
   call: Call,
 ): Promise<InventoryEntry | null> {
   const keys: ListedKey[] = []
@@ -196,8 +211,9 @@ function cursorOf(from: string | null): Cursor {
   try {
     const value: unknown = JSON.parse(from)
     if (isJsonObject(value)) {
-      const { marker, after, adopted } = value
+      const { marker, after, adopted, tagged } = value
       if (typeof adopted === 'number') return { adopted }
+      if (isTextOrNull(tagged) && isTextOrNull(after)) return { tagged, after }
       if (isTextOrNull(marker) && isTextOrNull(after)) return { marker, after }
     }
   } catch {

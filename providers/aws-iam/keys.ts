@@ -25,21 +25,19 @@ import { within } from './account.ts'
 import type { Config } from './config.ts'
 import { defaultPath } from './config.ts'
 import { deleteUser } from './deletion.ts'
+import { discovery } from './discovery.ts'
 import type { Beside, Identity } from './identity.ts'
 import { inventoryPage } from './inventory.ts'
+import type { AskLastUse } from './last-use.ts'
+import { lastUseOf, untilRefused } from './last-use.ts'
 import { accountOf, refuse } from './marks.ts'
-import {
-  boundaryPolicyName,
-  oldSessionsDocument,
-  refusedScope,
-  shutOffDocument,
-  shutOffPolicyName,
-} from './policies.ts'
+import { refusedScope } from './policies.ts'
 import type { KeyPair } from './probe.ts'
 import { probeKeyPair } from './probe.ts'
 import { grantScopes } from './scopes.ts'
+import { shutOffUser, turnOnUser } from './switch.ts'
 import type { Users } from './users.ts'
-import { externalOf, isUserPrincipal, principalOf } from './users.ts'
+import { isUserPrincipal, principalOf } from './users.ts'
 
 /** IAM users with their access keys. */
 export class UsersWithKeys implements Identity {
@@ -52,6 +50,7 @@ export class UsersWithKeys implements Identity {
   readonly #allowedPolicies: readonly string[]
   readonly #adopt: readonly string[]
   readonly #clock: Clock
+  readonly #lastUse: AskLastUse
 
   constructor(
     host: HostContext,
@@ -65,7 +64,9 @@ export class UsersWithKeys implements Identity {
     this.#path = config.path ?? defaultPath
     this.#allowedPolicies = config.allowedPolicies ?? []
     this.#adopt = config.adopt ?? []
+    this.#lastUse = lastUseOf(parts.account, true)
     this.capabilities = keyCapabilities(config)
+    if (config.discovery ?? true) this.discover = discovery(parts.account, this.#path, config)
   }
 
   owns(members: Readonly<Record<string, unknown>>): boolean {
@@ -162,30 +163,14 @@ export class UsersWithKeys implements Identity {
   async shutOff(principal: string, call: Call): Promise<void> {
     const user = await this.#users.locate(principal, call)
     if (!user) return
-    await this.#account.iam(call).putUserPolicy(
-      {
-        UserName: user.UserName,
-        PolicyName: shutOffPolicyName,
-        PolicyDocument: shutOffDocument,
-      },
-      within(call),
-    )
+    await shutOffUser(this.#account, user, call)
     await this.#beside.shutOffBeside(user, call)
   }
 
   async turnOn(principal: string, call: Call): Promise<void> {
     const user = await this.#users.locate(principal, call)
     if (!user) throw refuse('notFound', 'The IAM user is gone and cannot be turned on.')
-    const iam = this.#account.iam(call)
-    const shutOff = { UserName: user.UserName, PolicyName: shutOffPolicyName }
-    // Custody's boundary forbids sessions of one's own, any other may allow them.
-    const boundary = user.PermissionsBoundary?.PermissionsBoundaryArn
-    if (boundary?.endsWith(`${this.#path}${boundaryPolicyName}`)) {
-      await unlessGone(iam.deleteUserPolicy(shutOff, within(call)))
-    } else {
-      const PolicyDocument = oldSessionsDocument(this.#clock.now())
-      await iam.putUserPolicy({ ...shutOff, PolicyDocument }, within(call))
-    }
+    await turnOnUser(this.#account, user, this.#clock.now(), call)
     await this.#beside.turnOnBeside(user, call)
   }
 
@@ -221,33 +206,26 @@ export class UsersWithKeys implements Identity {
       kind: this.kind,
       active: key.Status === 'Active',
       createdAt: key.CreateDate ? instantOf(key.CreateDate.getTime()) : null,
-      ...(await this.#lastUsed(key.AccessKeyId!, call)),
-    }
-  }
-
-  /**
-   * AWS lags by up to hours (`lastUsedLag`). A last use of STS is not reported, since our own probes
-   * are such uses and would pass for a consumer's.
-   */
-  async #lastUsed(
-    AccessKeyId: string,
-    call: Call,
-  ): Promise<Pick<ExternalCredential, 'lastUsedAt' | 'lastUsedUnknown'>> {
-    try {
-      const asked = this.#account.iam(call).getAccessKeyLastUsed({ AccessKeyId }, within(call))
-      const { LastUsedDate, ServiceName } = (await asked).AccessKeyLastUsed ?? {}
-      const byConsumer = LastUsedDate && ServiceName !== 'sts'
-      return { lastUsedAt: byConsumer ? instantOf(LastUsedDate.getTime()) : null }
-    } catch {
-      // No reason for a listing to fail: revocations need it, and not this.
-      return { lastUsedAt: null, lastUsedUnknown: true }
+      ...(await this.#lastUse(key.AccessKeyId!, call)),
     }
   }
 
   inventory(from: string | null, call: Call): Promise<InventoryPage> {
-    const reach = { iam: this.#account.iam(call), path: this.#path, adopt: this.#adopt }
-    const lastUseOf = this.#lastUsed.bind(this)
-    return inventoryPage(reach, { externalOf, accountOf, lastUseOf }, from, call)
+    const reach = {
+      iam: this.#account.iam(call),
+      path: this.#path,
+      adopt: this.#adopt,
+      findsAdopted: this.discover !== undefined,
+      lastUseOf: untilRefused(this.#lastUse),
+    }
+    return inventoryPage(reach, from, call)
+  }
+
+  /** Undefined where the configuration has it switched off. */
+  readonly discover?: Identity['discover']
+
+  async adopt(external: string, want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
+    return this.#users.adopt(external, want, call)
   }
 
   async marksOf(principal: string, call: Call): Promise<string | null> {

@@ -5,7 +5,7 @@ import type { Instant } from '../../src/domain/time.ts'
 export const shutOffPolicyName = 'custody-shut-off'
 export const scopesPolicyName = 'custody-scopes'
 /** Carries a version: a changed document gets a new name, users move to it when next ensured. */
-export const boundaryPolicyName = 'custody-boundary-v1'
+export const boundaryPolicyName = 'custody-boundary-v2'
 
 /** Unconditional, so it also stops sessions derived from the user's keys before now. */
 export const shutOffDocument = JSON.stringify({
@@ -32,8 +32,9 @@ export function oldSessionsDocument(before: Instant): string {
 }
 
 /**
- * The widest a Custody user can ever act: everything its policies allow, except re-arming a user
- * under Custody's path with a new key, policy or login, and making sessions that outlive a key.
+ * The widest a user or role of Custody's can ever act: everything its policies allow, except
+ * re-arming one under Custody's path with a new key, policy, login or trust, and making sessions that
+ * outlive a key.
  */
 export function boundaryDocument(path: string): string {
   return JSON.stringify({
@@ -59,6 +60,21 @@ export function boundaryDocument(path: string): string {
           'iam:UntagUser',
         ],
         Resource: `arn:*:iam::*:user${path}*`,
+      },
+      {
+        Sid: 'NoWiderTrust',
+        Effect: 'Deny',
+        Action: [
+          'iam:CreateRole',
+          'iam:UpdateRole*',
+          'iam:UpdateAssumeRolePolicy',
+          'iam:*RolePolicy*',
+          'iam:*RolePermissionsBoundary*',
+          'iam:TagRole',
+          'iam:UntagRole',
+          'iam:PassRole',
+        ],
+        Resource: `arn:*:iam::*:role${path}*`,
       },
       {
         Sid: 'NoWiderBoundary',

@@ -8,6 +8,7 @@ import { within } from './account.ts'
 import type { Boundary } from './boundary.ts'
 import type { Config } from './config.ts'
 import { defaultPath } from './config.ts'
+import { isPerson, personObstacle } from './discovery.ts'
 import type { Beside } from './identity.ts'
 import {
   accountOf,
@@ -45,7 +46,9 @@ export class Users {
   /** The account's user, where there is one already; someone else's of that name is not it. */
   async existing(want: WantedPrincipal, call: Call): Promise<User | null> {
     const adopted = this.#adopt.includes(want.userName)
-    const user = await this.get(adopted ? want.userName : nameFor(want), call)
+    const user =
+      (await this.#known(want, call)) ??
+      (await this.get(adopted ? want.userName : nameFor(want), call))
     return user && accountOf(user) === want.account ? user : null
   }
 
@@ -69,6 +72,8 @@ export class Users {
     call: Call,
     beside: Pick<Beside, 'birthMarks'>,
   ): Promise<EnsuredPrincipal> {
+    const known = await this.#known(want, call)
+    if (known) return this.#take(known, want, call)
     const adopted = this.#adopt.includes(want.userName)
     const userName = adopted ? want.userName : nameFor(want)
     const existing = await this.get(userName, call)
@@ -103,6 +108,38 @@ export class Users {
     }
   }
 
+  /**
+   * The user that this account has already, wherever it is by now.
+   * @throws ProviderError `notFound` for one that was adopted and is gone: none is made in its stead
+   */
+  async #known(want: WantedPrincipal, call: Call): Promise<User | null> {
+    const stored = parsed(want.external ?? '')
+    if (!isUserPrincipal(stored)) return null
+    const user = await this.locate(want.external!, call)
+    if (user || stored.userName === nameFor(want)) return user
+    throw refuse(
+      'notFound',
+      `IAM user "${stored.userName}", adopted for this account, is gone; retire the account.`,
+    )
+  }
+
+  /**
+   * Makes a user that was discovered the principal of an account.
+   * @throws ProviderError `notFound`, `conflict`
+   */
+  async adopt(external: string, want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
+    const user = await this.locate(external, call)
+    if (!user) throw refuse('notFound', 'The IAM user is gone; there is nothing to adopt.')
+    const account = tagOf(user, tagAccount)
+    if (account !== null) throw notOurs(user, `belongs to account ${account}`)
+    if (user.Path?.startsWith(this.#path)) throw notOurs(user, `lies under ${this.#path}`)
+    if (await isPerson(this.#account.iam(call), user.UserName!, call)) {
+      throw refuse('conflict', `IAM user "${user.UserName}": ${personObstacle}`)
+    }
+    await this.#adoptFor(user, want, call)
+    return { external: externalOf(user), created: false }
+  }
+
   /** Takes an existing user: ours by its tags, or one the operator listed; anyone else's is refused. */
   async #take(user: User, want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
     const account = tagOf(user, tagAccount)
@@ -113,7 +150,9 @@ export class Users {
       return { external: externalOf(user), created: true, ...mark }
     }
     if (account !== null) throw notOurs(user, `belongs to account ${account}`)
-    if (!this.#adopt.includes(user.UserName!)) throw notOurs(user, 'was not made by Custody')
+    const isAdopted = tagOf(user, tagAdopted) === `${want.tenant}/${want.account}`
+    if (!isAdopted && !this.#adopt.includes(user.UserName!))
+      throw notOurs(user, 'was not made by Custody')
     await this.#adoptFor(user, want, call)
     return { external: externalOf(user), created: false }
   }
@@ -142,8 +181,9 @@ export class Users {
    * name may belong to a stranger by now. Null when it is gone.
    */
   async locate(principal: string, call: Call): Promise<User | null> {
-    const { userName, userId } = principalOf(principal)
-    const user = await this.get(userName, call)
+    const { userId, userName } = parsed(principal)
+    if (typeof userId !== 'string') throw nobody()
+    const user = typeof userName === 'string' ? await this.get(userName, call) : null
     if (user?.UserId === userId) return user
     const options = { client: this.#account.iam(call), pageSize: 1_000 }
     for await (const page of paginateListUsers(options, {}, within(call))) {
@@ -164,7 +204,7 @@ function notOurs(user: User, reason: string): ProviderError {
   return refuse('conflict', `IAM user "${user.UserName}" ${reason}; it is left alone.`)
 }
 
-export function externalOf(user: User): string {
+export function externalOf(user: Pick<Partial<User>, 'UserName' | 'UserId'>): string {
   return JSON.stringify({ userName: user.UserName, userId: user.UserId })
 }
 
@@ -172,9 +212,13 @@ export function externalOf(user: User): string {
 export function principalOf(external: string): UserPrincipal {
   const value = parsed(external)
   if (!isUserPrincipal(value)) {
-    throw refuse('invalid', 'The stored principal does not name an IAM user.')
+    throw nobody()
   }
   return value
+}
+
+function nobody(): ProviderError {
+  return refuse('invalid', 'The stored principal does not name an IAM user.')
 }
 
 export function isUserPrincipal(

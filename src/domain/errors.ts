@@ -342,6 +342,12 @@ const definitions = {
     'invalidValue',
     (f) => `Provider "${f.provider}" does not issue "${f.kind}"; it issues: ${f.kinds}.`,
   ),
+  kindRequired: def<{ provider: string; kind: string; required: string }>(
+    400,
+    'invalidValue',
+    (f) =>
+      `Policy takes no "${f.kind}" of provider "${f.provider}" for consumers of this kind; ask for: ${f.required}.`,
+  ),
   scopeRefused: def<{ scope: string; reason: string }>(
     400,
     'invalidValue',

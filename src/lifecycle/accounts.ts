@@ -50,7 +50,11 @@ export async function requestAccount(
   await requireActiveOwner(life, caller, want.owner)
   const backups = await backupsFrom(life, caller, want.backupOwners ?? [], [])
   const now = life.clock.now()
-  const terms = termsOf(life, { environment: want.environment ?? null, labels: want.labels ?? [] })
+  const terms = termsOf(life, {
+    environment: want.environment ?? null,
+    labels: want.labels ?? [],
+    attributes: want.attributes,
+  })
   const cap = addSeconds(now, terms.expiry.cap)
   const expiresAt = want.expiresAt ?? addSeconds(now, terms.expiry.default)
   checkExpiry(expiresAt, cap, now)

@@ -15,6 +15,7 @@ import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, planOperation, save } from './context.ts'
 import { ownerState } from './people.ts'
+import { checkRequired, consumerKindsOf } from './required-kind.ts'
 import { checkRotation, soakOf } from './rotation-terms.ts'
 import { visibleAccount, visibleCredential } from './visible.ts'
 
@@ -27,7 +28,7 @@ export interface CredentialResult {
 
 export function termsOf(
   life: Pick<Lifecycle, 'policy'>,
-  account: Pick<ServiceAccount, 'environment' | 'labels'>,
+  account: Pick<ServiceAccount, 'environment' | 'labels' | 'attributes'>,
   at?: { readonly provider: string; readonly kind: string },
 ): LifecycleTerms {
   return life.policy().termsFor({
@@ -35,6 +36,7 @@ export function termsOf(
     kind: at?.kind ?? null,
     environment: account.environment,
     labels: account.labels,
+    consumers: consumerKindsOf(account),
     imported: false,
   })
 }
@@ -49,7 +51,7 @@ export interface PlannedCredential {
 /**
  * Checks one request against provider, sink and policy, and plans its issue.
  * @param live what the account holds already, this request's earlier siblings included
- * @throws unknownProvider, kindUnsupported, scopeRefused, unknownSink, sinkAmbiguous, expiryTooFar,
+ * @throws unknownProvider, kindUnsupported, kindRequired, scopeRefused, unknownSink, sinkAmbiguous, expiryTooFar,
  *   expiryPast, tooManyCredentials
  */
 export function planCredential(
@@ -61,6 +63,8 @@ export function planCredential(
 ): PlannedCredential {
   const now = life.clock.now()
   const { provider, capabilities } = providerFor(life, want.provider, want.kind)
+  const terms = termsOf(life, account, want)
+  checkRequired(terms, provider, want)
   const refused = provider.checkScopes(want.kind, want.scopes)
   if (refused) throw errors.scopeRefused({ scope: refused.scope, reason: refused.reason })
 
@@ -75,7 +79,7 @@ export function planCredential(
     throw errors.tooManyCredentials({ provider: want.provider, kind: want.kind, limit })
   }
 
-  checkRotation(termsOf(life, account, want), account, want)
+  checkRotation(terms, account, want)
   const id = life.ids.next() as CredentialId
   const credential: Credential = {
     tenant: account.tenant,

@@ -7,7 +7,16 @@ import {
   type YamlText,
 } from '../document/document.ts'
 import { errors } from '../domain/errors.ts'
-import { formatDuration, parseDuration, type Seconds } from '../domain/time.ts'
+import { formatDuration, type Seconds } from '../domain/time.ts'
+import {
+  brakeOf,
+  documentSchema,
+  type RawDocument,
+  readChange,
+  readRule,
+  type Rule,
+  type TermsChange,
+} from './lifecycle-document.ts'
 
 /** How long, and what then: the terms one account or credential lives under. */
 export interface LifecycleTerms {
@@ -32,6 +41,8 @@ export interface LifecycleTerms {
   }
   readonly hold: Seconds
   readonly enforcement: 'observe' | 'enforce'
+  /** The only kinds that may be asked for at a provider that issues one of them; empty = any. */
+  readonly require: readonly string[]
 }
 
 export interface LifecycleSubject {
@@ -41,6 +52,8 @@ export interface LifecycleSubject {
   readonly environment: string | null
   readonly labels: readonly string[]
   readonly imported: boolean
+  /** The kinds of those who use its credentials, as the account says. Omitted: it says none. */
+  readonly consumers?: readonly string[]
 }
 
 /** How many people of one directory may leave before the rest is held; shares are of its people. */
@@ -62,23 +75,7 @@ export interface LifecyclePolicy {
   rulesFor(subject: LifecycleSubject): readonly string[]
 }
 
-type Section = 'expiry' | 'rotation' | 'leaver'
-type Partially<T> = { readonly [K in keyof T]?: T[K] }
-type TermsChange = {
-  readonly [S in Section]?: Partially<LifecycleTerms[S]>
-} & Partially<Pick<LifecycleTerms, 'hold' | 'enforcement'>>
-
-interface Rule {
-  readonly name: string
-  readonly provider: readonly string[] | null
-  readonly kind: readonly string[] | null
-  readonly environment: readonly string[] | null
-  readonly label: readonly string[] | null
-  readonly imported: boolean | null
-  readonly set: TermsChange
-}
-
-/** Checking all combinations of labels doubles with each label named beside a span of time. */
+/** Checking all combinations doubles with each label or consumer named beside a span of time. */
 const checkedLabelsMax = 8
 
 /**
@@ -93,7 +90,7 @@ export function compileLifecycle(text: string, fileName: string): LifecyclePolic
   if (problems.length === 0) {
     const raw = yaml.value as RawDocument
     const { brake: _brake, ...terms } = raw.defaults
-    const defaults = readChange(terms) as LifecycleTerms
+    const defaults = { require: [], ...readChange(terms) } as LifecycleTerms
     const rules = (raw.rules ?? []).map(readRule)
     problems = [
       ...duplicateNames(rules, yaml),
@@ -141,6 +138,7 @@ function override(terms: LifecycleTerms, by: TermsChange): LifecycleTerms {
     leaver: { ...terms.leaver, ...by.leaver },
     hold: by.hold ?? terms.hold,
     enforcement: by.enforcement ?? terms.enforcement,
+    require: by.require ?? terms.require,
   }
 }
 
@@ -151,6 +149,7 @@ function matches(rule: Rule, subject: LifecycleSubject): boolean {
     among(rule.provider, subject.provider) &&
     among(rule.kind, subject.kind) &&
     among(rule.environment, subject.environment) &&
+    (rule.consumer === null || rule.consumer.some((c) => subject.consumers?.includes(c))) &&
     (rule.label === null || rule.label.some((l) => carries(subject.labels, l))) &&
     (rule.imported === null || rule.imported === subject.imported)
   )
@@ -188,17 +187,19 @@ function contradictions(
 ): readonly Problem[] {
   const timed = rules.filter((r) => r.set.expiry || r.set.rotation)
   const labels = distinct(timed.flatMap((r) => r.label ?? []))
-  if (labels.length > checkedLabelsMax) {
+  const consumers = distinct(timed.flatMap((r) => r.consumer ?? []))
+  const selectors = labels.length + consumers.length
+  if (selectors > checkedLabelsMax) {
     return [
       {
         path: 'rules',
         line: yaml.lineOf(['rules']),
-        message: `at most ${checkedLabelsMax} different labels may select rules that set expiry or rotation (${labels.length} do); group them under one label.`,
+        message: `at most ${checkedLabelsMax} different labels and consumers may select rules that set expiry or rotation (${selectors} do); group them under one label.`,
       },
     ]
   }
   const problems: Problem[] = []
-  for (const subject of subjectsOf(timed, labels)) {
+  for (const subject of subjectsOf(timed, { labels, consumers })) {
     const terms = applyRules(defaults, timed, subject)
     for (const section of ['rotation', 'expiry'] as const) {
       const message = section === 'rotation' ? rotationProblem(terms) : expiryProblem(terms)
@@ -244,7 +245,7 @@ function brakeProblems(brake: BrakeTerms, yaml: YamlText): readonly Problem[] {
 
 function* subjectsOf(
   rules: readonly Rule[],
-  labels: readonly string[],
+  { labels, consumers }: Required<Pick<LifecycleSubject, 'labels' | 'consumers'>>,
 ): Generator<LifecycleSubject> {
   const named = (selector: 'provider' | 'kind' | 'environment') => [
     null,
@@ -255,10 +256,13 @@ function* subjectsOf(
   for (const environment of named('environment')) {
     for (const provider of providers) {
       for (const kind of kinds) {
-        for (let set = 0; set < 2 ** labels.length; set++) {
-          const carried = labels.filter((_, i) => set & (1 << i))
-          yield { provider, kind, environment, labels: carried, imported: false }
-          yield { provider, kind, environment, labels: carried, imported: true }
+        for (let set = 0; set < 2 ** (labels.length + consumers.length); set++) {
+          const carried = {
+            labels: labels.filter((_, i) => set & (1 << i)),
+            consumers: consumers.filter((_, i) => set & (1 << (labels.length + i))),
+          }
+          yield { provider, kind, environment, ...carried, imported: false }
+          yield { provider, kind, environment, ...carried, imported: true }
         }
       }
     }
@@ -267,164 +271,4 @@ function* subjectsOf(
 
 function distinct(values: readonly string[]): readonly string[] {
   return [...new Set(values)]
-}
-
-// The file's shape
-
-interface RawDocument {
-  readonly defaults: RawChange
-  readonly rules?: readonly RawRule[] | null
-}
-
-type RawChange = Readonly<
-  Record<string, string | Readonly<Record<string, string | number | boolean>>>
->
-
-interface RawRule {
-  readonly name: string
-  readonly when: {
-    readonly provider?: string | readonly string[]
-    readonly kind?: string | readonly string[]
-    readonly environment?: string | readonly string[]
-    readonly label?: string | readonly string[]
-    readonly imported?: boolean
-  }
-  readonly set: RawChange
-}
-
-function readRule(raw: RawRule): Rule {
-  const list = (value: string | readonly string[] | undefined) =>
-    value === undefined ? null : typeof value === 'string' ? [value] : value
-  return {
-    name: raw.name,
-    provider: list(raw.when.provider),
-    kind: list(raw.when.kind),
-    environment: list(raw.when.environment),
-    label: list(raw.when.label),
-    imported: raw.when.imported ?? null,
-    set: readChange(raw.set),
-  }
-}
-
-/** Durations become seconds wherever they stand; the schema has already said where they may. */
-function readChange(raw: RawChange): TermsChange {
-  const read = (value: unknown): unknown => {
-    if (typeof value === 'string') return parseDuration(value) ?? value
-    if (typeof value !== 'object' || value === null) return value
-    return Object.fromEntries(Object.entries(value).map(([key, v]) => [key, read(v)]))
-  }
-  return read(raw) as TermsChange
-}
-
-/** Contract §8; also of a policy that was written before there was a brake. */
-const standardBrake: BrakeTerms = { least: 5, hourly: 0.01, daily: 0.03 }
-
-function brakeOf(raw: RawChange): BrakeTerms {
-  const { least, hourly, daily } = (raw['brake'] ?? {}) as Readonly<Record<string, unknown>>
-  const share = (value: unknown, standard: number) =>
-    typeof value === 'string' ? Number(value.slice(0, -1)) / 100 : standard
-  return {
-    least: typeof least === 'number' ? least : standardBrake.least,
-    hourly: share(hourly, standardBrake.hourly),
-    daily: share(daily, standardBrake.daily),
-  }
-}
-
-const percent = {
-  type: 'string',
-  pattern: '^\\d{1,3}(\\.\\d{1,3})?%$',
-  description: 'must be a share such as 1% or 0.5%.',
-}
-
-/** Of a directory, not of an account: rules, which select accounts, cannot change it. */
-const brakeSchema = {
-  type: 'object',
-  additionalProperties: false,
-  minProperties: 1,
-  properties: {
-    least: { type: 'integer', minimum: 1, maximum: 1_000_000 },
-    hourly: percent,
-    daily: percent,
-  },
-}
-
-const duration = { type: 'string', format: 'duration' }
-const positive = { type: 'string', format: 'positive-duration' }
-
-const sections: Readonly<Record<Section, Readonly<Record<string, object>>>> = {
-  expiry: { default: positive, cap: positive },
-  rotation: { every: positive, overlap: duration, soak: duration, maxAge: positive },
-  leaver: {
-    overlap: duration,
-    acceptWithin: positive,
-    backupMinAge: duration,
-    groupGrace: duration,
-    contain: { type: 'boolean' },
-    containFor: positive,
-    containWhenUsedWithin: duration,
-  },
-}
-
-/** `defaults` must say everything; a rule's `set` must say something. */
-function changeSchema(complete: boolean): Readonly<Record<string, unknown>> {
-  const all = [...Object.keys(sections), 'hold', 'enforcement']
-  return {
-    type: 'object',
-    additionalProperties: false,
-    minProperties: 1,
-    required: complete ? all : [],
-    properties: {
-      ...Object.fromEntries(
-        Object.entries(sections).map(([name, properties]) => [
-          name,
-          {
-            type: 'object',
-            additionalProperties: false,
-            minProperties: 1,
-            required: complete ? Object.keys(properties) : [],
-            properties,
-          },
-        ]),
-      ),
-      hold: duration,
-      enforcement: { enum: ['observe', 'enforce'] },
-      ...(complete ? { brake: brakeSchema } : {}),
-    },
-  }
-}
-
-const text = { type: 'string', minLength: 1 }
-const oneOrMore = { type: ['string', 'array'], minLength: 1, minItems: 1, items: text }
-
-const documentSchema = {
-  type: 'object',
-  additionalProperties: false,
-  required: ['defaults'],
-  properties: {
-    defaults: changeSchema(true),
-    rules: {
-      type: ['array', 'null'],
-      items: {
-        type: 'object',
-        additionalProperties: false,
-        required: ['name', 'when', 'set'],
-        properties: {
-          name: text,
-          when: {
-            type: 'object',
-            additionalProperties: false,
-            minProperties: 1,
-            properties: {
-              provider: oneOrMore,
-              kind: oneOrMore,
-              environment: oneOrMore,
-              label: oneOrMore,
-              imported: { type: 'boolean' },
-            },
-          },
-          set: changeSchema(false),
-        },
-      },
-    },
-  },
 }

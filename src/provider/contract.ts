@@ -67,6 +67,8 @@ export interface WantedPrincipal {
   readonly operation: OperationId
   /** What is to live on it, for providers whose kinds live on principals of different sorts. */
   readonly kind?: CredentialKind
+  /** Where the account lives there already, as stored; what was adopted or renamed is found by it. */
+  readonly external?: string | null
 }
 
 export interface WantedCredential {

@@ -1,5 +1,8 @@
 import { readFileSync } from 'node:fs'
 import * as fc from 'fast-check'
+import type { CredentialKind } from '../../src/domain/credential.ts'
+import { checkRequired } from '../../src/lifecycle/required-kind.ts'
+import type { Provider } from '../../src/provider/contract.ts'
 import { describe, expect, it } from 'vitest'
 import { AppError } from '../../src/domain/errors.ts'
 import { day, hour } from '../../src/domain/time.ts'
@@ -50,6 +53,7 @@ describe('the shipped lifecycle policy', () => {
       },
       hold: 90 * day,
       enforcement: 'enforce',
+      require: [],
     })
   })
 
@@ -87,6 +91,9 @@ describe('selectors', () => {
     ['{ label: team }', { labels: ['team=web'] }, true],
     ['{ label: team }', { labels: ['teams=web'] }, false],
     ['{ label: [a=1, b=2] }', { labels: ['b=2'] }, true],
+    ['{ consumer: [oidc, github-actions] }', { consumers: ['x', 'github-actions'] }, true],
+    ['{ consumer: github-actions }', { consumers: ['kubernetes'] }, false],
+    ['{ consumer: github-actions }', {}, false],
     ['{ imported: false }', { imported: false }, true],
     ['{ imported: false }', { imported: true }, false],
     ['{ environment: dev, imported: true }', { environment: 'dev', imported: true }, true],
@@ -99,6 +106,48 @@ describe('selectors', () => {
     )
 
     expect(policy.termsFor({ ...plain, ...subject }).hold === day).toBe(expected)
+  })
+})
+
+describe('kinds that policy insists on', () => {
+  const insist = (require: string) =>
+    withRules(`  - { name: r, when: { consumer: github-actions }, set: { require: ${require} } }`)
+  const required = (text: string) =>
+    compileLifecycle(text, 'x').termsFor({ ...plain, consumers: ['github-actions'] }).require
+
+  it('are one or several, and none as shipped', () => {
+    expect(required(shippedText)).toEqual([])
+    expect(required(insist('federated-role'))).toEqual(['federated-role'])
+    expect(required(insist('[federated-role, app-token]'))).toEqual(['federated-role', 'app-token'])
+  })
+
+  it('are what the commented example of the shipped file says', () => {
+    const uncommented = shippedText.replaceAll(/^ {2}# (- name: GitHub| {2})/gm, '  $1')
+
+    const policy = compileLifecycle(uncommented, 'x')
+
+    const subject = { ...plain, provider: 'aws-prod', consumers: ['github-actions'] }
+    expect(policy.termsFor(subject).require).toEqual(['federated-role'])
+    expect(policy.termsFor({ ...subject, consumers: ['kubernetes'] }).require).toEqual([])
+  })
+
+  it('bind only where one of them can be had', () => {
+    const provider = (...kinds: string[]) => ({
+      name: 'p',
+      capabilities: Object.fromEntries(kinds.map((kind) => [kind, {}])),
+    })
+    const check = (offered: string[], kind: CredentialKind) => () =>
+      checkRequired({ require: ['federated-role'] }, provider(...offered) as Provider, { kind })
+
+    expect(check(['access-key', 'federated-role'], 'federated-role')).not.toThrow()
+    expect(check(['deploy-key'], 'deploy-key')).not.toThrow()
+    expect(check(['access-key', 'federated-role'], 'access-key')).toThrow(
+      'Policy takes no "access-key" of provider "p" for consumers of this kind; ask for: "federated-role".',
+    )
+  })
+
+  it('are refused when nobody issues them', () => {
+    expect(problemsOf(insist('federated-rule'))[0]).toContain('must be one of: api-token')
   })
 })
 

@@ -146,7 +146,7 @@ describe('aws-iam', () => {
           'custody:tenant': want.tenant,
           'custody:operation': want.operation,
         },
-        boundary: 'arn:aws:iam::123456789012:policy/custody/custody-boundary-v1',
+        boundary: 'arn:aws:iam::123456789012:policy/custody/custody-boundary-v2',
       })
     })
 
@@ -178,7 +178,7 @@ describe('aws-iam', () => {
 
       await provider.ensurePrincipal(want, callWith())
 
-      expect(seen(userOf(external)).boundary).toContain('custody-boundary-v1')
+      expect(seen(userOf(external)).boundary).toContain('custody-boundary-v2')
     })
 
     it('is never taken from someone else', async () => {

@@ -128,6 +128,7 @@ function registerPolicy(program: Command, { terminal, exit }: Cli, modules: Loca
     .option('--kind <kind>', 'the credential’s kind')
     .option('--environment <name>', 'the account’s environment')
     .option('--label <key=value...>', 'the account’s labels')
+    .option('--consumer <kind...>', 'the kinds of the account’s consumers')
     .option('--imported', 'the account was imported')
     .action(async (directory: string | undefined, options: ExplainFlags) => {
       const { explain } = await modules.policy()
@@ -136,6 +137,7 @@ function registerPolicy(program: Command, { terminal, exit }: Cli, modules: Loca
         kind: options.kind ?? null,
         environment: options.environment ?? null,
         labels: options.label ?? [],
+        consumers: options.consumer ?? [],
         imported: options.imported ?? false,
       }
       exit(await explain(directory ?? null, subject, policyOptions(options), terminal))
@@ -166,6 +168,7 @@ interface ExplainFlags {
   readonly kind?: string
   readonly environment?: string
   readonly label?: readonly string[]
+  readonly consumer?: readonly string[]
   readonly imported?: boolean
 }
 

@@ -111,5 +111,6 @@ function readable(terms: LifecycleTerms): Readonly<Record<string, string | boole
   }
   add('hold', terms.hold)
   add('enforcement', terms.enforcement)
+  add('require', terms.require.length > 0 ? terms.require.join(', ') : 'any kind')
   return lines
 }

@@ -37,6 +37,7 @@ export const ensureAccount: Step = async (ctx) => {
       userName: account.userName,
       operation: operation.id,
       kind: subject.credential.kind,
+      external: principal?.external ?? null,
     },
     ctx.call(operation.id),
   )

@@ -91,6 +91,7 @@ const awsManaged: Readonly<Record<string, readonly string[]>> = {
   ReadOnlyAccess: ['*:Get*', '*:List*', '*:Describe*'],
   SecurityAudit: ['iam:Get*', 'iam:List*'],
   AmazonS3ReadOnlyAccess: ['s3:Get*', 's3:List*'],
+  AWSDenyAll: ['*'],
 }
 
 /** The tables of one account's IAM and the look-ups all actions share. */
@@ -124,7 +125,13 @@ export class IamState {
       const arn = `arn:aws:iam::aws:policy/${name}`
       const document = JSON.stringify({
         Version: '2012-10-17',
-        Statement: [{ Effect: 'Allow', Action: actions, Resource: '*' }],
+        Statement: [
+          {
+            Effect: name === 'AWSDenyAll' ? 'Deny' : 'Allow',
+            Action: actions,
+            Resource: '*',
+          },
+        ],
       })
       const id = this.newId('ANPA')
       this.policies.set(arn, { arn, name, path: '/', id, document, createdAt: 0 })

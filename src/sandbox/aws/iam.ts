@@ -399,7 +399,7 @@ function remains(state: IamState, user: IamUser): string | null {
   return null
 }
 
-function shown(state: IamState, user: IamUser): iam.User {
+export function shown(state: IamState, user: IamUser): iam.User {
   return {
     Path: user.path,
     UserName: user.name,

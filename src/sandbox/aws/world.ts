@@ -4,6 +4,7 @@ import { instantOf } from '../../domain/time.ts'
 import type { Actor } from './actors.ts'
 import { Actors } from './actors.ts'
 import { AwsError } from './error.ts'
+import { accountActions } from './iam-account.ts'
 import { attachmentActions } from './iam-attachments.ts'
 import type { AccessKey, KeyStatus } from './iam-state.ts'
 import { IamState, statusAt } from './iam-state.ts'
@@ -78,6 +79,7 @@ export interface SecretView {
 const actions: Readonly<Record<string, Action>> = {
   ...iamActions,
   ...attachmentActions,
+  ...accountActions,
   ...roleActions,
   ...oidcActions,
   ...insightActions,

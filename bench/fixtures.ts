@@ -64,6 +64,7 @@ export function bodyAt(index: number, owner: string | null): JsonObject {
     ...accountAttributes(index),
     [nhiUrn]: {
       kind: 'serviceAccount',
+      imported: false,
       owner: { value: owner },
       purpose: purposeOf(index),
       environment: 'production',
@@ -149,6 +150,7 @@ export function accountAt(index: number): ServiceAccount {
     userName: userNameAt(index),
     externalId: externalIdAt(index),
     kind: 'serviceAccount',
+    imported: false,
     owner: { type: 'User', id: idAt(ownerIndex(index)) },
     pendingOwner: null,
     backups: [],

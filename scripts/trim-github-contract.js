@@ -9,6 +9,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 
 const operations = [
   'GET /app',
+  'GET /apps/{app_slug}',
   'GET /app/installations',
   'GET /app/installations/{installation_id}',
   'POST /app/installations/{installation_id}/access_tokens',
@@ -31,7 +32,11 @@ const operations = [
   'GET /orgs/{org}/personal-access-token-requests',
   'POST /orgs/{org}/personal-access-token-requests',
   'POST /orgs/{org}/personal-access-token-requests/{pat_request_id}',
+  'GET /orgs/{org}/installations',
+  'GET /orgs/{org}/members',
+  'GET /orgs/{org}/memberships/{username}',
   'DELETE /orgs/{org}/memberships/{username}',
+  'GET /orgs/{org}/outside_collaborators',
   'DELETE /orgs/{org}/outside_collaborators/{username}',
   'DELETE /repos/{owner}/{repo}/collaborators/{username}',
   'GET /orgs/{org}/secret-scanning/alerts',

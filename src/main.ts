@@ -5,7 +5,9 @@ import path from 'node:path'
 import { awsIam } from '../providers/aws-iam/index.ts'
 import { awsSecrets } from '../providers/aws-secrets/index.ts'
 import { file } from '../providers/file/index.ts'
+import { githubActions } from '../providers/github-actions/index.ts'
 import { github } from '../providers/github/index.ts'
+import { manual } from '../providers/manual/index.ts'
 import { postgres } from '../providers/postgres/index.ts'
 import { token } from '../providers/token/index.ts'
 import { createSigner } from './domain/checkpoint.ts'
@@ -44,6 +46,7 @@ import {
   createClockGuard,
   createEngine,
   createSequencer,
+  createTaskBook,
   createTokens,
   createWorker,
   engagedBrakes,
@@ -55,7 +58,7 @@ import type { Authoriser } from './policy/authorise.ts'
 import { compileAuthorisation } from './policy/authorise.ts'
 import type { LifecyclePolicy } from './policy/lifecycle.ts'
 import { compileLifecycle } from './policy/lifecycle.ts'
-import type { HostContext } from './provider/contract.ts'
+import type { HostContext, TaskBook } from './provider/contract.ts'
 import type { BuiltInModules, OpenPlugins } from './provider/registry.ts'
 import { checkPlugins, openProviders } from './provider/registry.ts'
 import { documentCodec } from './scim/codec.ts'
@@ -94,8 +97,8 @@ const workerConcurrency = 32
 
 /** What comes with this version; a new provider or sink enters here. */
 export const builtIn: BuiltInModules = {
-  providers: [awsIam, github, postgres, token],
-  sinks: [awsSecrets, file],
+  providers: [awsIam, github, manual, postgres, token],
+  sinks: [awsSecrets, file, githubActions],
 }
 
 /**
@@ -138,7 +141,13 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       { store, clock, ids },
       { worker: workerName(ids), onError: (error) => log.error({ error }, 'clock guard') },
     )
-    const plugins = await openPlugins(config, { clock, tokens, pepper, clockGuard })
+    const plugins = await openPlugins(config, {
+      clock,
+      tokens,
+      tasks: createTaskBook({ store, clock, ids }),
+      pepper,
+      clockGuard,
+    })
     closers.unshift(() => plugins.close())
 
     const signer = createSigner(derive(home.masterKey, 'audit signing key'))
@@ -409,6 +418,7 @@ function openPlugins(
   host: {
     readonly clock: Clock
     readonly tokens: Tokens
+    readonly tasks: TaskBook
     readonly pepper: Secret
     readonly clockGuard: ClockGuard
   },
@@ -423,6 +433,7 @@ function openPlugins(
       random: randomBytes,
       resolvePath: config.resolvePath,
       tokens: host.tokens.book,
+      tasks: host.tasks,
       pepper: host.pepper,
       sawDate: (date) => host.clockGuard.sawDate(name, date),
     }),

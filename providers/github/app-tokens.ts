@@ -32,6 +32,7 @@ import { findRepository, type FoundRepository } from './repositories.ts'
 
 /** GitHub's own figure; nothing in the request changes it. */
 const lifetime = hour
+const endedMax = 1_000
 
 /**
  * Installation access tokens, handed out as leases of an hour. GitHub shows a token once, lists none
@@ -45,6 +46,8 @@ export class AppTokens implements GithubKind {
   readonly capabilities: KindCapabilities
   readonly #kit: GithubKit
   readonly #allowed: readonly string[]
+  /** Those whose end GitHub confirmed to this process: a second 401 means just that. */
+  readonly #ended = new Set<string>()
 
   constructor(kit: GithubKit) {
     this.#kit = kit
@@ -148,8 +151,12 @@ export class AppTokens implements GithubKind {
     if (writeTokenId(held.fingerprint(), end) !== keyId) {
       throw refusal('invalid', `The secret held for ${keyId} is another one; nothing was ended.`)
     }
+    if (this.#ended.has(keyId)) return
     const answer = await this.#end(held, call)
-    if (answer === null) return
+    if (answer === null) {
+      this.#remember(keyId)
+      return
+    }
     if (answer.status !== 401) throw this.#unclear(answer, endToken)
     // R47: refused at its end, it is over; refused before, GitHub may not know it everywhere yet.
     if (left <= skewSeconds) return
@@ -173,6 +180,12 @@ export class AppTokens implements GithubKind {
     if (answer === null) return 'accepted'
     if (answer.status === 401) return 'refused'
     throw this.#unclear(answer, tryToken)
+  }
+
+  #remember(keyId: string): void {
+    this.#ended.add(keyId)
+    const oldest = this.#ended.values().next().value
+    if (this.#ended.size > endedMax && oldest !== undefined) this.#ended.delete(oldest)
   }
 
   /** GitHub's end of a token, told by our clock where the two are known to differ. */

@@ -159,6 +159,13 @@ export class GithubClient {
     return this.#exchange(attempt, call.signal, authorizationOf(held), run, userAgent)
   }
 
+  /** Sends without any credentials, to where GitHub refuses whoever has some. */
+  async asNobody<T>(attempt: Attempt, call: Call, run: Send<T>): Promise<Reply<T>> {
+    const result = await this.#exchange(attempt, call.signal, null, run)
+    if ('reply' in result) return result.reply
+    throw fromAnswer(result.answer, attempt, this.#options.clock)
+  }
+
   /** Translates an answer that `asHolder` gave. */
   errorOf(answer: Answer, attempt: Attempt): ProviderError {
     return fromAnswer(answer, attempt, this.#options.clock)
@@ -253,7 +260,7 @@ export class GithubClient {
   async #exchange<T>(
     attempt: Attempt,
     signal: AbortSignal,
-    authorization: string,
+    authorization: string | null,
     run: Send<T>,
     userAgent?: string,
   ): Promise<{ readonly reply: Reply<T> } | { readonly answer: Answer }> {
@@ -266,7 +273,10 @@ export class GithubClient {
     try {
       const reply = await this.#options.budget.run(attempt, attempt.request, () =>
         run(this.#octokit, {
-          headers: { authorization, ...(userAgent ? { 'user-agent': userAgent } : {}) },
+          headers: {
+            ...(authorization === null ? {} : { authorization }),
+            ...(userAgent ? { 'user-agent': userAgent } : {}),
+          },
           request: { signal: AbortSignal.any([signal, timeout]) },
         }),
       )

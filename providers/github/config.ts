@@ -4,6 +4,7 @@ import { parseDuration, seconds, type Seconds } from '../../src/domain/time.ts'
 import { ProviderError, type ConfigSchema, type HostContext } from '../../src/provider/contract.ts'
 import { budgetOf, type BudgetLimits } from './budget.ts'
 import { GithubClient } from './client.ts'
+import { peopleSchema, type PeopleConfig } from './people-config.ts'
 
 /** `configSchema` as a type; the registry has checked it. */
 export interface Config {
@@ -16,6 +17,8 @@ export interface Config {
   readonly kinds?: readonly string[]
   readonly appToken?: { readonly permissions?: readonly string[] }
   readonly budget?: Partial<BudgetLimits>
+  readonly patGrants?: { readonly maxAge?: string }
+  readonly people?: PeopleConfig
 }
 
 const duration = { type: 'string', pattern: '^P' }
@@ -53,6 +56,12 @@ export function configSchemaOf(kinds: readonly string[]): ConfigSchema {
     properties: {
       ...connectionSchema,
       settle: duration,
+      patGrants: {
+        type: 'object',
+        additionalProperties: false,
+        properties: { maxAge: duration },
+      },
+      people: peopleSchema,
       kinds: { type: 'array', items: { enum: kinds }, minItems: 1, uniqueItems: true },
       appToken: {
         type: 'object',

@@ -1,6 +1,9 @@
 import { seconds } from '../../src/domain/time.ts'
 import type {
   Call,
+  CheckFinding,
+  DiscoveryPage,
+  EnsuredPrincipal,
   ExternalCredential,
   InventoryPage,
   Issued,
@@ -9,20 +12,24 @@ import type {
   Prepared,
   ProviderError,
   WantedCredential,
+  WantedPrincipal,
 } from '../../src/provider/contract.ts'
 import { pageSize } from './client.ts'
 import type { Attempt } from './errors.ts'
-import { inventoryPage } from './inventory.ts'
+import { foreignKeysPage, inventoryPage } from './inventory.ts'
 import { externalOf, type DeployKey } from './keys.ts'
 import type { GithubKind, GithubKit } from './kind.ts'
 import {
+  accountOfTitle,
   accountPrefix,
   parseScopes,
   readKeyId,
-  readPrincipal,
+  readNote,
   titlePrefix,
+  writeAdopting,
   writeKeyId,
   type DeployKeyScope,
+  type KeyId,
   type Place,
   type ScopeRefusal,
 } from './names.ts'
@@ -32,6 +39,8 @@ import { findRepository, reachableRepositories } from './repositories.ts'
 
 /** Repositories whose keys are read at the same time; GitHub allows 100 concurrent requests. */
 const listConcurrency = 4
+/** Repositories that a check looks into for a key; each costs a request. */
+const lookedInto = 10
 const needs = { administration: 'write' } as const
 
 /**
@@ -153,9 +162,12 @@ export class DeployKeys implements GithubKind {
   }
 
   async list(principal: string, call: Call): Promise<Listing<ExternalCredential>> {
-    const account = readPrincipal(principal)
-    if (!account) throw refusal('invalid', `"${principal}" is not a principal of this provider.`)
-    const prefix = accountPrefix(account)
+    const note = readNote(principal)
+    if (!note) throw refusal('invalid', `"${principal}" is not a principal of this provider.`)
+    const adopted = note.adopted.filter((id) => this.ownsKey(id))
+    // Nothing was ever made for an account that only adopted other things: nothing is there to find.
+    if (!note.issues && adopted.length === 0) return { items: [], complete: true }
+    const prefix = accountPrefix(note.account)
     const reachable = await reachableRepositories(this.#kit.client, needs, call)
     let { complete } = reachable
     const items: ExternalCredential[] = []
@@ -165,7 +177,10 @@ export class DeployKeys implements GithubKind {
         const found = await this.#keysAt(at, call).catch(nullIfOutOfReach)
         complete &&= found?.complete ?? false
         for (const key of found?.items ?? []) {
-          if (key.title.startsWith(prefix)) items.push(externalOf(at.id, key))
+          const external = externalOf(at.id, key)
+          // The title of an adopted key cannot be changed, so it is known by its id.
+          const isAdopted = adopted.includes(external.keyId)
+          if (isAdopted || key.title.startsWith(prefix)) items.push(external)
         }
       }
     }
@@ -174,15 +189,75 @@ export class DeployKeys implements GithubKind {
   }
 
   inventory(from: string | null, call: Call): Promise<InventoryPage> {
-    return inventoryPage(
+    return inventoryPage(this.#reach(call), from, call)
+  }
+
+  discover(from: string | null, call: Call): Promise<DiscoveryPage> {
+    return foreignKeysPage(this.#reach(call), from, call)
+  }
+
+  adopt(external: string, want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> | null {
+    const key = readKeyId(external)
+    return key && this.#adoptForeign(key, want, call)
+  }
+
+  async #adoptForeign(key: KeyId, want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
+    const at = await this.#locate(key.repositoryId, call)
+    if (!at) throw refusal('notFound', `Repository ${key.repositoryId} is out of the App's reach.`)
+    const { items, complete } = await this.#keysAt(at, call)
+    const found = items.find(({ id }) => id === key.id)
+    if (!found) {
+      const request = `GET /repos/${at.owner}/${at.repo}/keys`
+      throw complete
+        ? refusal('notFound', `${at.owner}/${at.repo} has no deploy key ${key.id} any more.`)
+        : incomplete(request)
+    }
+    if (accountOfTitle(found.title) !== null) {
+      throw refusal('conflict', `Deploy key ${key.id} of ${at.owner}/${at.repo} is Custody's own.`)
+    }
+    const external = writeAdopting(this.#kit.installationId, want, writeKeyId(key))
+    return { external, created: false }
+  }
+
+  #reach(call: Call) {
+    return {
+      client: this.#kit.client,
+      installationId: this.#kit.installationId,
+      keysAt: (at: Place) => this.#keysAt(at, call).catch(nullIfOutOfReach),
+    }
+  }
+
+  /** Whether the organisation allows deploy keys shows only on keys that are there already. */
+  async check(call: Call): Promise<readonly CheckFinding[]> {
+    const { items } = await reachableRepositories(this.#kit.client, needs, call)
+    let seen = 0
+    for (const at of items.filter((r) => !r.archived).slice(0, lookedInto)) {
+      const keys = (await this.#keysAt(at, call).catch(nullIfOutOfReach))?.items ?? []
+      seen += keys.length
+      if (keys.some((key) => key.enabled === false)) {
+        return [
+          {
+            name: 'deploy keys',
+            state: 'failed',
+            message: `The organisation forbids deploy keys: those of ${at.owner}/${at.repo} are switched off.`,
+            remedy: 'Allow deploy keys in the organisation settings; they work again then.',
+          },
+        ]
+      }
+    }
+    if (seen > 0) {
+      return [
+        { name: 'deploy keys', state: 'ok', message: 'Deploy keys are allowed.', remedy: null },
+      ]
+    }
+    return [
       {
-        client: this.#kit.client,
-        installationId: this.#kit.installationId,
-        keysAt: (at) => this.#keysAt(at, call).catch(nullIfOutOfReach),
+        name: 'deploy keys',
+        state: 'unknown',
+        message: 'No deploy key was found to tell whether the organisation allows them.',
+        remedy: 'New organisations forbid them; look into the organisation settings.',
       },
-      from,
-      call,
-    )
+    ]
   }
 
   /** The key that a lost answer left behind, if GitHub's "already in use" means ours. */

@@ -4,10 +4,13 @@ import { seconds } from '../../src/domain/time.ts'
 import type {
   Call,
   Capabilities,
+  CheckReport,
+  DiscoveryPage,
   EnsuredPrincipal,
   ExternalCredential,
   InventoryPage,
   Issued,
+  LeftPerson,
   Listing,
   Prepared,
   ProbeAnswer,
@@ -17,17 +20,30 @@ import type {
   WantedPrincipal,
 } from '../../src/provider/contract.ts'
 import { AppTokens } from './app-tokens.ts'
+import { checkGithub } from './check.ts'
 import { configSchemaOf, durationOf, openClient, type Config } from './config.ts'
 import { DeployKeys } from './deploy-keys.ts'
+import {
+  assertUsable,
+  readInstallation,
+  resumeInstallation,
+  suspendInstallation,
+} from './installation.ts'
+import { AppInstallations } from './installations.ts'
 import type { GithubKind, GithubKit } from './kind.ts'
-import { writePrincipal, type ScopeRefusal } from './names.ts'
-import { refusal } from './refusals.ts'
+import { adoptedOf, writePrincipal, type ScopeRefusal } from './names.ts'
+import { PatGrants } from './pat-grants.ts'
+import { LeavingPeople } from './people.ts'
+import { isRevocableByAnyone, revokeByAnyone } from './leaked.ts'
+import { isKind, refusal } from './refusals.ts'
 import { walk } from './walk.ts'
 
 /** Every kind that is served; `kinds` of the configuration picks from them. */
 const kinds: Readonly<Partial<Record<CredentialKind, (kit: GithubKit) => GithubKind>>> = {
   'deploy-key': (kit) => new DeployKeys(kit),
   'app-token': (kit) => new AppTokens(kit),
+  'pat-grant': (kit) => new PatGrants(kit),
+  'app-installation': (kit) => new AppInstallations(kit),
 }
 
 /** What a GitHub App can hand out, end and oversee in one organisation: see README.md. */
@@ -59,6 +75,8 @@ class Github implements Provider {
   readonly type = github.type
   readonly capabilities: Capabilities
   readonly inventory?: (from: string | null, call: Call) => Promise<InventoryPage>
+  readonly discover?: (from: string | null, call: Call) => Promise<DiscoveryPage>
+  readonly removePerson?: (person: LeftPerson, call: Call) => Promise<readonly string[]>
   readonly #kit: GithubKit
   readonly #kinds: readonly GithubKind[]
 
@@ -71,6 +89,24 @@ class Github implements Provider {
       k.inventory ? [{ name: k.kind, page: k.inventory.bind(k) }] : [],
     )
     if (listed.length > 0) this.inventory = (from, call) => walk(listed, from, call)
+    // A kind that the App may not look at makes its page incomplete, and hides no other.
+    const discovered = served.flatMap((k) =>
+      k.discover
+        ? [
+            {
+              name: k.kind,
+              page: (from: string | null, call: Call) =>
+                k.discover!(from, call).catch((error: unknown) => emptyIfDenied(error)),
+            },
+          ]
+        : [],
+    )
+    if (discovered.length > 0) this.discover = (from, call) => walk(discovered, from, call)
+    const { people } = kit.config
+    if (people) {
+      const leaving = new LeavingPeople(kit, people)
+      this.removePerson = (person, call) => leaving.remove(person, call)
+    }
   }
 
   checkScopes(kind: CredentialKind, scopes: readonly string[]): ScopeRefusal | null {
@@ -82,16 +118,13 @@ class Github implements Provider {
   /** Creates nothing: the principal is the account at this installation, if that can be used. */
   async ensurePrincipal(want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
     const id = this.#kit.installationId
-    const attempt = { request: `GET /app/installations/${id}`, writes: false }
-    const { data } = await this.#kit.client.asApp(attempt, call, (octokit, options) =>
-      octokit.rest.apps.getInstallation({ installation_id: id, ...options }),
-    )
-    // A suspended installation still lists fine and fails only at the first write.
-    if (data.suspended_at) {
-      throw refusal('denied', `Installation ${id} is suspended; unsuspend it first.`)
-    }
+    const needs = this.#kinds.find((kind) => kind.kind === want.kind)?.permissions ?? {}
+    assertUsable(await readInstallation(this.#kit.client, call), needs, id)
     // True because all that is ever listed for it carries the account's id.
-    return { external: writePrincipal(id, want.account), created: true }
+    return {
+      external: writePrincipal(id, want.account, adoptedOf(want.external ?? '')),
+      created: true,
+    }
   }
 
   prepare(want: WantedCredential): Prepared {
@@ -148,6 +181,36 @@ class Github implements Provider {
     }
   }
 
+  adopt(external: string, want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
+    return later(() => {
+      for (const kind of this.#kinds) {
+        const adopted = kind.adopt?.(external, want, call) ?? null
+        if (adopted) return adopted
+      }
+      throw refusal('invalid', `"${external}" is nothing that could be adopted here.`)
+    })
+  }
+
+  endsLeaked(text: string): boolean {
+    return isRevocableByAnyone(text)
+  }
+
+  revokeLeaked(leaked: readonly Secret[], call: Call): Promise<void> {
+    return revokeByAnyone(this.#kit.client, leaked, call)
+  }
+
+  check(call: Call): Promise<CheckReport> {
+    return checkGithub(this.#kit, this.#kinds, call)
+  }
+
+  suspend(call: Call): Promise<void> {
+    return suspendInstallation(this.#kit.client, call)
+  }
+
+  resume(call: Call): Promise<void> {
+    return resumeInstallation(this.#kit.client, call)
+  }
+
   async deletePrincipal(principal: string, call: Call): Promise<void> {
     const { items, complete } = await this.list(principal, call)
     for (const item of items) await this.revoke(principal, item.keyId, call)
@@ -171,6 +234,11 @@ class Github implements Provider {
     if (!found) throw refusal('invalid', `"${keyId}" is not the id of a credential issued here.`)
     return found
   }
+}
+
+function emptyIfDenied(error: unknown): DiscoveryPage {
+  if (!isKind(error, 'denied')) throw error
+  return { items: [], next: null, complete: false, total: null }
 }
 
 function unsupported(kind: GithubKind, what: string): Promise<never> {

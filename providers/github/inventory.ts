@@ -1,6 +1,8 @@
 import { isJsonObject } from '../../src/domain/json.ts'
 import type {
   Call,
+  Discovered,
+  DiscoveryPage,
   InventoryEntry,
   InventoryPage,
   ListedKey,
@@ -42,11 +44,36 @@ export async function inventoryPage(
   from: string | null,
   call: Call,
 ): Promise<InventoryPage> {
+  const { read, complete, next } = await keysPage(reach, from, call)
+  const entries = read.flatMap(({ at, keys }) => entriesOf(reach.installationId, at, keys))
+  return { entries, complete, next }
+}
+
+/** One page of the deploy keys that are not Custody's, with whoever added them as the likely owner. */
+export async function foreignKeysPage(
+  reach: Reach,
+  from: string | null,
+  call: Call,
+): Promise<DiscoveryPage> {
+  const { read, complete, next } = await keysPage(reach, from, call)
+  const items = read.flatMap(({ at, keys }) =>
+    keys.filter(({ title }) => accountOfTitle(title) === null).map((key) => foreignKey(at, key)),
+  )
+  return { items, complete, next, total: null }
+}
+
+interface KeysPage {
+  readonly read: readonly { readonly at: Found; readonly keys: readonly DeployKey[] }[]
+  readonly complete: boolean
+  readonly next: string | null
+}
+
+async function keysPage(reach: Reach, from: string | null, call: Call): Promise<KeysPage> {
   const { page, after } = cursorOf(from)
   const { found, isLast } = await repositories(reach.client, page, call)
   // Not found: it is gone since, and the page is read again from its start.
   const rest = found.slice(found.findIndex((r) => r.id === after) + 1)
-  const entries: InventoryEntry[] = []
+  const all: { readonly at: Found; readonly keys: readonly DeployKey[] }[] = []
   let complete = true
   let done = 0
   for (const most = Math.min(rest.length, repositoriesPerPage); done < most;) {
@@ -59,7 +86,7 @@ export async function inventoryPage(
     if (read === null) break
     for (const [i, keys] of read.entries()) {
       complete &&= keys?.complete ?? false
-      entries.push(...entriesOf(reach.installationId, some[i]!, keys?.items ?? []))
+      all.push({ at: some[i]!, keys: keys?.items ?? [] })
     }
     done += some.length
   }
@@ -69,7 +96,29 @@ export async function inventoryPage(
       : isLast
         ? null
         : { page: page + 1, after: null }
-  return { entries, complete, next: next && JSON.stringify(next) }
+  return { read: all, complete, next: next && JSON.stringify(next) }
+}
+
+function foreignKey(at: Found, key: DeployKey): Discovered {
+  const listed = externalOf(at.id, key)
+  return {
+    external: listed.keyId,
+    name: `${at.owner}/${at.repo}: ${key.title}`,
+    kind: 'deploy-key',
+    createdAt: listed.createdAt,
+    keys: [listed],
+    owners: key.added_by ? [{ hint: key.added_by, from: 'creator' }] : [],
+    vendor: null,
+    account: null,
+    obstacle: null,
+    notes: [
+      key.read_only
+        ? 'It may read the repository.'
+        : 'It may push to every branch whose rules do not protect it.',
+      'It never expires.',
+      ...(listed.lastUsedAt === null ? ['It was never used.'] : []),
+    ],
+  }
 }
 
 async function repositories(

@@ -1,6 +1,6 @@
 import { parseInstant } from '../../src/domain/time.ts'
 import type { ExternalCredential } from '../../src/provider/contract.ts'
-import { writeKeyId } from './names.ts'
+import { accountOfTitle, writeKeyId } from './names.ts'
 import { fingerprintOfLine } from './openssh.ts'
 
 /** As GitHub lists it. */
@@ -12,11 +12,13 @@ export interface DeployKey {
   readonly created_at: string
   readonly last_used?: string | null
   readonly enabled?: boolean
+  /** The login of whoever added it; absent in older answers. */
+  readonly added_by?: string | null
 }
 
-/** Titles end with the operation that made the key. */
+/** Titles of ours end with the operation that made the key. */
 function operationOf(title: string): { readonly operation?: string } {
-  const operation = title.split('/')[4]
+  const operation = accountOfTitle(title) === null ? undefined : title.split('/')[4]
   return operation === undefined ? {} : { operation }
 }
 

@@ -78,16 +78,56 @@ export function readKeyId(text: string): KeyId | null {
   return m && { repositoryId: Number(m[1]), id: Number(m[2]) }
 }
 
-export function writePrincipal(installation: number, account: string): string {
-  return JSON.stringify({ installation, account })
+/** What a principal stands for, as `external` keeps it. */
+export interface PrincipalNote {
+  readonly account: string
+  /** Ids of what was found and adopted: nothing at GitHub could be marked as the account's. */
+  readonly adopted: readonly string[]
+  /** False until something was made for it: then only what was adopted has to be looked for. */
+  readonly issues: boolean
+}
+
+export function writePrincipal(
+  installation: number,
+  account: string,
+  adopted: readonly string[] = [],
+  issues = true,
+): string {
+  return JSON.stringify({
+    installation,
+    account,
+    ...(adopted.length > 0 ? { adopted: [...new Set(adopted)].sort(), issues } : {}),
+  })
+}
+
+/** The principal of an account that adopts one thing more. */
+export function writeAdopting(
+  installation: number,
+  want: { readonly account: string; readonly external?: string | null },
+  keyId: string,
+): string {
+  const known = want.external == null ? null : readNote(want.external)
+  const adopted = [...(known?.adopted ?? []), keyId]
+  return writePrincipal(installation, want.account, adopted, known?.issues ?? false)
+}
+
+/** @returns null for a text that is no principal of this provider */
+export function readNote(external: string): PrincipalNote | null {
+  try {
+    const { account, adopted, issues } = JSON.parse(external) as Readonly<Record<string, unknown>>
+    if (typeof account !== 'string' || account === '') return null
+    const ids = Array.isArray(adopted) ? adopted.filter((id) => typeof id === 'string') : []
+    return { account, adopted: ids, issues: ids.length === 0 || issues === true }
+  } catch {
+    return null
+  }
 }
 
 /** @returns the account id; null for a text that is no principal of this provider */
 export function readPrincipal(external: string): string | null {
-  try {
-    const { account } = JSON.parse(external) as { account?: unknown }
-    return typeof account === 'string' && account !== '' ? account : null
-  } catch {
-    return null
-  }
+  return readNote(external)?.account ?? null
+}
+
+export function adoptedOf(external: string): readonly string[] {
+  return readNote(external)?.adopted ?? []
 }

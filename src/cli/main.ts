@@ -11,10 +11,12 @@ import { registerBrake } from './commands/brake.ts'
 import { registerClient } from './commands/client.ts'
 import { registerCredential } from './commands/credential.ts'
 import { registerFinding } from './commands/finding.ts'
+import { registerLeak } from './commands/leak.ts'
 import { registerLocal } from './commands/local.ts'
 import { registerOperation } from './commands/operation.ts'
 import { registerOwner } from './commands/owner.ts'
 import { registerProvider } from './commands/provider.ts'
+import { registerProviderSwitch } from './commands/provider-switch.ts'
 import { registerSweep } from './commands/sweep.ts'
 import { registerTransfer } from './commands/transfer.ts'
 import { systemFailure } from './system-failure.ts'
@@ -80,7 +82,8 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerSweep(program, cli)
   registerAudit(program, cli)
   registerFinding(program, cli)
-  registerProvider(program, cli)
+  registerProviderSwitch(registerProvider(program, cli), cli)
+  registerLeak(program, cli)
   registerClient(program, cli)
   registerHelp(program)
   return program

@@ -15,6 +15,8 @@ export interface Terminal {
   /** Someone can answer a question. */
   readonly isInteractive: boolean
   readonly ask: (question: string) => Promise<string>
+  /** All of stdin; absent: the process's own. */
+  readonly stdin?: () => Promise<string>
 }
 
 export const exitCodes = {

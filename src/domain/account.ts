@@ -42,6 +42,8 @@ export interface ServiceAccount {
   readonly userName: string
   readonly externalId: string | null
   readonly kind: AccountKind
+  /** True when it was there before Custody and was adopted; the policy may only watch such ones. */
+  readonly imported: boolean
   readonly owner: OwnerRef
   readonly pendingOwner: OwnerRef | null
   readonly backups: readonly BackupOwner[]
@@ -91,4 +93,12 @@ export function mayBecome(from: AccountStatus, to: AccountStatus): boolean {
 /** `active` as SCIM shows it (contract §3): the account's credentials are meant to work. */
 export function isOpen(status: AccountStatus): boolean {
   return status === 'provisioning' || status === 'active' || status === 'orphaned'
+}
+
+const vendorLabel = 'vendor='
+
+/** The company behind an account, as its label `vendor=<name>` says; the first one counts. */
+export function vendorOf(labels: readonly string[]): string | null {
+  const label = labels.find((l) => l.startsWith(vendorLabel) && l.length > vendorLabel.length)
+  return label === undefined ? null : label.slice(vendorLabel.length)
 }

@@ -125,3 +125,12 @@ export function isLive(status: CredentialStatus): boolean {
     status === 'pending' || status === 'issuing' || status === 'active' || status === 'superseded'
   )
 }
+
+/** Of what was imported, and of kinds without a secret: there is nothing to deliver, so far. */
+export function nowhere(id: CredentialId): DeliverTo {
+  return { sink: '', path: id }
+}
+
+export function isDelivered({ deliverTo }: Pick<Credential, 'deliverTo'>): boolean {
+  return deliverTo.sink !== ''
+}

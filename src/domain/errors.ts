@@ -370,6 +370,23 @@ const definitions = {
     'invalidValue',
     (f) => `"reason" is required to ${f.action}; it is kept in the audit log.`,
   ),
+  providerFailed: def<{ provider: string; reason: string }>(
+    502,
+    null,
+    (f) => `Provider "${f.provider}" did not do it: ${f.reason}`,
+  ),
+  notDiscoverable: def<{ provider: string; can: string }>(
+    400,
+    'invalidValue',
+    (f) =>
+      `Provider "${f.provider}" has nothing to discover or adopt; those that have: ${f.can || 'none'}.`,
+  ),
+  deliverToMissing: def<{ credential: string }>(
+    409,
+    null,
+    (f) =>
+      `Credential ${f.credential} was imported and has nowhere to deliver a new secret; set its deliverTo first (PATCH /scim/v2/Credentials/${f.credential}).`,
+  ),
   unknownSweep: def<{ name: string; known: string }>(
     404,
     null,
@@ -401,6 +418,11 @@ const definitions = {
     409,
     null,
     (f) => `${f.what} was shown once and is not stored; create a new one if it was lost.`,
+  ),
+  providerRefused: def<{ provider: string; reason: string }>(
+    502,
+    null,
+    (f) => `Provider "${f.provider}" did not do it: ${f.reason}`,
   ),
   notReady: def<{ reason: string }>(
     503,

@@ -56,6 +56,7 @@ export type StepName =
   | 'delete-principals'
   | 'turn-on'
   | 'fan-out'
+  | 'remove-person'
   | 'take-inventory'
   | 'compare'
 

@@ -17,12 +17,16 @@ import { acceptJson, bodyBytesMax } from './body.ts'
 import { refuseUnknown } from './accepts.ts'
 import { clientRoutes } from './clients.ts'
 import { findingRoutes } from './findings.ts'
+import { importRoutes } from './imports.ts'
+import { taskRoutes } from './tasks.ts'
 import { scimErrorUrn, sendError, toAppError } from './errors.ts'
 import { acceptIdempotencyKeys } from './idempotency.ts'
 import type { Metrics } from './metrics.ts'
+import { leakRoutes } from './leaks.ts'
 import { metricsRoute } from './metrics.ts'
 import { oauthRoutes } from './oauth.ts'
 import { opsRoutes } from './ops.ts'
+import { providerSwitchRoutes } from './provider-switch.ts'
 import { providerRoutes } from './providers.ts'
 import type { RateLimit } from './rate-limit.ts'
 import { createRateLimit, standardRate } from './rate-limit.ts'
@@ -168,7 +172,11 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(clientRoutes(host, authenticate))
       auditRoutes(api, host, authenticate)
       await api.register(findingRoutes(host, authenticate))
+      await api.register(importRoutes(host, authenticate))
+      await api.register(taskRoutes(host, authenticate))
+      await api.register(leakRoutes(host, authenticate))
       await api.register(providerRoutes(host, authenticate))
+      await api.register(providerSwitchRoutes(host, authenticate))
       requestLogRoutes(api, host, authenticate, log)
       sightingRoutes(api, host, authenticate, log)
     },

@@ -54,6 +54,7 @@ export async function requestAccount(
     environment: want.environment ?? null,
     labels: want.labels ?? [],
     attributes: want.attributes,
+    imported: false,
   })
   const cap = addSeconds(now, terms.expiry.cap)
   const expiresAt = want.expiresAt ?? addSeconds(now, terms.expiry.default)
@@ -67,6 +68,7 @@ export async function requestAccount(
     userName: want.userName,
     externalId: want.externalId,
     kind: want.kind,
+    imported: false,
     owner: want.owner,
     pendingOwner: null,
     backups,

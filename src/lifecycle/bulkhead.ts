@@ -31,6 +31,8 @@ const revoking: ReadonlySet<PropertyKey> = new Set<keyof Provider>([
   'revoke',
   'shutOff',
   'deletePrincipal',
+  'removePerson',
+  'suspend',
 ])
 
 /** The calls that take access away: they go first, and no rest of a provider holds them up. */

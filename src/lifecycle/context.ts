@@ -148,7 +148,7 @@ export const stepsOf: Readonly<Record<OperationKind, readonly StepName[]>> = {
   enable: ['turn-on'],
   retire: ['shut-off', 'disable-keys', 'prove-dead', 'settle'],
   delete: ['delete-keys', 'delete-principals'],
-  leave: ['fan-out'],
+  leave: ['fan-out', 'remove-person'],
   reconcile: ['take-inventory', 'compare'],
 }
 

@@ -1,7 +1,7 @@
 import type { ServiceAccount } from '../domain/account.ts'
 import { isOpen } from '../domain/account.ts'
 import type { Credential, CredentialKind, DeliverTo } from '../domain/credential.ts'
-import { isLive } from '../domain/credential.ts'
+import { isDelivered, isLive } from '../domain/credential.ts'
 import { errors } from '../domain/errors.ts'
 import type { CredentialId } from '../domain/ids.ts'
 import type { JsonObject } from '../domain/json.ts'
@@ -28,7 +28,7 @@ export interface CredentialResult {
 
 export function termsOf(
   life: Pick<Lifecycle, 'policy'>,
-  account: Pick<ServiceAccount, 'environment' | 'labels' | 'attributes'>,
+  account: Pick<ServiceAccount, 'environment' | 'labels' | 'imported' | 'attributes'>,
   at?: { readonly provider: string; readonly kind: string },
 ): LifecycleTerms {
   return life.policy().termsFor({
@@ -37,7 +37,7 @@ export function termsOf(
     environment: account.environment,
     labels: account.labels,
     consumers: consumerKindsOf(account),
-    imported: false,
+    imported: account.imported,
   })
 }
 
@@ -159,7 +159,7 @@ function providerFor(
   return { provider, capabilities }
 }
 
-function deliverToFor(
+export function deliverToFor(
   life: Lifecycle,
   account: Pick<ServiceAccount, 'userName'>,
   id: CredentialId,
@@ -298,6 +298,11 @@ export async function updateCredential(
   const terms = termsOf(life, account, current)
   checkRotation(terms, account, want)
   const every = want.rotateEvery ?? current.rotateEvery
+  // Immutable, but what was imported gets its place once (contract §3).
+  const deliverTo =
+    want.deliverTo && !isDelivered(current)
+      ? deliverToFor(life, account, current.id, want.deliverTo)
+      : current.deliverTo
   const next: Credential = {
     ...current,
     displayName: want.displayName,
@@ -309,7 +314,11 @@ export async function updateCredential(
         : credentialExpiry(want.expiresAt, account, now),
     rotateEvery: every,
     overlap: want.overlap ?? current.overlap,
-    rotateAfter: rotateAfterOf(current.issuedAt, every ?? terms.rotation.every),
+    deliverTo,
+    // Without a place to deliver to it cannot be rotated, so no rotation is ever due.
+    rotateAfter: isDelivered({ deliverTo })
+      ? rotateAfterOf(current.issuedAt, every ?? terms.rotation.every)
+      : null,
     updatedAt: now,
   }
   if (sameCredential(current, next)) return { credential: current, operation: null }
@@ -353,6 +362,7 @@ export async function rotateCredential(
       credential.status === 'active' ? `on an account that is ${account.status}` : credential.status
     throw errors.wrongState({ what: 'Credential', id, status, action: 'rotated' })
   }
+  if (!isDelivered(credential)) throw errors.deliverToMissing({ credential: id })
   await requireLivingOwner(life, account)
   const operation = rotation(life, account, credential, caller.actor, { reason: 'requested' })
   await save(
@@ -416,6 +426,7 @@ export async function revokeCredential(
   caller: Caller,
   id: string,
   reason: string | null = null,
+  why: RevokeReason = 'requested',
 ): Promise<Operation> {
   const { credential, account } = await visibleCredential(life, caller, id)
   const decision = authorise(life, caller, 'credential.revoke', credentialResource(account, id))
@@ -428,7 +439,7 @@ export async function revokeCredential(
     })
   }
   const closing = await closingOperation(life, account)
-  const planned = planRevoke(life, credential, caller.actor, 'requested')
+  const planned = planRevoke(life, credential, caller.actor, why)
   // Whatever closes the account switches this key off as well, and then goes on to revoke it.
   const operation = closing ?? planned.operation
   const changes = closing ? planned.changes.filter((c) => c.type !== 'enqueue') : planned.changes
@@ -443,7 +454,7 @@ export async function revokeCredential(
         target: { type: 'credential', id },
         decision,
         operation: operation.id,
-        facts: { reason: reason ?? 'requested' },
+        facts: { reason: reason ?? why },
       }),
     ],
     { what: 'Credential', id },
@@ -461,7 +472,7 @@ async function closingOperation(
 }
 
 /** Why a credential is revoked; no revocation goes without one (R39). */
-export type RevokeReason = 'requested' | 'removed' | 'expired'
+export type RevokeReason = 'requested' | 'removed' | 'expired' | 'leaked'
 
 export function planRevoke(
   life: Lifecycle,

@@ -24,15 +24,21 @@ import {
   updateCredential,
 } from './credentials.ts'
 import { createGroup, deleteGroup, membersOf, updateGroup, visibleGroup } from './groups.ts'
+import { reportLeaks } from './leaks.ts'
 import { cancelOperation, retryOperation, visibleOperation } from './operations.ts'
 import type { LeaveWord } from './people.ts'
 import { createPerson, declareLeave, deletePerson, updatePerson } from './people.ts'
+import { switchProvider } from './provider-switch.ts'
 import type { ProviderRole } from './providers.ts'
 import { checkProvider, listProviders, showProvider } from './providers.ts'
 import { impactOf, offboardingReport } from './reports.ts'
 import type { SweepName } from './due.ts'
 import { acceptFinding, findingsAfter, visibleFinding } from './reconcile.ts'
 import { planSweep, runSweep } from './sweeps.ts'
+import { adopt } from './adoption.ts'
+import { discoverPage } from './discovery.ts'
+import { listTasks, reopenTask, showEvidence, visibleTask } from './tasks.ts'
+import { closeVendor, listVendors, vendorReport } from './vendors.ts'
 import { acceptBackup, acceptTransfer, declineTransfer, transferAccount } from './transfers.ts'
 import { visibleAccount, visibleCredential, visibleOwner, visiblePerson } from './visible.ts'
 
@@ -58,6 +64,11 @@ export type { Applied } from './sweeps.ts'
 export { applyBatch } from './sweeps.ts'
 export { reconcilable } from './reconcile.ts'
 export { createTokens } from './tokens.ts'
+export { adoptionsMax } from './adoption.ts'
+export type { AdoptionEntry } from './adoption.ts'
+export { createTaskBook } from './tasks.ts'
+export { leakedMax } from './leaks.ts'
+export type { LeakItem } from './leaks.ts'
 export type { Introspection, Tokens } from './tokens.ts'
 export { consistencyProof, inclusionProof, treesOf } from './audit-tree.ts'
 export { createSequencer } from './sequencer.ts'
@@ -142,12 +153,32 @@ export function createEngine(life: Lifecycle) {
     revokeCredential: (caller: Caller, id: string, reason: string | null = null) =>
       replanned(() => revokeCredential(life, caller, id, reason)),
 
+    reportLeaks: (caller: Caller, report: Parameters<typeof reportLeaks>[2]) =>
+      reportLeaks(life, caller, report),
+
     operation: (caller: Caller, id: string) => visibleOperation(life, caller, id),
     retryOperation: (caller: Caller, id: string) => retryOperation(life, caller, id),
     cancelOperation: (caller: Caller, id: string) => cancelOperation(life, caller, id),
 
     findings: (caller: Caller, want: Parameters<typeof findingsAfter>[2]) =>
       findingsAfter(life, caller, want),
+    /** Reads what is at a provider, managed or not. */
+    discover: (caller: Caller, provider: string, from: string | null) =>
+      discoverPage(life, caller, provider, from),
+    adopt: (caller: Caller, provider: string, entries: Parameters<typeof adopt>[3]) =>
+      adopt(life, caller, provider, entries),
+    vendors: (caller: Caller, page: Parameters<typeof listVendors>[2]) =>
+      listVendors(life, caller, page),
+    vendor: (caller: Caller, name: string) => vendorReport(life, caller, name),
+    closeVendor: (caller: Caller, name: string, want: Parameters<typeof closeVendor>[3]) =>
+      closeVendor(life, caller, name, want),
+    task: (caller: Caller, id: string) => visibleTask(life, caller, id),
+    tasks: (caller: Caller, want: Parameters<typeof listTasks>[2]) => listTasks(life, caller, want),
+    showEvidence: (caller: Caller, id: string, shown: Parameters<typeof showEvidence>[3]) =>
+      showEvidence(life, caller, id, shown),
+    reopenTask: (caller: Caller, id: string, reason: string) =>
+      reopenTask(life, caller, id, reason),
+
     finding: (caller: Caller, id: string) => visibleFinding(life, caller, id),
     acceptFinding: (caller: Caller, id: string, want: Parameters<typeof acceptFinding>[3]) =>
       acceptFinding(life, caller, id, want),
@@ -157,6 +188,8 @@ export function createEngine(life: Lifecycle) {
       showProvider(life, caller, name, role),
     checkProvider: (caller: Caller, name: string, role?: ProviderRole | null) =>
       checkProvider(life, caller, name, role),
+    switchProvider: (caller: Caller, name: string, want: Parameters<typeof switchProvider>[3]) =>
+      switchProvider(life, caller, name, want),
 
     /** `full: false`: of the orphans, those whose owner changed within the last day. */
     planSweep: (

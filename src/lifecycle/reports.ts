@@ -13,6 +13,9 @@ import type { KeyEvidence } from './evidence.ts'
 import { evidenceOf } from './evidence.ts'
 import { servedBefore } from './leaver.ts'
 import { verdictOn } from './offboard.ts'
+import type { KeyByHand } from './handwork.ts'
+import { handwork } from './handwork.ts'
+import type { Removal, Removals } from './steps/remove-person.ts'
 import { visibleOwner } from './visible.ts'
 
 const pageSize = 100
@@ -163,6 +166,8 @@ export interface OffboardingKey {
   readonly tries: number | null
   readonly switchedOffSeconds: number | null
   readonly provenDeadSeconds: number | null
+  /** Where only a person could end it: not provable by us until they showed evidence. */
+  readonly byHand: KeyByHand | null
 }
 
 /** How old the word was when it came, where whoever declared the leaving said since when it is true. */
@@ -170,6 +175,11 @@ export interface LeaveSignal {
   readonly receivedAt: Instant
   readonly sentAt: Instant
   readonly ageSeconds: number
+}
+
+/** What a provider ended of the person's own there. */
+export interface OffboardingRemoval extends Removal {
+  readonly provider: string
 }
 
 export interface OffboardingReport {
@@ -182,6 +192,8 @@ export interface OffboardingReport {
   readonly heldBy: string | null
   readonly releasedAt: Instant | null
   readonly keys: readonly OffboardingKey[]
+  /** What the person held at providers themselves: memberships, grants of personal tokens. */
+  readonly removals: readonly OffboardingRemoval[]
   /** Keys of the leaver that are not proven dead: neither refused when tried nor absent. */
   readonly open: number
   readonly verdict: 'complete' | 'incomplete' | 'notLeft' | 'held'
@@ -202,43 +214,66 @@ export async function offboardingReport(
   if (receivedAt !== null) {
     for await (const account of accountsAtLeaving(life, person)) {
       const credentials = await life.store.read.credentialsOf(person.tenant, account.id)
+      const byHand = await handwork(life, account)
       for (const credential of credentials) {
         const issued = await life.store.read.keysOf(person.tenant, credential.id)
         const known = issued.filter((k) => knownToLeaver(k, receivedAt))
         if (known.length === 0) continue
         const evidence = await evidenceOf(life, credential)
-        keys.push(...known.map((k) => rowOf(account, credential, k, receivedAt, evidence(k.keyId))))
+        for (const key of known) {
+          const row = rowOf(account, credential, key, receivedAt, evidence(key.keyId))
+          keys.push({ ...row, ...byHand(key) })
+        }
       }
     }
   }
-  const open = keys.filter((k) => k.outcome !== 'refused' && k.outcome !== 'absent').length
+  const open = keys.filter(isOpenKey).length
+  const leaving = await leavingOf(life, person)
+  const removals = removalsOf(leaving)
   return {
     owner: person.id,
     userName: person.userName,
     receivedAt,
-    signal: await signalOf(life, person),
+    signal: signalOf(leaving),
     heldBy: person.heldBy,
     releasedAt: person.releasedAt,
     keys,
+    removals,
     open,
-    verdict: verdictOf(person, open),
+    verdict: verdictOf(person, open + removals.filter(({ done }) => !done).length),
   }
 }
 
-async function signalOf(life: Lifecycle, person: Person): Promise<LeaveSignal | null> {
-  const { tenant, leftAt, leftCause } = person
-  if (leftAt === null || leftCause === null) return null
-  const operation = await life.store.read.operation(tenant, leftCause)
-  const sentAt = (operation?.memo['since'] ?? null) as Instant | null
-  if (!operation || sentAt === null) return null
-  const receivedAt = operation.createdAt
+/** Neither refused, nor absent, nor shown to be over by whoever had to end it by hand. */
+function isOpenKey({ outcome, byHand }: OffboardingKey): boolean {
+  if (outcome === 'refused' || outcome === 'absent') return false
+  return outcome !== 'untestable' || byHand?.status !== 'done'
+}
+
+/** The operation that handles the leaving; null while there is none. */
+async function leavingOf(
+  life: Lifecycle,
+  { tenant, leftAt, leftCause }: Person,
+): Promise<Operation | null> {
+  return leftAt === null || leftCause === null ? null : life.store.read.operation(tenant, leftCause)
+}
+
+function signalOf(leaving: Operation | null): LeaveSignal | null {
+  const sentAt = (leaving?.memo['since'] ?? null) as Instant | null
+  if (!leaving || sentAt === null) return null
+  const receivedAt = leaving.createdAt
   return { receivedAt, sentAt, ageSeconds: secondsBetween(sentAt, receivedAt) }
 }
 
-function verdictOf(person: Person, open: number): OffboardingReport['verdict'] {
+function removalsOf(leaving: Operation | null): readonly OffboardingRemoval[] {
+  const removals = (leaving?.memo['removals'] ?? {}) as unknown as Removals
+  return Object.entries(removals).map(([provider, removal]) => ({ provider, ...removal }))
+}
+
+function verdictOf(person: Person, left: number): OffboardingReport['verdict'] {
   if (person.leftAt === null) return 'notLeft'
   if (person.heldBy !== null) return 'held'
-  return open === 0 ? 'complete' : 'incomplete'
+  return left === 0 ? 'complete' : 'incomplete'
 }
 
 /** Alive at the moment of leaving: there before, and not dead by then. */
@@ -280,5 +315,6 @@ function rowOf(
     tries,
     switchedOffSeconds: key.disabledAt === null ? null : secondsBetween(receivedAt, key.disabledAt),
     provenDeadSeconds: provenAt === null ? null : secondsBetween(receivedAt, provenAt),
+    byHand: null,
   }
 }

@@ -11,10 +11,12 @@ import { cancelledBy } from './operations.ts'
 import { isRevoking, settleResult } from './progress.ts'
 import { compareInventory } from './steps/inventory-compare.ts'
 import { takeInventory } from './steps/inventory.ts'
+import { TaskOpen, waitForTask } from './steps/by-hand.ts'
 import { disableKeys, proveDead, settle, shutOff } from './steps/kill.ts'
 import { fanOut } from './steps/leave.ts'
 import { ensureAccount, issueAndDeliver } from './steps/mint.ts'
 import { StillListed, deleteKeys, deletePrincipals } from './steps/remove.ts'
+import { removePerson } from './steps/remove-person.ts'
 import { turnOn } from './steps/revive.ts'
 import { removeUnanswered } from './steps/strays.ts'
 import type { Step, StepContext, StepResult, Subject } from './steps/step.ts'
@@ -45,6 +47,7 @@ const steps: Readonly<Record<StepName, Step>> = {
   'delete-principals': deletePrincipals,
   'turn-on': turnOn,
   'fan-out': fanOut,
+  'remove-person': removePerson,
   'take-inventory': takeInventory,
   compare: compareInventory,
 }
@@ -213,6 +216,7 @@ function comeAgain({ life, operation }: Context, error: NotNow): StepResult {
 }
 
 async function afterError(context: Context, error: unknown): Promise<StepResult> {
+  if (error instanceof TaskOpen) return waitForTask(context, error.failure)
   const failure = failureOf(error)
   const after = error instanceof ProviderError ? error.retryAfter : null
   if (isRevoking(context.operation)) {

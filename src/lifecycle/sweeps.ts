@@ -205,7 +205,9 @@ function watched(life: Lifecycle, account: ServiceAccount): boolean {
 
 function deleteHeld(life: Lifecycle, account: ServiceAccount, actor: Actor): Planned {
   const { deleteAt } = account
-  if (deleteAt === null || deleteAt > life.clock.now() || watched(life, account)) return null
+  if (deleteAt === null || deleteAt > life.clock.now()) return null
+  // What was retired was so by somebody's word: observing is no reason to keep its keys for ever.
+  if (account.status !== 'retired' && watched(life, account)) return null
   const operation = planOperation(life, {
     tenant: account.tenant,
     kind: 'delete',

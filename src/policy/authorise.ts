@@ -53,15 +53,24 @@ export const actions = [
   'finding.accept',
   'provider.read',
   'provider.check',
+  'provider.suspend',
+  'provider.resume',
   'operation.read',
   'operation.retry',
   'operation.cancel',
   'client.create',
   'client.read',
   'client.revoke',
+  'leak.report',
   'token.introspect',
   'audit.read',
   'report.read',
+  'provider.discover',
+  'provider.adopt',
+  'vendor.close',
+  'task.read',
+  'task.evidence',
+  'task.reopen',
 ] as const
 export type Action = (typeof actions)[number]
 
@@ -77,6 +86,7 @@ export type AuthoriseResourceType =
   | 'brake'
   | 'finding'
   | 'provider'
+  | 'task'
   | 'audit'
   | 'token'
   | 'tenant'
@@ -249,6 +259,7 @@ const typeNames: Readonly<Record<AuthoriseResourceType, string>> = {
   brake: 'Brake',
   finding: 'Finding',
   provider: 'Provider',
+  task: 'Task',
   audit: 'Audit',
   token: 'Token',
   tenant: 'Tenant',
@@ -282,6 +293,7 @@ function resourceAttributes(resource: AuthoriseResource): Attributes {
     case 'credential':
       return { tenant, ...belonging(resource), protected: resource.protected ?? false }
     case 'operation':
+    case 'task':
       return { tenant, ...belonging(resource) }
     case 'client':
     case 'sweep':

@@ -1,6 +1,7 @@
 import type { AccountId, CredentialId, OperationId, TenantId } from '../domain/ids.ts'
 import type { CredentialKind } from '../domain/credential.ts'
 import type { Secret } from '../domain/secret.ts'
+import type { Task, TaskAction } from '../domain/task.ts'
 import type { Clock, Instant, Seconds } from '../domain/time.ts'
 
 /** What one kind of credential can do at one provider. The engine plans by these, never by name. */
@@ -37,6 +38,11 @@ export interface KindCapabilities {
   readonly lease: { readonly lifetime: Seconds; readonly renewBefore: Seconds } | null
   /** `revoke` and the proof of death need the secret: the engine keeps it sealed until the key's end. */
   readonly keepsSecret: boolean
+  /**
+   * Its listing is what people said, so neither presence nor absence proves anything: a key ends as
+   * `untestable`, with the evidence they showed, and never as `refused` or `absent`.
+   */
+  readonly attested?: true
   /** How soon and how late a write shows in listings; absence is no evidence before `settleMax`. */
   readonly settleMin: Seconds
   readonly settleMax: Seconds
@@ -175,6 +181,8 @@ export interface Discovered {
   readonly account: string | null
   /** Why it cannot be adopted, as a sentence; null = it can. */
   readonly obstacle: string | null
+  /** What a reviewer should know of it, a sentence each: that it never expires, what it reaches. */
+  readonly notes?: readonly string[]
 }
 
 export interface DiscoveryPage {
@@ -201,6 +209,9 @@ export interface CheckReport {
   /** The least that has to be granted there, ready to paste; null where there is no such document. */
   readonly leastPolicy: string | null
 }
+
+/** Leaked secrets in one request: what GitHub takes at once, and more than a paste ever has. */
+export const leakedMax = 1_000
 
 /** A person who left, as far as a provider may know them. */
 export interface LeftPerson {
@@ -230,7 +241,8 @@ export interface Provider {
   disable(principal: string, keyId: string, call: Call): Promise<void>
   enable(principal: string, keyId: string, call: Call): Promise<void>
   /**
-   * Deletes the key for good; already gone is success.
+   * Deletes the key for good; already gone is success. Of a kind that claims `canRevoke: false` it
+   * fails as `denied`, with the sentence where a person goes and clicks, unless the key is gone.
    * @param held the secret, for kinds that claim `keepsSecret`; null when it is not kept any more
    */
   revoke(principal: string, keyId: string, call: Call, held?: Secret | null): Promise<void>
@@ -278,10 +290,19 @@ export interface Provider {
   resume?(call: Call): Promise<void>
   /**
    * Ends what a person who left holds here themselves, as configured (membership, grants of personal
-   * tokens). Repeating is harmless.
-   * @returns what was ended, a line each, for the audit; empty when they are not known here
+   * tokens). Repeating is harmless, and done until nothing is left to end.
+   * @returns what was ended, a line each, for the audit; empty when nothing is left, or they are not
+   *   known here. A failure behind something that was ended is thrown when asked again.
    */
   removePerson?(person: LeftPerson, call: Call): Promise<readonly string[]>
+  /** The leaked secrets, of those given, that this provider can end without knowing them as its own. */
+  endsLeaked?(text: string): boolean
+  /**
+   * Ends secrets that somebody found and that are not Custody's: for good, everywhere. What was no
+   * live secret is silently passed over, so nothing is learned from success.
+   * @param leaked such as `endsLeaked` says yes to, at most `leakedMax` of them
+   */
+  revokeLeaked?(leaked: readonly Secret[], call: Call): Promise<void>
   close(): Promise<void>
 }
 
@@ -339,6 +360,14 @@ export interface SecretSink {
   /** As `check` of a provider: tries what it was configured with, changes nothing. */
   examine?(call: Call): Promise<CheckReport>
   close(): Promise<void>
+}
+
+/**
+ * What may be shown of a sink's version: all before the first tilde. Behind it stands, in versions of
+ * sinks with `staging: 'carried'`, what only the store can open.
+ */
+export function shownVersion(version: string): string {
+  return version.split('~', 1)[0]!
 }
 
 export type ProviderErrorKind =
@@ -407,6 +436,36 @@ export interface IssuedToken {
   readonly lastUsedAt: Instant | null
 }
 
+/** What a person is to do; the host says who, unless `assignee` does and is still there. */
+export interface AskedTask {
+  readonly tenant: TenantId
+  readonly provider: string
+  readonly account: AccountId
+  readonly credential: CredentialId | null
+  readonly keyId: string
+  readonly action: TaskAction
+  /** Never a secret. */
+  readonly instructions: string
+  /** userName, address or id of a person; null = whoever owns the account, or stands in for them. */
+  readonly assignee: string | null
+  readonly due: Seconds
+  readonly operation: string | null
+}
+
+/** Where providers without an API keep what they ask people to do; the store implements it. */
+export interface TaskBook {
+  /** Opens it, unless one about the same key and action is open: then that one. */
+  ask(task: AskedTask): Promise<Task>
+  /** Nobody need do it any more. Silent when nothing of it is open. */
+  withdraw(
+    about: Pick<AskedTask, 'tenant' | 'provider' | 'account' | 'keyId' | 'action'>,
+  ): Promise<void>
+  /** Of one account, oldest first. */
+  of(tenant: TenantId, account: AccountId, provider: string): Promise<readonly Task[]>
+  /** Of all accounts, oldest first, strictly after `after`. */
+  page(provider: string, after: string | null, limit: number): Promise<readonly Task[]>
+}
+
 /** One HTTP exchange; header names in lower case. */
 export interface WireRequest {
   readonly method: string
@@ -432,6 +491,8 @@ export interface HostContext {
   /** Resolves a path of the configuration (contract §2: against the config file, else CUSTODY_HOME). */
   readonly resolvePath: (path: string) => string
   readonly tokens: TokenBook
+  /** Absent where nobody could be asked: in tests of providers that do not ask. */
+  readonly tasks?: TaskBook
   readonly pepper: Secret
   /** Tells the host the `Date` of each answer, to check its own clock by. */
   readonly sawDate?: (date: Instant) => void

@@ -11,6 +11,10 @@ export interface Renderer {
   readonly deployKey: (repository: Repository, key: DeployKey) => Record<string, unknown>
   readonly installation: (installation: Installation) => Record<string, unknown>
   readonly app: (app: AppFacts, installations: number) => Record<string, unknown>
+  readonly user: (login: string) => Record<string, unknown>
+  readonly organizationAccount: (login: string) => Record<string, unknown>
+  /** As memberships name it, with fewer links. */
+  readonly organization: (login: string) => Record<string, unknown>
 }
 
 export interface AppFacts {
@@ -85,7 +89,7 @@ export function createRenderer(base: () => string): Renderer {
   const links = (table: Readonly<Record<string, string>>, prefix: string) =>
     Object.fromEntries(Object.entries(table).map(([name, rest]) => [name, `${prefix}${rest}`]))
 
-  const account = (login: string) => {
+  const account = (login: string, type: 'User' | 'Organization' = 'Organization') => {
     // Stable without a table of accounts: one login, one number.
     const id = Buffer.from(login).reduce((n, byte) => (n * 31 + byte) % 90_000_000, 7)
     return {
@@ -96,7 +100,7 @@ export function createRenderer(base: () => string): Renderer {
       gravatar_id: '',
       html_url: `https://github.com/${login}`,
       ...links(accountLinks, `${base()}/users/${login}`),
-      type: 'Organization',
+      type,
       site_admin: false,
     }
   }
@@ -199,5 +203,25 @@ export function createRenderer(base: () => string): Renderer {
       events: [],
       installations_count: installations,
     }),
+    user: (login) => account(login, 'User'),
+    organizationAccount: (login) => account(login),
+    organization: (login) => {
+      const { id, node_id, avatar_url } = account(login)
+      const url = `${base()}/orgs/${login}`
+      return {
+        login,
+        id,
+        node_id,
+        url,
+        repos_url: `${url}/repos`,
+        events_url: `${url}/events`,
+        hooks_url: `${url}/hooks`,
+        issues_url: `${url}/issues`,
+        members_url: `${url}/members{/member}`,
+        public_members_url: `${url}/public_members{/member}`,
+        avatar_url,
+        description: null,
+      }
+    },
   }
 }

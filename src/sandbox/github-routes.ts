@@ -4,6 +4,7 @@ import type { Caller, GithubWorld, InstallationToken } from './github-world.ts'
 import { secretRoutes } from './github/actions-secrets.ts'
 import { appRoutes } from './github/apps.ts'
 import { keyRoutes } from './github/keys.ts'
+import { peopleRoutes } from './github/people-routes.ts'
 import { repositoryRoutes } from './github/repositories.ts'
 import {
   allows,
@@ -20,7 +21,13 @@ import {
 export type { GithubRequest, GithubResponse } from './github/route.ts'
 
 /** Every route that is played; an area of GitHub's is a file in `github/`. */
-const routes: Routes = { ...appRoutes, ...repositoryRoutes, ...keyRoutes, ...secretRoutes }
+const routes: Routes = {
+  ...appRoutes,
+  ...repositoryRoutes,
+  ...keyRoutes,
+  ...secretRoutes,
+  ...peopleRoutes,
+}
 
 /**
  * Answers one request as GitHub would, and checks both sides against GitHub's own description: a

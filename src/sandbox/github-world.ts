@@ -1,5 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { addSeconds, type Clock, type Instant } from '../domain/time.ts'
+import { GithubPeople } from './github/people.ts'
+import { SecretVault } from './github/secret-vault.ts'
 import { normalPublicKey } from './github/ssh-keys.ts'
 import type {
   Caller,
@@ -59,6 +61,10 @@ export class GithubWorld {
   #deployKeysEnabled = true
   readonly repositories = new Map<number, Repository>()
   readonly installations = new Map<number, Installation>()
+  /** Members, their own tokens, apps of third parties. */
+  readonly people: GithubPeople
+  /** The organisation's own Actions secrets. */
+  readonly actions: SecretVault
   readonly #tokens: InstallationTokens
   readonly #usage = new Map<number, { readonly since: Instant; used: number }>()
   /** Old names keep answering with a redirect until a new repository takes them. */
@@ -72,6 +78,7 @@ export class GithubWorld {
       monotonic: () => options.clock.monotonic(),
       after: (milliseconds, act) => options.clock.after(milliseconds, act),
     }
+    this.actions = new SecretVault(this.clock)
     this.secondary = options.secondaryLimits
       ? new SecondaryCounter(options.clock, options.secondaryLimits)
       : null
@@ -93,6 +100,12 @@ export class GithubWorld {
       this.tokenFormat,
       options.seed ?? 'custody',
     )
+    this.people = new GithubPeople({
+      clock: this.clock,
+      organization: this.organization,
+      seed: options.seed ?? 'custody',
+      nextId: () => this.#nextId(),
+    })
     this.installations.set(this.app.installationId, {
       id: this.app.installationId,
       appId: this.app.id,
@@ -102,7 +115,9 @@ export class GithubWorld {
       permissions: options.permissions ?? {
         administration: 'write',
         contents: 'read',
+        environments: 'write',
         metadata: 'read',
+        organization_secrets: 'write',
         secrets: 'write',
       },
       suspendedAt: null,
@@ -124,14 +139,8 @@ export class GithubWorld {
       deployKeysEnabled: this.#deployKeysEnabled,
       createdAt: this.clock.now(),
       keys: new Map(),
-      secrets: new Map(),
-      secretsKey: {
-        id: String(568_250_000_000 + id),
-        publicKey: generateKeyPairSync('x25519')
-          .publicKey.export({ type: 'spki', format: 'der' })
-          .subarray(-32)
-          .toString('base64'),
-      },
+      actions: new SecretVault(this.clock),
+      environments: new Map([['prod', new SecretVault(this.clock)]]),
     }
     this.repositories.set(id, repository)
     this.#formerNames.delete(this.#nameKey(this.organization, name))

@@ -1,6 +1,7 @@
 import type { ServiceAccount } from '../domain/account.ts'
 import { isOpen } from '../domain/account.ts'
 import type { Credential } from '../domain/credential.ts'
+import { isDelivered } from '../domain/credential.ts'
 import { errors } from '../domain/errors.ts'
 import type { Group, Member } from '../domain/group.ts'
 import type { Json, JsonObject } from '../domain/json.ts'
@@ -77,7 +78,7 @@ export function renderCredential(credential: Credential): string {
     kind: credential.kind,
     scopes: credential.scopes,
     readers: credential.readers,
-    deliverTo: { ...credential.deliverTo },
+    deliverTo: isDelivered(credential) ? { ...credential.deliverTo } : null,
     expiresAt: credential.expiresAt,
     rotateEvery: rotateEvery === null ? null : formatDuration(rotateEvery),
     overlap: overlap === null ? null : formatDuration(overlap),
@@ -109,7 +110,7 @@ export function renderCredentialSummary(credential: Credential): string {
     provider: credential.provider,
     kind: credential.kind,
     scopes: credential.scopes,
-    deliverTo: formatDelivery(credential.deliverTo),
+    deliverTo: isDelivered(credential) ? formatDelivery(credential.deliverTo) : null,
     status: credential.status,
     expiresAt: credential.expiresAt,
   }

@@ -63,6 +63,11 @@ export interface FindingReads {
     limit: number,
   ): Promise<readonly Finding[]>
   keysById(provider: string, keyIds: readonly string[]): Promise<readonly IssuedKey[]>
+  /** By what was noted of the secret when it was made; walks the keys of the provider. */
+  keysByFingerprint(
+    provider: string,
+    fingerprints: readonly string[],
+  ): Promise<readonly IssuedKey[]>
   principalsByExternal(
     provider: string,
     externals: readonly string[],

@@ -255,6 +255,18 @@ export function findingRoom(context: Sql) {
       )
       return rows.map((row): IssuedKey => keyFromRow(row))
     },
+    async keysByFingerprint(query: Query, provider: string, fingerprints: readonly string[]) {
+      const rows = await inChunks(query, fingerprints, (chunk) =>
+        statement(
+          db
+            .selectFrom('issued_key')
+            .selectAll()
+            .where('provider', '=', provider)
+            .where('fingerprint', 'in', chunk),
+        ),
+      )
+      return rows.map((row): IssuedKey => keyFromRow(row))
+    },
     async principalsByExternal(query: Query, provider: string, externals: readonly string[]) {
       const rows = await inChunks(query, externals, (chunk) =>
         statement(

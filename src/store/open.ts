@@ -9,6 +9,8 @@ import { sqliteDialect, type Dialect } from './dialect.ts'
 import { postgresDialect } from './dialect-postgres.ts'
 import { documentRoom } from './documents.ts'
 import { findingRoom } from './findings.ts'
+import { importRoom } from './imports.ts'
+import { taskRoom } from './tasks.ts'
 import { groupRoom } from './groups.ts'
 import { journalRoom } from './journal.ts'
 import { ledgerRoom } from './ledger.ts'
@@ -101,6 +103,8 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   const brakes = brakeRoom(sql)
   const approvals = approvalRoom(sql)
   const findings = findingRoom(sql)
+  const imports = importRoom(sql, codec)
+  const tasks = taskRoom(sql)
   const query: Query = database.query.bind(database)
 
   function work(change: Change): () => Steps<Refusal | null> {
@@ -181,6 +185,10 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return findings.seen(change)
       case 'keyMissed':
         return findings.missed(change)
+      case 'task':
+        return tasks.put(change.task, change.expectedVersion)
+      case 'taskEvidence':
+        return tasks.putEvidence(change)
       default:
         return assertNever(change)
     }
@@ -272,11 +280,22 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     findingsNotSeen: (provider, run, after, limit) =>
       findings.notSeen(query, provider, run, after, limit),
     keysById: (provider, keyIds) => findings.keysById(query, provider, keyIds),
+    keysByFingerprint: (provider, prints) => findings.keysByFingerprint(query, provider, prints),
     principalsByExternal: (provider, externals) =>
       findings.principalsByExternal(query, provider, externals),
     liveKeysAt: (provider, after, limit) => findings.liveKeys(query, provider, after, limit),
     liveKeysTally: (provider, run, before) => findings.tally(query, provider, run, before),
     keysDeletedSince: (provider, since) => findings.deletedSince(query, provider, since),
+    peopleNamed: (tenant, names) => imports.peopleNamed(query, tenant, names),
+    peopleAtLogin: (tenant, login, limit) => imports.peopleAtLogin(query, tenant, login, limit),
+    accountsOfVendor: (tenant, vendor, after, limit) =>
+      imports.accountsOfVendor(query, tenant, vendor, after, limit),
+    vendors: (tenant, after, limit) => imports.vendors(query, tenant, after, limit),
+    task: (tenant, id) => tasks.one(query, tenant, id),
+    tasks: (want) => tasks.list(query, want),
+    tasksOfAccount: (tenant, account) => tasks.ofAccount(query, tenant, account),
+    tasksAt: (provider, after, limit) => tasks.atProvider(query, provider, after, limit),
+    taskEvidence: (tenant, task) => tasks.evidence(query, tenant, task),
     replay: (tenant, client, scope) => ledger.replay(query, tenant, client, scope),
     scimRequests: (want) => ledger.scimRequests(query, want),
     sightings: (tenant, client) => ledger.sightings(query, tenant, client),

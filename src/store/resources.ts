@@ -1,7 +1,8 @@
 import { sql } from 'kysely'
-import { isOpen, type ServiceAccount } from '../domain/account.ts'
+import { isOpen, type ServiceAccount, vendorOf } from '../domain/account.ts'
 import type { Credential, IssuedKey, Principal } from '../domain/credential.ts'
 import type { AccountId, CredentialId, TenantId } from '../domain/ids.ts'
+import { isJsonObject } from '../domain/json.ts'
 import type { Person } from '../domain/owner.ts'
 import { normalise } from '../domain/text.ts'
 import { flag, json, mapping } from './mapping.ts'
@@ -49,6 +50,7 @@ const people = mapping<Omit<Person, keyof PersonFacts | 'attributes'>>({
 type AccountFacts = Pick<
   ServiceAccount,
   | 'kind'
+  | 'imported'
   | 'pendingOwner'
   | 'backups'
   | 'purpose'
@@ -146,6 +148,8 @@ const resourceColumns = [
   'doc',
   'facts',
   'credentials',
+  'email_norm',
+  'vendor',
 ]
 /** What an account is read back from. */
 export const accountColumns = [
@@ -174,13 +178,22 @@ function personRow(person: Person, codec: DocumentCodec): Row {
     ...people.toRow(person),
     type: 'person',
     user_name_norm: normalise(person.userName),
+    email_norm: addressOf(person),
     modified_at: person.updatedAt,
     doc: codec.person(person),
     facts: JSON.stringify({ leftAt, leftCause, releasedAt } satisfies PersonFacts),
   }
 }
 
-function personFromRow(row: Row, codec: DocumentCodec): Person {
+/** The primary address, else the first: by what an import recognises people. */
+function addressOf({ attributes }: Person): string | null {
+  const { emails } = attributes
+  const all = (Array.isArray(emails) ? emails : []).filter(isJsonObject)
+  const value = (all.find((e) => e['primary'] === true) ?? all[0])?.['value']
+  return typeof value === 'string' ? normalise(value) : null
+}
+
+export function personFromRow(row: Row, codec: DocumentCodec): Person {
   return {
     ...people.fromRow(row),
     // Rows of earlier versions have no such fact.
@@ -193,6 +206,7 @@ function personFromRow(row: Row, codec: DocumentCodec): Person {
 function accountRow(account: ServiceAccount, codec: DocumentCodec): Row {
   const facts: AccountFacts = {
     kind: account.kind,
+    imported: account.imported,
     pendingOwner: account.pendingOwner,
     backups: account.backups,
     purpose: account.purpose,
@@ -215,6 +229,7 @@ function accountRow(account: ServiceAccount, codec: DocumentCodec): Row {
     owner_id: account.owner.id,
     pending_owner_id: account.pendingOwner?.id ?? null,
     modified_at: account.updatedAt,
+    vendor: vendorOf(account.labels),
     doc: codec.account(account),
     facts: JSON.stringify(facts),
     credentials: '[]',
@@ -225,7 +240,9 @@ export function accountFromRow(row: Row, codec: DocumentCodec, prefix = ''): Ser
   const owner = { type: row[`${prefix}owner_type`], id: row[`${prefix}owner_id`] }
   return {
     ...accounts.fromRow(row, prefix),
-    ...(JSON.parse(row[`${prefix}facts`] as string) as AccountFacts),
+    // Rows of earlier versions have no such fact.
+    imported: false,
+    ...(JSON.parse(row[`${prefix}facts`] as string) as Omit<AccountFacts, 'imported'>),
     owner: owner as ServiceAccount['owner'],
     attributes: codec.attributes(row[`${prefix}doc`] as string),
   }
@@ -278,6 +295,8 @@ function statements({ db, dialect }: Sql) {
     'expires_at',
     'deleted_at',
     'created_at',
+    'email_norm',
+    'vendor',
   ] as const
   const isUnmoved = sql.join(
     named.map((c) => sql`${sql.ref(c)} is not distinct from ${arg(c)}`),

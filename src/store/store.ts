@@ -22,6 +22,8 @@ import type { BoundAttribute, BoundFilter } from '../scim/filter.ts'
 import type { AuditChange, AuditReads } from './store-audit.ts'
 import type { HoldChange, HoldReads } from './holds.ts'
 import type { FindingChange, FindingReads } from './finding-store.ts'
+import type { ImportReads } from './import-store.ts'
+import type { TaskChange, TaskReads } from './task-store.ts'
 
 /**
  * One write, as data. A `commit` applies a list of them or none. `expectedVersion` null means
@@ -150,6 +152,7 @@ export type Change =
     }
   | HoldChange
   | FindingChange
+  | TaskChange
 
 /** Why nothing of a commit was written. */
 export interface Conflict {
@@ -309,7 +312,7 @@ export interface ExpiringQuery {
   readonly until: Instant
 }
 
-export interface Reads extends AuditReads, HoldReads, FindingReads {
+export interface Reads extends AuditReads, HoldReads, FindingReads, ImportReads, TaskReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>
@@ -500,4 +503,6 @@ export interface DocumentCodec {
 export { isIndexed } from './sources.ts'
 export type { AuditHead, AuditQuery, Vitals } from './store-audit.ts'
 export type { LiveKey } from './finding-store.ts'
+export type { VendorCount } from './import-store.ts'
+export type { TaskQuery } from './task-store.ts'
 export type { AuditRow, Failure, PersonId }

@@ -36,6 +36,10 @@ export interface ResourceTable {
   credentials_rev: number
   /** The days before `expires_at` of which an event has told; 99 before the first. */
   warned: number
+  /** Of a person: the first address, normalised. */
+  email_norm: string | null
+  /** Of an account: what its label `vendor=…` says. */
+  vendor: string | null
 }
 
 export interface GroupTable {
@@ -386,6 +390,36 @@ export interface KeySightingTable {
   missed_at: string | null
 }
 
+export interface TaskTable {
+  tenant: string
+  id: string
+  provider: string
+  account: string
+  credential: string | null
+  key_id: string
+  action: string
+  status: string
+  assignee: string | null
+  instructions: string
+  due_at: string
+  operation: string | null
+  created_at: string
+  updated_at: string
+  done_at: string | null
+  done_by: string | null
+  note: string | null
+  removed: number
+  evidence: string | null
+  version: number
+}
+
+export interface TaskEvidenceTable {
+  tenant: string
+  task: string
+  /** Base64. */
+  content: string
+}
+
 export interface Tables {
   resource: ResourceTable
   grp: GroupTable
@@ -413,4 +447,6 @@ export interface Tables {
   approval_item: ApprovalItemTable
   finding: FindingTable
   key_sighting: KeySightingTable
+  task: TaskTable
+  task_evidence: TaskEvidenceTable
 }

@@ -6,6 +6,7 @@ import { defaultTenant } from '../../src/domain/ids.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import {
   ProviderError,
+  shownVersion,
   type Call,
   type SecretSink,
   type SinkTarget,
@@ -17,6 +18,10 @@ export interface SinkUnderTest {
   currentBytes(target: SinkTarget): Promise<Buffer | null>
   /** The store keeps an unlabelled version readable by its id until it prunes it in its own time. */
   readonly prunesLater?: boolean
+  /** A path this sink takes. Default: one that is new each time. */
+  readonly path?: string
+  /** The same sink with something wrong (a label, and how it is then connected). */
+  readonly misconfigured?: Readonly<Record<string, () => SecretSink | Promise<SecretSink>>>
   dispose(): Promise<void>
 }
 
@@ -32,6 +37,9 @@ export function sinkCall(key: string = randomUUID()): Call {
 export function sinkTarget(path = `svc/${randomUUID()}`): SinkTarget {
   return { tenant: defaultTenant, credential: randomUUID() as CredentialId, path }
 }
+
+const shown = (version: string | null): string | null =>
+  version === null ? null : shownVersion(version)
 
 /** Resolves to the ProviderError that `promise` fails with; anything else fails the test. */
 export async function refusalOf(promise: Promise<unknown>): Promise<ProviderError> {
@@ -67,7 +75,7 @@ export function sinkConformance(label: string, make: () => Promise<SinkUnderTest
     beforeEach(async () => {
       it_ = await make()
       sink = it_.sink
-      target = sinkTarget()
+      target = sinkTarget(it_.path)
     })
     afterEach(async () => {
       await sink.close()
@@ -109,13 +117,9 @@ export function sinkConformance(label: string, make: () => Promise<SinkUnderTest
       const second = await ask()
       await sink.remove(target, sinkCall())
 
-      expect([before, staged, first, second, await ask()]).toEqual([
-        null,
-        null,
-        one.version,
-        two.version,
-        null,
-      ])
+      const told = [before, staged, first, second, await ask()]
+      const expected = [null, null, one.version, two.version, null]
+      expect(told.map(shown)).toEqual(expected.map(shown))
     })
 
     it('answers promote with a URI that names the scheme of the sink', async () => {
@@ -133,12 +137,13 @@ export function sinkConformance(label: string, make: () => Promise<SinkUnderTest
       const ref = await sink.promote(target, first.version, null, sinkCall())
       const refAgain = await sink.promote(target, first.version, null, sinkCall())
 
-      expect(again.version).toBe(first.version)
+      expect(shown(again.version)).toBe(shown(first.version))
       expect(refAgain).toBe(ref)
       expect(await current()).toBe('same')
     })
 
-    it('refuses other bytes under a key that was used', async () => {
+    it('refuses other bytes under a key that was used, where it keeps what is staged', async () => {
+      if (sink.staging === 'carried') return
       const key = randomUUID()
       const { version } = await deliver('bytes', key)
 
@@ -180,7 +185,9 @@ export function sinkConformance(label: string, make: () => Promise<SinkUnderTest
 
       const { key, version } = await deliver('found')
 
-      expect(await sink.find(target, key, sinkCall())).toBe(version)
+      // A version that carries its secret is nowhere else: if it is lost, so is the delivery.
+      const found = sink.staging === 'carried' ? null : version
+      expect(await sink.find(target, key, sinkCall())).toBe(found)
       expect(await sink.find(target, randomUUID(), sinkCall())).toBeNull()
     })
 
@@ -235,6 +242,30 @@ export function sinkConformance(label: string, make: () => Promise<SinkUnderTest
       expect(await read(one.version)).toBeNull()
     })
 
+    it('carries no secret that others could read in what it says of a version', async () => {
+      const { version } = await deliver('canary-5d1c7e')
+      const ref = await sink.promote(target, version, null, sinkCall())
+
+      expect(`${version} ${ref}`).not.toContain('canary-5d1c7e')
+      expect(shownVersion(version)).toMatch(/^[\w.:-]{1,100}$/)
+    })
+
+    it('reports on its configuration, changes nothing and does not fail over what is wrong', async () => {
+      if (!sink.examine) return
+      await deliver('before')
+      const well = await sink.examine(sinkCall())
+      for (const connect of Object.values(it_.misconfigured ?? {})) {
+        const broken = await connect()
+        const report = await broken.examine!(sinkCall())
+        await broken.close()
+        expect(report.findings.filter((f) => f.state !== 'ok')).not.toEqual([])
+      }
+
+      expect(well.findings.length).toBeGreaterThan(0)
+      expect(well.findings.filter((f) => f.state === 'failed')).toEqual([])
+      expect(await current()).toBeNull()
+    })
+
     it('takes discard and remove for a target it never saw as done', async () => {
       await sink.discard(target, randomUUID(), sinkCall())
       await sink.remove(target, sinkCall())
@@ -262,8 +293,11 @@ export function sinkConformance(label: string, make: () => Promise<SinkUnderTest
       await deliver('before', key)
       const aborted = { ...sinkCall(), signal: AbortSignal.abort() }
 
+      const used = sinkCall(key)
       const errors = [
-        await refusalOf(sink.deliver(target, Secret.ofText(canary), sinkCall(key))),
+        ...(sink.staging === 'carried'
+          ? []
+          : [await refusalOf(sink.deliver(target, Secret.ofText(canary), used))]),
         await refusalOf(sink.deliver(target, Secret.ofText(canary), aborted)),
         await refusalOf(
           sink

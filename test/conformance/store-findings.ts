@@ -130,13 +130,16 @@ export function findingConformance(current: () => Store): void {
     }
 
     it('finds keys and principals by what the provider calls them', async () => {
-      const { provider, keys, principal, token } = await house([{}, { status: 'revoked' }])
+      const first = { fingerprint: 'SHA256:one' }
+      const { provider, keys, principal, token } = await house([first, { status: 'revoked' }])
       const store = read()
 
       expect(await store.keysById(provider, ['k2', 'k9', 'k1'])).toEqual(
         expect.arrayContaining([...keys]),
       )
       expect(await store.keysById('other', ['k1'])).toEqual([])
+      expect(await store.keysByFingerprint(provider, ['SHA256:one', 'none'])).toEqual([keys[0]])
+      expect(await store.keysByFingerprint('other', ['SHA256:one'])).toEqual([])
       expect(await store.principalsByExternal(provider, [principal.external!, 'x'])).toEqual([
         principal,
       ])

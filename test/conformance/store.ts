@@ -21,6 +21,7 @@ import {
 } from '../support/entities.ts'
 import { brakeConformance } from './store-brakes.ts'
 import { findingConformance } from './store-findings.ts'
+import { importConformance } from './store-imports.ts'
 import { filterConformance } from './store-filters.ts'
 import { listConformance } from './store-lists.ts'
 import { groupConformance } from './store-groups.ts'
@@ -1089,6 +1090,7 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
     auditConformance(() => store)
     brakeConformance(() => store)
     findingConformance(() => store)
+    importConformance(() => store)
 
     storeModel(open, effort)
   })

@@ -44,6 +44,7 @@ const situationsOf: Readonly<Partial<Record<AuthoriseResourceType, readonly Situ
   account: ['created', 'owned', 'ownedByGroup', 'named', 'groupNamed', 'stranger'],
   credential: ['created', 'owned', 'ownedByGroup', 'stranger'],
   operation: ['created', 'owned', 'ownedByGroup', 'stranger'],
+  task: ['owned', 'ownedByGroup', 'stranger'],
   person: ['home', 'abroad'],
   group: ['home', 'abroad'],
 }
@@ -102,12 +103,21 @@ const table: Readonly<
   'operation.cancel': ['operation', { security: 'all' }],
   'provider.read': ['provider', { security: 'all', auditor: 'all' }],
   'provider.check': ['provider', { security: 'all', auditor: 'all' }],
+  'provider.suspend': ['provider', { security: 'all' }],
+  'provider.resume': ['provider', { security: 'all' }],
   'client.create': ['client', {}],
   'client.read': ['client', { security: 'all', auditor: 'all' }],
   'client.revoke': ['client', {}],
+  'leak.report': ['tenant', { security: 'all' }],
   'token.introspect': ['token', { verifier: 'all' }],
   'audit.read': ['audit', { security: 'all', auditor: 'all' }],
   'report.read': ['tenant', { security: 'all', auditor: 'all' }],
+  'provider.discover': ['provider', { security: 'all', auditor: 'all' }],
+  'provider.adopt': ['provider', { security: 'all' }],
+  'vendor.close': ['tenant', { security: 'all' }],
+  'task.read': ['task', { owner: theirs, security: 'all', auditor: 'all' }],
+  'task.evidence': ['task', { owner: theirs, security: 'all' }],
+  'task.reopen': ['task', { security: 'all' }],
 }
 
 function actorOf(role: Role, change: Partial<AuthoriseActor> = {}): AuthoriseActor {

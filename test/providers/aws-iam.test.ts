@@ -760,6 +760,7 @@ describe('aws-iam', () => {
       const plain = awsIam.create(hostWith(clock), { region: 'us-east-1' })
 
       expect(plain.capabilities['access-key']).toMatchObject({
+        settleMin: 0,
         settleMax: 15,
         probe: { count: 5, every: 2 },
       })

@@ -871,6 +871,8 @@ describe('secrets', () => {
 
 providerConformance('github deploy keys', async () => {
   await start()
+  await provider.close()
+  provider = connect({ kinds: ['deploy-key'] })
   return {
     provider,
     kind: 'deploy-key',

@@ -66,6 +66,7 @@ const account: ServiceAccount = {
   userName: 'ci',
   externalId: null,
   kind: 'bot',
+  imported: false,
   owner: { type: 'User', id: 'u1' },
   pendingOwner: { type: 'Group', id: 'g1' },
   backups: [{ type: 'User', id: 'u2', nominatedAt: at, acceptedAt: null }],

@@ -14,12 +14,14 @@ import { clientRoom } from '../../src/store/clients.ts'
 import { documentRoom } from '../../src/store/documents.ts'
 import { findingRoom } from '../../src/store/findings.ts'
 import { groupRoom } from '../../src/store/groups.ts'
+import { importRoom } from '../../src/store/imports.ts'
 import { journalRoom } from '../../src/store/journal.ts'
 import { openStore } from '../../src/store/open.ts'
 import type { Query, Sql, Statement } from '../../src/store/sql.ts'
 import { SqliteDatabase } from '../../src/store/sqlite.ts'
 import type { ListQuery } from '../../src/store/store.ts'
 import { sweepRoom } from '../../src/store/sweeps.ts'
+import { taskRoom } from '../../src/store/tasks.ts'
 import { vitalsRoom } from '../../src/store/vitals.ts'
 import { attribute, bound, compare } from '../conformance/store-filters.ts'
 import { makeAccount, makeId, t0 } from '../support/entities.ts'
@@ -356,6 +358,7 @@ describe('query plans', () => {
       [(q) => rooms.unresolved(q, 'p', ['a', 'b']), 'finding_unresolved '],
       [(q) => rooms.notSeen(q, 'p', 'run', null, 10), 'finding_unresolved_provider '],
       [(q) => rooms.keysById(q, 'p', ['a', 'b']), 'issued_key_provider '],
+      [(q) => rooms.keysByFingerprint(q, 'p', ['a']), 'issued_key_provider (provider=?)'],
       [(q) => rooms.principalsByExternal(q, 'p', ['a']), 'principal_external '],
       [(q) => rooms.liveKeys(q, 'p', null, 10), 'issued_key_live '],
       [(q) => rooms.tally(q, 'p', 'run', t0), 'issued_key_live '],
@@ -371,6 +374,34 @@ describe('query plans', () => {
             `finding_${by} `,
           ] as const,
       ),
+    ]
+    for (const [read, index] of plans) {
+      const plan = await plansOf(read)
+      expect(plan).toContain(index)
+      expect(plan).not.toMatch(/SCAN|TEMP B-TREE/)
+    }
+  })
+
+  it('finds tasks, people by their names and the accounts of a vendor through indexes', async () => {
+    const tasks = taskRoom(sql)
+    const imports = importRoom(sql, jsonCodec)
+    const account = makeId<Parameters<typeof tasks.ofAccount>[2]>()
+    const plans: readonly (readonly [read: (q: Query) => Promise<unknown>, index: string])[] = [
+      [(q) => tasks.ofAccount(q, tenant, account), 'task_account '],
+      [(q) => tasks.atProvider(q, 'p', null, 10), 'task_provider '],
+      ...(['status', 'assignee', 'account'] as const).map(
+        (by) =>
+          [
+            (q: Query) => tasks.list(q, { tenant, [by]: 'open', after: null, limit: 1 }),
+            `task_${by} `,
+          ] as const,
+      ),
+      [(q) => imports.peopleNamed(q, tenant, ['a', 'b']), 'resource_email '],
+      [(q) => imports.peopleNamed(q, tenant, ['a', 'b']), 'external_id=?'],
+      [(q) => imports.peopleNamed(q, tenant, ['a', 'b']), 'user_name_norm=?'],
+      [(q) => imports.peopleAtLogin(q, tenant, 'a', 3), 'user_name_norm>?'],
+      [(q) => imports.accountsOfVendor(q, tenant, 'v', null, 10), 'resource_vendor '],
+      [(q) => imports.vendors(q, tenant, null, 10), 'resource_vendor '],
     ]
     for (const [read, index] of plans) {
       const plan = await plansOf(read)

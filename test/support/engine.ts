@@ -18,7 +18,13 @@ import type { Instant } from '../../src/domain/time.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import type { AccountWrite, CredentialEntry, PersonWrite } from '../../src/domain/want.ts'
 import type { Caller, Engine, Lifecycle, Tokens, Worker } from '../../src/lifecycle/engine.ts'
-import { callerOf, createEngine, createTokens, createWorker } from '../../src/lifecycle/engine.ts'
+import {
+  callerOf,
+  createEngine,
+  createTaskBook,
+  createTokens,
+  createWorker,
+} from '../../src/lifecycle/engine.ts'
 import type { WorkerEvent } from '../../src/lifecycle/worker.ts'
 import type { Authoriser } from '../../src/policy/authorise.ts'
 import { compileAuthorisation } from '../../src/policy/authorise.ts'
@@ -131,6 +137,8 @@ export interface TestEngineOptions {
   /** The mass-leave brake as shipped; else it never engages: these tests let many people go in an hour. */
   readonly brake?: true
   readonly settle?: string
+  /** More of the GitHub provider's configuration. */
+  readonly github?: Readonly<Record<string, unknown>>
   readonly probe?: { readonly count: number; readonly every: string }
   /** Providers besides the three that every test has. */
   readonly more?: readonly { readonly entry: PluginEntry; readonly module: ProviderModule }[]
@@ -191,6 +199,7 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
           installationId: world.app.installationId,
           privateKeyFile: 'app.pem',
           settle: 'PT0S',
+          ...options.github,
         },
       },
       { name: 'tokens', type: 'token', config: {} },
@@ -214,6 +223,7 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
       random: randomBytes,
       resolvePath: (p) => path.resolve(home, p),
       tokens: tokens.book,
+      tasks: createTaskBook({ store, clock, ids }),
       pepper,
       sawDate: (date) => dates.push({ source: plugin, date }),
     }),

@@ -85,6 +85,7 @@ export function makeAccount(overrides: Partial<ServiceAccount> = {}): ServiceAcc
     userName: unique('account'),
     externalId: null,
     kind: 'serviceAccount',
+    imported: false,
     owner: { type: 'User', id: 'nobody' },
     pendingOwner: null,
     backups: [],

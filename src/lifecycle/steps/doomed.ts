@@ -1,6 +1,7 @@
 import type { Credential, CredentialStatus, IssuedKey } from '../../domain/credential.ts'
 import type { Instant } from '../../domain/time.ts'
 import { later } from '../../domain/time.ts'
+import type { KindCapabilities } from '../../provider/contract.ts'
 import type { KeyPlace } from './proof.ts'
 import type { StepContext } from './step.ts'
 import { NotConfigured, Preempted, externalOf } from './step.ts'
@@ -67,9 +68,16 @@ export function closed(
   credential: Credential,
   keys: readonly IssuedKey[],
   forGood: boolean,
+  capabilities?: KindCapabilities,
 ): Credential {
   const own = keys.filter((k) => k.credential === credential.id && k.status !== 'failed')
-  const proven = own.every((k) => k.outcome === 'refused' || k.outcome === 'absent')
+  const proven = own.every(
+    (k) =>
+      k.outcome === 'refused' ||
+      k.outcome === 'absent' ||
+      // Nothing better than a person's word is ever to be had.
+      (capabilities?.attested === true && k.status === 'revoked'),
+  )
   const refusals = own.flatMap((k) => (k.refusedAt === null ? [] : [k.refusedAt]))
   const status: CredentialStatus = forGood && proven ? 'revoked' : 'disabled'
   return {

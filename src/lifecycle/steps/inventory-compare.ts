@@ -1,12 +1,13 @@
 import type { ServiceAccount } from '../../domain/account.ts'
 import type { Credential, IssuedKey } from '../../domain/credential.ts'
+import { isDelivered } from '../../domain/credential.ts'
 import type { Finding, FindingKind, InventoryLevel, Sight } from '../../domain/finding.ts'
 import type { JsonObject } from '../../domain/json.ts'
 import type { Failure } from '../../domain/operation.ts'
 import type { Instant } from '../../domain/time.ts'
 import { addSeconds, secondsBetween } from '../../domain/time.ts'
 import type { Provider } from '../../provider/contract.ts'
-import { ProviderError } from '../../provider/contract.ts'
+import { ProviderError, shownVersion } from '../../provider/contract.ts'
 import type { Change, LiveKey } from '../../store/store.ts'
 import { termsOf } from '../credentials.ts'
 import { judgeInventory } from '../reconcile-brake.ts'
@@ -191,6 +192,7 @@ class KeyPage {
   /** Read back, since that a promotion was reported says little: consumers read the store (R09, R32). */
   async #store(key: IssuedKey, credential: Credential): Promise<void> {
     const { deliverTo, status } = credential
+    if (!isDelivered(credential)) return
     if (key.status !== 'active' || status !== 'active' || credential.keyId !== key.keyId) return
     const sink = this.#ctx.life.sinks.get(deliverTo.sink)
     if (sink && !sink.current) return
@@ -210,11 +212,12 @@ class KeyPage {
       }
       found = 'somethingElse'
     }
-    if (found === key.sinkVersion) return
+    const expected = key.sinkVersion === null ? null : shownVersion(key.sinkVersion)
+    if ((found === null ? null : shownVersion(found)) === expected) return
     // A promotion may be under way: the journal follows the store by a moment.
     const now = await this.#ctx.life.store.read.credential(credential.tenant, credential.id)
     if (now?.keyId !== key.keyId || (await this.#isBusy(key))) return
-    const facts = { sink: deliverTo.sink, path: deliverTo.path, expected: key.sinkVersion, found }
+    const facts = { sink: deliverTo.sink, path: deliverTo.path, expected, found }
     this.#see(about.kind, about.subject, key, facts)
   }
 

@@ -1,6 +1,6 @@
 import type { StatusReason } from '../../domain/account.ts'
 import type { Credential, IssuedKey } from '../../domain/credential.ts'
-import type { Operation } from '../../domain/operation.ts'
+import type { Failure, Operation } from '../../domain/operation.ts'
 import type { Instant } from '../../domain/time.ts'
 import { addSeconds, earlier, later, seconds } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
@@ -17,6 +17,7 @@ import {
   unproven,
 } from './doomed.ts'
 import type { KeyPlace } from './proof.ts'
+import { askToEnd, awaited, isByHand, onlyByHand, waitForTask, withdrawAsked } from './by-hand.ts'
 import { switchOff, tryKey } from './proof.ts'
 import type { Step, StepContext, StepResult } from './step.ts'
 import {
@@ -88,21 +89,32 @@ export const disableKeys: Step = async (ctx) => {
 /** Each switched-off key is tried until it is refused; there is no end to this but an answer. */
 export const proveDead: Step = async (ctx) => {
   const stillAlive: IssuedKey[] = []
+  let asked: Failure | null = null
   let waitSeconds: number | null = null
   await forEachIsolated(await doomedKeys(ctx), async ({ key, place }) => {
     if (!unproven(key)) return
     const at = place()
     const answer = await tryKey(ctx, at, key)
     if (answer === 'listingIncomplete' || !answer.dead) {
-      stillAlive.push(key)
+      let open = await awaited(ctx, key)
+      if (open === null && answer !== 'listingIncomplete' && onlyByHand(at.capabilities)) {
+        // It is done, said somebody, and there it is still.
+        await askToEnd(ctx, at, key)
+        open = await awaited(ctx, key)
+      }
+      if (open === null) stillAlive.push(key)
+      else asked ??= open
       return
     }
+    if (onlyByHand(at.capabilities)) await withdrawAsked(ctx, key)
     const counter = `refusals-${key.keyId}`
     const refusals = ((ctx.operation.memo[counter] as number | undefined) ?? 0) + 1
     const enough = answer.outcome !== 'refused' || refusals >= at.capabilities.probe.count
     const refusedAt = answer.outcome === 'refused' ? (key.refusedAt ?? answer.at) : key.refusedAt
     const proven: IssuedKey = {
       ...key,
+      // By hand it ended when somebody did it, not when they were asked.
+      disabledAt: isByHand(at.capabilities) ? answer.at : key.disabledAt,
       refusedAt,
       settledAt: answer.outcome === 'absent' ? answer.at : key.settledAt,
       outcome: enough ? answer.outcome : null,
@@ -118,6 +130,7 @@ export const proveDead: Step = async (ctx) => {
     const message = `key ${first.keyId} at ${first.provider} was switched off but is not refused yet; it is tried until it is`
     return { go: 'retry', failure: { code: 'revokeBlocked', message }, after: null }
   }
+  if (asked !== null) return waitForTask(ctx, asked)
   return waitSeconds === null
     ? { go: 'next' }
     : { go: 'wait', until: addSeconds(ctx.life.clock.now(), waitSeconds) }

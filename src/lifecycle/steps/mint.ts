@@ -2,7 +2,7 @@ import { isOpen } from '../../domain/account.ts'
 import type { IssuedKey } from '../../domain/credential.ts'
 import { addSeconds } from '../../domain/time.ts'
 import type { ExternalCredential, Issued, WantedCredential } from '../../provider/contract.ts'
-import { ProviderError } from '../../provider/contract.ts'
+import { ProviderError, shownVersion } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import { NotNow } from '../bulkhead.ts'
 import { expiryOf } from '../credentials.ts'
@@ -398,7 +398,7 @@ async function delivered(ctx: StepContext, subject: Subject, mint: Mint): Promis
         {
           sink: subject.sink.name,
           path: subject.target.path,
-          version: mint.version,
+          version: mint.version === null ? null : shownVersion(mint.version),
           generation: mint.generation,
         },
       ),

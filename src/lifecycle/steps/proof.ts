@@ -9,6 +9,7 @@ import type {
 } from '../../provider/contract.ts'
 import { ProviderError } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
+import { askToEnd, isByHand, onlyByHand } from './by-hand.ts'
 import type { StepContext } from './step.ts'
 import { audit, targetOf } from './step.ts'
 
@@ -30,14 +31,17 @@ export async function switchOff(
   key: IssuedKey,
 ): Promise<{ readonly key: IssuedKey; readonly changes: readonly Change[] }> {
   const { provider, capabilities, external } = place
-  if (capabilities.canDisable) await provider.disable(external, key.keyId, ctx.call())
+  if (onlyByHand(capabilities)) await askToEnd(ctx, place, key)
+  else if (capabilities.canDisable) await provider.disable(external, key.keyId, ctx.call())
   else await provider.revoke(external, key.keyId, ctx.call())
   const now = ctx.life.clock.now()
+  // Asked for is not done yet: the audit must not say so.
+  const isAsked = isByHand(capabilities)
   const off: IssuedKey = {
     ...key,
     status: 'disabled',
     disabledAt: key.disabledAt ?? now,
-    deletedAt: capabilities.canDisable ? key.deletedAt : (key.deletedAt ?? now),
+    deletedAt: capabilities.canDisable || isAsked ? key.deletedAt : (key.deletedAt ?? now),
   }
   return {
     key: off,
@@ -45,7 +49,7 @@ export async function switchOff(
       { type: 'key', key: off },
       audit(
         ctx,
-        capabilities.canDisable ? 'key.disabled' : 'key.deleted',
+        isAsked ? 'key.endAsked' : capabilities.canDisable ? 'key.disabled' : 'key.deleted',
         { type: 'credential', id: key.credential },
         {
           provider: key.provider,
@@ -81,7 +85,8 @@ export async function tryKey(
   if (!listing.complete) return 'listingIncomplete'
   const listed = listing.items.find((item) => item.keyId === key.keyId)
   if (listed?.active) return { dead: false }
-  return { dead: true, outcome: listed ? 'untestable' : 'absent', at: ctx.life.clock.now() }
+  const isTold = listed !== undefined || capabilities.attested === true
+  return { dead: true, outcome: isTold ? 'untestable' : 'absent', at: ctx.life.clock.now() }
 }
 
 /**

@@ -1,10 +1,12 @@
 import type { Credential, IssuedKey } from '../../domain/credential.ts'
+import { isDelivered } from '../../domain/credential.ts'
 import type { SecretSink } from '../../provider/contract.ts'
 import { ProviderError } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import { waitForBrake } from './braked.ts'
 import { closed, doomedKeys, forEachIsolated, notConfigured, subjectCredentials } from './doomed.ts'
 import type { Doomed } from './doomed.ts'
+import { TaskOpen, awaited, onlyByHand } from './by-hand.ts'
 import type { Step, StepContext } from './step.ts'
 import { accountAfter } from './verify.ts'
 import {
@@ -31,6 +33,7 @@ export const deleteKeys: Step = async (ctx) => {
   const credentials = await subjectCredentials(ctx)
   const left: Change[] = []
   await forEachIsolated(credentials, async (credential) => {
+    if (!isDelivered(credential)) return
     const sink = life.sinks.get(credential.deliverTo.sink)
     const why = sink
       ? await removeFrom(sink, credential, ctx)
@@ -47,7 +50,7 @@ export const deleteKeys: Step = async (ctx) => {
   })
   const now = life.clock.now()
   const ended = credentials.map((c): Credential => ({
-    ...closed(c, [...gone.values()], true),
+    ...closed(c, [...gone.values()], true, life.providers.get(c.provider)?.capabilities[c.kind]),
     secretRef: null,
     previousKeyId: null,
   }))
@@ -90,11 +93,13 @@ function isUnfinished(key: IssuedKey): boolean {
 
 /** @throws StillListed unless it was refused before or a complete listing no longer has it */
 async function deleteKey(ctx: StepContext, { key, place }: Doomed): Promise<IssuedKey> {
-  const { provider, external } = place()
-  await provider.revoke(external, key.keyId, ctx.call())
+  const { provider, external, capabilities } = place()
+  if (!onlyByHand(capabilities)) await provider.revoke(external, key.keyId, ctx.call())
   const listing = await provider.list(external, ctx.call())
   const absent = listing.complete && !listing.items.some((item) => item.keyId === key.keyId)
   if (key.outcome !== 'refused' && !absent) {
+    const open = await awaited(ctx, key)
+    if (open !== null) throw new TaskOpen(open)
     throw new StillListed(
       `key ${key.keyId} was deleted at ${provider.name} but no complete listing confirms it yet`,
     )
@@ -103,7 +108,11 @@ async function deleteKey(ctx: StepContext, { key, place }: Doomed): Promise<Issu
   const deleted: IssuedKey = {
     ...key,
     status: 'revoked',
-    outcome: key.outcome === 'refused' ? 'refused' : 'absent',
+    outcome: capabilities.attested
+      ? 'untestable'
+      : key.outcome === 'refused'
+        ? 'refused'
+        : 'absent',
     deletedAt: key.deletedAt ?? now,
     settledAt: absent ? now : key.settledAt,
   }

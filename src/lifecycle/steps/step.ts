@@ -1,5 +1,6 @@
 import type { ServiceAccount } from '../../domain/account.ts'
 import type { Credential, IssuedKey, Principal } from '../../domain/credential.ts'
+import { isDelivered } from '../../domain/credential.ts'
 import type { AccountId } from '../../domain/ids.ts'
 import type { Json, JsonObject } from '../../domain/json.ts'
 import type { Failure, Operation, StepName } from '../../domain/operation.ts'
@@ -15,6 +16,7 @@ import type {
 import type { Change } from '../../store/store.ts'
 import type { Lifecycle } from '../context.ts'
 import { auditRow } from '../context.ts'
+import { noSink } from './no-sink.ts'
 
 /**
  * What a step decides. `changes` are committed together with the operation's progress, under its
@@ -100,7 +102,7 @@ export async function loadSubject(ctx: StepContext, id: string): Promise<Subject
     throw new Error(`account ${credential.account} of operation ${operation.id} is missing`)
   const provider = life.providers.get(credential.provider)
   const capabilities = provider?.capabilities[credential.kind]
-  const sink = life.sinks.get(credential.deliverTo.sink)
+  const sink = isDelivered(credential) ? life.sinks.get(credential.deliverTo.sink) : noSink
   if (!provider || !capabilities || !sink) {
     throw new NotConfigured(
       !sink

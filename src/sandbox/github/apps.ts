@@ -17,7 +17,7 @@ export const appRoutes: Routes = {
   'GET /app': {
     auth: 'app',
     run: ({ world, render }) => {
-      const { permissions } = world.installations.get(world.app.installationId)!
+      const permissions = world.installations.get(world.app.installationId)?.permissions ?? {}
       return json(200, render.app({ ...world.app, permissions }, world.installations.size))
     },
   },

@@ -1,4 +1,5 @@
 import type { Instant } from '../../domain/time.ts'
+import type { SecretVault } from './secret-vault.ts'
 
 export type Permission = 'read' | 'write' | 'admin'
 export type Permissions = Readonly<Record<string, Permission>>
@@ -14,13 +15,6 @@ export interface DeployKey {
   readonly lastUsedAt: Instant | null
 }
 
-export interface ActionsSecret {
-  readonly name: string
-  readonly encryptedValue: string
-  readonly createdAt: Instant
-  readonly updatedAt: Instant
-}
-
 export interface Repository {
   readonly id: number
   owner: string
@@ -31,8 +25,9 @@ export interface Repository {
   deployKeysEnabled: boolean
   readonly createdAt: Instant
   readonly keys: Map<number, DeployKey>
-  readonly secrets: Map<string, ActionsSecret>
-  readonly secretsKey: { readonly id: string; readonly publicKey: string }
+  readonly actions: SecretVault
+  /** By name; each has secrets of its own. */
+  readonly environments: Map<string, SecretVault>
 }
 
 export interface Installation {

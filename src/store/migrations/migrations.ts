@@ -11,6 +11,8 @@ import { auditTree } from './0007-audit-tree.ts'
 import { brakes } from './0008-brakes.ts'
 import { findings } from './0009-findings.ts'
 import { sweeps } from './0010-sweeps.ts'
+import { imported } from './0012-imported.ts'
+import { tasks } from './0013-tasks.ts'
 
 /** One numbered step of the schema; once released it is never edited, its checksum is stored. */
 export interface Migration {
@@ -42,6 +44,8 @@ export const migrations: readonly Migration[] = [
   brakes,
   findings,
   sweeps,
+  imported,
+  tasks,
 ]
 
 /** The ledger itself; it exists before the first migration. */

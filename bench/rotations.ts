@@ -253,7 +253,7 @@ async function personOf({ engine }: Running, admin: Caller): Promise<string> {
 async function allActive({ engine }: Running, owner: string, count: number): Promise<void> {
   const { read } = engine.life.store
   for (;;) {
-    const rows = await read.accountsOwnedBy(defaultTenant, owner as never, null, 10_000)
+    const rows = await read.accountsOwnedBy(defaultTenant, owner, null, 10_000)
     if (rows.length === count && rows.every((row) => row.status === 'active')) return
     await sleep(200)
   }
@@ -289,7 +289,7 @@ function accountOf(index: number, owner: string): AccountWrite {
       },
     ],
     attributes: { schemas: ['urn:ietf:params:scim:schemas:core:2.0:User'] },
-  } as AccountWrite
+  }
 }
 
 /** Rotations whose old key ends at once: no time passes that is not work. */

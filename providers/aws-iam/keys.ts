@@ -121,22 +121,35 @@ export class UsersWithKeys implements Identity {
   }
 
   async revoke(principal: string, keyId: string, call: Call): Promise<void> {
-    // Inactive first: if the deletion fails half-way, the key is dead already.
-    const UserName = await this.#setStatus(principal, keyId, 'Inactive', call)
-    if (UserName === null) return
-    const key = { UserName, AccessKeyId: keyId }
-    await unlessGone(this.#account.iam(call).deleteAccessKey(key, within(call)))
+    // To switch it off first would be one more of the few writes a second that IAM takes.
+    const remove = (UserName: string) =>
+      this.#account.iam(call).deleteAccessKey({ UserName, AccessKeyId: keyId }, within(call))
+    try {
+      await this.#onKey(principal, call, remove)
+    } catch (error) {
+      // A key that cannot be deleted is to be dead at least; why it could not is what matters.
+      await this.#setStatus(principal, keyId, 'Inactive', call).catch(() => null)
+      throw error
+    }
   }
 
-  /** @returns the name of the user that holds the key; null when user or key are gone */
-  async #setStatus(
+  #setStatus(
     principal: string,
     AccessKeyId: string,
     Status: 'Active' | 'Inactive',
     call: Call,
   ): Promise<string | null> {
-    const set = (UserName: string) =>
-      this.#account.iam(call).updateAccessKey({ UserName, AccessKeyId, Status }, within(call))
+    return this.#onKey(principal, call, (UserName) =>
+      this.#account.iam(call).updateAccessKey({ UserName, AccessKeyId, Status }, within(call)),
+    )
+  }
+
+  /** @returns the name of the user that holds the key; null when user or key are gone */
+  async #onKey(
+    principal: string,
+    call: Call,
+    set: (UserName: string) => Promise<unknown>,
+  ): Promise<string | null> {
     const { userName } = principalOf(principal)
     try {
       // The key id must belong to the named user, so the common case needs no look-up before it.

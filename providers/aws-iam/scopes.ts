@@ -40,9 +40,13 @@ export async function grantScopes(
   const iam = account.iam(call)
   const UserName = user.UserName!
   const ours = tagOf(user, tagAccount) !== null
-  if (ours) {
+  const generation = String(want.generation)
+  // A repeated attempt finds its marks there: IAM takes few writes a second.
+  const marked =
+    tagOf(user, tagOperation) === want.operation && tagOf(user, tagGeneration) === generation
+  if (ours && !marked) {
     const Tags = [
-      { Key: tagGeneration, Value: String(want.generation) },
+      { Key: tagGeneration, Value: generation },
       { Key: tagOperation, Value: want.operation },
     ]
     await iam.tagUser({ UserName, Tags }, within(call))

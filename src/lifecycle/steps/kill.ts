@@ -236,7 +236,11 @@ async function settledAt(
   }
   for (const { operation: cut, mint } of await openIntents(ctx, intentsBelow(operation))) {
     const { capabilities = {} } = life.providers.get(cut.provider ?? '') ?? {}
-    const settle = Math.max(0, ...Object.values(capabilities).map((of) => of.settleMax))
+    // Of the kind that was being minted: another kind of the same provider may take far longer.
+    const credential = await life.store.read.credential(cut.tenant, cut.subject)
+    const minted = credential && capabilities[credential.kind]
+    const kinds = minted ? [minted] : Object.values(capabilities)
+    const settle = Math.max(0, ...kinds.map((of) => of.settleMax))
     until = later(until, settledAfter(mint, seconds(settle), cut.leaseUntil))
   }
   return until

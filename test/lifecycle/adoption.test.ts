@@ -209,6 +209,33 @@ describe('what was there before Custody', () => {
     expect(other.keys[0]!.active).toBe(false)
   })
 
+  it('with an heir keeps its key no longer than a leaver’s may live, though it cannot be replaced', async () => {
+    const heir = await custody.person()
+    const user = world.add('inherited', [{}])
+    const [answer] = await adopt(entry(user.id, enforced))
+    const account = await custody.account(answer!.account!)
+    const nominatedAt = custody.clock.now()
+    const backups = [{ type: 'User', id: heir, nominatedAt, acceptedAt: nominatedAt }] as const
+    await custody.store.commit([
+      { type: 'account', account: { ...account, backups }, expectedVersion: account.version },
+    ])
+
+    await custody.leave(ada)
+    await custody.pass(10)
+    const meanwhile = user.keys.map((k) => k.active)
+    const [credential] = await custody.credentials(account.id)
+    const [operation] = await custody.operations(credential!.id)
+    await custody.pass(hours(1) + 60, 60)
+
+    expect((await custody.account(account.id)).status).toBe('orphaned')
+    expect(meanwhile).toEqual([true])
+    expect(operation).toMatchObject({
+      kind: 'rotate',
+      failure: { code: 'denied', message: expect.stringContaining('deliverTo') },
+    })
+    expect(user.keys.filter((k) => k.active)).toEqual([])
+  })
+
   it('ends at its end date, and by an operator’s word whatever is only watched', async () => {
     const user = world.add('short', [{}])
     const expiresAt = new Date(Date.parse(custody.clock.now()) + 3_600_000).toISOString() as Instant

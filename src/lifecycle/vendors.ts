@@ -11,6 +11,9 @@ import { planClose } from './switching.ts'
 
 const pageSize = 100
 
+/** Their commits are written as one group: thousands of accounts would take minutes one by one. */
+const together = 25
+
 /** What closing a vendor does, or would do, to one account. */
 export interface VendorItem {
   readonly account: string
@@ -118,23 +121,24 @@ export async function closeVendor(
   const { reason, dryRun } = want
   const cause = life.ids.next()
   const items: VendorItem[] = []
-  for await (const account of accountsOf(life, caller, vendor)) {
+  const closeOne = async (account: ServiceAccount): Promise<VendorItem> => {
     const byHand = await countByHand(life, account)
     const { id, userName, status } = account
-    const item = { account: id, userName, status, byHand, operation: null }
-    const over = status === 'retired' || status === 'retiring'
-    if (over) items.push({ ...item, act: 'none' })
-    else if (dryRun) items.push({ ...item, act: 'retire' })
-    else {
-      const operation = await replanned(() => retire(life, caller, id, { vendor, cause, reason }))
-      items.push({
-        ...item,
-        act: operation ? 'retire' : 'none',
-        operation: operation?.id ?? null,
-        status: operation ? 'retiring' : status,
-      })
-    }
+    const item: VendorItem = { account: id, userName, status, act: 'none', byHand, operation: null }
+    if (status === 'retired' || status === 'retiring') return item
+    if (dryRun) return { ...item, act: 'retire' }
+    const operation = await replanned(() => retire(life, caller, id, { vendor, cause, reason }))
+    if (!operation) return item
+    return { ...item, act: 'retire', operation: operation.id, status: 'retiring' }
   }
+  let some: ServiceAccount[] = []
+  for await (const account of accountsOf(life, caller, vendor)) {
+    some.push(account)
+    if (some.length < together) continue
+    items.push(...(await Promise.all(some.map(closeOne))))
+    some = []
+  }
+  items.push(...(await Promise.all(some.map(closeOne))))
   if (items.length === 0) throw errors.notFound({ what: 'Vendor', id: vendor })
   const acted = items.filter((i) => i.act === 'retire')
   const closed = acted.length

@@ -381,7 +381,7 @@ const definitions = {
     (f) =>
       `Provider "${f.provider}" has nothing to discover or adopt; those that have: ${f.can || 'none'}.`,
   ),
-  kindNotMade: def<{ provider: string; kind: string }>(
+  adoptOnly: def<{ provider: string; kind: string }>(
     400,
     'invalidValue',
     (f) =>

@@ -72,7 +72,7 @@ export function planCredential(
   }
 
   if (!capabilities.canCreate) {
-    throw errors.kindNotMade({ provider: want.provider, kind: want.kind })
+    throw errors.adoptOnly({ provider: want.provider, kind: want.kind })
   }
   refusePeriods(capabilities, want)
   if (capabilities.mint !== 'none') checkRotation(terms, account, want)

@@ -10,7 +10,7 @@ import { planClose } from './switching.ts'
 import { brakedNow } from './brakes.ts'
 import type { Lifecycle } from './context.ts'
 import { auditRow } from './context.ts'
-import { termsOf } from './credential-terms.ts'
+import { capabilitiesOf, termsOf } from './credential-terms.ts'
 import { lastUseOf, rotation } from './credentials.ts'
 import type { LeaverDecision } from './leaver.ts'
 import { decideLeaver, leftAtOf } from './leaver.ts'
@@ -122,7 +122,7 @@ function planFor(
       }
       // Credentials still being made carry a key the leaver never saw: only finished ones rotate.
       const operations = credentials
-        .filter((c) => c.status === 'active')
+        .filter((c) => c.status === 'active' && capabilitiesOf(life, c)?.mint !== 'none')
         .map((c) =>
           rotation(life, account, c, why.actor, {
             reason: 'ownerLeft',

@@ -7,7 +7,7 @@ import type { Change } from '../store/store.ts'
 import { jittered } from './bulkhead.ts'
 import type { Lifecycle } from './context.ts'
 import type { StepContext, StepResult } from './steps/step.ts'
-import { Preempted } from './steps/step.ts'
+import { Preempted, putCredential } from './steps/step.ts'
 import { knownKeysUntil } from './steps/supersede.ts'
 
 /** A minting operation asks a person after this many failures; what revokes never stops trying (R34, R42). */
@@ -54,6 +54,7 @@ export async function settleResult(
       at: now,
     },
     ...(result.changes ?? []),
+    ...(await toldWhy(life, operation, result, now)),
   ]
   const saved = await life.store.commit(changes)
   if (saved !== 'saved') {
@@ -88,6 +89,29 @@ export async function settleResult(
     return null
   }
   return { ...operation, ...next.set }
+}
+
+/**
+ * What keeps a key from being made stands on the credential while that lasts, not only at the end.
+ * Written when the sentence changes, so that the tries of an outage do not become a write each.
+ */
+async function toldWhy(
+  life: Lifecycle,
+  operation: Operation,
+  result: StepResult,
+  now: Instant,
+): Promise<readonly Change[]> {
+  if (result.go !== 'retry' && result.go !== 'ask') return []
+  const { message } = result.failure
+  const isToldAlready = operation.failure?.message === message
+  if (isToldAlready || operation.subjectType !== 'credential' || isRevoking(operation)) return []
+  const { tenant, subject } = operation
+  const isWritten = result.changes?.some(
+    (change) => change.type === 'credential' && change.credential.id === subject,
+  )
+  const credential = isWritten ? null : await life.store.read.credential(tenant, subject)
+  if (!credential || credential.lastError === message) return []
+  return [putCredential({ ...credential, lastError: message }, now)]
 }
 
 type Progress = Extract<Change, { readonly type: 'advance' }>['set']

@@ -144,7 +144,9 @@ export interface TestEngineOptions {
   /** More of the GitHub provider's configuration. */
   readonly github?: Readonly<Record<string, unknown>>
   readonly probe?: { readonly count: number; readonly every: string }
-  /** Providers besides the three that every test has. */
+  /** Providers besides the three that every test has: these by their type alone, which is their name. */
+  readonly also?: readonly ProviderModule[]
+  /** And these as configured. */
   readonly more?: readonly { readonly entry: PluginEntry; readonly module: ProviderModule }[]
   /** When the clock starts; a target with a clock of its own needs the present. */
   readonly start?: Instant
@@ -209,6 +211,7 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
       },
       { name: 'tokens', type: 'token', config: {} },
       ...(options.more ?? []).map(({ entry }) => entry),
+      ...(options.also ?? []).map(({ type }) => ({ name: type, type, config: {} })),
     ],
     sinks: [
       {
@@ -220,7 +223,13 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
       { name: 'github-actions', type: 'github-actions', config: { provider: 'github-acme' } },
     ],
     modules: {
-      providers: [awsIam, github, token, ...(options.more ?? []).map(({ module }) => module)],
+      providers: [
+        awsIam,
+        github,
+        token,
+        ...(options.more ?? []).map(({ module }) => module),
+        ...(options.also ?? []),
+      ],
       sinks: [awsSecrets, file, githubActions],
     },
     hostFor: (plugin): HostContext => ({

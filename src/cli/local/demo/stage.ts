@@ -89,7 +89,7 @@ export async function setStage(
   await chmod(home, 0o700)
 
   show.progress('starting PostgreSQL and the sandboxes of AWS and GitHub')
-  const starting = startPostgresSandbox()
+  const starting = startPostgresSandbox(process.env)
   props.closers.unshift(async () => (await starting)?.close())
   const aws = await startAwsSandbox({ clock: systemClock })
   props.closers.unshift(() => aws.close())

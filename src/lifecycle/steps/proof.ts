@@ -11,7 +11,7 @@ import type {
 import { ProviderError } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import { askToEnd, isByHand, onlyByHand } from './by-hand.ts'
-import { heldSecret, leaseEnd, listKeys, revokeKey } from './held.ts'
+import { heldSecret, leaseEnd, leftToLease, listKeys, revokeKey } from './held.ts'
 import type { StepContext } from './step.ts'
 import { audit, targetOf } from './step.ts'
 
@@ -33,9 +33,10 @@ export async function switchOff(
   key: IssuedKey,
 ): Promise<{ readonly key: IssuedKey; readonly changes: readonly Change[] }> {
   const { provider, capabilities, external } = place
+  let isEnded = true
   if (onlyByHand(capabilities)) await askToEnd(ctx, place, key)
   else if (capabilities.canDisable) await provider.disable(external, key.keyId, ctx.call())
-  else await revokeKey(ctx, place, key)
+  else isEnded = await revokeKey(ctx, place, key)
   const now = ctx.life.clock.now()
   // Asked for is not done yet: the audit must not say so.
   const isAsked = isByHand(capabilities)
@@ -43,7 +44,11 @@ export async function switchOff(
     ...key,
     status: 'disabled',
     disabledAt: key.disabledAt ?? now,
-    deletedAt: capabilities.canDisable || isAsked ? key.deletedAt : (key.deletedAt ?? now),
+    deletedAt:
+      capabilities.canDisable || isAsked || !isEnded ? key.deletedAt : (key.deletedAt ?? now),
+  }
+  if (!isEnded) {
+    return { key: off, changes: [{ type: 'key', key: off }, leftToLease(ctx, capabilities, key)] }
   }
   return {
     key: off,

@@ -101,7 +101,9 @@ export function overlapOf(
   credential: Pick<Credential, 'provider' | 'kind' | 'overlap'>,
 ): Seconds {
   const lease = capabilitiesOf(life, credential)?.lease
-  return lease?.renewBefore ?? credential.overlap ?? termsOf(life, account, credential).rotation.overlap
+  return (
+    lease?.renewBefore ?? credential.overlap ?? termsOf(life, account, credential).rotation.overlap
+  )
 }
 
 /** @throws invalidValue for a period of what is renewed by its own rules, or never */

@@ -43,7 +43,9 @@ describe('a sealed secret', () => {
     const envelope = sealed()
 
     for (let length = 0; length < envelope.length; length++) {
-      expect(() => unseal(envelope.slice(0, length), place, [a]), String(length)).toThrow(SealBroken)
+      expect(() => unseal(envelope.slice(0, length), place, [a]), String(length)).toThrow(
+        SealBroken,
+      )
     }
     for (const more of ['A', '=', '.', '.A', ' ', '\n']) {
       expect(() => unseal(envelope + more, place, [a]), JSON.stringify(more)).toThrow(SealBroken)

@@ -67,7 +67,13 @@ export async function resumeServerMade(
     const key = subject.keys.find((k) => k.generation === mint.generation)
     if (key?.status === 'issuing') {
       const changes = await removeHalfMade(ctx, subject, key)
-      return { go: 'wait', until: life.clock.now(), memo: { mint: null }, changes, sameAttempt: true }
+      return {
+        go: 'wait',
+        until: life.clock.now(),
+        memo: { mint: null },
+        changes,
+        sameAttempt: true,
+      }
     }
     return startOver(ctx, subject, mint, null, mint.keyId)
   }

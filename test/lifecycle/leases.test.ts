@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { rm } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Credential } from '../../src/domain/credential.ts'
@@ -446,11 +446,15 @@ describe('what is lost', () => {
     const atIssue = (life: Lifecycle): Lifecycle => {
       const providers = new Map(life.providers)
       const provider = providers.get('github-acme')!
-      const issue: Provider['issue'] = async (...args) => {
+      const issue: Provider['issue'] = async (principal, want, call) => {
         await test.engine.switchAccount(test.admin, up.account, 'disable', 'a pause')
-        return provider.issue(args[0], args[1], { ...args[2], fence: () => Promise.resolve(true) })
+        return provider.issue(principal, want, { ...call, fence: () => Promise.resolve(true) })
       }
-      providers.set('github-acme', Object.assign(Object.create(provider) as Provider, { issue }))
+      const ensurePrincipal = provider.ensurePrincipal.bind(provider)
+      providers.set(
+        'github-acme',
+        Object.assign(Object.create(provider) as Provider, { ensurePrincipal, issue }),
+      )
       return { ...life, providers }
     }
     await anotherWorker(test, atIssue).drain()
@@ -467,31 +471,38 @@ describe('what is lost', () => {
     test.clock.advance(hours(1))
   })
 
-  it('a secret that is not kept: its token is dead at its lease’s end, and nobody says otherwise', async () => {
-    const up = await leased()
-    await test.store.commit([
-      {
-        type: 'unsealed',
-        tenant: test.admin.tenant,
-        credential: up.credential.id,
-        keyId: up.credential.keyId!,
-      },
-    ])
-    const file = path.join(test.home, 'secrets', 'default', up.credential.deliverTo.path)
-    await rm(file)
-    const revocation = await test.engine.revokeCredential(test.admin, up.credential.id)
-    await test.pass(2)
+  it.each([
+    ['in the sink still', true, 'refused'],
+    ['nowhere', false, 'untestable'],
+  ])(
+    'a secret that is not kept, but %s: its token lives until its lease is over, and that is told',
+    async (_, inSink, outcome) => {
+      const up = await leased()
+      await test.store.commit([
+        {
+          type: 'unsealed',
+          tenant: test.admin.tenant,
+          credential: up.credential.id,
+          keyId: up.credential.keyId!,
+        },
+      ])
+      const secrets = path.join(test.home, 'secrets')
+      if (!inSink) await rm(secrets, { recursive: true })
+      await mkdir(secrets, { recursive: true, mode: 0o700 })
+      const revocation = await test.engine.revokeCredential(test.admin, up.credential.id)
+      await test.pass(2)
 
-    const waiting = await test.operation(revocation.id)
-    expect(waiting).toMatchObject({ status: 'waiting', failure: { code: 'leaseRunning' } })
-    expect(isLive(up.token)).toBe(true)
-    expect(await actions(up.credential.id, 'key.deleted')).toEqual([])
-    expect(await actions(up.credential.id, 'key.leftToLease')).toHaveLength(1)
-    await test.pass(hours(1), minutes(10))
-    expect(await keyOf(up, 1)).toMatchObject({ status: 'revoked', outcome: 'untestable' })
-    expect((await test.credential(up.credential.id)).status).toBe('revoked')
-    expect(await actions(up.credential.id, 'key.leftToLease')).toHaveLength(1)
-  })
+      const waiting = await test.operation(revocation.id)
+      expect(waiting).toMatchObject({ status: 'waiting', failure: { code: 'leaseRunning' } })
+      expect(isLive(up.token)).toBe(true)
+      expect(await actions(up.credential.id, 'key.deleted')).toEqual([])
+      expect(await actions(up.credential.id, 'key.leftToLease')).toHaveLength(1)
+      await test.pass(hours(1) + 60, minutes(10))
+      expect(await keyOf(up, 1)).toMatchObject({ status: 'revoked', outcome })
+      expect((await test.credential(up.credential.id)).status).toBe('revoked')
+      expect(await actions(up.credential.id, 'key.leftToLease')).toHaveLength(1)
+    },
+  )
 })
 
 describe('beside other kinds', () => {

@@ -97,7 +97,7 @@ export async function tryKey(
   const { capabilities } = place
   if (capabilities.canProbe) {
     const answer = await tryOut(ctx, place, key)
-    if (answer === 'accepted') return { dead: false }
+    if (answer === 'accepted') return stillWorks(ctx, capabilities, key)
     if (answer === 'refused') return { dead: true, outcome: 'refused', at: ctx.life.clock.now() }
   }
   if (!capabilities.canList) return atLeaseEnd(ctx, capabilities, key)
@@ -107,6 +107,20 @@ export async function tryKey(
   if (listed?.active) return { dead: false }
   const isTold = listed !== undefined || capabilities.attested === true
   return { dead: true, outcome: isTold ? 'untestable' : 'absent', at: ctx.life.clock.now() }
+}
+
+/** Tried with what the sink has; without the secret that was kept, trying to end it again is idle. */
+async function stillWorks(
+  ctx: StepContext,
+  capabilities: KindCapabilities,
+  key: IssuedKey,
+): Promise<DeathAnswer> {
+  const endsAt = leaseEnd(capabilities, key.issuedAt)
+  if (!capabilities.keepsSecret || endsAt === null || endsAt <= ctx.life.clock.now()) {
+    return { dead: false }
+  }
+  using held = await heldSecret(ctx, capabilities, key)
+  return held === null ? { dead: false, endsAt } : { dead: false }
 }
 
 /** What can be neither tried nor listed is dead when its lease is over. */

@@ -189,7 +189,7 @@ function servedKey(keys: readonly IssuedKey[]): IssuedKey | null {
   for (const key of keys) {
     if (
       key.activatedAt !== null &&
-      (served?.activatedAt == null || key.activatedAt > served.activatedAt)
+      (served?.activatedAt == null || key.activatedAt >= served.activatedAt)
     )
       served = key
   }

@@ -1,7 +1,6 @@
 import type { Issued } from '../../provider/contract.ts'
 import { ProviderError } from '../../provider/contract.ts'
 import { NotNow } from '../bulkhead.ts'
-import { revokeKey } from './held.ts'
 import {
   ask,
   delivered,

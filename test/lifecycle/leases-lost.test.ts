@@ -138,9 +138,9 @@ describe('beside other kinds', () => {
     await liveOn(minutes(64), minutes(16))
     for (const credential of [lease, deploy]) expect(await test.works(credential)).toBe(true)
     for (let n = 0; n < 3; n++) {
-      await liveOn(hours(1), minutes(20))
+      await liveOn(hours(1), minutes(30))
       await test.engine.runSweep(test.admin, 'reconcile')
-      await test.pass(30, 10)
+      await test.pass(30, 15)
     }
     const { tenant } = test.admin
     const findings = await test.store.read.findings({ tenant, after: null, limit: 200 })
@@ -173,4 +173,4 @@ describe('beside other kinds', () => {
   })
 })
 
-leaseCrashSuite(11)
+leaseCrashSuite(23)

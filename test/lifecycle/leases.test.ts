@@ -116,13 +116,13 @@ describe('a lease', () => {
       await liveOn(minutes(45), minutes(45))
       if (outage === 'down') test.github.faults.arm('*', { kind: 'reset' }, 1_000_000)
       else world().suspend()
-      await liveOn(minutes(60), minutes(4))
+      await liveOn(minutes(60), minutes(12))
       expect((await test.credential(up.credential.id)).status).toBe('active')
       if (outage === 'down') test.github.faults.release()
       else world().unsuspend()
-      await liveOn(minutes(7))
+      await liveOn(minutes(7), minutes(3))
       expect(isLive(await test.served(up.credential)), outage).toBe(true)
-      await liveOn(minutes(20), minutes(5))
+      await liveOn(minutes(20), minutes(10))
       expect(isLive(await test.served(up.credential)), outage).toBe(true)
     }
     await retire(up)
@@ -133,11 +133,11 @@ describe('a lease', () => {
     await liveOn(minutes(51), minutes(51))
     const second = await test.served(up.credential)
     test.github.faults.arm('*', { kind: 'reset' }, 1_000_000)
-    await liveOn(minutes(70), minutes(5))
+    await liveOn(minutes(70), minutes(10))
     expect(isLive(second)).toBe(false)
     test.github.faults.release()
 
-    await liveOn(minutes(8))
+    await liveOn(minutes(8), minutes(2))
 
     expect(isLive(await test.served(up.credential))).toBe(true)
     await retire(up)
@@ -152,7 +152,7 @@ describe('a lease', () => {
       .find((t) => t.token === second)!
     truth.revokedAt = test.clock.now()
 
-    await liveOn(minutes(8))
+    await liveOn(minutes(8), minutes(2))
 
     const third = await test.served(up.credential)
     expect(third).not.toBe(second)
@@ -164,7 +164,7 @@ describe('a lease', () => {
     const up = await leased({
       expiresAt: new Date(Date.parse(test.clock.now()) + hours(2) * 1_000).toISOString() as never,
     })
-    await liveOn(hours(2), minutes(10))
+    await liveOn(hours(2), minutes(20))
     await test.engine.runSweep(test.admin, 'expiry')
     await test.pass(2)
     const operations = await test.operations(up.credential.id)
@@ -206,10 +206,10 @@ describe('an owner who leaves', () => {
     expect(next).not.toBe(known)
     expect(isLive(next)).toBe(true)
     expect((await test.account(up.account)).status).toBe('orphaned')
-    await liveOn(hours(1), minutes(10))
+    await liveOn(hours(1), minutes(20))
     expect(isLive(known)).toBe(false)
     const { disableAt } = await test.account(up.account)
-    await liveOn(hours(6), minutes(10))
+    await liveOn(hours(2), minutes(20))
     expect(isLive(await test.served(up.credential))).toBe(true)
 
     test.clock.set(disableAt!)

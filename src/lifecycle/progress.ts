@@ -36,6 +36,14 @@ export function isRevoking({ kind, steps, cursor }: Operation): boolean {
   return revokingKinds.has(kind) || revokingSteps.has(steps[cursor]!)
 }
 
+/**
+ * What renews a lease goes on trying as well: an installation that is suspended for an hour, or a
+ * provider that is down for one, must not leave a person something to do for each of its tokens.
+ */
+function isRenewal({ memo }: Operation): boolean {
+  return memo['isLease'] === true
+}
+
 /** Commits what the step decided. @returns the operation when this claim may go on with it */
 export async function settleResult(
   life: Lifecycle,
@@ -151,7 +159,8 @@ function progress(
       const most = backoffSeconds(attempt)
       const delay = isRevoking(operation) ? most : 1 + jittered(most - 1, operation.id, attempt)
       const runAt = addSeconds(now, Math.max(result.after ?? 0, delay))
-      if (!isRevoking(operation) && attempt >= attemptsMax) {
+      const neverAsks = isRevoking(operation) || isRenewal(operation)
+      if (!neverAsks && attempt >= attemptsMax) {
         const message = `${result.failure.message}; it failed ${attempt} times: decide whether to retry or to revoke`
         return ask(operation, { ...result.failure, message }, { memo, attempt, runAt, now })
       }
@@ -190,6 +199,9 @@ function ask(
 ): { readonly set: Progress; readonly release: boolean } {
   const { memo, attempt } = next
   const owed = knownKeysUntil(operation)
+  if (owed === null && isRenewal(operation)) {
+    return { set: { memo, attempt, status: 'waiting', runAt: next.runAt, failure }, release: true }
+  }
   if (owed === null) {
     return { set: { memo, attempt, status: 'needsOperator', failure }, release: true }
   }

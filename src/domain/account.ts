@@ -27,6 +27,11 @@ export type StatusReason =
   | 'retired'
   | 'leak'
   | 'provisionFailed'
+  /** Still being provisioned; its credentials say more (`lastError`). */
+  | 'providerDenied'
+  | 'providerUnavailable'
+  | 'providerThrottled'
+  | 'providerRefused'
   | 'offerPending'
   | 'contained'
 

@@ -117,6 +117,8 @@ function encrypt(
 
 function decrypt(key: Buffer, part: string, aad: Buffer): Buffer {
   const bytes = Buffer.from(part, 'base64url')
+  // Node decodes what is not base64url as well as it can: two texts must not be one envelope.
+  if (bytes.toString('base64url') !== part) throw broken()
   const [iv, tag] = [bytes.subarray(0, ivBytes), bytes.subarray(ivBytes, ivBytes + tagBytes)]
   try {
     const opening = createDecipheriv(cipher, key, iv, { authTagLength: tagBytes })

@@ -13,7 +13,7 @@ import type { AccountWrite, CredentialEntry } from '../domain/want.ts'
 import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, save } from './context.ts'
-import { termsOf } from './credential-terms.ts'
+import { overlapOf, termsOf } from './credential-terms.ts'
 import { planCredential, requireLivingOwner, requireOpen } from './credentials.ts'
 import { planRevoke } from './revocation.ts'
 import { ownerState } from './people.ts'
@@ -211,8 +211,7 @@ export async function updateAccount(
   const live = await life.store.read.credentialsOf(caller.tenant, current.id)
   if (!sameJson(merged.attributes, current.attributes)) {
     for (const c of live.filter(({ status }) => isLive(status))) {
-      const overlap = c.overlap ?? termsOf(life, merged, c).rotation.overlap
-      checkOverlap(merged, overlap, 'consumers.cacheTtl')
+      checkOverlap(merged, overlapOf(life, merged, c), 'consumers.cacheTtl')
     }
   }
   const credentials = planCredentialChanges(

@@ -10,7 +10,7 @@ import type { LifecycleTerms } from '../policy/lifecycle.ts'
 import type { KindCapabilities } from '../provider/contract.ts'
 import type { Lifecycle } from './context.ts'
 import { consumerKindsOf } from './required-kind.ts'
-import { soakOf } from './rotation-terms.ts'
+import { checkOverlap, checkRotation, soakOf } from './rotation-terms.ts'
 
 export function termsOf(
   life: Pick<Lifecycle, 'policy'>,
@@ -67,7 +67,8 @@ export function spansOf(
   const terms = termsOf(life, account, credential)
   const lease = capabilitiesOf(life, credential)?.lease
   if (lease) {
-    return { overlapSeconds: lease.renewBefore, soakSeconds: 0, maxAgeSeconds: lease.lifetime }
+    const { lifetime, renewBefore } = lease
+    return { overlapSeconds: renewBefore, soakSeconds: 0, maxAgeSeconds: lifetime, isLease: true }
   }
   return {
     overlapSeconds: credential.overlap ?? terms.rotation.overlap,
@@ -76,8 +77,37 @@ export function spansOf(
   }
 }
 
+/**
+ * Whether keys follow each other as consumers need it; a lease by its provider's rules alone.
+ * @throws invalidValue
+ */
+export function checkPeriods(
+  capabilities: KindCapabilities | null,
+  terms: LifecycleTerms,
+  account: Pick<ServiceAccount, 'attributes'>,
+  want: Partial<Pick<CredentialWrite, 'rotateEvery' | 'overlap'>>,
+): void {
+  refusePeriods(capabilities, want)
+  if (capabilities?.mint === 'none') return
+  if (capabilities?.lease) {
+    checkOverlap(account, capabilities.lease.renewBefore, 'consumers.cacheTtl')
+  } else checkRotation(terms, account, want)
+}
+
+/** For how long the old key and the new one work both. */
+export function overlapOf(
+  life: Pick<Lifecycle, 'policy' | 'providers'>,
+  account: Pick<ServiceAccount, 'environment' | 'labels' | 'imported' | 'attributes'>,
+  credential: Pick<Credential, 'provider' | 'kind' | 'overlap'>,
+): Seconds {
+  const lease = capabilitiesOf(life, credential)?.lease
+  return (
+    lease?.renewBefore ?? credential.overlap ?? termsOf(life, account, credential).rotation.overlap
+  )
+}
+
 /** @throws invalidValue for a period of what is renewed by its own rules, or never */
-export function refusePeriods(
+function refusePeriods(
   capabilities: KindCapabilities | null,
   want: Partial<Pick<CredentialWrite, 'rotateEvery' | 'overlap'>>,
 ): void {

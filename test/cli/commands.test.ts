@@ -80,6 +80,28 @@ const users = (): Reply => ({
   },
 })
 
+describe('custody seal rotate', () => {
+  it('sends the reason, which it asks for, and says how many were wrapped anew', async () => {
+    const { seen } = await serve({ 'POST /api/v1/seal/rotate': () => ({ body: { wrapped: 3 } }) })
+
+    const told = await run(['seal', 'rotate', '--reason', 'a backup was lost'])
+    const json = await run(['seal', 'rotate', '--reason', 'again', '--json'])
+    const unexplained = await run('seal rotate')
+
+    expect([told.code, told.stdout, told.stderr]).toEqual([
+      0,
+      '',
+      'A new seal key; wrapped anew: 3.\n',
+    ])
+    expect(JSON.parse(json.stdout)).toEqual({ wrapped: 3 })
+    expect(unexplained.code).not.toBe(0)
+    expect(seen.map(({ body }) => body)).toEqual([
+      { reason: 'a backup was lost' },
+      { reason: 'again' },
+    ])
+  })
+})
+
 describe('lists', () => {
   it('are tables that leave out empty columns', async () => {
     await serve({ 'GET /api/v1/accounts': () => ({ body: { items: accounts.slice(0, 1) } }) })

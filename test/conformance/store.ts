@@ -23,6 +23,7 @@ import { brakeConformance } from './store-brakes.ts'
 import { findingConformance } from './store-findings.ts'
 import { importConformance } from './store-imports.ts'
 import { filterConformance } from './store-filters.ts'
+import { sealedConformance } from './store-sealed.ts'
 import { listConformance } from './store-lists.ts'
 import { groupConformance } from './store-groups.ts'
 import { ledgerConformance } from './store-ledger.ts'
@@ -1091,6 +1092,7 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
     brakeConformance(() => store)
     findingConformance(() => store)
     importConformance(() => store)
+    sealedConformance(() => store)
 
     storeModel(open, effort)
   })

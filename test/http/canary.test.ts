@@ -1,6 +1,7 @@
 import { readFile, readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Sealed } from '../../src/store/store.ts'
 import type { Reply, TestCustody } from '../support/custody.ts'
 import { eventually, nhiUrn, patchUrn, startTestCustody } from '../support/custody.ts'
 
@@ -23,12 +24,16 @@ describe('a secret', () => {
   const replies: string[] = []
   let owner: string
   let account: string
+  let rotated: Reply
+  let sealed: readonly Sealed[]
+  let sealedAnew: readonly Sealed[]
 
   const call = async (...args: Parameters<TestCustody['call']>): Promise<Reply> => {
     const reply = await custody.call(...args)
     replies.push(`${args[0]} ${args[1]} ${JSON.stringify([...reply.headers])} ${reply.text}`)
     return reply
   }
+  const sealedRows = () => custody.running.engine.life.store.read.allSealed(null, 100)
   const awsSecret = (): string | null => {
     const text = custody.aws!.world.secret('custody/default/canary/key')?.current ?? null
     return text === null
@@ -43,6 +48,7 @@ describe('a secret', () => {
     for (const [name, read] of [
       ['secret access key', () => awsSecret()],
       ['token', () => custody.secretAt('canary/token')],
+      ['app token', () => custody.secretAt('canary/lease')],
       ['deploy key', async () => pemBody(await custody.secretAt('canary/pem'))],
     ] as const) {
       const known = secrets.get(`${name} ${generation - 1}`) ?? null
@@ -80,6 +86,12 @@ describe('a secret', () => {
             deliverTo: 'files:canary/pem',
           },
           {
+            provider: 'github-acme',
+            kind: 'app-token',
+            scopes: ['repository:acme/website', 'permission:contents=read'],
+            deliverTo: 'files:canary/lease',
+          },
+          {
             provider: 'tokens',
             kind: 'api-token',
             scopes: ['read'],
@@ -106,6 +118,9 @@ describe('a secret', () => {
     await call('POST', '/oauth2/introspect', `{"token": "${token}"`)
     await call('GET', `/scim/v2/Users?filter=${encodeURIComponent(`userName eq "${token}"`)}`)
     await call('GET', `/scim/v2/Users/${encodeURIComponent(token)}`, undefined, { token })
+    sealed = await sealedRows()
+    rotated = await call('POST', '/api/v1/seal/rotate', { reason: 'a backup was lost' })
+    sealedAnew = await sealedRows()
     await call('PATCH', `/scim/v2/Users/${owner}`, {
       schemas: [patchUrn],
       Operations: [{ op: 'replace', path: 'active', value: false }],
@@ -136,6 +151,8 @@ describe('a secret', () => {
   it('is there to be found: every kind, both generations, and our own tokens', () => {
     expect([...secrets.keys()].sort()).toEqual([
       'administrator token',
+      'app token 1',
+      'app token 2',
       'client token',
       'deploy key 1',
       'deploy key 2',
@@ -204,4 +221,40 @@ describe('a secret', () => {
     expect(found.filter((f) => !f.startsWith('secrets/'))).toEqual(['admin-token'])
     expect(found.some((f) => f.startsWith('secrets/'))).toBe(true)
   })
+
+  it('was sealed in the database, wrapped anew under another key, and ended its tokens still', async () => {
+    const { read } = custody.running.engine.life.store
+    const tokens = ['app token 1', 'app token 2'].map((name) => secrets.get(name)!)
+    const truths = custody
+      .github!.world.installationTokens()
+      .filter(({ token }) => tokens.includes(token))
+    const rows = await read.audit('default' as never, {
+      action: 'seal.rotated',
+      after: null,
+      limit: 10,
+    })
+    const body = (of: readonly Sealed[]) => of.map(({ envelope }) => envelope.split('.')[3])
+    const key = (of: readonly Sealed[]) => of.map(({ envelope }) => envelope.split('.')[1])
+
+    expect(sealed).toHaveLength(2)
+    expect([rotated.status, rotated.body]).toEqual([200, { wrapped: 2 }])
+    expect(body(sealedAnew)).toEqual(body(sealed))
+    expect(key(sealedAnew)).not.toEqual(key(sealed))
+    expect(truths.map((truth) => truth.revokedAt !== null)).toEqual([true, true])
+    expect(rows.map(({ facts }) => facts)).toEqual([{ wrapped: 2, reason: 'a backup was lost' }])
+    expect(rows[0]!.actor.type).toBe('client')
+  })
+
+  it.each(['directory', 'auditor', 'security'])(
+    'is not sealed anew for a client of role %s',
+    async (role) => {
+      const { token } = await custody.createClient(role)
+      const rotate = (body: unknown, options = {}) =>
+        custody.call('POST', '/api/v1/seal/rotate', body, options)
+
+      expect((await rotate({ reason: 'x' }, { token })).status).toBe(403)
+      expect((await rotate({ reason: 'x' }, { token: null })).status).toBe(401)
+      expect((await rotate({})).status).toBe(400)
+    },
+  )
 })

@@ -193,11 +193,16 @@ describe('a faulty AWS while a key is minted', () => {
     const asked = await minting.operation()
     expect(asked).toMatchObject({ status: 'needsOperator', failure: { code: 'denied' } })
     expect(asked.failure!.message).toMatch(/CreateAccessKey.*not authorized/)
+    const waiting = await test.account(asked.account!)
+    expect(waiting).toMatchObject({ status: 'provisioning', statusReason: 'providerDenied' })
+    expect((await minting.now()).lastError).toBe(asked.failure!.message)
 
     allowed = true
     await test.engine.retryOperation(test.admin, asked.id)
     await test.pass(3)
     expect(await test.works(await minting.now())).toBe(true)
+    const up = await test.account(asked.account!)
+    expect(up).toMatchObject({ status: 'active', statusReason: null })
   })
 
   it('gives up asking AWS after eight failures and asks a person instead', async () => {

@@ -97,6 +97,10 @@ describe('the schema documents', () => {
       retired: true,
       leak: true,
       provisionFailed: true,
+      providerDenied: true,
+      providerUnavailable: true,
+      providerThrottled: true,
+      providerRefused: true,
       offerPending: true,
       contained: true,
     }

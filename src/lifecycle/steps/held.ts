@@ -6,6 +6,7 @@ import type { KindCapabilities, Listing, Provider } from '../../provider/contrac
 import type { ExternalCredential } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import type { StepContext } from './step.ts'
+import { audit } from './step.ts'
 
 interface Place {
   readonly provider: Provider
@@ -28,14 +29,36 @@ export async function heldSecret(
 }
 
 /**
- * Ends a key for good at its provider, with its secret where that is asked for. A key whose secret
- * is not kept any more cannot be ended by anybody: its lease ends it.
+ * Ends a key for good at its provider, with its secret where that is asked for.
+ * @returns false when nobody can end it, for its secret is not kept any more: its lease will
  */
-export async function revokeKey(ctx: StepContext, place: Place, key: KeyOf): Promise<void> {
+export async function revokeKey(
+  ctx: StepContext,
+  place: Place,
+  key: KeyOf & Pick<IssuedKey, 'issuedAt'>,
+): Promise<boolean> {
   const { provider, capabilities, external } = place
   using held = await heldSecret(ctx, capabilities, key)
-  if (capabilities.keepsSecret && held === null) return
+  if (capabilities.keepsSecret && held === null) return isOver(ctx, capabilities, key.issuedAt)
   await provider.revoke(external, key.keyId, ctx.call(), held)
+  return true
+}
+
+/** Whether the provider has ended the key by itself by now. */
+export function isOver(ctx: StepContext, of: KindCapabilities, issuedAt: Instant): boolean {
+  const end = leaseEnd(of, issuedAt)
+  return end !== null && end <= ctx.life.clock.now()
+}
+
+/** The change that tells of a key which works although it should not, and nobody can end. */
+export function leftToLease(
+  ctx: StepContext,
+  of: KindCapabilities,
+  key: Pick<IssuedKey, 'credential' | 'provider' | 'keyId' | 'generation' | 'issuedAt'>,
+): Change {
+  const { credential: id, provider, keyId, generation, issuedAt } = key
+  const facts = { provider, keyId, generation, until: leaseEnd(of, issuedAt) }
+  return audit(ctx, 'key.leftToLease', { type: 'credential', id }, facts)
 }
 
 /** The change that forgets the secret of a key that has ended; nothing for kinds that keep none. */

@@ -3,6 +3,7 @@ import type { Credential, IssuedKey } from '../../domain/credential.ts'
 import type { Operation } from '../../domain/operation.ts'
 import type { Instant } from '../../domain/time.ts'
 import { addSeconds, earlier, later, seconds } from '../../domain/time.ts'
+import type { KindCapabilities } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import { planOperation } from '../context.ts'
 import { termsOf } from '../credential-terms.ts'
@@ -232,7 +233,7 @@ async function settledAt(
   let until = inFlight === null ? now : earlier(inFlight, addSeconds(now, 1))
   for (const { key, place } of doomed) {
     if (key.status !== 'disabled' || key.disabledAt === null) continue
-    until = later(until, addSeconds(key.disabledAt, place().capabilities.settleMax))
+    until = later(until, addSeconds(key.disabledAt, lagOf(place().capabilities)))
   }
   for (const { operation: cut, mint } of await openIntents(ctx, intentsBelow(operation))) {
     const { capabilities = {} } = life.providers.get(cut.provider ?? '') ?? {}
@@ -240,11 +241,14 @@ async function settledAt(
     const credential = await life.store.read.credential(cut.tenant, cut.subject)
     const minted = credential && capabilities[credential.kind]
     const kinds = minted ? [minted] : Object.values(capabilities)
-    const settle = Math.max(0, ...kinds.map((of) => of.settleMax))
+    const settle = Math.max(0, ...kinds.map(lagOf))
     until = later(until, settledAfter(mint, seconds(settle), cut.leaseUntil))
   }
   return until
 }
+
+/** What no listing shows is not looked for a second time: there is nothing to wait for. */
+const lagOf = ({ canList, settleMax }: KindCapabilities): number => (canList ? settleMax : 0)
 
 /** A list that shows one of our dead keys alive sends us back to the start: somebody re-armed it. */
 async function listAgain(

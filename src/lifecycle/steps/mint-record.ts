@@ -73,7 +73,7 @@ export async function recordMinted(
   }
   const changes: readonly Change[] = [
     { type: 'key', key },
-    ...kept(ctx, subject, key, issued),
+    ...(await kept(ctx, subject, key, issued)),
     audit(
       ctx,
       'key.issued',
@@ -98,17 +98,17 @@ export async function recordMinted(
 }
 
 /** Kept under seal, where ending the key needs it: in the commit that journals the key, or never. */
-function kept(
+async function kept(
   { life }: StepContext,
   { capabilities }: Subject,
   key: IssuedKey,
   { secret, expiresAt }: Pick<Issued, 'secret' | 'expiresAt'>,
-): readonly Change[] {
+): Promise<readonly Change[]> {
   if (!capabilities.keepsSecret || secret === null) return []
   if (!life.sealer) throw new Error('this process keeps no sealed secrets')
   const ends = expiresAt ?? leaseEnd(capabilities, key.issuedAt)
   if (ends === null) throw new Error(`a secret of ${key.provider} would have to be kept for ever`)
-  return [life.sealer.seal(secret, key, ends)]
+  return [await life.sealer.seal(secret, key, ends)]
 }
 
 /**

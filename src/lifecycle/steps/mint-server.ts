@@ -1,7 +1,6 @@
 import type { Issued } from '../../provider/contract.ts'
 import { ProviderError } from '../../provider/contract.ts'
 import { NotNow } from '../bulkhead.ts'
-import { revokeKey } from './held.ts'
 import {
   ask,
   delivered,
@@ -16,6 +15,7 @@ import {
 import type { StepContext, StepResult, Subject } from './step.ts'
 import { externalOf } from './step.ts'
 import type { Mint } from './strays.ts'
+import { removeHalfMade } from './verify.ts'
 import { isOurStray, newcomers, noteExposed, settledAfter, unknownFingerprint } from './strays.ts'
 
 // The provider makes the secret: mint, then store; an answer that is lost is compensated.
@@ -63,13 +63,18 @@ export async function resumeServerMade(
   if (mint.keyId !== null) {
     const version = await sink.find(target, mint.key, ctx.call())
     if (version !== null) return delivered(ctx, subject, { ...mint, version })
-    const place = { ...subject, external: externalOf(principal) }
-    await revokeKey(ctx, place, {
-      ...subject.credential,
-      credential: subject.credential.id,
-      keyId: mint.keyId,
-    })
-    return startOver(ctx, subject, mint, 'key.strayRemoved', mint.keyId)
+    const key = subject.keys.find((k) => k.generation === mint.generation)
+    if (key?.status === 'issuing') {
+      const changes = await removeHalfMade(ctx, subject, key)
+      return {
+        go: 'wait',
+        until: life.clock.now(),
+        memo: { mint: null },
+        changes,
+        sameAttempt: true,
+      }
+    }
+    return startOver(ctx, subject, mint, null, mint.keyId)
   }
   if (!subject.capabilities.canList) {
     const { capabilities, credential } = subject

@@ -11,7 +11,7 @@ import type {
 import { ProviderError } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import { askToEnd, isByHand, onlyByHand } from './by-hand.ts'
-import { heldSecret, leaseEnd, listKeys, revokeKey } from './held.ts'
+import { heldSecret, leaseEnd, leftToLease, listKeys, revokeKey } from './held.ts'
 import type { StepContext } from './step.ts'
 import { audit, targetOf } from './step.ts'
 
@@ -33,9 +33,10 @@ export async function switchOff(
   key: IssuedKey,
 ): Promise<{ readonly key: IssuedKey; readonly changes: readonly Change[] }> {
   const { provider, capabilities, external } = place
+  let isEnded = true
   if (onlyByHand(capabilities)) await askToEnd(ctx, place, key)
   else if (capabilities.canDisable) await provider.disable(external, key.keyId, ctx.call())
-  else await revokeKey(ctx, place, key)
+  else isEnded = await revokeKey(ctx, place, key)
   const now = ctx.life.clock.now()
   // Asked for is not done yet: the audit must not say so.
   const isAsked = isByHand(capabilities)
@@ -43,7 +44,11 @@ export async function switchOff(
     ...key,
     status: 'disabled',
     disabledAt: key.disabledAt ?? now,
-    deletedAt: capabilities.canDisable || isAsked ? key.deletedAt : (key.deletedAt ?? now),
+    deletedAt:
+      capabilities.canDisable || isAsked || !isEnded ? key.deletedAt : (key.deletedAt ?? now),
+  }
+  if (!isEnded) {
+    return { key: off, changes: [{ type: 'key', key: off }, leftToLease(ctx, capabilities, key)] }
   }
   return {
     key: off,
@@ -92,7 +97,7 @@ export async function tryKey(
   const { capabilities } = place
   if (capabilities.canProbe) {
     const answer = await tryOut(ctx, place, key)
-    if (answer === 'accepted') return { dead: false }
+    if (answer === 'accepted') return stillWorks(ctx, capabilities, key)
     if (answer === 'refused') return { dead: true, outcome: 'refused', at: ctx.life.clock.now() }
   }
   if (!capabilities.canList) return atLeaseEnd(ctx, capabilities, key)
@@ -102,6 +107,20 @@ export async function tryKey(
   if (listed?.active) return { dead: false }
   const isTold = listed !== undefined || capabilities.attested === true
   return { dead: true, outcome: isTold ? 'untestable' : 'absent', at: ctx.life.clock.now() }
+}
+
+/** Tried with what the sink has; without the secret that was kept, trying to end it again is idle. */
+async function stillWorks(
+  ctx: StepContext,
+  capabilities: KindCapabilities,
+  key: IssuedKey,
+): Promise<DeathAnswer> {
+  const endsAt = leaseEnd(capabilities, key.issuedAt)
+  if (!capabilities.keepsSecret || endsAt === null || endsAt <= ctx.life.clock.now()) {
+    return { dead: false }
+  }
+  using held = await heldSecret(ctx, capabilities, key)
+  return held === null ? { dead: false, endsAt } : { dead: false }
 }
 
 /** What can be neither tried nor listed is dead when its lease is over. */

@@ -6,7 +6,7 @@ import type { Change } from '../../store/store.ts'
 import { waitForBrake } from './braked.ts'
 import { closed, doomedKeys, forEachIsolated, notConfigured, subjectCredentials } from './doomed.ts'
 import type { Doomed } from './doomed.ts'
-import { forget, leaseEnd, listKeys, revokeKey } from './held.ts'
+import { forget, isOver, listKeys, revokeKey } from './held.ts'
 import { TaskOpen, awaited, onlyByHand } from './by-hand.ts'
 import type { Step, StepContext } from './step.ts'
 import { accountAfter } from './verify.ts'
@@ -111,9 +111,7 @@ async function deleteKey(ctx: StepContext, { key, place }: Doomed): Promise<Issu
     capabilities.canList &&
     listing.complete &&
     !listing.items.some((item) => item.keyId === key.keyId)
-  const end = leaseEnd(capabilities, key.issuedAt)
-  const isOver = end !== null && end <= ctx.life.clock.now()
-  if (key.outcome !== 'refused' && !absent && !isOver) {
+  if (key.outcome !== 'refused' && !absent && !isOver(ctx, capabilities, key.issuedAt)) {
     const open = await awaited(ctx, key)
     if (open !== null) throw new TaskOpen(open)
     throw new StillListed(

@@ -5,6 +5,7 @@ import type { Change } from '../../store/store.ts'
 import { expiryOf } from '../credentials.ts'
 import type { StepContext, StepResult, Subject } from './step.ts'
 import { audit, externalOf, memoOf, putCredential } from './step.ts'
+import { isOver } from './held.ts'
 import { isAccepted } from './verify.ts'
 
 /** So many refusals in a row, so far apart, before a key that did work is given up: lists lag by 90 s. */
@@ -34,6 +35,9 @@ export async function checkCurrent(ctx: StepContext, subject: Subject): Promise<
   if (rollback !== null) return rollBack(ctx, subject, rollback.to)
   if (!current || current.sinkVersion === null) return null
   const now = ctx.life.clock.now()
+  const { lease } = subject.capabilities
+  // Refused because it is over: what took so long ends now, and the next lease is due.
+  if (isOver(ctx, subject.capabilities, current.issuedAt)) return null
   if (await isAccepted(ctx, subject, current)) {
     if (memoOf<number>(ctx, 'newKeyRefusals') !== null) {
       await ctx.checkpoint({ newKeyRefusals: null }, [])
@@ -54,6 +58,8 @@ export async function checkCurrent(ctx: StepContext, subject: Subject): Promise<
       },
     }
   }
+  // An earlier lease is over in minutes: no way back that would be worth going.
+  if (lease !== null) return beginAnew(ctx, subject, current)
   const listing = await subject.provider.list(externalOf(subject.principal), ctx.call())
   const isListed = listing.items.some((item) => item.keyId === current.keyId && item.active)
   if (!listing.complete || isListed) {

@@ -131,14 +131,17 @@ export async function removeInterrupted(
   if (halfMade) {
     return { go: 'wait', until: now, changes: await removeHalfMade(ctx, subject, halfMade) }
   }
-  // What no listing shows was told of as exposed; its lease ends it.
-  if (subject.capabilities.mint !== 'server' || !subject.capabilities.canList) return null
-
+  const { capabilities } = subject
+  if (capabilities.mint !== 'server') return null
+  const intents = await openIntents(ctx, { subject: credential.id, account: null })
+  if (!capabilities.canList) {
+    for (const { operation: cut, mint } of intents) {
+      await noteExposed(ctx, { capabilities, credential, mint, operation: cut.id })
+    }
+    return null
+  }
   const journal = await life.store.read.keysOfAccount(operation.tenant, subject.account.id)
-  for (const { operation: cut, mint } of await openIntents(ctx, {
-    subject: credential.id,
-    account: null,
-  })) {
+  for (const { operation: cut, mint } of intents) {
     const candidates = newcomers(mint, listed, journal, credential)
     const settled = settledAfter(mint, subject.capabilities.settleMax, cut.leaseUntil)
     if (candidates.length === 0 && now < settled) return { go: 'wait', until: settled }
@@ -248,13 +251,17 @@ export async function noteExposed(
   },
 ): Promise<void> {
   const { capabilities, credential, mint, operation } = of
-  const flag = `exposed-${mint.key}`
-  if (ctx.operation.memo[flag] === true) return
+  const { tenant } = ctx.operation
+  const told = { target: credential.id, action: 'key.exposed', after: null, limit: 200 }
+  const rows = await ctx.life.store.read.audit(tenant, told)
+  // Whoever comes by this attempt later (a second switch-off, a deletion) finds it told already.
+  if (rows.some(({ facts }) => facts['attempt'] === mint.key)) return
   const latest = mint.lostAt ?? addSeconds(mint.startedAt, effectSeconds)
   const until = leaseEnd(capabilities, latest)
   const target = { type: 'credential', id: credential.id }
-  const facts = { provider: credential.provider, generation: mint.generation, operation, until }
-  await ctx.checkpoint({ [flag]: true }, [audit(ctx, 'key.exposed', target, facts)])
+  const { provider } = credential
+  const facts = { provider, generation: mint.generation, operation, attempt: mint.key, until }
+  await ctx.checkpoint({}, [audit(ctx, 'key.exposed', target, facts)])
 }
 
 /** A process that stood still is given this long to remove what it made meanwhile. */

@@ -7,7 +7,7 @@ import type { ProbeAnswer } from '../../provider/contract.ts'
 import { ProviderError } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import { periodOf, rotateAfterOf } from '../credential-terms.ts'
-import { forget, heldSecret, listKeys, revokeKey } from './held.ts'
+import { forget, heldSecret, leftToLease, listKeys, revokeKey } from './held.ts'
 import type { Step, StepContext, StepResult, Subject } from './step.ts'
 import { audit, externalOf, loadSubject, memoOf, provisioned, putCredential } from './step.ts'
 
@@ -189,7 +189,7 @@ function servedKey(keys: readonly IssuedKey[]): IssuedKey | null {
   for (const key of keys) {
     if (
       key.activatedAt !== null &&
-      (served?.activatedAt == null || key.activatedAt > served.activatedAt)
+      (served?.activatedAt == null || key.activatedAt >= served.activatedAt)
     )
       served = key
   }
@@ -246,17 +246,20 @@ export async function removeHalfMade(
 ): Promise<readonly Change[]> {
   const { provider, capabilities, principal, sink, target, credential } = subject
   await leaveConsumers(ctx, subject, key)
-  await revokeKey(ctx, { provider, capabilities, external: externalOf(principal) }, key)
+  const place = { provider, capabilities, external: externalOf(principal) }
+  const isEnded = await revokeKey(ctx, place, key)
   if (key.sinkVersion !== null) await sink.discard(target, key.sinkVersion, ctx.call())
   return [
     { type: 'key', key: { ...key, status: 'failed', deletedAt: ctx.life.clock.now() } },
     ...forget(capabilities, key),
-    audit(
-      ctx,
-      'key.strayRemoved',
-      { type: 'credential', id: credential.id },
-      { provider: provider.name, keyId: key.keyId, generation: key.generation },
-    ),
+    isEnded
+      ? audit(
+          ctx,
+          'key.strayRemoved',
+          { type: 'credential', id: credential.id },
+          { provider: provider.name, keyId: key.keyId, generation: key.generation },
+        )
+      : leftToLease(ctx, capabilities, key),
   ]
 }
 

@@ -89,13 +89,14 @@ export async function setStage(
   await chmod(home, 0o700)
 
   show.progress('starting PostgreSQL and the sandboxes of AWS and GitHub')
-  const starting = startPostgresSandbox()
+  const starting = startPostgresSandbox(process.env)
   props.closers.unshift(async () => (await starting)?.close())
   const aws = await startAwsSandbox({ clock: systemClock })
   props.closers.unshift(() => aws.close())
   const github = await startGithubSandbox({ clock: systemClock })
   props.closers.unshift(() => github.close())
   const postgres = await starting
+  props.atExit.push(() => postgres?.closeNow())
   const configFile = path.join(home, 'custody.yaml')
   await writeFile(path.join(home, 'app.pem'), github.world.app.privateKeyPem, { mode: 0o600 })
   await writeFile(configFile, sandboxConfig(aws, github, 'app.pem', postgres), { mode: 0o600 })

@@ -148,7 +148,7 @@ export function importRoutes(host: HttpHost, authenticate: Authenticate): Fastif
         return { provider: name, items: await engine.adopt(caller, name, [entryOf(body)]) }
       }
       const read = entries.map(readEntry)
-      const good = read.filter((entry) => !('error' in entry))
+      const good = read.filter((entry): entry is AdoptionEntry => !('error' in entry))
       const answers = [...(await engine.adopt(caller, name, good))]
       const items = read.map((entry) => ('error' in entry ? entry : answers.shift()))
       return { provider: name, items }

@@ -64,8 +64,8 @@ async function mayCreate(query: Query): Promise<CheckFinding> {
 
 async function mayGrant(query: Query, role: string): Promise<CheckFinding> {
   const at = `role:${role}`
-  const rows = await query<{ readonly may: boolean; readonly super: boolean }>(
-    `select r.rolsuper or r.rolcreaterole as super,
+  const rows = await query<{ readonly me: string; readonly may: boolean; readonly super: boolean }>(
+    `select current_user as me, r.rolsuper or r.rolcreaterole as super,
         (select rolsuper from pg_roles where rolname = current_user)
           or pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION')
           or (current_setting('server_version_num')::int < 160000
@@ -84,17 +84,17 @@ async function mayGrant(query: Query, role: string): Promise<CheckFinding> {
     at,
     row.may,
     message,
-    `grant ${ident(role)} to <Custody's role> with admin option;`,
+    `grant ${ident(role)} to ${ident(row.me)} with admin option;`,
   )
 }
 
 async function mayEndSessions(query: Query): Promise<CheckFinding> {
-  const [row] = await query<{ readonly may: boolean }>(
-    `select (select rolsuper from pg_roles where rolname = current_user)
+  const [row] = await query<{ readonly name: string; readonly may: boolean }>(
+    `select current_user as name, (select rolsuper from pg_roles where rolname = current_user)
       or pg_has_role(current_user, 'pg_signal_backend', 'USAGE') as may`,
   )
   const message = row!.may ? 'May end sessions.' : 'May not end sessions of every login.'
-  return finding('sessions', row!.may, message, `grant pg_signal_backend to <Custody's role>;`)
+  return finding('sessions', row!.may, message, `grant pg_signal_backend to ${ident(row!.name)};`)
 }
 
 async function inherits(query: Query, heir: string): Promise<CheckFinding> {

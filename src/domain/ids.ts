@@ -19,8 +19,9 @@ export interface IdSource {
   next(): string
 }
 
-const idPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
+const idPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[78][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 
+/** Of this source (version 7), or derived from what was adopted (version 8). */
 export function isId(text: string): boolean {
   return idPattern.test(text)
 }

@@ -12,6 +12,8 @@ export interface LeakTraits {
 }
 
 const accessKeyId = /(?<![A-Z0-9])A(?:KIA|SIA)[A-Z0-9]{16}(?![A-Z0-9])/g
+/** A login at a database (`<prefix><credential>_g<generation>`): what a leaked address or variable names. */
+const databaseLogin = /(?<![A-Za-z0-9_])[a-z_][a-z0-9_]{0,15}[0-9a-f]{32}_g[1-9]\d{0,8}(?!\w)/g
 const keyIdMax = 128
 const fingerprintShape = /^(?:SHA256:[A-Za-z0-9+/]{43}|[0-9a-f]{64})$/
 
@@ -44,7 +46,13 @@ export function leakTraits(text: string): LeakTraits {
   ]
   return {
     clientToken: null,
-    keyIds: [...new Set([...shortened, ...(trimmed.match(accessKeyId) ?? [])])],
+    keyIds: [
+      ...new Set([
+        ...shortened,
+        ...(trimmed.match(accessKeyId) ?? []),
+        ...(trimmed.match(databaseLogin) ?? []),
+      ]),
+    ],
     fingerprints: [...new Set(prints)],
   }
 }

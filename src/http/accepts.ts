@@ -23,6 +23,7 @@ const accepts: Readonly<Record<string, Accepts>> = {
   'GET /approvals': { query: ['status', ...page] },
   'GET /brakes': { query: page },
   'GET /findings': { query: ['kind', 'provider', 'status', ...page] },
+  'GET /providers': { query: page },
   'GET /providers/:name': { query: ['role'] },
   'POST /providers/:name/check': { query: ['role'], body: [] },
   'GET /providers/:name/discovery': { query: ['cursor'] },

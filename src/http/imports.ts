@@ -1,10 +1,10 @@
 import type { FastifyPluginAsync } from 'fastify'
 import { accountKinds, type AccountKind } from '../domain/account.ts'
-import { errors, nearest } from '../domain/errors.ts'
+import { AppError, errors, nearest } from '../domain/errors.ts'
 import type { Json } from '../domain/json.ts'
 import { isJsonObject } from '../domain/json.ts'
 import { isStorableText } from '../domain/text.ts'
-import type { AdoptionEntry } from '../lifecycle/engine.ts'
+import type { AdoptionAnswer, AdoptionEntry } from '../lifecycle/engine.ts'
 import { adoptionsMax } from '../lifecycle/engine.ts'
 import { deliveryAsText, parseDelivery } from '../scim/deliver-to.ts'
 import type { Authenticate } from './auth.ts'
@@ -90,6 +90,28 @@ function entryOf(body: unknown): AdoptionEntry {
   }
 }
 
+/**
+ * Each of a list stands alone: what is wrong in one is answered with its name and keeps none of the
+ * others waiting. Only one without a name refuses the whole request.
+ */
+function readEntry(body: unknown): AdoptionEntry | AdoptionAnswer {
+  try {
+    return entryOf(body)
+  } catch (error) {
+    const external = isJsonObject(body) ? external4k.read(body['external']) : null
+    if (!(error instanceof AppError) || external === null) throw error
+    const { code, message } = error
+    return {
+      external,
+      status: 'failed',
+      account: null,
+      credentials: [],
+      error: { code, message },
+      retryAfter: null,
+    }
+  }
+}
+
 /** `sink:path`, or an object of both. */
 function deliveryFrom(value: Json): ReturnType<typeof parseDelivery> {
   const text = deliveryAsText(value)
@@ -125,7 +147,14 @@ export function importRoutes(host: HttpHost, authenticate: Authenticate): Fastif
         const reason = `must be a list of 1 to ${adoptionsMax} things to adopt.`
         throw errors.invalidValue({ path: 'entries', reason })
       }
-      return { provider: name, items: await engine.adopt(caller, name, entries.map(entryOf)) }
+      if (many === undefined) {
+        return { provider: name, items: await engine.adopt(caller, name, [entryOf(body)]) }
+      }
+      const read = entries.map(readEntry)
+      const good = read.filter((entry): entry is AdoptionEntry => !('error' in entry))
+      const answers = [...(await engine.adopt(caller, name, good))]
+      const items = read.map((entry) => ('error' in entry ? entry : answers.shift()))
+      return { provider: name, items }
     })
 
     app.get('/vendors', async (request) => {

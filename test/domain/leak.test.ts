@@ -18,6 +18,14 @@ describe('a leaked text', () => {
     expect(leakTraits(`${api.text.slice(0, -1)}_`).clientToken).toBeNull()
   })
 
+  it.each([
+    ['postgres://custody_01a204fafd79745a82b53a9aa8640e55_g12:secret@db.example:5432/orders'],
+    ['{ "username": "custody_01a204fafd79745a82b53a9aa8640e55_g12", "password": "secret" }'],
+    ['export PGUSER=custody_01a204fafd79745a82b53a9aa8640e55_g12 PGPASSWORD=secret'],
+  ])('is known by the login of a database in it: %s', (text) => {
+    expect(leakTraits(text).keyIds).toContain('custody_01a204fafd79745a82b53a9aa8640e55_g12')
+  })
+
   it('is known by the fingerprint of its public half, whichever half it is', () => {
     const pair = generateSshKeyPair('somebody', randomBytes)
     const pem = pair.privateKey.use((bytes) => bytes.toString('utf8'))

@@ -32,7 +32,7 @@ import type { AskLastUse } from './last-use.ts'
 import { lastUseOf, untilRefused } from './last-use.ts'
 import type { AllowStatement } from './least.ts'
 import { userStatements } from './least.ts'
-import { accountOf, refuse } from './marks.ts'
+import { accountOf, refuse, tagAccount, tagOf } from './marks.ts'
 import { refusedScope } from './policies.ts'
 import type { KeyPair } from './probe.ts'
 import { KeyProbe } from './probe.ts'
@@ -248,6 +248,10 @@ export class UsersWithKeys implements Identity {
   async deletePrincipal(principal: string, call: Call): Promise<void> {
     const user = await this.#users.locate(principal, call)
     if (!user) return
+    if (tagOf(user, tagAccount) === null) {
+      const reason = `bears no tag ${tagAccount}, so Custody did not make it; it is left alone.`
+      throw refuse('conflict', `IAM user "${user.UserName}" ${reason}`)
+    }
     // The mark that there are roles hangs on the user: it goes last.
     await this.#beside.deleteBeside(user, call)
     await deleteUser(this.#account.iam(call), user, call)

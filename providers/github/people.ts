@@ -25,8 +25,9 @@ export class LeavingPeople {
   }
 
   /**
-   * Ends grants first: they are what a program of the person's goes on using. What was ended is told
-   * even when something behind it cannot be: asked again, nothing is left but the reason.
+   * Ends grants first: they are what a program of the person's goes on using. One that cannot be
+   * ended keeps nothing behind it from ending, and what was ended is told: asked again, nothing is
+   * left but the reason.
    * @throws ProviderError `denied` for the last owner of the organisation, and for a missing right
    */
   async remove(person: LeftPerson, call: Call): Promise<readonly string[]> {
@@ -41,14 +42,15 @@ export class LeavingPeople {
         : []),
       ...(this.#config.removeMembership ? [() => this.#removeMember(org, login, call)] : []),
     ]
+    const failures: unknown[] = []
     for (const act of acts) {
       try {
         lines.push(...(await act()))
       } catch (error) {
-        if (lines.length > 0) return lines
-        throw error
+        failures.push(error)
       }
     }
+    if (lines.length === 0 && failures.length > 0) throw failures[0]
     return lines
   }
 
@@ -147,7 +149,8 @@ export class LeavingPeople {
     await this.#client.asInstallation(removal, call, (octokit, options) =>
       octokit.rest.orgs.removeOutsideCollaborator({ org, username: login, ...options }),
     )
-    return [`${login} was removed as an outside collaborator of ${org}.`]
+    // Told only of whom the list showed: whoever stands behind its cut may have been none at all.
+    return isOne ? [`${login} was removed as an outside collaborator of ${org}.`] : []
   }
 }
 

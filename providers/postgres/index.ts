@@ -23,7 +23,7 @@ import { refuse } from './errors.ts'
 import { dropRole, lockOut, setLogin } from './ending.ts'
 import { issueLogin } from './issuing.ts'
 import type { Role } from './roles.ts'
-import { groupsOf, loginName, loginOf, loginsOf, rolesWhere } from './roles.ts'
+import { groupsOf, loginName, loginOf, loginPage, loginsOf } from './roles.ts'
 import { refusedScope } from './scopes.ts'
 import { isVerifier, scramVerifier } from './scram.ts'
 import type { Connection } from './server.ts'
@@ -198,21 +198,14 @@ class PostgresLogins implements Provider {
   }
 
   async inventory(from: string | null, call: Call): Promise<InventoryPage> {
-    const roles = await this.#server.read(call, 'taking its inventory', (query) =>
-      rolesWhere(
-        query,
-        // By its first name: a login that was renamed since belongs to the inventory all the same.
-        'position($1 in d.description) > 0 and r.rolname collate "C" > $2',
-        [`"key":"${this.#prefix}`, from ?? ''],
-        inventoryPageSize,
-      ),
+    const { roles, next } = await this.#server.read(call, 'taking its inventory', (query) =>
+      loginPage(query, { prefix: this.#prefix, from, limit: inventoryPageSize }),
     )
     const entries = roles.flatMap((role) => {
       const { lastUsedAt: _, ...key } = this.#listed(role)
       const { account } = role.mark
       return [{ external: account, name: role.name, account, createdAt: null, keys: [key] }]
     })
-    const next = roles.length < inventoryPageSize ? null : (roles.at(-1)?.name ?? null)
     return { entries, next, complete: true }
   }
 

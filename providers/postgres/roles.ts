@@ -70,16 +70,38 @@ const columns = `r.oid::int8::int as oid, r.rolname as name, r.rolcanlogin as ca
 const marked = `pg_roles r join pg_shdescription d
   on d.objoid = r.oid and d.classoid = 'pg_authid'::regclass and d.description like 'custody {%'`
 
-/** Every role that bears a mark of ours and a name of ours when it was made, by name. */
-export async function rolesWhere(
+/**
+ * Logins by their first name's prefix: one that was renamed since belongs to the inventory all the
+ * same. A role whose mark cannot be read is left out, but counts for where the page ends.
+ */
+export async function loginPage(
+  query: Query,
+  of: { readonly prefix: string; readonly from: string | null; readonly limit: number },
+): Promise<{ readonly roles: readonly Role[]; readonly next: string | null }> {
+  const rows = await rowsWhere(
+    query,
+    'position($1 in d.description) > 0 and r.rolname collate "C" > $2',
+    [`"key":"${of.prefix}`, of.from ?? ''],
+    of.limit,
+  )
+  const next = rows.length < of.limit ? null : rows.at(-1)!.name
+  return { roles: rolesIn(rows), next }
+}
+
+/** By name. */
+function rowsWhere(
   query: Query,
   condition: string,
   values: readonly unknown[],
   limit: number | null = null,
-): Promise<readonly Role[]> {
+): Promise<readonly Row[]> {
   const text = `select ${columns} from ${marked} where ${condition}
     order by r.rolname collate "C" limit ${limit ?? 'all'}`
-  return (await query<Row>(text, values)).flatMap((row) => {
+  return query<Row>(text, values)
+}
+
+function rolesIn(rows: readonly Row[]): readonly Role[] {
+  return rows.flatMap((row) => {
     const mark = readMark(row.comment)
     if (mark === null) return []
     const { oid, name, sessions } = row
@@ -100,8 +122,8 @@ export async function rolesWhere(
 /** Those whose mark has such a member; sought as text, for a comment may hold anything. */
 async function rolesMarked(query: Query, member: keyof Mark, value: string) {
   const part = `${JSON.stringify(member)}:${JSON.stringify(value)}`
-  const found = await rolesWhere(query, 'position($1 in d.description) > 0', [part])
-  return found.filter((role) => role.mark[member] === value)
+  const rows = await rowsWhere(query, 'position($1 in d.description) > 0', [part])
+  return rolesIn(rows).filter((role) => role.mark[member] === value)
 }
 
 /** The logins of an account, whatever they are called today. */

@@ -60,7 +60,7 @@ export class PostgresServer {
     this.place = { host: connection.host, port, database }
     this.user = connection.user
     this.#timeout = (parseDuration(connection.timeout ?? '') ?? statementSeconds) * 1_000
-    const mode = tls ?? (isLoopback(connection.host) ? 'disable' : 'verify-full')
+    const mode = tls ?? (needsTls(connection.host) ? 'verify-full' : 'disable')
     const ca = tlsCaFile === undefined ? {} : { ca: readText(host, 'tlsCaFile', tlsCaFile) }
     this.#tls = mode === 'disable' ? false : { rejectUnauthorized: true, ...ca }
     const password =
@@ -232,8 +232,10 @@ function afterAbort(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
 }
 
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || host.startsWith('127.') || host.startsWith('/')
+/** All but this machine: `127.` at the start of a name may be anybody's. */
+export function needsTls(host: string): boolean {
+  const isLoopback = host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
+  return !isLoopback && !host.startsWith('/')
 }
 
 function readText(host: HostContext, name: string, file: string): string {

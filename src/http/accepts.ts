@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { errors, nearest } from '../domain/errors.ts'
 import { isJsonObject } from '../domain/json.ts'
+import { isStorableText } from '../domain/text.ts'
 
 interface Accepts {
   readonly query?: readonly string[]
@@ -82,9 +83,21 @@ export function refuseUnknown(api: FastifyInstance, prefix: string): void {
     const known = accepts[`${verb} ${routeOptions.url?.slice(prefix.length)}`]
     const query = known?.query ?? (verb === 'GET' ? [] : null)
     done(
-      unknownIn(request.query, query, 'parameter') ?? unknownIn(request.body, known?.body, 'field'),
+      unknownIn(request.query, query, 'parameter') ??
+        unknownIn(request.body, known?.body, 'field') ??
+        unstorableIn(request.query) ??
+        unstorableIn(request.params),
     )
   })
+}
+
+/** SQLite looks for a NUL and finds nothing; PostgreSQL refuses the statement, which would be a 500. */
+function unstorableIn(sent: unknown): Error | undefined {
+  if (!isJsonObject(sent)) return undefined
+  const odd = Object.entries(sent).find(([, v]) => typeof v === 'string' && !isStorableText(v))
+  if (odd === undefined) return undefined
+  const reason = 'holds a NUL, or half a character, which no database keeps.'
+  return errors.invalidValue({ path: odd[0], reason })
 }
 
 const shown = 64

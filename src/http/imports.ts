@@ -3,6 +3,7 @@ import { accountKinds, type AccountKind } from '../domain/account.ts'
 import { errors, nearest } from '../domain/errors.ts'
 import type { Json } from '../domain/json.ts'
 import { isJsonObject } from '../domain/json.ts'
+import { isStorableText } from '../domain/text.ts'
 import type { AdoptionEntry } from '../lifecycle/engine.ts'
 import { adoptionsMax } from '../lifecycle/engine.ts'
 import { deliveryAsText, parseDelivery } from '../scim/deliver-to.ts'
@@ -24,7 +25,9 @@ function readCursor(query: unknown): string | null {
   const { cursor } = query as { readonly cursor?: string }
   if (cursor === undefined) return null
   if (!/^[A-Za-z0-9_-]{1,4096}$/.test(cursor)) throw errors.invalidCursor({})
-  return Buffer.from(cursor, 'base64url').toString('utf8')
+  const place = Buffer.from(cursor, 'base64url').toString('utf8')
+  if (!isStorableText(place)) throw errors.invalidCursor({})
+  return place
 }
 
 const entryFields = [
@@ -76,7 +79,7 @@ function entryOf(body: unknown): AdoptionEntry {
   return {
     external,
     owner: required(body, 'owner', text),
-    userName: optional(body, 'userName', text) ?? external.slice(0, 200),
+    userName: optional(body, 'userName', text) ?? external.slice(0, 200).toWellFormed(),
     purpose: required(body, 'purpose', text),
     kind: optional(body, 'kind', accountKind),
     environment: optional(body, 'environment', text),

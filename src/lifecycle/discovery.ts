@@ -87,7 +87,7 @@ export function providerFailure(provider: string, cause: unknown): Error {
 /**
  * One page of what is there, managed or not. Reads only: nothing changes, there or here.
  * @param from `next` of the page before; null for the first
- * @throws forbidden, notFound, notDiscoverable, providerFailed
+ * @throws forbidden, notFound, notDiscoverable, invalidCursor, providerFailed
  */
 export async function discoverPage(
   life: Lifecycle,
@@ -99,7 +99,7 @@ export async function discoverPage(
   const provider = importable(life, name)
   const page = await provider
     .discover(from, looseCall(life))
-    .catch((cause: unknown) => asPatience(name, cause))
+    .catch((cause: unknown) => asPatience(name, from, cause))
   if ('retryAfter' in page) {
     const { retryAfter } = page
     return { items: [], next: from, complete: false, total: null, retryAfter }
@@ -115,9 +115,17 @@ export async function discoverPage(
 
 const patienceSeconds = 5 as Seconds
 
-function asPatience(provider: string, cause: unknown): { readonly retryAfter: Seconds } {
+function asPatience(
+  provider: string,
+  from: string | null,
+  cause: unknown,
+): { readonly retryAfter: Seconds } {
   if (cause instanceof ProviderError && cause.kind === 'throttled') {
     return { retryAfter: cause.retryAfter ?? patienceSeconds }
+  }
+  // The contract keeps this word, in listings, for a place that is not known any more.
+  if (from !== null && cause instanceof ProviderError && cause.kind === 'invalid') {
+    throw errors.invalidCursor({}, { cause })
   }
   throw providerFailure(provider, cause)
 }

@@ -218,6 +218,6 @@ describe('the example that is shipped', () => {
 
     expect(await problemsOf(text)).toEqual([])
     expect(await problemsOf(everything)).toEqual([])
-    expect(everything.match(/^ {2}- /gm)).toHaveLength(5)
+    expect(everything.match(/^ {2}- /gm)).toHaveLength(8)
   })
 })

@@ -88,8 +88,19 @@ describe('an import over HTTP and on the command line, with AWS and GitHub at th
     expect(await get('nowhere/discovery', 'security')).toBe(404)
     expect(await get('tokens/discovery', 'security')).toBe(400)
     expect(await get('aws-prod/discovery?cursor=***', 'security')).toBe(400)
+    // Well written, and no place in this listing: that is the client's mistake, not the provider's.
+    expect(await get('aws-prod/discovery?cursor=Z2FyYmFnZQ', 'security')).toBe(400)
     expect(await get('aws-prod/discovery?limit=3', 'security')).toBe(400)
   })
+
+  it.each(['vendors/%00', 'vendors?cursor=AA', 'tasks?assignee=a%00', 'tasks?account=%00'])(
+    'refuses text that not every database takes: %s',
+    async (route) => {
+      const answer = await custody.call('GET', `/api/v1/${route}`, undefined, as('security'))
+
+      expect(answer.status).toBe(400)
+    },
+  )
 
   it('refuses what it cannot read, before anything is marked', async () => {
     const before = awsState()

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { unique } from '../support/entities.ts'
 import type { TestEngine } from '../support/engine.ts'
-import { days, startTestEngine } from '../support/engine.ts'
+import { days, startTestEngine, wants } from '../support/engine.ts'
 
 const issuer = 'token.actions.githubusercontent.com'
 const sub = 'repo:acme/shop:environment:production'
@@ -10,15 +10,18 @@ const aud = 'sts.amazonaws.com'
 describe('a role that a workflow opens with its own identity', () => {
   let test: TestEngine
   beforeAll(async () => {
-    test = await startTestEngine({ federation: { createProviders: true } })
+    test = await startTestEngine({
+      federation: { createProviders: true },
+      adopt: ['legacy-ci'],
+    })
   })
   afterAll(() => test.close())
 
-  const working = async () => {
+  const working = async (userName = unique('workflow')) => {
     const owner = await test.person()
     const scopes = [`issuer:${issuer}`, `subject:${sub}`, `audience:${aud}`]
     const account = await test.request(owner, {
-      userName: unique('workflow'),
+      userName,
       credentials: [
         {
           provider: 'aws-prod',
@@ -80,5 +83,33 @@ describe('a role that a workflow opens with its own identity', () => {
     const revoked = await test.credential(credential.id)
     expect(revoked.status).toBe('revoked')
     expect(enter(credential.keyId)).toBe('AccessDenied')
+  })
+  it('leaves the user that an operator adopted beside it where it is, when its account is deleted', async () => {
+    const { world } = test.aws
+    const input = { UserName: 'legacy-ci' }
+    const { accessKeyId } = world.admin
+    world.call({ service: 'iam', operation: 'CreateUser', input, accessKeyId, region: 'us-east-1' })
+    const { account } = await working('legacy-ci')
+    await test.engine.requestCredential(test.admin, {
+      ...wants.accessKey(),
+      serviceAccount: account,
+      displayName: null,
+      readers: [],
+      expiresAt: undefined,
+      rotateEvery: undefined,
+      overlap: undefined,
+    } as never)
+    await test.pass(10)
+
+    await test.engine.switchAccount(test.admin, account, 'retire', null)
+    await test.pass(20)
+    test.clock.advance(days(90))
+    await test.engine.runSweep(test.admin, 'expiry')
+    await test.pass(20)
+
+    expect((await test.account(account)).deleteAt).toBeNull()
+    expect((await test.operations(account)).map((o) => o.status)).not.toContain('needsOperator')
+    expect(world.users().map((user) => user.userName)).toContain('legacy-ci')
+    expect(world.keysOf('legacy-ci')).toEqual([])
   })
 })

@@ -67,16 +67,26 @@ describe('checking an aws-iam provider', () => {
     const want = wantPrincipal(account.clock)
     const { external } = await custody.adopt!(legacy.external, want, callWith())
     const credential = wantCredential(want, 'access-key', account.clock)
-    await custody.issue(external, credential, callWith())
+    const { keyId } = await custody.issue(external, credential, callWith())
     await custody.shutOff(external, callWith())
-    await custody.deletePrincipal(external, callWith())
+    await custody.revoke(external, keyId, callWith())
+    const other = wantPrincipal(account.clock)
+    const made = await custody.ensurePrincipal(other, callWith())
+    await custody.issue(
+      made.external,
+      wantCredential(other, 'access-key', account.clock),
+      callWith(),
+    )
+    await custody.shutOff(made.external, callWith())
+    await custody.deletePrincipal(made.external, callWith())
 
     expect(Object.values(findings).filter((f) => f.state === 'failed')).toEqual([])
     expect(findings['credentials']!.message).toBe(
       'Custody is arn:aws:iam::123456789012:user/custody in account 123456789012, partition aws.',
     )
     expect(findings['permissions']).toMatchObject({ state: 'ok' })
-    expect(account.world.users().map((user) => user.userName)).toEqual(['custody'])
+    expect(account.world.users().map((user) => user.userName)).toEqual(['custody', 'legacy'])
+    expect(account.world.keysOf('legacy')).toEqual([])
   })
 
   it('may not touch a user that was not adopted', async () => {

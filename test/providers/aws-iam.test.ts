@@ -227,6 +227,21 @@ describe('aws-iam', () => {
       expect(error.message).toContain(`is adopted for default/${first.account}`)
     })
 
+    it('is never deleted, whatever is asked for', async () => {
+      await admin.createUser({ UserName: 'legacy' })
+      const adopting = awsIam.create(hostWith(clock), configOf(sandbox, { adopt: ['legacy'] }))
+      const { external } = await adopting.ensurePrincipal(
+        wantPrincipal(clock, 'legacy'),
+        callWith(),
+      )
+
+      const error = await providerErrorFrom(adopting.deletePrincipal(external, callWith()))
+      await adopting.close()
+
+      expect([error.kind, error.outcome]).toEqual(['conflict', 'notApplied'])
+      expect(seen('legacy')).toBeDefined()
+    })
+
     it('must exist to be adopted', async () => {
       const adopting = awsIam.create(hostWith(clock), configOf(sandbox, { adopt: ['legacy'] }))
 

@@ -278,6 +278,20 @@ describe('a person who left', () => {
     expect(world.people.grants()).toEqual([])
   })
 
+  it('loses the membership although the grants cannot be read; why not is told when asked again', async () => {
+    world.people.addMember('root', 'admin')
+    world.people.addMember('ada', 'member')
+    sandbox.faults.arm(listGrants, { kind: 'lostResponse' }, 2)
+
+    const lines = await remove('ada')
+    const error = await refusalOf(remove('ada'))
+
+    expect(lines).toEqual(['ada was removed from acme, where the role was member.'])
+    expect(error.message).toContain('personal-access-tokens')
+    expect(world.people.member('ada')).toBeNull()
+    expect(await remove('ada')).toEqual([])
+  })
+
   it('loses many grants by one request, and is not done before the listing is', async () => {
     world.people.revokeDelaySeconds = 30
     for (let n = 0; n < 12; n++) world.people.addToken({ owner: 'ada', name: `t${n}` })

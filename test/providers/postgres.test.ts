@@ -3,6 +3,7 @@ import { inspect } from 'node:util'
 import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { postgres } from '../../providers/postgres/index.ts'
+import { needsTls } from '../../providers/postgres/server.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import { addSeconds } from '../../src/domain/time.ts'
 import { systemClock } from '../../src/host/clock.ts'
@@ -323,3 +324,41 @@ describe('postgres', () => {
 })
 
 const randomId = () => crypto.randomUUID()
+
+describe('reading of this week', () => {
+  it('goes on behind a role whose mark is damaged, and counts only whole pages as the end', async () => {
+    const prefix = `t${process.pid}_page_`
+    const provider = connect({ prefix })
+    await admin.query(`do $$ begin for i in 1000..1101 loop
+      execute format('create role ${prefix}%s nologin', i);
+      execute format('comment on role ${prefix}%s is %L', i, 'custody ' || case when i = 1050
+        then '{"key":"${prefix}1050", damaged'
+        else json_build_object('key', '${prefix}' || i, 'account', 'a', 'tenant', 't',
+          'credential', 'c', 'operation', 'o')::text end);
+    end loop; end $$`)
+    await admin.query(
+      `do $$ declare d record; begin for d in select r.rolname, s.description from pg_roles r
+        join pg_shdescription s on s.objoid = r.oid and r.rolname like '${prefix}%' loop
+        execute format('comment on role %I is %L', d.rolname, replace(d.description, '" : "', '":"'));
+      end loop; end $$`,
+    )
+
+    const first = await provider.inventory!(null, callWith())
+    const second = await provider.inventory!(first.next, callWith())
+
+    expect(first.entries).toHaveLength(99)
+    expect(first.next).not.toBeNull()
+    expect(second.entries.map((entry) => entry.name)).toEqual([`${prefix}1100`, `${prefix}1101`])
+    expect(second.next).toBeNull()
+    await provider.close()
+  })
+
+  it.each([
+    ['127.evil.example', true],
+    ['127.0.0.1', false],
+    ['127.12.0.9', false],
+    ['localhost', false],
+  ])('asks %s for TLS: %s', (host, isAsked) => {
+    expect(needsTls(host)).toBe(isAsked)
+  })
+})

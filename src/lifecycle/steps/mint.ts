@@ -35,7 +35,8 @@ export const ensureAccount: Step = async (ctx) => {
   const restored = await waitIfRestored(ctx, provider.name, [ensured])
   if (restored) return restored
   if (principal?.state === 'off') await provider.turnOn(ensured.external, ctx.call())
-  if (principal?.external === ensured.external && principal.state === 'live') return { go: 'next' }
+  const isSame = principal?.external === ensured.external
+  if (isSame && principal.state === 'live') return { go: 'next' }
   return {
     go: 'next',
     changes: [
@@ -47,8 +48,9 @@ export const ensureAccount: Step = async (ctx) => {
           provider: provider.name,
           external: ensured.external,
           state: 'live',
-          // Once made by us, always made by us: a second look finds it there already.
-          created: ensured.created || principal?.created === true,
+          // Once made by us, always made by us: a second look finds it there already. Not so of
+          // another one: an adopted user may have come beside roles of ours.
+          created: ensured.created || (isSame && principal.created),
           updatedAt: life.clock.now(),
         },
       },

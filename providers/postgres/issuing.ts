@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { Instant } from '../../src/domain/time.ts'
 import type { Call, WantedCredential } from '../../src/provider/contract.ts'
 import { ProviderError } from '../../src/provider/contract.ts'
@@ -65,7 +66,7 @@ async function isMade(
   call: Call,
 ): Promise<boolean> {
   const there = await server.read(call, `finding ${key}`, (query) => loginOf(query, key))
-  if (!there || there.mark.verifier === verifier) return there !== null
+  if (!there || there.mark.made === digestOf(verifier)) return there !== null
   throw refuse('conflict', `Role ${key} exists with another password; issue a new generation.`)
 }
 
@@ -129,5 +130,10 @@ function markOf(
   key: string | null,
 ): Mark {
   const of = { account, tenant, credential, operation, madeAt: now }
-  return { key, ...of, verifier: key === null ? null : verifier }
+  return { key, ...of, made: key === null ? null : digestOf(verifier) }
+}
+
+/** Comments are for every login to read, and a verifier would let its reader pass for the server. */
+function digestOf(verifier: string): string {
+  return createHash('sha256').update(verifier).digest('base64url')
 }

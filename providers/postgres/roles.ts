@@ -13,8 +13,8 @@ export interface Mark {
   readonly credential: string
   readonly operation: string
   readonly madeAt: Instant
-  /** Tells a repeated call from another one; of what PostgreSQL stores, never of the password. */
-  readonly verifier: string | null
+  /** Tells a repeated call from another one: a digest of what PostgreSQL stores of the password. */
+  readonly made: string | null
 }
 
 export interface Role {

@@ -17,12 +17,8 @@ import { certifyAccount } from './certify.ts'
 import { engagedBrakes } from './brakes.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { authorise, replanned, visibilityOf } from './context.ts'
-import {
-  requestCredential,
-  revokeCredential,
-  rotateCredential,
-  updateCredential,
-} from './credentials.ts'
+import { requestCredential, rotateCredential, updateCredential } from './credentials.ts'
+import { revokeCredential } from './revocation.ts'
 import { createGroup, deleteGroup, membersOf, updateGroup, visibleGroup } from './groups.ts'
 import { reportLeaks } from './leaks.ts'
 import { cancelOperation, retryOperation, visibleOperation } from './operations.ts'

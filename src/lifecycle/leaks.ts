@@ -11,7 +11,7 @@ import { leakedMax, ProviderError } from '../provider/contract.ts'
 import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, replanned } from './context.ts'
-import { revokeCredential } from './credentials.ts'
+import { revokeCredential } from './revocation.ts'
 
 /** What became of one leaked text. */
 export type LeakOutcome =

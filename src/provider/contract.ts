@@ -1,8 +1,13 @@
 import type { AccountId, CredentialId, OperationId, TenantId } from '../domain/ids.ts'
 import type { CredentialKind } from '../domain/credential.ts'
 import type { Secret } from '../domain/secret.ts'
-import type { Task, TaskAction } from '../domain/task.ts'
 import type { Clock, Instant, Seconds } from '../domain/time.ts'
+import type { TaskBook, TokenBook } from './books.ts'
+import type { CheckReport, DiscoveryPage } from './findings.ts'
+
+// One door: what providers meet beside the calls lies in files of its own.
+export type { AskedTask, IssuedToken, TaskBook, TokenBook } from './books.ts'
+export type { CheckFinding, CheckReport, Discovered, DiscoveryPage } from './findings.ts'
 
 /** What one kind of credential can do at one provider. The engine plans by these, never by name. */
 export interface KindCapabilities {
@@ -167,55 +172,6 @@ export interface InventoryPage {
 }
 
 export type ProbeAnswer = 'accepted' | 'refused' | 'untestable'
-
-/** Something at the provider that Custody does not manage, or does already (`account`). */
-export interface Discovered {
-  /** Immutable at the provider; what `adopt` takes, perhaps days later. */
-  readonly external: string
-  /** What people call it there. */
-  readonly name: string
-  readonly kind: CredentialKind
-  readonly createdAt: Instant | null
-  readonly keys: readonly ListedKey[]
-  /** Who might own it, best guess first; `hint` is an address, a login or a name. */
-  readonly owners: readonly {
-    readonly hint: string
-    readonly from: 'tag' | 'creator' | 'committer' | 'holder'
-  }[]
-  /** The company behind it, where it is somebody else's: an app's publisher. */
-  readonly vendor: string | null
-  /** The account whose marks it bears; null = nobody manages it. */
-  readonly account: string | null
-  /** Why it cannot be adopted, as a sentence; null = it can. */
-  readonly obstacle: string | null
-  /** What a reviewer should know of it, a sentence each: that it never expires, what it reaches. */
-  readonly notes?: readonly string[]
-}
-
-export interface DiscoveryPage {
-  readonly items: readonly Discovered[]
-  readonly next: string | null
-  readonly complete: boolean
-  /** How many there are in all, where the provider says so: for a progress line. */
-  readonly total: number | null
-}
-
-/** One thing that `check` looked at. */
-export interface CheckFinding {
-  /** A stable word: `credentials`, `iam:CreateUser`, `administration`, `clock`. */
-  readonly name: string
-  readonly state: 'ok' | 'failed' | 'unknown'
-  /** What was seen, in one sentence. Never a secret. */
-  readonly message: string
-  /** What to do about it; null when there is nothing to do. */
-  readonly remedy: string | null
-}
-
-export interface CheckReport {
-  readonly findings: readonly CheckFinding[]
-  /** The least that has to be granted there, ready to paste; null where there is no such document. */
-  readonly leastPolicy: string | null
-}
 
 /** Leaked secrets in one request: what GitHub takes at once, and more than a paste ever has. */
 export const leakedMax = 1_000
@@ -411,66 +367,6 @@ export class ProviderError extends Error {
     this.outcome = options.outcome
     this.retryAfter = options.retryAfter ?? null
   }
-}
-
-/** Where the embedded `token` provider keeps its tokens; the store implements it. */
-export interface TokenBook {
-  /** Idempotent by id. */
-  register(token: IssuedToken): Promise<void>
-  find(id: string): Promise<IssuedToken | null>
-  setActive(id: string, active: boolean): Promise<void>
-  remove(id: string): Promise<void>
-  list(account: AccountId, provider: string): Promise<readonly IssuedToken[]>
-  /** Of all accounts, by id, strictly after `after`. */
-  page(provider: string, after: string | null, limit: number): Promise<readonly IssuedToken[]>
-  /** What introspection would answer for it now, owner and account state joined in. */
-  isAccepted(token: Secret): Promise<boolean>
-}
-
-export interface IssuedToken {
-  readonly tenant: TenantId
-  /** The public part of `csk_<id>_…`. */
-  readonly id: string
-  readonly provider: string
-  readonly account: AccountId
-  readonly credential: CredentialId
-  readonly generation: number
-  readonly hash: string
-  readonly scopes: readonly string[]
-  readonly active: boolean
-  readonly createdAt: Instant
-  readonly expiresAt: Instant
-  readonly lastUsedAt: Instant | null
-}
-
-/** What a person is to do; the host says who, unless `assignee` does and is still there. */
-export interface AskedTask {
-  readonly tenant: TenantId
-  readonly provider: string
-  readonly account: AccountId
-  readonly credential: CredentialId | null
-  readonly keyId: string
-  readonly action: TaskAction
-  /** Never a secret. */
-  readonly instructions: string
-  /** userName, address or id of a person; null = whoever owns the account, or stands in for them. */
-  readonly assignee: string | null
-  readonly due: Seconds
-  readonly operation: string | null
-}
-
-/** Where providers without an API keep what they ask people to do; the store implements it. */
-export interface TaskBook {
-  /** Opens it, unless one about the same key and action is open: then that one. */
-  ask(task: AskedTask): Promise<Task>
-  /** Nobody need do it any more. Silent when nothing of it is open. */
-  withdraw(
-    about: Pick<AskedTask, 'tenant' | 'provider' | 'account' | 'keyId' | 'action'>,
-  ): Promise<void>
-  /** Of one account, oldest first. */
-  of(tenant: TenantId, account: AccountId, provider: string): Promise<readonly Task[]>
-  /** Of all accounts, oldest first, strictly after `after`. */
-  page(provider: string, after: string | null, limit: number): Promise<readonly Task[]>
 }
 
 /** One HTTP exchange; header names in lower case. */

@@ -122,7 +122,15 @@ const table: Readonly<
 }
 
 function actorOf(role: Role, change: Partial<AuthoriseActor> = {}): AuthoriseActor {
-  return { id: 'c1', role, tenant: 't1', directory: 'd1', person: 'p1', groups: ['g1'], ...change }
+  return {
+    id: 'c1',
+    role,
+    tenant: 'default',
+    directory: 'd1',
+    person: 'p1',
+    groups: ['g1'],
+    ...change,
+  }
 }
 
 const matrix = roles.flatMap((role) =>
@@ -146,7 +154,7 @@ describe('who may what', () => {
         authoriser.decide({
           actor: actorOf(role),
           action: row.action,
-          resource: { type: row.type, id: 'r1', tenant: 't1', ...situations[row.situation] },
+          resource: { type: row.type, id: 'r1', tenant: 'default', ...situations[row.situation] },
         }).effect === 'permit',
     }))
 
@@ -179,7 +187,13 @@ describe('who may what', () => {
             authoriser.decide({
               actor: actorOf(role, { person: null }),
               action,
-              resource: { type, id: 'r1', tenant: 't1', ...situations[situation], owner: null },
+              resource: {
+                type,
+                id: 'r1',
+                tenant: 'default',
+                ...situations[situation],
+                owner: null,
+              },
             }).effect === 'permit',
         )
 
@@ -197,15 +211,32 @@ describe('who may what', () => {
     const decision = authoriser.decide({
       actor: actorOf(role),
       action,
-      resource: { type: 'account', id: 'a', tenant: 't1', client: 'c1', protected: true },
+      resource: { type: 'account', id: 'a', tenant: 'default', client: 'c1', protected: true },
     })
 
     expect(decision).toEqual({ effect, reasons })
   })
 
+  it.each([
+    'provider.suspend',
+    'provider.resume',
+    'provider.discover',
+    'provider.adopt',
+    'seal.rotate',
+  ] as const)('keeps %s, which concerns all tenants, for the installation’s own', (action) => {
+    const type = action === 'seal.rotate' ? 'tenant' : 'provider'
+    const decision = authoriser.decide({
+      actor: actorOf('admin', { tenant: 't2' }),
+      action,
+      resource: { type, id: 'r1', tenant: 't2' },
+    })
+
+    expect(decision).toEqual({ effect: 'forbid', reasons: ['shared-provider'] })
+  })
+
   it('names the rules that decided, and none when nothing permitted', () => {
-    const resource = { type: 'token', id: 'x', tenant: 't1' } as const
-    const decide = (role: Role, tenant = 't1') =>
+    const resource = { type: 'token', id: 'x', tenant: 'default' } as const
+    const decide = (role: Role, tenant = 'default') =>
       authoriser.decide({ actor: actorOf(role, { tenant }), action: 'token.introspect', resource })
 
     expect(decide('verifier')).toEqual({ effect: 'permit', reasons: ['verifier-introspects'] })
@@ -218,7 +249,7 @@ describe('who may what', () => {
       authoriser.decide({
         actor: actorOf('admin'),
         action: 'sweep.run',
-        resource: { type: 'account', id: 'a', tenant: 't1' },
+        resource: { type: 'account', id: 'a', tenant: 'default' },
       }),
     ).toThrow(/sweep\.run on account/)
   })
@@ -293,7 +324,7 @@ describe('a directory of rules with mistakes', () => {
       const compiled = await compileAuthorisation(directory)
       const actor = actorOf('owner', { person: null })
       const effects = ['a1', 'a2', 'a1'].map((id) => {
-        const resource = { type: 'account', id, tenant: 't1' } as const
+        const resource = { type: 'account', id, tenant: 'default' } as const
         return compiled.decide({ actor, action: 'account.update', resource }).effect
       })
 

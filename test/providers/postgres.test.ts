@@ -159,6 +159,13 @@ describe('postgres', () => {
       [readLogin(secret).username],
     )
     expect(rows[0]!.rolpassword).toMatch(/^SCRAM-SHA-256\$4096:/)
+    // What every login may read is no help to whoever wants to pass for the server.
+    const told = await admin.query<{ comment: string }>(
+      `select shobj_description(oid, 'pg_authid') as comment from pg_roles where rolname = $1`,
+      [readLogin(secret).username],
+    )
+    expect(told.rows[0]!.comment).toContain('custody {')
+    expect(told.rows[0]!.comment).not.toContain('SCRAM')
   })
 
   it('grants exactly the roles asked for, also when the next generation asks for others', async () => {

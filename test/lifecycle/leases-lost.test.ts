@@ -137,7 +137,7 @@ describe('beside other kinds', () => {
     await test.pass(5)
     await liveOn(minutes(64), minutes(16))
     for (const credential of [lease, deploy]) expect(await test.works(credential)).toBe(true)
-    for (let n = 0; n < 3; n++) {
+    for (let n = 0; n < 2; n++) {
       await liveOn(hours(1), minutes(30))
       await test.engine.runSweep(test.admin, 'reconcile')
       await test.pass(30, 15)
@@ -173,4 +173,4 @@ describe('beside other kinds', () => {
   })
 })
 
-leaseCrashSuite(23)
+leaseCrashSuite(37)

@@ -128,21 +128,6 @@ describe('a lease', () => {
     await retire(up)
   })
 
-  it('survives an outage that outlasts both of an overlap', async () => {
-    const up = await leased()
-    await liveOn(minutes(51), minutes(51))
-    const second = await test.served(up.credential)
-    test.github.faults.arm('*', { kind: 'reset' }, 1_000_000)
-    await liveOn(minutes(70), minutes(10))
-    expect(isLive(second)).toBe(false)
-    test.github.faults.release()
-
-    await liveOn(minutes(8), minutes(2))
-
-    expect(isLive(await test.served(up.credential))).toBe(true)
-    await retire(up)
-  })
-
   it('is made anew when somebody ended the new one during the overlap', async () => {
     const up = await leased()
     await liveOn(minutes(51), minutes(51))
@@ -158,22 +143,6 @@ describe('a lease', () => {
     expect(third).not.toBe(second)
     expect(isLive(third)).toBe(true)
     await retire(up)
-  })
-
-  it('ends with its account, and is not renewed any more', async () => {
-    const up = await leased({
-      expiresAt: new Date(Date.parse(test.clock.now()) + hours(2) * 1_000).toISOString() as never,
-    })
-    await liveOn(hours(2), minutes(20))
-    await test.engine.runSweep(test.admin, 'expiry')
-    await test.pass(2)
-    const operations = await test.operations(up.credential.id)
-    await liveOn(hours(2), minutes(20))
-
-    expect((await test.account(up.account)).status).toBe('expired')
-    expect(isLive(await test.served(up.credential))).toBe(false)
-    expect(await test.operations(up.credential.id)).toHaveLength(operations.length)
-    expect(live()).toEqual([])
   })
 })
 

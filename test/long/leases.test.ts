@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { days, minutes } from '../support/engine.ts'
+import { days, hours, minutes } from '../support/engine.ts'
 import {
   forgetEarlier,
   isLive,
   leased,
+  live,
   liveOn,
   retire,
   start,
@@ -45,5 +46,36 @@ describe('a lease', () => {
     const perDay = { operations, rows: (await rows()) - rowsBefore, tokens: served.size }
     expect(perDay).toEqual({ operations: 28, rows: 168, tokens: 28 })
     await retire(up)
+  })
+
+  it('survives an outage that outlasts both of an overlap', async () => {
+    const up = await leased()
+    await liveOn(minutes(51), minutes(51))
+    const second = await test.served(up.credential)
+    test.github.faults.arm('*', { kind: 'reset' }, 1_000_000)
+    await liveOn(minutes(70), minutes(10))
+    expect(isLive(second)).toBe(false)
+    test.github.faults.release()
+
+    await liveOn(minutes(8), minutes(2))
+
+    expect(isLive(await test.served(up.credential))).toBe(true)
+    await retire(up)
+  })
+
+  it('ends with its account, and is not renewed any more', async () => {
+    const up = await leased({
+      expiresAt: new Date(Date.parse(test.clock.now()) + hours(2) * 1_000).toISOString() as never,
+    })
+    await liveOn(hours(2), minutes(20))
+    await test.engine.runSweep(test.admin, 'expiry')
+    await test.pass(2)
+    const operations = await test.operations(up.credential.id)
+    await liveOn(hours(2), minutes(20))
+
+    expect((await test.account(up.account)).status).toBe('expired')
+    expect(isLive(await test.served(up.credential))).toBe(false)
+    expect(await test.operations(up.credential.id)).toHaveLength(operations.length)
+    expect(live()).toEqual([])
   })
 })

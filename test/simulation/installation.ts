@@ -11,7 +11,13 @@ import { token } from '../../providers/token/index.ts'
 import { createIdSource } from '../../src/domain/ids.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import type { Caller, Engine, Lifecycle, Tokens, Worker } from '../../src/lifecycle/engine.ts'
-import { callerOf, createEngine, createTokens, createWorker } from '../../src/lifecycle/engine.ts'
+import {
+  callerOf,
+  createEngine,
+  createSealer,
+  createTokens,
+  createWorker,
+} from '../../src/lifecycle/engine.ts'
 import type { WorkerEvent } from '../../src/lifecycle/worker.ts'
 import type { Authoriser } from '../../src/policy/authorise.ts'
 import { compileAuthorisation } from '../../src/policy/authorise.ts'
@@ -290,6 +296,7 @@ export class Installation {
       authoriser: () => authoriser,
       providers: plugins.providers,
       sinks: plugins.sinks,
+      sealer: createSealer({ store, root: this.#pepper, random }),
       wake: () => this.wakeAll(),
     }
   }

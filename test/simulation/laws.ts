@@ -1,7 +1,7 @@
 import type { ServiceAccount } from '../../src/domain/account.ts'
 import type { Credential } from '../../src/domain/credential.ts'
 import { Secret } from '../../src/domain/secret.ts'
-import { addSeconds } from '../../src/domain/time.ts'
+import { addSeconds, hour } from '../../src/domain/time.ts'
 import type { Tokens } from '../../src/lifecycle/engine.ts'
 import type { Installation } from './installation.ts'
 import { Records } from './records.ts'
@@ -55,7 +55,10 @@ export class Laws {
   }
 
   /** Keys of somebody who left end within the hour, even if nothing could replace them by then. */
-  async #isOver({ tenant, account, id }: Credential): Promise<boolean> {
+  async #isOver({ tenant, account, id, kind, issuedAt }: Credential): Promise<boolean> {
+    // Nothing renews a lease but the rotation sweep, which comes by when traffic asks for it.
+    const leaseEnd = addSeconds(issuedAt!, hour)
+    if (kind === 'app-token' && leaseEnd <= this.#installation.scheduler.now()) return true
     const open = await this.#installation.store.read.openOperations(tenant, account)
     return open.some(({ subject, memo }) => {
       const until = memo['oldKeysUntil']
@@ -90,7 +93,13 @@ export class Laws {
         )
       }
     }
-    for (const account of await this.#accounts()) {
+    // What an answer made that was lost has lived its hour by now.
+    const accounts = await this.#accounts()
+    const live = (await Promise.all(accounts.map((a) => this.#liveKeys(a)))).flat()
+    for (const { id } of this.#leases()) {
+      if (!live.some((key) => key.startsWith(id))) throw new Violation(`nobody knows token ${id}`)
+    }
+    for (const account of accounts) {
       if (
         !['active', 'orphaned', 'disabled', 'retired', 'expired', 'failed'].includes(account.status)
       ) {
@@ -160,9 +169,20 @@ export class Laws {
         const { accessKeyId } = JSON.parse(text) as { readonly accessKeyId: string }
         return aws.wouldAllow(accessKeyId, 's3:GetObject', 'arn:aws:s3:::artifacts/x')
       }
+      case 'app-token':
+        return this.#leases().some(({ token }) => token === text)
       default:
         return github.deployKeys('acme', 'website').some((k) => privateHalfHolds(text, k.key))
     }
+  }
+
+  /** The app tokens that GitHub accepts now, but for those of Custody itself. */
+  #leases() {
+    const { github } = this.#installation.worlds
+    return github
+      .installationTokens()
+      .filter((t) => t.permissions['contents'] !== undefined && github.isAlive(t))
+      .map(({ token }) => ({ token, id: `it_${Secret.ofText(token).fingerprint().slice(0, 16)}_` }))
   }
 
   async #journalled(account: ServiceAccount): Promise<readonly string[]> {
@@ -186,7 +206,10 @@ export class Laws {
         accepted.push(credential.id)
       }
     }
+    const journal = await this.#installation.store.read.keysOfAccount(tenant, id)
+    const leases = this.#leases()
     return [
+      ...journal.flatMap(({ keyId }) => (leases.some((t) => keyId.startsWith(t.id)) ? keyId : [])),
       ...keys.filter((key) => aws.wouldAllow(key, 's3:GetObject', 'arn:aws:s3:::artifacts/x')),
       ...deployKeys.filter((k) => k.title.startsWith(`custody/${id}/`)).map((k) => String(k.id)),
       ...issued.filter((t) => t.active && accepted.includes(t.credential)).map((t) => t.id),

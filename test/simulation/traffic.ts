@@ -172,6 +172,12 @@ export class Traffic {
         deliverTo,
       },
       { provider: 'github-acme', kind: 'deploy-key', scopes: ['repo:acme/website'], deliverTo },
+      {
+        provider: 'github-acme',
+        kind: 'app-token',
+        scopes: ['repository:acme/website', 'permission:contents=read'],
+        deliverTo,
+      },
     ])
   }
 

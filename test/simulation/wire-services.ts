@@ -109,7 +109,7 @@ function github(world: GithubWorld, { method, url, headers, body }: WireRequest)
   }
   return {
     operation: `${method} ${url.pathname}`,
-    isRepeatable: true,
+    isRepeatable: !url.pathname.endsWith('/access_tokens'),
     act,
     actInPages: act,
     isLaterPage: Number(url.searchParams.get('page') ?? 1) > 1,

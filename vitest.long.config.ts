@@ -1,14 +1,11 @@
 import path from 'node:path'
 import { defineConfig } from 'vitest/config'
-import { useMemoryForFiles } from './test/support/memory-directory.ts'
 
 // Servers and threads that tests start compile the same modules each time: a quarter of their start.
 process.env['NODE_COMPILE_CACHE'] ??= path.join(
   import.meta.dirname,
   'node_modules/.cache/custody-tests',
 )
-
-useMemoryForFiles()
 
 export default defineConfig({
   test: {

@@ -95,7 +95,10 @@ export function refuseUnknown(api: FastifyInstance, prefix: string): void {
 /** SQLite looks for a NUL and finds nothing; PostgreSQL refuses the statement, which would be a 500. */
 function unstorableIn(sent: unknown): Error | undefined {
   if (!isJsonObject(sent)) return undefined
-  const odd = Object.entries(sent).find(([, v]) => typeof v === 'string' && !isStorableText(v))
+  // What a cursor is, whoever made it says.
+  const odd = Object.entries(sent).find(
+    ([name, v]) => name !== 'cursor' && typeof v === 'string' && !isStorableText(v),
+  )
   if (odd === undefined) return undefined
   const reason = 'holds a NUL, or half a character, which no database keeps.'
   return errors.invalidValue({ path: odd[0], reason })

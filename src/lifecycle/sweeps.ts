@@ -362,8 +362,9 @@ async function rotateDue(
       (least, key) => (least === null ? key.issuedAt : earlier(least, key.issuedAt)),
       credential.issuedAt,
     )
-  // Of a lease its own date counts, which a token that stopped working brings forward.
-  const due = isLease ? credential.rotateAfter : rotateAfterOf(oldest, every)
+  // A key that stopped working brings the date forward; of a lease its own date always counts.
+  const serves = keys.some((key) => key.keyId === credential.keyId && key.status === 'active')
+  const due = isLease || !serves ? credential.rotateAfter : rotateAfterOf(oldest, every)
   // Dated by a policy that is no longer the one, e.g. while it was replaced.
   if (due === null || due > now) return replan(life, { account, credential }, actor)
   if (watched(life, account)) return null

@@ -1,3 +1,3 @@
 import { fuzzSuite } from '../support/fuzz-suite.ts'
 
-fuzzSuite('bodies', Number(process.env['FUZZ_RUNS'] ?? 2_000))
+fuzzSuite('bodies', Number(process.env['FUZZ_RUNS'] ?? 1_000))

@@ -173,4 +173,4 @@ describe('beside other kinds', () => {
   })
 })
 
-leaseCrashSuite(37)
+leaseCrashSuite(97)

@@ -1,3 +1,3 @@
 import { propertySuite } from '../support/property-suite.ts'
 
-propertySuite({ numRuns: 15, acts: 9, timeoutSeconds: 60 })
+propertySuite({ numRuns: 10, acts: 9, timeoutSeconds: 60 })

@@ -188,6 +188,30 @@ describe('a planned rotation', () => {
     })
     expect(test.aws.world.wouldAccept(old)).toBe(true)
   })
+  it('makes a new key with the next sweep when the new one breaks and the old one is deleted', async () => {
+    const { account, operation, credential } = await rotated(wants.deployKey())
+    await test.pass(days(8), inLookSteps)
+    const principal = await test.store.read.principal(account.tenant, account.id, 'github-acme')
+    const call = {
+      key: 'by hand',
+      operation: null,
+      signal: new AbortController().signal,
+      fence: () => Promise.resolve(true),
+    }
+    const provider = test.life.providers.get('github-acme')!
+    await provider.revoke(principal!.external!, credential.keyId!, call)
+
+    await test.pass(days(2), inLookSteps)
+    const lost = await test.operation(operation)
+    await test.engine.runSweep(test.admin, 'rotation')
+    await test.pass(5)
+
+    expect(lost).toMatchObject({ status: 'failed', failure: { code: 'keyLost' } })
+    const again = await test.credential(credential.id)
+    expect(again).toMatchObject({ status: 'active', generation: 3, lastError: null })
+    expect(await test.works(again)).toBe(true)
+  })
+
   it('never gives a key back that somebody who left may know', async () => {
     const owner = await test.person()
     const heir = await test.person()

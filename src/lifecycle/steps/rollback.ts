@@ -193,6 +193,8 @@ function beginAnew(ctx: StepContext, subject: Subject, broken: IssuedKey): StepR
   const message = `the key ${broken.keyId} stopped working and no earlier one can take its place; a new one is made with the next rotation sweep`
   const changes: readonly Change[] = [
     putCredential({ ...subject.credential, rotateAfter: now, lastError: message }, now),
+    // So that the sweep sees that nothing serves consumers, however young the key is.
+    { type: 'key', key: { ...broken, status: 'superseded', supersededAt: now } },
     audit(
       ctx,
       'key.lost',

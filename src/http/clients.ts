@@ -80,7 +80,7 @@ export function clientRoutes(host: HttpHost, authenticate: Authenticate): Fastif
       ])
       // The one answer of the whole API that carries a secret: the caller's own credential.
       const token = secret.use((bytes) => bytes.toString('utf8'))
-      return reply.status(201).send({ ...view(client), token })
+      return await reply.status(201).send({ ...view(client), token })
     })
 
     app.delete<{ Params: { id: string } }>('/clients/:id', async (request, reply) => {

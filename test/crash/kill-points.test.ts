@@ -1,3 +1,3 @@
 import { killSuite } from '../support/kill-suite.ts'
 
-killSuite(13, 60)
+killSuite(29, 60)

@@ -251,7 +251,7 @@ describe('a planned rotation', () => {
       return life.calls.length
     }
     const places = await attempt(null)
-    for (let place = 0; place < places * 2; place += 13) {
+    for (let place = 0; place < places * 2; place += 29) {
       await attempt({ call: place >> 1, when: place % 2 === 0 ? 'before' : 'after' })
     }
     expect(places).toBeGreaterThan(8)

@@ -25,7 +25,7 @@ export async function mintClientMade(
     fingerprint: prepared.fingerprint,
   }
   await ctx.checkpoint({ mint: staged }, [])
-  return register(ctx, subject, staged)
+  return await register(ctx, subject, staged)
 }
 
 async function register(ctx: StepContext, subject: Subject, mint: Mint): Promise<StepResult> {

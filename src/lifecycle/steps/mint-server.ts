@@ -41,10 +41,10 @@ export async function mintServerMade(
   if (issued.secret === null) throw new Error(`provider ${subject.provider.name} issued no secret`)
   using secret = issued.secret
   const minted: Mint = { ...mint, keyId: issued.keyId, fingerprint: issued.fingerprint }
-  if (isKnown(subject, minted)) return sameKey(ctx, subject, minted)
+  if (isKnown(subject, minted)) return await sameKey(ctx, subject, minted)
   await recordMinted(ctx, subject, minted, issued)
   const version = await subject.sink.deliver(subject.target, secret, ctx.call(mint.key))
-  return delivered(ctx, subject, { ...minted, version })
+  return await delivered(ctx, subject, { ...minted, version })
 }
 
 /**

@@ -142,9 +142,9 @@ async function tryOut(ctx: StepContext, place: KeyPlace, key: IssuedKey): Promis
     return (await provider.probeKey?.(external, key.keyId, ctx.call())) ?? 'untestable'
   }
   using held = await heldSecret(ctx, capabilities, key)
-  if (held) return provider.probe(held, credential.kind, ctx.call())
+  if (held) return await provider.probe(held, credential.kind, ctx.call())
   if (!sink?.canRead || key.sinkVersion === null) return 'untestable'
-  return trySecret(ctx, { place, sink, version: key.sinkVersion })
+  return await trySecret(ctx, { place, sink, version: key.sinkVersion })
 }
 
 /**

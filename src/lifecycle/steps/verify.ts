@@ -82,7 +82,7 @@ export async function isAccepted(
       throw new Error(`sink ${sink.name} lost version ${key.sinkVersion}`)
     if (!secret) return 'untestable'
     using tried = secret
-    return provider.probe(tried, credential.kind, ctx.call())
+    return await provider.probe(tried, credential.kind, ctx.call())
   }
   // Cannot be tried from here: that the provider lists it, with the right fingerprint, is what we have.
   const listing = await listKeys(ctx, { provider, capabilities, external })

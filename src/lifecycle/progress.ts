@@ -9,7 +9,7 @@ import type { Lifecycle } from './context.ts'
 import type { StepContext, StepResult } from './steps/step.ts'
 import { Preempted } from './steps/step.ts'
 import { knownKeysUntil } from './steps/supersede.ts'
-import { credentialTold, isNews, tellAccount } from './told.ts'
+import { credentialTold, tellAccount } from './told.ts'
 
 /** A minting operation asks a person after this many failures; what revokes never stops trying (R34, R42). */
 const attemptsMax = 8
@@ -53,7 +53,7 @@ export async function settleResult(
   const { operation } = context
   const now = life.clock.now()
   const next = progress(operation, result, now)
-  const news = newsOf(operation, result)
+  const failure = mintingFailure(operation, result)
   const changes: readonly Change[] = [
     {
       type: 'advance',
@@ -64,7 +64,7 @@ export async function settleResult(
       at: now,
     },
     ...(result.changes ?? []),
-    ...(await toldWhy(life, operation, result, news, now)),
+    ...(await toldWhy(life, operation, result, failure, now)),
   ]
   const saved = await life.store.commit(changes)
   if (saved !== 'saved') {
@@ -94,7 +94,7 @@ export async function settleResult(
     if (again !== 'saved') throw new Preempted('a newer claim owns this operation')
     return null
   }
-  if (news) await tellAccount(life, operation, { failure: news, isFinal: result.go === 'ask' })
+  if (failure) await tellAccount(life, operation, { failure, isFinal: result.go === 'ask' })
   if (next.release) {
     life.wake()
     return null
@@ -102,13 +102,16 @@ export async function settleResult(
   return { ...operation, ...next.set }
 }
 
-/** The failure that somebody who waits for a key should read; null when it is known, or none. */
-function newsOf(operation: Operation, result: StepResult): Failure | null {
+/** The failure that somebody who waits for a key should read; null when there is none. */
+function mintingFailure(operation: Operation, result: StepResult): Failure | null {
   if (result.go !== 'retry' && result.go !== 'ask') return null
-  return isNews(operation, result.failure) && !isRevoking(operation) ? result.failure : null
+  return operation.subjectType === 'credential' && !isRevoking(operation) ? result.failure : null
 }
 
-/** Unless the step itself writes the credential: then it knows what to say of it. */
+/**
+ * Once for each sentence, so that the tries of an outage do not become a write each, and not when the
+ * step itself writes the credential: then it knows what to say of it.
+ */
 async function toldWhy(
   life: Lifecycle,
   operation: Operation,
@@ -119,7 +122,8 @@ async function toldWhy(
   const isWritten = result.changes?.some(
     (change) => change.type === 'credential' && change.credential.id === operation.subject,
   )
-  return failure === null || isWritten ? [] : credentialTold(life, operation, failure, now)
+  const isNews = failure !== null && operation.failure?.message !== failure.message
+  return isNews && !isWritten ? credentialTold(life, operation, failure, now) : []
 }
 
 type Progress = Extract<Change, { readonly type: 'advance' }>['set']

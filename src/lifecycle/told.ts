@@ -16,11 +16,6 @@ const reasons: Readonly<Record<string, StatusReason>> = {
 /** From the second failure in a row on: one lost packet is no state of an account. */
 const attemptsLeast = 1
 
-/** Whether the sentence is news: the tries of an outage do not become a write each. */
-export function isNews(operation: Operation, { message }: Failure): boolean {
-  return operation.subjectType === 'credential' && operation.failure?.message !== message
-}
-
 /** What keeps a key from being made stands on the credential while that lasts, not only at the end. */
 export async function credentialTold(
   life: Lifecycle,

@@ -213,6 +213,8 @@ describe('a faulty AWS while a key is minted', () => {
 
     const asked = await minting.operation()
     expect(asked).toMatchObject({ status: 'needsOperator', failure: { code: 'throttled' } })
+    const waiting = await test.account(asked.account!)
+    expect(waiting).toMatchObject({ status: 'provisioning', statusReason: 'providerThrottled' })
     expect(test.aws.world.keysOf(test.awsUser(minting.account)!)).toEqual([])
 
     await test.engine.cancelOperation(test.admin, asked.id)

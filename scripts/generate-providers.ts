@@ -100,6 +100,12 @@ function lastUse({ canLastUsed, lastUsedLag }: KindCapabilities): string {
 /** Declared is not enough: a class may declare a method that it has only for some configurations. */
 const has = (plugin: object, method: string): boolean => Reflect.get(plugin, method) !== undefined
 
+const rescoped = {
+  false: '–',
+  inPlace: 'in place',
+  newKey: 'by a new key',
+  nextLease: 'with the next lease',
+}
 const minted = { server: 'by the provider', client: 'by Custody', none: 'no secret' }
 
 function kindRow(type: string, kind: string, k: KindCapabilities): readonly string[] {
@@ -113,7 +119,7 @@ function kindRow(type: string, kind: string, k: KindCapabilities): readonly stri
     yes(k.canRevoke) + (k.keepsSecret ? ', with the secret' : ''),
     yes(k.canProbe),
     lastUse(k),
-    yes(k.canRescope),
+    rescoped[String(k.canRescope) as keyof typeof rescoped],
     k.maxLive === null ? 'any' : String(k.maxLive),
     k.lease ? `${time(k.lease.lifetime)}, renewed ${time(k.lease.renewBefore)} before` : '–',
     `${time(k.settleMin)} to ${time(k.settleMax)}`,

@@ -1,5 +1,5 @@
 import type { CredentialKind } from '../domain/credential.ts'
-import { parseDuration } from '../domain/time.ts'
+import { day, parseDuration, seconds } from '../domain/time.ts'
 import type { BrakeTerms, LifecycleTerms } from './lifecycle.ts'
 
 /** The shape of `lifecycle.yaml`, and how what it says becomes terms and rules. */
@@ -124,19 +124,70 @@ const positive = { type: 'string', format: 'positive-duration' }
 
 const sections: Readonly<Record<Section, Readonly<Record<string, object>>>> = {
   expiry: { default: positive, cap: positive },
-  rotation: { every: positive, overlap: duration, soak: duration, maxAge: positive },
+  rotation: {
+    every: positive,
+    overlap: duration,
+    soak: duration,
+    maxAge: positive,
+    atMaxAge: { enum: ['ask', 'end'] },
+    remindEvery: positive,
+  },
   leaver: {
     overlap: duration,
     acceptWithin: positive,
     backupMinAge: duration,
     groupGrace: duration,
+    deletedGrace: duration,
+    deactivatedGrace: duration,
+    leaveDateGrace: duration,
+    planAhead: duration,
+    onMemberLeft: { enum: ['nothing', 'rotate'] },
+    moverDebounce: duration,
     contain: { type: 'boolean' },
     containFor: positive,
     containWhenUsedWithin: duration,
   },
 }
 
-/** `defaults` must say everything; a rule's `set` must say something. */
+/**
+ * What a policy need not say that was written before Custody knew it, with what holds then.
+ */
+const since: {
+  readonly rotation: Pick<LifecycleTerms['rotation'], 'atMaxAge' | 'remindEvery'>
+  readonly leaver: Pick<
+    LifecycleTerms['leaver'],
+    | 'deletedGrace'
+    | 'deactivatedGrace'
+    | 'leaveDateGrace'
+    | 'planAhead'
+    | 'onMemberLeft'
+    | 'moverDebounce'
+  >
+} = {
+  rotation: { atMaxAge: 'ask', remindEvery: day },
+  leaver: {
+    deletedGrace: seconds(0),
+    deactivatedGrace: seconds(0),
+    leaveDateGrace: seconds(0),
+    planAhead: seconds(14 * day),
+    onMemberLeft: 'nothing',
+    moverDebounce: seconds(14 * day),
+  },
+}
+
+/** The terms that hold where no rule says otherwise. */
+export function readDefaults(raw: RawChange): LifecycleTerms {
+  const { brake: _brake, ...said } = raw
+  const terms = readChange(said)
+  return {
+    require: [],
+    ...terms,
+    rotation: { ...since.rotation, ...terms.rotation },
+    leaver: { ...since.leaver, ...terms.leaver },
+  } as LifecycleTerms
+}
+
+/** `defaults` must say everything that was ever required; a rule's `set` must say something. */
 function changeSchema(complete: boolean): Readonly<Record<string, unknown>> {
   const all = [...Object.keys(sections), 'hold', 'enforcement']
   return {
@@ -152,7 +203,7 @@ function changeSchema(complete: boolean): Readonly<Record<string, unknown>> {
             type: 'object',
             additionalProperties: false,
             minProperties: 1,
-            required: complete ? Object.keys(properties) : [],
+            required: complete ? requiredOf(name, properties) : [],
             properties,
           },
         ]),
@@ -163,6 +214,11 @@ function changeSchema(complete: boolean): Readonly<Record<string, unknown>> {
       ...(complete ? { brake: brakeSchema } : {}),
     },
   }
+}
+
+function requiredOf(section: string, properties: object): readonly string[] {
+  const optional = section === 'expiry' ? {} : since[section as keyof typeof since]
+  return Object.keys(properties).filter((name) => !Object.hasOwn(optional, name))
 }
 
 /** The JSON Schema of `lifecycle.yaml`. */

@@ -12,7 +12,7 @@ import {
   brakeOf,
   documentSchema,
   type RawDocument,
-  readChange,
+  readDefaults,
   readRule,
   type Rule,
   type TermsChange,
@@ -26,6 +26,13 @@ export interface LifecycleTerms {
     readonly overlap: Seconds
     readonly soak: Seconds
     readonly maxAge: Seconds
+    /**
+     * An old key that reaches its maximum age before its consumers have moved: `ask` lets it work and
+     * a person decide, `end` switches it off.
+     */
+    readonly atMaxAge: 'ask' | 'end'
+    /** How often those are reminded whom an overlap waits for; a third reminder goes a rank higher. */
+    readonly remindEvery: Seconds
   }
   readonly leaver: {
     /** With an active backup: how long the leaver's keys may live beside the new ones. */
@@ -35,6 +42,16 @@ export interface LifecycleTerms {
     readonly backupMinAge: Seconds
     /** How long a group without an active member still counts as an owner. */
     readonly groupGrace: Seconds
+    /** How long a leaving waits before it counts, by what the directory said; a security event never. */
+    readonly deletedGrace: Seconds
+    readonly deactivatedGrace: Seconds
+    readonly leaveDateGrace: Seconds
+    /** Offers to the heirs start this long before a leave date that is known. */
+    readonly planAhead: Seconds
+    /** `rotate`: a member who leaves an owning group, or the company, may have read what it could. */
+    readonly onMemberLeft: 'nothing' | 'rotate'
+    /** Who changes groups or managers is not taken for gone from the old place before this. */
+    readonly moverDebounce: Seconds
     readonly contain: boolean
     readonly containFor: Seconds
     readonly containWhenUsedWithin: Seconds
@@ -89,8 +106,7 @@ export function compileLifecycle(text: string, fileName: string): LifecyclePolic
   if (problems.length === 0) problems = checkShape(yaml.value, documentSchema, yaml.lineOf)
   if (problems.length === 0) {
     const raw = yaml.value as RawDocument
-    const { brake: _brake, ...terms } = raw.defaults
-    const defaults = { require: [], ...readChange(terms) } as LifecycleTerms
+    const defaults = readDefaults(raw.defaults)
     const rules = (raw.rules ?? []).map(readRule)
     problems = [
       ...duplicateNames(rules, yaml),

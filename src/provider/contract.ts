@@ -3,11 +3,11 @@ import type { CredentialKind } from '../domain/credential.ts'
 import type { Secret } from '../domain/secret.ts'
 import type { Clock, Instant, Seconds } from '../domain/time.ts'
 import type { TaskBook, TokenBook } from './books.ts'
-import type { CheckReport, DiscoveryPage } from './findings.ts'
+import type { CheckReport, DiscoveryPage, Drift } from './findings.ts'
 
 // One door: what providers meet beside the calls lies in files of its own.
 export type { AskedTask, IssuedToken, TaskBook, TokenBook } from './books.ts'
-export type { CheckFinding, CheckReport, Discovered, DiscoveryPage } from './findings.ts'
+export type { CheckFinding, CheckReport, Discovered, DiscoveryPage, Drift } from './findings.ts'
 
 /** What one kind of credential can do at one provider. The engine plans by these, never by name. */
 export interface KindCapabilities {
@@ -21,7 +21,12 @@ export interface KindCapabilities {
   readonly maxLive: number | null
   /** `disable` is reversible by `enable`. False: `disable` is unsupported and `revoke` is the only way. */
   readonly canDisable: boolean
-  readonly canRescope: boolean
+  /**
+   * How what a live credential may do is changed. `inPlace`: `rescope`, the same key goes on.
+   * `newKey`: by a new key with the new scopes, the old one overlaps. `nextLease`: the next renewal
+   * brings them, and one is started at once. False: never; a new credential has to be asked for.
+   */
+  readonly canRescope: false | 'inPlace' | 'newKey' | 'nextLease'
   /** `probe` really tries the secret. False: it answers `untestable` and death is proven by `list`. */
   readonly canProbe: boolean
   /** A listing tells when a key was used last. */
@@ -98,6 +103,17 @@ export interface WantedCredential {
   readonly operation: OperationId
   /** For `mint: 'client'`: what `prepare` returned, possibly in an earlier process. */
   readonly publicPart: string | null
+}
+
+/** What one credential of a principal was granted. */
+export interface WantedScopes {
+  readonly tenant: TenantId
+  readonly account: AccountId
+  readonly credential: CredentialId
+  readonly kind: CredentialKind
+  /** Of the current key. */
+  readonly keyId: string
+  readonly scopes: readonly string[]
 }
 
 export interface Prepared {
@@ -201,6 +217,28 @@ export interface Provider {
   /** Only with `mint: 'client'`; no call leaves the process. */
   prepare?(want: WantedCredential): Prepared
   issue(principal: string, want: WantedCredential, call: Call): Promise<Issued>
+  /**
+   * Makes what lives on the principal reach what `want` says and nothing more: same key, same
+   * boundary, no moment in which neither the old nor the new scopes hold. What is taken away is
+   * taken before what is new is added only where both cannot be one write. Repeating is harmless.
+   * Only for kinds that claim `canRescope: 'inPlace'`.
+   */
+  rescope?(principal: string, want: WantedScopes, call: Call): Promise<void>
+  /**
+   * What the provider lets a principal and its keys do, compared with what was granted. Reads only.
+   * Absent: nothing there can drift, or nothing tells.
+   */
+  driftOf?(principal: string, want: readonly WantedScopes[], call: Call): Promise<Listing<Drift>>
+  /**
+   * Puts back what drifted, and nothing else; keys stay. Repeating is harmless.
+   * @returns what was done, a line each, for the audit
+   */
+  revertDrift?(
+    principal: string,
+    want: readonly WantedScopes[],
+    drift: Drift,
+    call: Call,
+  ): Promise<readonly string[]>
   disable(principal: string, keyId: string, call: Call): Promise<void>
   enable(principal: string, keyId: string, call: Call): Promise<void>
   /**

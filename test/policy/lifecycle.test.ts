@@ -40,12 +40,25 @@ describe('the shipped lifecycle policy', () => {
   it('gives an ordinary account the published defaults', () => {
     expect(shipped.termsFor(plain)).toEqual({
       expiry: { default: 90 * day, cap: 365 * day },
-      rotation: { every: 30 * day, overlap: 7 * day, soak: 7 * day, maxAge: 90 * day },
+      rotation: {
+        every: 30 * day,
+        overlap: 7 * day,
+        soak: 7 * day,
+        maxAge: 90 * day,
+        atMaxAge: 'ask',
+        remindEvery: day,
+      },
       leaver: {
         overlap: hour,
         acceptWithin: 3 * day,
         backupMinAge: 0,
         groupGrace: hour,
+        deletedGrace: 0,
+        deactivatedGrace: 0,
+        leaveDateGrace: 0,
+        planAhead: 14 * day,
+        onMemberLeft: 'nothing',
+        moverDebounce: 14 * day,
         contain: false,
         containFor: 4 * hour,
         containWhenUsedWithin: 24 * hour,

@@ -20,6 +20,7 @@ import { registerProvider } from './commands/provider.ts'
 import { registerProviderImport } from './commands/provider-import.ts'
 import { registerProviderSwitch } from './commands/provider-switch.ts'
 import { registerSweep } from './commands/sweep.ts'
+import { registerScimRequest } from './commands/scim-request.ts'
 import { registerTask } from './commands/task.ts'
 import { registerTransfer } from './commands/transfer.ts'
 import { registerVendor } from './commands/vendor.ts'
@@ -92,6 +93,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerProviderSwitch(provider, cli)
   registerProviderImport(program, provider, cli)
   registerVendor(program, cli)
+  registerScimRequest(program, cli)
   registerTask(program, cli)
   registerClient(program, cli)
   registerHelp(program)

@@ -430,6 +430,17 @@ const definitions = {
     null,
     (f) => `${f.what} was shown once and is not stored; create a new one if it was lost.`,
   ),
+  notReplayable: def<{ id: string; reason: string }>(
+    409,
+    null,
+    (f) => `Request "${f.id}" cannot be run again: ${f.reason}`,
+  ),
+  overtaken: def<{ id: string; target: string; at: string }>(
+    409,
+    null,
+    (f) =>
+      `Request "${f.id}" failed before ${f.target} was last written (${f.at}); look at what it would change, and send force: true to run it all the same.`,
+  ),
   providerRefused: def<{ provider: string; reason: string }>(
     502,
     null,

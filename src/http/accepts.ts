@@ -57,6 +57,13 @@ const accepts: Readonly<Record<string, Accepts>> = {
   'GET /events': { query: ['after', 'cursor', 'limit'] },
   'GET /clients': { query: page },
   'GET /scim-requests': { query: ['client', 'status', ...page] },
+  'GET /scim-requests/failed': { query: ['client', 'state', ...page] },
+  'POST /scim-requests/failed/:id/replay': { query: ['dryRun'], body: ['force'] },
+  'POST /scim-requests/failed/replay': {
+    query: ['dryRun'],
+    body: ['client', 'after', 'force'],
+  },
+  'POST /scim-requests/failed/:id/sign-off': { query: [], body: ['reason'] },
   'POST /sweeps/:name': { query: ['dryRun', 'full'] },
   'POST /accounts/:id/certify': { query: ['extend'], body: ['extend', 'reason'] },
   'POST /accounts/:id/transfer': { query: [], body: ['owner', 'atOnce', 'reason'] },

@@ -17,6 +17,7 @@ import { createAuthenticate } from './auth.ts'
 import { acceptJson, bodyBytesMax } from './body.ts'
 import { refuseUnknown } from './accepts.ts'
 import { clientRoutes } from './clients.ts'
+import { failedRequestRoutes } from './failed-requests.ts'
 import { findingRoutes } from './findings.ts'
 import { importRoutes } from './imports.ts'
 import { taskRoutes } from './tasks.ts'
@@ -179,6 +180,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(sealRoutes(host, authenticate))
       await api.register(providerRoutes(host, authenticate))
       await api.register(providerSwitchRoutes(host, authenticate))
+      await api.register(failedRequestRoutes(host, authenticate, log))
       requestLogRoutes(api, host, authenticate, log)
       sightingRoutes(api, host, authenticate, log)
     },

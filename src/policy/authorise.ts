@@ -63,6 +63,8 @@ export const actions = [
   'client.revoke',
   'leak.report',
   'seal.rotate',
+  'scimRequest.replay',
+  'scimRequest.signOff',
   'token.introspect',
   'audit.read',
   'report.read',

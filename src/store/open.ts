@@ -8,6 +8,7 @@ import { clientRoom } from './clients.ts'
 import { sqliteDialect, type Dialect } from './dialect.ts'
 import { postgresDialect } from './dialect-postgres.ts'
 import { documentRoom } from './documents.ts'
+import { failedRequestRoom } from './failed-requests.ts'
 import { findingRoom } from './findings.ts'
 import { importRoom } from './imports.ts'
 import { sealedRoom } from './sealed.ts'
@@ -107,6 +108,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   const imports = importRoom(sql, codec)
   const tasks = taskRoom(sql)
   const sealed = sealedRoom(sql)
+  const failedRequests = failedRequestRoom(sql)
   const query: Query = database.query.bind(database)
 
   function work(change: Change): () => Steps<Refusal | null> {
@@ -195,6 +197,12 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return sealed.sweep(change.before)
       case 'task':
         return tasks.put(change.task, change.expectedVersion)
+      case 'requestFailed':
+        return failedRequests.failed(change)
+      case 'requestSettled':
+        return failedRequests.settled(change)
+      case 'failureDecided':
+        return failedRequests.decided(change)
       case 'taskEvidence':
         return tasks.putEvidence(change)
       default:
@@ -308,6 +316,9 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     taskEvidence: (tenant, task) => tasks.evidence(query, tenant, task),
     replay: (tenant, client, scope) => ledger.replay(query, tenant, client, scope),
     scimRequests: (want) => ledger.scimRequests(query, want),
+    failedRequest: (tenant, id) => failedRequests.one(query, tenant, id),
+    failedRequests: (want) => failedRequests.list(query, want),
+    openFailure: (...of) => failedRequests.open(query, ...of),
     sightings: (tenant, client) => ledger.sightings(query, tenant, client),
   }
 

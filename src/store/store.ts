@@ -21,6 +21,7 @@ import type { IssuedToken } from '../provider/contract.ts'
 import type { BoundAttribute, BoundFilter } from '../scim/filter.ts'
 import type { AuditChange, AuditReads } from './store-audit.ts'
 import type { HoldChange, HoldReads } from './holds.ts'
+import type { FailedRequestChange, FailedRequestReads } from './failed-request-store.ts'
 import type { FindingChange, FindingReads } from './finding-store.ts'
 import type { ImportReads } from './import-store.ts'
 import type { SealedChange, SealedReads } from './sealed-store.ts'
@@ -155,6 +156,7 @@ export type Change =
   | FindingChange
   | TaskChange
   | SealedChange
+  | FailedRequestChange
 
 /** Why nothing of a commit was written. */
 export interface Conflict {
@@ -315,7 +317,14 @@ export interface ExpiringQuery {
 }
 
 export interface Reads
-  extends AuditReads, HoldReads, FindingReads, ImportReads, TaskReads, SealedReads {
+  extends
+    AuditReads,
+    HoldReads,
+    FindingReads,
+    ImportReads,
+    TaskReads,
+    SealedReads,
+    FailedRequestReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>
@@ -508,5 +517,6 @@ export type { AuditHead, AuditQuery, Vitals } from './store-audit.ts'
 export type { LiveKey } from './finding-store.ts'
 export type { VendorCount } from './import-store.ts'
 export type { Sealed } from './sealed-store.ts'
+export type { FailedRequestQuery } from './failed-request-store.ts'
 export type { TaskQuery } from './task-store.ts'
 export type { AuditRow, Failure, PersonId }

@@ -301,6 +301,27 @@ export interface ScimRequestTable {
   milliseconds: number
 }
 
+export interface FailedRequestTable {
+  tenant: string
+  id: string
+  client: string
+  fingerprint: string
+  method: string
+  route: string
+  target: string | null
+  first_at: string
+  last_at: string
+  times: number
+  status: number
+  error: string | null
+  scim_type: string | null
+  obstacle: string | null
+  state: string
+  decided_at: string | null
+  decided_by: string | null
+  note: string | null
+}
+
 export interface AttributeSightingTable {
   tenant: string
   client: string
@@ -449,6 +470,7 @@ export interface Tables {
   counter: CounterTable
   idempotency: IdempotencyTable
   scim_request: ScimRequestTable
+  failed_request: FailedRequestTable
   attribute_sighting: AttributeSightingTable
   brake: BrakeTable
   leaving: LeavingTable

@@ -110,6 +110,8 @@ const table: Readonly<
   'client.revoke': ['client', {}],
   'leak.report': ['tenant', { security: 'all' }],
   'seal.rotate': ['tenant', {}],
+  'scimRequest.replay': ['tenant', { security: 'all' }],
+  'scimRequest.signOff': ['tenant', { security: 'all' }],
   'token.introspect': ['token', { verifier: 'all' }],
   'audit.read': ['audit', { security: 'all', auditor: 'all' }],
   'report.read': ['tenant', { security: 'all', auditor: 'all' }],

@@ -20,6 +20,7 @@ import { registerProvider } from './commands/provider.ts'
 import { registerProviderImport } from './commands/provider-import.ts'
 import { registerProviderSwitch } from './commands/provider-switch.ts'
 import { registerSweep } from './commands/sweep.ts'
+import { registerDirectoryMigrate } from './commands/directory-migrate.ts'
 import { registerScimRequest } from './commands/scim-request.ts'
 import { registerTask } from './commands/task.ts'
 import { registerTransfer } from './commands/transfer.ts'
@@ -93,6 +94,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerProviderSwitch(provider, cli)
   registerProviderImport(program, provider, cli)
   registerVendor(program, cli)
+  registerDirectoryMigrate(program.command('directory').description('where people come from'), cli)
   registerScimRequest(program, cli)
   registerTask(program, cli)
   registerClient(program, cli)

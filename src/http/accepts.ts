@@ -57,6 +57,13 @@ const accepts: Readonly<Record<string, Accepts>> = {
   'GET /events': { query: ['after', 'cursor', 'limit'] },
   'GET /clients': { query: page },
   'GET /scim-requests': { query: ['client', 'status', ...page] },
+  'POST /owners/:id/move': {
+    query: ['dryRun'],
+    body: ['to', 'atOnce', 'reason', 'after'],
+  },
+  'POST /directories/moves': { query: ['dryRun'], body: ['from', 'to', 'match'] },
+  'GET /directories/moves/:id/people': { query: ['cursor', 'limit', 'state'] },
+  'POST /directories/moves/:id/finish': { query: [], body: ['force'] },
   'GET /scim-requests/failed': { query: ['client', 'state', ...page] },
   'POST /scim-requests/failed/:id/replay': { query: ['dryRun'], body: ['force'] },
   'POST /scim-requests/failed/replay': {

@@ -1,4 +1,4 @@
-import { errors } from '../domain/errors.ts'
+import { AppError, errors } from '../domain/errors.ts'
 import type { JsonObject } from '../domain/json.ts'
 import { applyPatch, parsePatch } from '../scim/patch.ts'
 import { assertSameClass, readUser } from '../scim/resource.ts'
@@ -78,5 +78,19 @@ export function userEndpoint(host: HttpHost, base: () => string): ScimEndpoint {
       return operation ? [operation] : []
     },
   }
-  return endpointOf(writes)
+  const endpoint = endpointOf(writes)
+  return {
+    ...endpoint,
+    async perform(call) {
+      try {
+        return await endpoint.perform(call)
+      } catch (error) {
+        const isLost = error instanceof AppError && error.code === 'notFound'
+        if (isLost && call.method !== 'GET' && call.id !== null) {
+          await engine.heardFromOld(call.caller, call.id, call.method)
+        }
+        throw error
+      }
+    },
+  }
 }

@@ -17,6 +17,7 @@ import { createAuthenticate } from './auth.ts'
 import { acceptJson, bodyBytesMax } from './body.ts'
 import { refuseUnknown } from './accepts.ts'
 import { clientRoutes } from './clients.ts'
+import { directoryMoveRoutes } from './directory-moves.ts'
 import { failedRequestRoutes } from './failed-requests.ts'
 import { findingRoutes } from './findings.ts'
 import { importRoutes } from './imports.ts'
@@ -180,6 +181,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(sealRoutes(host, authenticate))
       await api.register(providerRoutes(host, authenticate))
       await api.register(providerSwitchRoutes(host, authenticate))
+      await api.register(directoryMoveRoutes(host, authenticate))
       await api.register(failedRequestRoutes(host, authenticate, log))
       requestLogRoutes(api, host, authenticate, log)
       sightingRoutes(api, host, authenticate, log)

@@ -27,6 +27,10 @@ import { createPerson, declareLeave, deletePerson, updatePerson } from './people
 import { switchProvider } from './provider-switch.ts'
 import type { ProviderRole } from './providers.ts'
 import { checkProvider, listProviders, showProvider } from './providers.ts'
+import { advanceMove, finishMove } from './directory-merge.ts'
+import type { MoveWish } from './directory-move.ts'
+import { heardFromOld, openMove, planMove, visibleMove } from './directory-move.ts'
+import { moveOwned } from './owner-move.ts'
 import { impactOf, offboardingReport } from './reports.ts'
 import type { SweepName } from './due.ts'
 import { rotateSealKey } from './sealing.ts'
@@ -115,6 +119,17 @@ export function createEngine(life: Lifecycle) {
     ) => updateGroup(life, caller, current, want, options),
     deleteGroup: (caller: Caller, current: Group) => deleteGroup(life, caller, current),
     membersOf: (group: Group) => membersOf(life, group),
+
+    planMove: (caller: Caller, wish: MoveWish) => planMove(life, caller, wish),
+    openMove: (caller: Caller, wish: MoveWish) => openMove(life, caller, wish),
+    move: (caller: Caller, id: string) => visibleMove(life, caller, id),
+    advanceMove: (caller: Caller, id: string) => advanceMove(life, caller, id),
+    finishMove: (caller: Caller, id: string, options: { readonly force: boolean }) =>
+      finishMove(life, caller, id, options),
+    heardFromOld: (caller: Caller, id: string, method: string) =>
+      heardFromOld(life, caller, id, method),
+    moveOwned: (caller: Caller, from: string, wish: Parameters<typeof moveOwned>[3]) =>
+      moveOwned(life, caller, from, wish),
 
     account: (caller: Caller, id: string, options?: { readonly retiredToo?: boolean }) =>
       visibleAccount(life, caller, id, options),

@@ -10,6 +10,7 @@ import type { PersonWrite } from '../domain/want.ts'
 import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, conflictError, planOperation, save } from './context.ts'
+import { confirmedBy, recognised } from './directory-move.ts'
 import { endOfHolding, holdOrLetGo } from './holding.ts'
 import { visibleOwner } from './visible.ts'
 
@@ -28,6 +29,8 @@ export async function createPerson(
   const id = life.ids.next() as PersonId
   const directory = caller.client.directory ?? 'default'
   const decision = authorise(life, caller, 'person.create', { type: 'person', id, directory })
+  const known = await recognised(life, caller.tenant, directory, want)
+  if (known) return arrive(life, caller, known, want)
   const now = life.clock.now()
   const active = want.active ?? true
   const person: Person = {
@@ -66,6 +69,38 @@ export async function createPerson(
   return { person, operation: null }
 }
 
+/** Somebody whom a move between directories brought: the same person, spoken of by another client. */
+async function arrive(
+  life: Lifecycle,
+  caller: Caller,
+  { person, move }: NonNullable<Awaited<ReturnType<typeof recognised>>>,
+  want: PersonWrite,
+): Promise<PersonResult> {
+  const { tenant, id } = person
+  const { userName, externalId, attributes } = want
+  const next: Person = {
+    ...person,
+    client: caller.client.id,
+    userName,
+    externalId,
+    attributes,
+    updatedAt: life.clock.now(),
+  }
+  const facts = { move, from: person.client, to: caller.client.id, userName }
+  const target = { type: 'person', id }
+  await save(
+    life,
+    [
+      { type: 'person', person: next, expectedVersion: person.version },
+      { type: 'movedConfirmed', tenant, move, subject: id },
+      auditRow(life, { tenant, actor: caller.actor, action: 'person.moved', target, facts }),
+    ],
+    { what: 'User', id },
+  )
+  const now = { ...next, version: person.version + 1 }
+  return updatePerson(life, caller, now, { ...want, active: want.active ?? true })
+}
+
 /**
  * Writes a person's new state. Turning inactive is leaving: the row, the leave operation and the
  * audit row go in one commit, so the 2xx is the promise that it will be acted on. When too many of
@@ -86,6 +121,11 @@ export async function updatePerson(
     want.userName === current.userName &&
     want.externalId === current.externalId &&
     sameJson(want.attributes, current.attributes)
+  const confirmed = await confirmedBy(life, caller, current)
+  if (confirmed?.waits) {
+    const { tenant, id: subject } = current
+    await life.store.commit([{ type: 'movedConfirmed', tenant, move: confirmed.move, subject }])
+  }
   if (unchanged) return { person: current, operation: null }
 
   const left = current.active && !active

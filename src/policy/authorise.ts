@@ -65,6 +65,7 @@ export const actions = [
   'seal.rotate',
   'scimRequest.replay',
   'scimRequest.signOff',
+  'directory.move',
   'token.introspect',
   'audit.read',
   'report.read',

@@ -52,6 +52,12 @@ function groupRow(group: Group, codec: DocumentCodec): Row {
   }
 }
 
+export function groupFromRow(row: Row, codec: DocumentCodec): Group {
+  // A person keeps its displayName among the attributes, a group has a field for it.
+  const { displayName: _, ...attributes } = codec.attributes(row['doc'] as string)
+  return { ...groups.fromRow(row), attributes }
+}
+
 function memberFromRow(row: Row): Member {
   return {
     id: row['member_id'] as string,
@@ -262,11 +268,7 @@ export function groupRoom(context: Sql, codec: DocumentCodec) {
     return rows
   }
 
-  const toGroup = (row: Row): Group => {
-    // A person keeps its displayName among the attributes, a group has a field for it.
-    const { displayName: _, ...attributes } = codec.attributes(row['doc'] as string)
-    return { ...groups.fromRow(row), attributes }
-  }
+  const toGroup = (row: Row): Group => groupFromRow(row, codec)
 
   return {
     putGroup(group: Group, expected: number | null): Work {

@@ -8,6 +8,7 @@ import { clientRoom } from './clients.ts'
 import { sqliteDialect, type Dialect } from './dialect.ts'
 import { postgresDialect } from './dialect-postgres.ts'
 import { documentRoom } from './documents.ts'
+import { moveRoom } from './moves.ts'
 import { failedRequestRoom } from './failed-requests.ts'
 import { findingRoom } from './findings.ts'
 import { importRoom } from './imports.ts'
@@ -109,6 +110,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   const tasks = taskRoom(sql)
   const sealed = sealedRoom(sql)
   const failedRequests = failedRequestRoom(sql)
+  const moves = moveRoom(sql, codec)
   const query: Query = database.query.bind(database)
 
   function work(change: Change): () => Steps<Refusal | null> {
@@ -203,6 +205,16 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return failedRequests.settled(change)
       case 'failureDecided':
         return failedRequests.decided(change)
+      case 'moveOpened':
+        return moves.opened(change)
+      case 'moved':
+        return moves.moved(change)
+      case 'moveAdvanced':
+        return moves.advanced(change)
+      case 'movedConfirmed':
+        return moves.confirmed(change)
+      case 'movedOldWord':
+        return moves.oldWord(change)
       case 'taskEvidence':
         return tasks.putEvidence(change)
       default:
@@ -319,6 +331,14 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     failedRequest: (tenant, id) => failedRequests.one(query, tenant, id),
     failedRequests: (want) => failedRequests.list(query, want),
     openFailure: (...of) => failedRequests.open(query, ...of),
+    move: (tenant, id) => moves.one(query, tenant, id),
+    openMove: (tenant) => moves.open(query, tenant),
+    moves: (tenant) => moves.all(query, tenant),
+    movedOne: (...of) => moves.movedOne(query, ...of),
+    movedByKey: (...of) => moves.byKey(query, ...of),
+    movedAfter: (...of) => moves.movedAfter(query, ...of),
+    peopleOfDirectory: (...of) => moves.people(query, ...of),
+    groupsOfDirectory: (...of) => moves.groups(query, ...of),
     sightings: (tenant, client) => ledger.sightings(query, tenant, client),
   }
 
@@ -404,6 +424,8 @@ function lockOf(change: Change): readonly string[] {
       return [change.group, `members:${change.tenant}`]
     case 'memberSwitched':
       return [`members:${change.tenant}`]
+    case 'moveOpened':
+      return [`members:${change.move.tenant}`]
     // How many left, and which batch they wait in, follows from the rows of many people.
     case 'leaving':
       return [`leavers:${change.tenant}:${change.directory}`]

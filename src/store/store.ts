@@ -21,6 +21,7 @@ import type { IssuedToken } from '../provider/contract.ts'
 import type { BoundAttribute, BoundFilter } from '../scim/filter.ts'
 import type { AuditChange, AuditReads } from './store-audit.ts'
 import type { HoldChange, HoldReads } from './holds.ts'
+import type { MoveChange, MoveReads } from './move-store.ts'
 import type { FailedRequestChange, FailedRequestReads } from './failed-request-store.ts'
 import type { FindingChange, FindingReads } from './finding-store.ts'
 import type { ImportReads } from './import-store.ts'
@@ -157,6 +158,7 @@ export type Change =
   | TaskChange
   | SealedChange
   | FailedRequestChange
+  | MoveChange
 
 /** Why nothing of a commit was written. */
 export interface Conflict {
@@ -324,7 +326,8 @@ export interface Reads
     ImportReads,
     TaskReads,
     SealedReads,
-    FailedRequestReads {
+    FailedRequestReads,
+    MoveReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>

@@ -322,6 +322,32 @@ export interface FailedRequestTable {
   note: string | null
 }
 
+export interface DirectoryMoveTable {
+  tenant: string
+  id: string
+  from_directory: string
+  to_directory: string
+  match_key: string
+  status: string
+  stage: string
+  after: string | null
+  facts: string
+  opened_at: string
+  opened_by: string
+  finished_at: string | null
+}
+
+export interface MovedTable {
+  tenant: string
+  move: string
+  subject: string
+  type: string
+  match_key: string | null
+  state: string
+  twin: string | null
+  old_word_at: string | null
+}
+
 export interface AttributeSightingTable {
   tenant: string
   client: string
@@ -471,6 +497,8 @@ export interface Tables {
   idempotency: IdempotencyTable
   scim_request: ScimRequestTable
   failed_request: FailedRequestTable
+  directory_move: DirectoryMoveTable
+  moved: MovedTable
   attribute_sighting: AttributeSightingTable
   brake: BrakeTable
   leaving: LeavingTable

@@ -26,6 +26,7 @@ import { filterConformance } from './store-filters.ts'
 import { sealedConformance } from './store-sealed.ts'
 import { listConformance } from './store-lists.ts'
 import { groupConformance } from './store-groups.ts'
+import { moveConformance } from './store-moves.ts'
 import { ledgerConformance } from './store-ledger.ts'
 import { auditConformance } from './store-audit.ts'
 import { storeModel } from './store-model.ts'
@@ -1091,6 +1092,7 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
     filterConformance(() => store, effort)
     listConformance(() => store)
     groupConformance(() => store)
+    moveConformance(() => store)
     ledgerConformance(() => store)
     auditConformance(() => store)
     brakeConformance(() => store)

@@ -112,6 +112,7 @@ const table: Readonly<
   'seal.rotate': ['tenant', {}],
   'scimRequest.replay': ['tenant', { security: 'all' }],
   'scimRequest.signOff': ['tenant', { security: 'all' }],
+  'directory.move': ['tenant', {}],
   'token.introspect': ['token', { verifier: 'all' }],
   'audit.read': ['audit', { security: 'all', auditor: 'all' }],
   'report.read': ['tenant', { security: 'all', auditor: 'all' }],

@@ -12,6 +12,7 @@ import {
   resolveId,
 } from '../command.ts'
 import type { Row } from '../terminal.ts'
+import { registerOwnerMove } from './owner-move.ts'
 import { reportQueued } from './operation.ts'
 
 /** What `owner impact` answers: what would be decided now, by the deciding function itself. */
@@ -30,6 +31,7 @@ const impactColumns = [
 
 export function registerOwner(program: Command, cli: Cli): void {
   const noun = program.command('owner').description('people, and what hangs on them')
+  registerOwnerMove(noun, cli)
 
   apiCommand<{ limit?: string }>(
     noun

@@ -14,6 +14,7 @@ import { sweeps } from './0010-sweeps.ts'
 import { sealed } from './0011-sealed.ts'
 import { imported } from './0012-imported.ts'
 import { tasks } from './0013-tasks.ts'
+import { directoryMoves } from './0022-directory-moves.ts'
 import { failedRequests } from './0021-failed-requests.ts'
 
 /** One numbered step of the schema; once released it is never edited, its checksum is stored. */
@@ -50,6 +51,7 @@ export const migrations: readonly Migration[] = [
   imported,
   tasks,
   failedRequests,
+  directoryMoves,
 ]
 
 /** The ledger itself; it exists before the first migration. */

@@ -24,6 +24,7 @@ import { registerDirectoryMigrate } from './commands/directory-migrate.ts'
 import { registerScimRequest } from './commands/scim-request.ts'
 import { registerTask } from './commands/task.ts'
 import { registerTransfer } from './commands/transfer.ts'
+import { registerUndo } from './commands/undo.ts'
 import { registerVendor } from './commands/vendor.ts'
 import { systemFailure } from './system-failure.ts'
 import { type ExitCode, exitCodeOf, exitCodes, type Terminal } from './terminal.ts'
@@ -96,6 +97,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerVendor(program, cli)
   registerDirectoryMigrate(program.command('directory').description('where people come from'), cli)
   registerScimRequest(program, cli)
+  registerUndo(program, cli)
   registerTask(program, cli)
   registerClient(program, cli)
   registerHelp(program)

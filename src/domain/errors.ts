@@ -430,6 +430,11 @@ const definitions = {
     null,
     (f) => `${f.what} was shown once and is not stored; create a new one if it was lost.`,
   ),
+  notUndoable: def<{ id: string; reason: string }>(
+    409,
+    null,
+    (f) => `Event "${f.id}" cannot be undone: ${f.reason}`,
+  ),
   notReplayable: def<{ id: string; reason: string }>(
     409,
     null,

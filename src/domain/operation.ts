@@ -12,6 +12,7 @@ export type OperationKind =
   | 'leave'
   | 'delete'
   | 'reconcile'
+  | 'undo'
 
 export type OperationStatus =
   | 'queued'
@@ -59,8 +60,11 @@ export type StepName =
   | 'remove-person'
   | 'take-inventory'
   | 'compare'
+  | 'take-back'
+  | 'confirm-back'
+  | 'prove-alive'
 
-export type SubjectType = 'person' | 'account' | 'credential' | 'provider'
+export type SubjectType = 'person' | 'account' | 'credential' | 'provider' | 'event'
 
 export interface Failure {
   /** A stable word, e.g. `preempted`, `foreignKey`, `revokeBlocked`, `throttled`. */
@@ -121,4 +125,5 @@ export const operationRank: Readonly<Record<OperationKind, number>> = {
   retire: 6,
   leave: 0,
   reconcile: 0,
+  undo: 0,
 }

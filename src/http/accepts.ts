@@ -57,6 +57,7 @@ const accepts: Readonly<Record<string, Accepts>> = {
   'GET /events': { query: ['after', 'cursor', 'limit'] },
   'GET /clients': { query: page },
   'GET /scim-requests': { query: ['client', 'status', ...page] },
+  'POST /events/:id/undo': { query: ['dryRun'], body: ['reason'] },
   'POST /owners/:id/move': {
     query: ['dryRun'],
     body: ['to', 'atOnce', 'reason', 'after'],

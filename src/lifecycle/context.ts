@@ -148,11 +148,12 @@ export const stepsOf: Readonly<Record<OperationKind, readonly StepName[]>> = {
   ],
   revoke: ['disable-keys', 'prove-dead', 'settle', 'delete-keys'],
   disable: ['shut-off', 'disable-keys', 'prove-dead', 'settle'],
-  enable: ['turn-on'],
+  enable: ['turn-on', 'prove-alive'],
   retire: ['shut-off', 'disable-keys', 'prove-dead', 'settle'],
   delete: ['delete-keys', 'delete-principals'],
   leave: ['fan-out', 'remove-person'],
   reconcile: ['take-inventory', 'compare'],
+  undo: ['take-back', 'confirm-back'],
 }
 
 /** The steps are frozen here: a later version that plans other steps still finishes this list. */

@@ -41,6 +41,7 @@ import { discoverPage } from './discovery.ts'
 import { listTasks, reopenTask, showEvidence, visibleTask } from './tasks.ts'
 import { closeVendor, listVendors, vendorReport } from './vendors.ts'
 import { acceptBackup, acceptTransfer, declineTransfer, transferAccount } from './transfers.ts'
+import { undoEvent } from './undo.ts'
 import { visibleAccount, visibleCredential, visibleOwner, visiblePerson } from './visible.ts'
 
 export { clockBrake, createClockGuard } from './clock-guard.ts'
@@ -64,6 +65,7 @@ export { findDue, sweepNames } from './due.ts'
 export type { Applied } from './sweeps.ts'
 export { applyBatch } from './sweeps.ts'
 export { reconcilable } from './reconcile.ts'
+export type { UndoItem, UndoPlan } from './undo.ts'
 export { createTokens } from './tokens.ts'
 export { adoptionsMax } from './adoption.ts'
 export type { AdoptionAnswer, AdoptionEntry } from './adoption.ts'
@@ -119,6 +121,9 @@ export function createEngine(life: Lifecycle) {
     ) => updateGroup(life, caller, current, want, options),
     deleteGroup: (caller: Caller, current: Group) => deleteGroup(life, caller, current),
     membersOf: (group: Group) => membersOf(life, group),
+
+    undo: (caller: Caller, id: string, wish: Parameters<typeof undoEvent>[3]) =>
+      undoEvent(life, caller, id, wish),
 
     planMove: (caller: Caller, wish: MoveWish) => planMove(life, caller, wish),
     openMove: (caller: Caller, wish: MoveWish) => openMove(life, caller, wish),

@@ -18,6 +18,7 @@ import { ensureAccount, issueAndDeliver } from './steps/mint.ts'
 import { StillListed, deleteKeys, deletePrincipals } from './steps/remove.ts'
 import { removePerson } from './steps/remove-person.ts'
 import { turnOn } from './steps/revive.ts'
+import { confirmBack, proveAlive, takeBack } from './steps/take-back.ts'
 import { removeUnanswered } from './steps/strays.ts'
 import type { Step, StepContext, StepResult, Subject } from './steps/step.ts'
 import { NotConfigured, Preempted, loadSubject, memoOf } from './steps/step.ts'
@@ -50,6 +51,9 @@ const steps: Readonly<Record<StepName, Step>> = {
   'remove-person': removePerson,
   'take-inventory': takeInventory,
   compare: compareInventory,
+  'take-back': takeBack,
+  'confirm-back': confirmBack,
+  'prove-alive': proveAlive,
 }
 
 /** Longer than the slowest step between two heartbeats: one provider call may take `callSeconds`. */

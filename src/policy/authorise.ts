@@ -66,6 +66,7 @@ export const actions = [
   'scimRequest.replay',
   'scimRequest.signOff',
   'directory.move',
+  'event.undo',
   'token.introspect',
   'audit.read',
   'report.read',

@@ -113,6 +113,7 @@ const table: Readonly<
   'scimRequest.replay': ['tenant', { security: 'all' }],
   'scimRequest.signOff': ['tenant', { security: 'all' }],
   'directory.move': ['tenant', {}],
+  'event.undo': ['tenant', { security: 'all' }],
   'token.introspect': ['token', { verifier: 'all' }],
   'audit.read': ['audit', { security: 'all', auditor: 'all' }],
   'report.read': ['tenant', { security: 'all', auditor: 'all' }],

@@ -12,6 +12,7 @@ export type OperationKind =
   | 'leave'
   | 'delete'
   | 'reconcile'
+  | 'rescope'
 
 export type OperationStatus =
   | 'queued'
@@ -59,8 +60,15 @@ export type StepName =
   | 'remove-person'
   | 'take-inventory'
   | 'compare'
+  | 'find-dependents'
+  | 'change-scopes'
+  | 'prove-scopes'
 
-export type SubjectType = 'person' | 'account' | 'credential' | 'provider'
+/**
+ * `scopes`: what one credential may do, which changes while its key is being rotated; the subject is
+ * `scopesSubject` of it. `group`: all that hangs on a group's members.
+ */
+export type SubjectType = 'person' | 'account' | 'credential' | 'provider' | 'group' | 'scopes'
 
 export interface Failure {
   /** A stable word, e.g. `preempted`, `foreignKey`, `revokeBlocked`, `throttled`. */
@@ -108,7 +116,14 @@ export interface Operation {
 }
 
 /** What takes access away: it is claimed before anything else that is due. */
-export const urgentKinds: readonly OperationKind[] = ['leave', 'revoke', 'disable', 'retire']
+export const urgentKinds: readonly OperationKind[] = [
+  'leave',
+  'revoke',
+  'disable',
+  'retire',
+  // It decides when it runs, so that the last change wins: it may always be one that takes away.
+  'rescope',
+]
 
 /** Higher pre-empts lower on the same account; a revoking kind always wins over a minting kind. */
 export const operationRank: Readonly<Record<OperationKind, number>> = {
@@ -121,4 +136,6 @@ export const operationRank: Readonly<Record<OperationKind, number>> = {
   retire: 6,
   leave: 0,
   reconcile: 0,
+  // Closing an account does not make its keys narrower: opened again they must be, so nothing cancels it.
+  rescope: 9,
 }

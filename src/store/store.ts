@@ -19,6 +19,7 @@ import type { Person } from '../domain/owner.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
 import type { IssuedToken } from '../provider/contract.ts'
 import type { BoundAttribute, BoundFilter } from '../scim/filter.ts'
+import type { EntitlementReads } from './entitlements.ts'
 import type { AuditChange, AuditReads } from './store-audit.ts'
 import type { HoldChange, HoldReads } from './holds.ts'
 import type { FindingChange, FindingReads } from './finding-store.ts'
@@ -130,6 +131,7 @@ export type Change =
   | { readonly type: 'issuedToken'; readonly token: IssuedToken }
   /** Conflict `missing` for an unknown token; removing and noting a use are silent about one. */
   | { readonly type: 'issuedTokenActive'; readonly id: string; readonly active: boolean }
+  | { readonly type: 'issuedTokenScopes'; readonly id: string; readonly scopes: readonly string[] }
   | { readonly type: 'issuedTokenRemoved'; readonly id: string }
   | { readonly type: 'issuedTokenUsed'; readonly id: string; readonly at: Instant }
   | { readonly type: 'clientTokenUsed'; readonly id: string; readonly at: Instant }
@@ -240,7 +242,8 @@ export interface GroupListQuery extends ListQuery {
 export interface MemberTarget {
   readonly id: string
   readonly type: MemberType
-  readonly directory: string
+  /** Null of a service account, which belongs to no directory. */
+  readonly directory: string | null
 }
 
 export interface Page<T> {
@@ -315,7 +318,7 @@ export interface ExpiringQuery {
 }
 
 export interface Reads
-  extends AuditReads, HoldReads, FindingReads, ImportReads, TaskReads, SealedReads {
+  extends AuditReads, EntitlementReads, HoldReads, FindingReads, ImportReads, TaskReads, SealedReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>
@@ -356,7 +359,7 @@ export interface Reads
   ): Promise<readonly Member[]>
   /** Those of `ids` that are members, by id. */
   membersAmong(tenant: TenantId, group: string, ids: readonly string[]): Promise<readonly Member[]>
-  /** The people and groups among `ids` that are there (not deleted). */
+  /** The people, service accounts and groups among `ids` that are there (not deleted). */
   memberTargets(tenant: TenantId, ids: readonly string[]): Promise<readonly MemberTarget[]>
   /** The groups that name the person directly, as `User.groups` shows them. */
   groupsOf(

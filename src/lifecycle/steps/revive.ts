@@ -14,6 +14,7 @@ import {
   putCredential,
   targetOf,
 } from './step.ts'
+import { catchUp } from './rescope.ts'
 import { moveConsumers } from './verify.ts'
 
 /**
@@ -56,6 +57,8 @@ export const turnOn: Step = async (ctx) => {
     )
     if (sameKeys && current?.place().capabilities.canDisable) {
       changes.push(...(await reviveKey(ctx, current)))
+      // What was taken from it meanwhile must not come back with it.
+      changes.push(...(await catchUp(ctx, await loadAccount(ctx, credential.account), credential)))
       continue
     }
     changes.push(...(await reissue(ctx, credential, doomed)))

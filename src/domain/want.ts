@@ -21,6 +21,8 @@ export interface CredentialEntry {
   readonly provider: string
   readonly kind: CredentialKind
   readonly scopes: readonly string[]
+  /** An existing one whose scopes were not mentioned. */
+  readonly keepsScopes?: true
   readonly deliverTo?: DeliverToWish | undefined
   readonly expiresAt?: Instant | undefined
   readonly entitlement?: string | null | undefined

@@ -10,6 +10,7 @@ import type { Authenticate } from './auth.ts'
 import { toAppError } from './errors.ts'
 import { performBulk } from './scim-bulk.ts'
 import { credentialEndpoint } from './scim-credentials.ts'
+import { entitlementEndpoint } from './scim-entitlements.ts'
 import { discoveryRoutes } from './scim-discovery.ts'
 import type { ScimCall, ScimEndpoint, ScimMethod } from './scim-endpoint.ts'
 import { tagListed } from './scim-endpoint.ts'
@@ -42,6 +43,8 @@ export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyP
     groupEndpoint(host, base),
     credentialEndpoint(host, base),
   ]
+  /** Of files: neither in a search over everything nor in a bulk. */
+  const apart = entitlementEndpoint(host)
 
   const idOf = (request: FastifyRequest): string => (request.params as { id: string }).id
   /** The person that the client stands for (RFC 7644 §3.11). */
@@ -121,7 +124,7 @@ export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyP
   }
 
   return async (app) => {
-    for (const endpoint of endpoints) {
+    for (const endpoint of [...endpoints, apart]) {
       const path = endpoint.schema.endpoint
       app.get(path, many([endpoint]))
       app.post(

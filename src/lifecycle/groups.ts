@@ -287,7 +287,9 @@ async function resolved(
     members.map((m) => m.id),
   )
   const known = new Map(
-    targets.filter((t) => t.directory === null || t.directory === group.directory).map((t) => [t.id, t.type]),
+    targets
+      .filter((t) => t.directory === null || t.directory === group.directory)
+      .map((t) => [t.id, t.type]),
   )
   return members.map(({ id, type, display }) => {
     const found = known.get(id)

@@ -3,6 +3,8 @@ import type { Credential, CredentialKind, ScopeGrant } from '../domain/credentia
 import { errors } from '../domain/errors.ts'
 import { sameJson } from '../domain/json.ts'
 import type { Actor, Operation } from '../domain/operation.ts'
+import { earlier } from '../domain/time.ts'
+import type { CredentialEntry } from '../domain/want.ts'
 import type { KindCapabilities, Provider } from '../provider/contract.ts'
 import type { Change } from '../store/store.ts'
 import type { Lifecycle } from './context.ts'
@@ -90,10 +92,51 @@ export async function rescopeBehind(
   life: Lifecycle,
   { account, credential }: Held,
   actor: Actor,
-): Promise<{ readonly operations: readonly Operation[]; readonly changes: readonly Change[] } | null> {
+): Promise<{
+  readonly operations: readonly Operation[]
+  readonly changes: readonly Change[]
+} | null> {
   if (credential.status !== 'active' || !(await isBehind(life, account, credential))) return null
   const open = await life.store.read.openOperations(account.tenant, account.id)
   if (open.some((o) => o.kind === 'rescope' && o.memo['credential'] === credential.id)) return null
   const { operation, changes } = planRescope(life, credential, actor, { reason: 'foundBehind' })
   return { operations: [operation], changes }
+}
+
+/**
+ * The elements of an account's `credentials` that name an existing one by `value` and say other
+ * scopes. The date follows the account's as in any write of it.
+ * @param move the account before and after
+ */
+export async function planEntryScopes(
+  life: Lifecycle,
+  move: { readonly from: ServiceAccount; readonly to: ServiceAccount },
+  entries: readonly CredentialEntry[] | undefined,
+  live: readonly Credential[],
+  actor: Actor,
+): Promise<{ readonly operations: readonly Operation[]; readonly changes: readonly Change[] }> {
+  const { from, to: account } = move
+  const operations: Operation[] = []
+  const changes: Change[] = []
+  for (const { value, scopes, keepsScopes } of entries ?? []) {
+    const credential = live.find((c) => c.id === value)
+    const isOver = credential?.status === 'revoked' || credential?.status === 'revoking'
+    if (!credential || isOver || keepsScopes) continue
+    const want = { scopes, scopesFrom: credential.scopesFrom }
+    const planned = await planScopeChange(life, { account, credential }, want, actor)
+    if (!planned) continue
+    const updatedAt = life.clock.now()
+    const follows = credential.expiresAt === from.expiresAt
+    const expiresAt = follows ? account.expiresAt : earlier(credential.expiresAt, account.expiresAt)
+    changes.push(
+      {
+        type: 'credential',
+        credential: { ...credential, scopes, expiresAt, updatedAt },
+        expectedVersion: credential.version,
+      },
+      ...planned.changes,
+    )
+    operations.push(planned.operation)
+  }
+  return { operations, changes }
 }

@@ -61,7 +61,8 @@ const shape = {
     name: {
       type: 'string',
       pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$',
-      description: 'must be letters, digits, ".", "_" and "-", at most 64, beginning with a letter or digit.',
+      description:
+        'must be letters, digits, ".", "_" and "-", at most 64, beginning with a letter or digit.',
     },
     description: text,
     provider: text,
@@ -155,7 +156,10 @@ function contradictions(
   if (!at) return found
   if (at.capabilities[kind] === undefined) {
     const known = Object.keys(at.capabilities).join(', ')
-    return [...found, { path: 'kind', message: `is not issued by "${provider}"; it issues: ${known}.` }]
+    return [
+      ...found,
+      { path: 'kind', message: `is not issued by "${provider}"; it issues: ${known}.` },
+    ]
   }
   const refused = at.checkScopes(kind, scopes)
   if (refused) {

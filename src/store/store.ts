@@ -213,7 +213,7 @@ export interface ListQuery {
 /** A resource as stored: its own attributes as JSON text, to be spliced and sent without parsing. */
 export interface StoredDocument {
   readonly id: string
-  readonly type: 'person' | 'account' | 'credential' | 'group'
+  readonly type: 'person' | 'account' | 'credential' | 'group' | 'entitlement'
   /** JSON object text; of an account without `nhi.credentials`; without `meta`. */
   readonly text: string
   /** JSON array text of an account's credential summaries, null for the other types. */
@@ -318,7 +318,14 @@ export interface ExpiringQuery {
 }
 
 export interface Reads
-  extends AuditReads, EntitlementReads, HoldReads, FindingReads, ImportReads, TaskReads, SealedReads {
+  extends
+    AuditReads,
+    EntitlementReads,
+    HoldReads,
+    FindingReads,
+    ImportReads,
+    TaskReads,
+    SealedReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>

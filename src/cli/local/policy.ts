@@ -56,7 +56,13 @@ export async function check(
     templates: templates.value.map(({ name }) => name),
   }
   if (options.json) terminal.stdout(`${JSON.stringify(facts, null, 2)}\n`)
-  else terminal.stdout(record({ ...facts, rules: facts.rules.join(', '), templates: facts.templates.join(', ') }, terminal))
+  else
+    terminal.stdout(
+      record(
+        { ...facts, rules: facts.rules.join(', '), templates: facts.templates.join(', ') },
+        terminal,
+      ),
+    )
   const read =
     facts.config === null ? 'All rules can be read.' : 'Configuration and rules can be read.'
   terminal.stderr(`${read}\n`)

@@ -75,7 +75,10 @@ const withheldSeconds = 30
  * Granting fails closed: the owner's row decides at this moment, before any fan-out has come here
  * (R60). The fan-out or the orphan sweep pre-empts what waits.
  */
-export async function withholds(ctx: StepContext, { account }: Pick<Subject, 'account'>): Promise<StepResult | null> {
+export async function withholds(
+  ctx: StepContext,
+  { account }: Pick<Subject, 'account'>,
+): Promise<StepResult | null> {
   const isScheduled = memoOf<string>(ctx, 'reason') === 'scheduled'
   const braked = await waitForBrake(ctx, 'mint', ...(isScheduled ? (['rotate'] as const) : []))
   if (braked) return braked

@@ -6,14 +6,7 @@ import { addSeconds, earlier, secondsBetween } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
 import { termsOf } from '../credential-terms.ts'
 import { rotation } from '../credentials.ts'
-import {
-  effectiveScopes,
-  planRescope,
-  refusedSentence,
-  sameScopes,
-
-  without,
-} from '../scopes.ts'
+import { effectiveScopes, planRescope, refusedSentence, sameScopes, without } from '../scopes.ts'
 import { withholds } from './mint.ts'
 import type { Step, StepContext, StepResult, Subject } from './step.ts'
 import { audit, externalOf, loadSubject, memoOf, putCredential } from './step.ts'
@@ -50,7 +43,8 @@ async function heldBy(
   id: string,
 ): Promise<{ readonly account: ServiceAccount; readonly credential: Credential } | null> {
   const credential = await life.store.read.credential(operation.tenant, id)
-  const account = credential && (await life.store.read.account(operation.tenant, credential.account))
+  const account =
+    credential && (await life.store.read.account(operation.tenant, credential.account))
   return account ? { account, credential } : null
 }
 
@@ -238,4 +232,3 @@ export const proveScopes: Step = async (ctx) => {
 function ask(code: string, message: string): StepResult {
   return { go: 'ask', failure: { code, message } }
 }
-

@@ -80,7 +80,8 @@ export function entitlementEndpoint(host: HttpHost): ScimEndpoint {
 function bySort({ attribute, descending }: Sort, a: JsonObject, b: JsonObject): number {
   const value = (body: JsonObject): string => {
     const found = body[attribute.keys[0]!]
-    const text = Array.isArray(found) ? String(found[0] ?? '') : String(found ?? '')
+    const first = Array.isArray(found) ? (found as readonly unknown[])[0] : found
+    const text = typeof first === 'string' ? first : ''
     return attribute.caseExact ? text : text.toLowerCase()
   }
   return compare(value(a), value(b)) * (descending ? -1 : 1)

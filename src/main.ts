@@ -59,7 +59,9 @@ import type { Authoriser } from './policy/authorise.ts'
 import { compileAuthorisation } from './policy/authorise.ts'
 import type { LifecyclePolicy } from './policy/lifecycle.ts'
 import { compileLifecycle } from './policy/lifecycle.ts'
-import type { HostContext, TaskBook } from './provider/contract.ts'
+import type { Template } from './policy/templates.ts'
+import { loadTemplates } from './policy/templates.ts'
+import type { HostContext, Provider, TaskBook } from './provider/contract.ts'
 import type { BuiltInModules, OpenPlugins } from './provider/registry.ts'
 import { checkPlugins, openProviders } from './provider/registry.ts'
 import { documentCodec } from './scim/codec.ts'
@@ -150,6 +152,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       clockGuard,
     })
     closers.unshift(() => plugins.close())
+    Object.assign(policies, await loadPolicies(config.policies, plugins.providers))
 
     const signer = createSigner(derive(home.masterKey, 'audit signing key'))
     // A database that is gone with its process has no past to be anchored.
@@ -161,6 +164,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       clock,
       ids,
       policy: () => policies.lifecycle,
+      vocabulary: () => policies.templates,
       authoriser: () => policies.authoriser,
       providers: plugins.providers,
       sinks: plugins.sinks,
@@ -267,7 +271,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       scheduler,
       sequencer,
       async reloadPolicies() {
-        Object.assign(policies, await loadPolicies(config.policies))
+        Object.assign(policies, await loadPolicies(config.policies, plugins.providers))
       },
       async close() {
         stopping = true
@@ -316,16 +320,26 @@ async function compareWithAnchor(anchor: Anchor, life: Lifecycle, log: Log): Pro
 
 interface Policies {
   lifecycle: LifecyclePolicy
+  templates: readonly Template[]
   authoriser: Authoriser
 }
 
-async function loadPolicies(directory: string): Promise<Policies> {
+async function loadPolicies(
+  directory: string,
+  providers: ReadonlyMap<string, Provider> = new Map(),
+): Promise<Policies> {
   const name = path.join(directory, 'lifecycle.yaml')
   const text = await readFile(name, 'utf8').catch((cause: unknown) => {
     throw errors.policyInvalid({ problems: `${name}: cannot be read.` }, { cause })
   })
+  const lifecycle = compileLifecycle(text, name)
+  const templates = await loadTemplates(path.join(directory, 'templates'), {
+    policy: lifecycle,
+    providers,
+  })
   return {
-    lifecycle: compileLifecycle(text, name),
+    lifecycle,
+    templates: templates.filter((template) => providers.has(template.provider)),
     authoriser: await compileAuthorisation(path.join(directory, 'authorisation')),
   }
 }

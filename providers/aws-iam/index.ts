@@ -15,6 +15,7 @@ import type {
   ProviderModule,
   WantedCredential,
   WantedPrincipal,
+  WantedScopes,
 } from '../../src/provider/contract.ts'
 import { AwsAccount } from './account.ts'
 import { Boundary } from './boundary.ts'
@@ -114,6 +115,12 @@ class AwsIam implements Provider {
       reason: `The principal stored for ${want.account} bears no ${want.kind}.`,
     }
     throw refuse('invalid', reason)
+  }
+
+  async rescope(principal: string, want: WantedScopes, call: Call): Promise<void> {
+    if (want.kind === this.#roles.kind) return this.#roles.rescope(principal, want, call)
+    const stored = await this.#withUser(principal, call)
+    await this.#keys.rescope(stored, want, call)
   }
 
   async disable(principal: string, keyId: string, call: Call): Promise<void> {

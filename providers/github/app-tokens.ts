@@ -58,7 +58,7 @@ export class AppTokens implements GithubKind {
       canList: false,
       maxLive: null,
       canDisable: false,
-      canRescope: false,
+      canRescope: 'nextLease',
       canProbe: true,
       canLastUsed: false,
       lastUsedLag: seconds(0),
@@ -72,7 +72,7 @@ export class AppTokens implements GithubKind {
       cannot: [
         'Live longer than an hour: it is renewed ten minutes before its end.',
         'Be listed: a token whose bytes are lost works until its hour is over, or until the installation is suspended.',
-        'Be switched off and on again, or have its scopes changed.',
+        'Be switched off and on again, or have its scopes changed: the next one brings other scopes, and one taken away ends the old one soon.',
       ],
     }
   }

@@ -64,7 +64,7 @@ export class DeployKeys implements GithubKind {
       canList: true,
       maxLive: null,
       canDisable: false,
-      canRescope: false,
+      canRescope: 'newKey',
       canProbe: false,
       canLastUsed: true,
       lastUsedLag: seconds(0),

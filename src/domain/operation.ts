@@ -13,6 +13,7 @@ export type OperationKind =
   | 'delete'
   | 'reconcile'
   | 'undo'
+  | 'rescope'
 
 export type OperationStatus =
   | 'queued'
@@ -63,8 +64,22 @@ export type StepName =
   | 'take-back'
   | 'confirm-back'
   | 'prove-alive'
+  | 'find-dependents'
+  | 'change-scopes'
+  | 'prove-scopes'
 
-export type SubjectType = 'person' | 'account' | 'credential' | 'provider' | 'event'
+/**
+ * `scopes`: what one credential may do, which changes while its key is being rotated; the subject is
+ * `scopesSubject` of it. `group`: all that hangs on a group's members. `event`: what one of them did.
+ */
+export type SubjectType =
+  | 'person'
+  | 'account'
+  | 'credential'
+  | 'provider'
+  | 'group'
+  | 'scopes'
+  | 'event'
 
 export interface Failure {
   /** A stable word, e.g. `preempted`, `foreignKey`, `revokeBlocked`, `throttled`. */
@@ -112,7 +127,14 @@ export interface Operation {
 }
 
 /** What takes access away: it is claimed before anything else that is due. */
-export const urgentKinds: readonly OperationKind[] = ['leave', 'revoke', 'disable', 'retire']
+export const urgentKinds: readonly OperationKind[] = [
+  'leave',
+  'revoke',
+  'disable',
+  'retire',
+  // It decides when it runs, so that the last change wins: it may always be one that takes away.
+  'rescope',
+]
 
 /** Higher pre-empts lower on the same account; a revoking kind always wins over a minting kind. */
 export const operationRank: Readonly<Record<OperationKind, number>> = {
@@ -126,4 +148,6 @@ export const operationRank: Readonly<Record<OperationKind, number>> = {
   leave: 0,
   reconcile: 0,
   undo: 0,
+  // Closing an account does not make its keys narrower: opened again they must be, so nothing cancels it.
+  rescope: 9,
 }

@@ -37,7 +37,10 @@ export function userEndpoint(host: HttpHost, base: () => string): ScimEndpoint {
     },
 
     async create(caller, data) {
-      const want = readUser(data, { dialect: caller.client.dialect })
+      const want = readUser(data, {
+        dialect: caller.client.dialect,
+        entitlement: engine.entitlement,
+      })
       if (want.type === 'person') {
         const { person } = await engine.createPerson(caller, want)
         return { id: person.id, operations: [] }
@@ -55,7 +58,7 @@ export function userEndpoint(host: HttpHost, base: () => string): ScimEndpoint {
           ? (data as JsonObject)
           : applyPatch(current, parsePatch(data, dialect), userSchema, { dialect }).resource
       assertSameClass(current, body)
-      const want = readUser(body, { dialect })
+      const want = readUser(body, { dialect, entitlement: engine.entitlement })
       if (want.type === 'person') {
         const person = sameAs(before, await engine.person(caller, before.id), 'User')
         const { operation } = await engine.updatePerson(caller, person, want)

@@ -11,6 +11,7 @@ import { toAppError } from './errors.ts'
 import { noteBulkWrites } from './failure-log.ts'
 import { performBulk } from './scim-bulk.ts'
 import { credentialEndpoint } from './scim-credentials.ts'
+import { entitlementEndpoint } from './scim-entitlements.ts'
 import { discoveryRoutes } from './scim-discovery.ts'
 import type { ScimCall, ScimEndpoint, ScimMethod } from './scim-endpoint.ts'
 import { tagListed } from './scim-endpoint.ts'
@@ -49,6 +50,8 @@ export function endpointsOf(host: HttpHost, base: () => string) {
 export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyPluginAsync {
   const base = (): string => `${host.baseUrl()}/scim/v2`
   const { users, endpoints } = endpointsOf(host, base)
+  /** Of files: neither in a search over everything nor in a bulk. */
+  const apart = entitlementEndpoint(host)
 
   const idOf = (request: FastifyRequest): string => (request.params as { id: string }).id
   /** The person that the client stands for (RFC 7644 §3.11). */
@@ -129,7 +132,7 @@ export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyP
   }
 
   return async (app) => {
-    for (const endpoint of endpoints) {
+    for (const endpoint of [...endpoints, apart]) {
       const path = endpoint.schema.endpoint
       app.get(path, many([endpoint]))
       app.post(

@@ -6,6 +6,7 @@ import type { JsonObject } from '../domain/json.ts'
 import type { Actor, Operation, OperationKind, StepName, SubjectType } from '../domain/operation.ts'
 import type { Clock } from '../domain/time.ts'
 import type { Action, Authoriser, AuthoriseRequest } from '../policy/authorise.ts'
+import type { Template } from '../policy/templates.ts'
 import type { LifecyclePolicy } from '../policy/lifecycle.ts'
 import type { Provider, SecretSink } from '../provider/contract.ts'
 import type { Change, Conflict, Store, Visibility } from '../store/store.ts'
@@ -30,6 +31,8 @@ export interface Lifecycle {
   readonly gates?: () => readonly GateState[]
   /** Keeps what ending a key needs; absent where no provider asks for that. */
   readonly sealer?: Sealer
+  /** The templates that requests may name, and that say what groups grant; absent: there are none. */
+  readonly vocabulary?: () => readonly Template[]
   /** Tells the worker that something may be due now. */
   readonly wake: () => void
 }
@@ -154,6 +157,7 @@ export const stepsOf: Readonly<Record<OperationKind, readonly StepName[]>> = {
   leave: ['fan-out', 'remove-person'],
   reconcile: ['take-inventory', 'compare'],
   undo: ['take-back', 'confirm-back'],
+  rescope: ['find-dependents', 'change-scopes', 'prove-scopes'],
 }
 
 /** The steps are frozen here: a later version that plans other steps still finishes this list. */

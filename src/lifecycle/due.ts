@@ -18,6 +18,7 @@ export interface Proposal {
     | 'warnCredential'
     | 'replan'
     | 'rotate'
+    | 'rescope'
     | 'reconcile'
   readonly tenant: string
   readonly id: string
@@ -73,6 +74,7 @@ export async function* findDue(
       if (scope.replan) yield* pages('replan', (after) => read.planned(after, pageSize))
       yield* pages('rotate', (after) => read.rotationDue(now, after, pageSize))
       yield* pages('rotate', (after) => read.leftBehind(now, after, pageSize))
+      yield* pages('rescope', (after) => read.groupGranted(after, pageSize))
       return
     case 'reconcile':
       yield (scope.providers ?? []).map((id) => ({ act: 'reconcile', id, tenant: defaultTenant }))

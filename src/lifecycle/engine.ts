@@ -42,6 +42,7 @@ import { listTasks, reopenTask, showEvidence, visibleTask } from './tasks.ts'
 import { closeVendor, listVendors, vendorReport } from './vendors.ts'
 import { acceptBackup, acceptTransfer, declineTransfer, transferAccount } from './transfers.ts'
 import { undoEvent } from './undo.ts'
+import { templateNamed } from './vocabulary.ts'
 import { visibleAccount, visibleCredential, visibleOwner, visiblePerson } from './visible.ts'
 
 export { clockBrake, createClockGuard } from './clock-guard.ts'
@@ -168,6 +169,9 @@ export function createEngine(life: Lifecycle) {
       requestCredential(life, caller, want),
     updateCredential: (caller: Caller, current: Credential, want: CredentialWrite) =>
       updateCredential(life, caller, current, want),
+    /** What a request by name asks for. */
+    entitlement: (name: string) => templateNamed(life, name),
+    entitlements: () => life.vocabulary?.() ?? [],
     rotateCredential: (caller: Caller, id: string) => rotateCredential(life, caller, id),
     revokeCredential: (caller: Caller, id: string, reason: string | null = null) =>
       replanned(() => revokeCredential(life, caller, id, reason)),

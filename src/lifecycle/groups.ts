@@ -8,6 +8,7 @@ import type { Decision } from '../domain/audit.ts'
 import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, save, visibilityOf } from './context.ts'
+import { regrouped } from './scopes.ts'
 
 /** Members per page when all of them have to be looked at, and ids per audit row. */
 const pageSize = 500
@@ -132,6 +133,7 @@ export async function updateGroup(
         ...part(difference, 0),
         expectedVersion: guarded ? current.version : null,
       }),
+      ...(await regrouped(life, caller.tenant, current.id, caller.actor)),
     )
   }
   await save(life, changes, { what: 'Group', id: current.id })
@@ -143,10 +145,11 @@ export async function updateGroup(
     await setImmediate()
     const expectedVersion = want.members.replace ? version++ : null
     const rest = { ...part(difference, at), expectedVersion }
-    await save(life, memberChanges(life, caller, current, decision, rest), {
-      what: 'Group',
-      id: current.id,
-    })
+    const changes = [
+      ...memberChanges(life, caller, current, decision, rest),
+      ...(await regrouped(life, caller.tenant, current.id, caller.actor)),
+    ]
+    await save(life, changes, { what: 'Group', id: current.id })
   }
   return true
 }
@@ -190,6 +193,7 @@ export async function deleteGroup(life: Lifecycle, caller: Caller, current: Grou
         decision,
         facts: { displayName: current.displayName },
       }),
+      ...(await regrouped(life, tenant, id, caller.actor)),
     ],
     { what: 'Group', id },
   )
@@ -283,7 +287,9 @@ async function resolved(
     members.map((m) => m.id),
   )
   const known = new Map(
-    targets.filter((t) => t.directory === group.directory).map((t) => [t.id, t.type]),
+    targets
+      .filter((t) => t.directory === null || t.directory === group.directory)
+      .map((t) => [t.id, t.type]),
   )
   return members.map(({ id, type, display }) => {
     const found = known.get(id)

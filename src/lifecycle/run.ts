@@ -9,6 +9,7 @@ import { NotNow, againAfter, urgentCall } from './bulkhead.ts'
 import type { Lifecycle } from './context.ts'
 import { cancelledBy } from './operations.ts'
 import { isRevoking, settleResult } from './progress.ts'
+import { changeScopes, findDependents, proveScopes } from './steps/rescope.ts'
 import { compareInventory } from './steps/inventory-compare.ts'
 import { takeInventory } from './steps/inventory.ts'
 import { TaskOpen, waitForTask } from './steps/by-hand.ts'
@@ -54,6 +55,9 @@ const steps: Readonly<Record<StepName, Step>> = {
   'take-back': takeBack,
   'confirm-back': confirmBack,
   'prove-alive': proveAlive,
+  'find-dependents': findDependents,
+  'change-scopes': changeScopes,
+  'prove-scopes': proveScopes,
 }
 
 /** Longer than the slowest step between two heartbeats: one provider call may take `callSeconds`. */

@@ -20,6 +20,7 @@ import { findDue, warningDays } from './due.ts'
 import { actOnLeaver, verdictOn } from './offboard.ts'
 import { paceOf } from './pace.ts'
 import { planReconcile, reconcilable } from './reconcile.ts'
+import { rescopeBehind } from './rescoping.ts'
 
 /** What a sweep's acts are to the brakes; null = nothing that a brake would stop. */
 const brakedAct: Readonly<Record<Proposal['act'], BrakedAct | null>> = {
@@ -33,6 +34,8 @@ const brakedAct: Readonly<Record<Proposal['act'], BrakedAct | null>> = {
   // Reading only; what it finds has brakes of its own.
   reconcile: null,
   rotate: 'rotate',
+  // It may take away.
+  rescope: null,
 }
 
 export interface Applied {
@@ -132,6 +135,7 @@ async function plan(life: Lifecycle, proposal: Proposal, actor: Actor): Promise<
     case 'expireCredential':
     case 'warnCredential':
     case 'replan':
+    case 'rescope':
     case 'rotate': {
       const credential = await life.store.read.credential(tenant, proposal.id)
       const account = credential && (await life.store.read.account(tenant, credential.account))
@@ -169,7 +173,7 @@ interface Held {
 
 async function planCredential(
   life: Lifecycle,
-  act: 'expireCredential' | 'warnCredential' | 'replan' | 'rotate',
+  act: 'expireCredential' | 'warnCredential' | 'replan' | 'rescope' | 'rotate',
   held: Held,
   actor: Actor,
 ): Promise<Planned> {
@@ -180,6 +184,8 @@ async function planCredential(
       return warn(life, 'credential', held.credential, held.account, actor)
     case 'replan':
       return replan(life, held, actor)
+    case 'rescope':
+      return rescopeBehind(life, held, actor)
     case 'rotate':
       return rotateDue(life, held, actor)
   }

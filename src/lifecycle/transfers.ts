@@ -7,6 +7,7 @@ import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, save } from './context.ts'
 import { actOnLeaver, verdictOn } from './offboard.ts'
 import { ownerState } from './people.ts'
+import { reowned } from './scopes.ts'
 import { visibleAccount } from './visible.ts'
 
 /**
@@ -195,6 +196,7 @@ async function write(
         target: { type: 'account', id: before.id },
         ...audit,
       }),
+      ...(await reowned(life, before, written, caller.actor)),
     ],
     { what: 'Account', id: before.id },
   )

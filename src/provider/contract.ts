@@ -114,6 +114,11 @@ export interface WantedScopes {
   /** Of the current key. */
   readonly keyId: string
   readonly scopes: readonly string[]
+  /**
+   * For `rescope`: what was granted until now, so what may be taken away where nothing there tells
+   * what is Custody's (a principal that was adopted). Absent: nothing is known.
+   */
+  readonly before?: readonly string[]
 }
 
 export interface Prepared {

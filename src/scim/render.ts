@@ -77,6 +77,11 @@ export function renderCredential(credential: Credential): string {
     provider: credential.provider,
     kind: credential.kind,
     scopes: credential.scopes,
+    scopesFrom: credential.scopesFrom.map(({ group, scopes }) =>
+      scopes === null ? { group } : { group, scopes },
+    ),
+    grantedScopes: credential.grantedScopes,
+    entitlement: credential.entitlement,
     readers: credential.readers,
     deliverTo: isDelivered(credential) ? { ...credential.deliverTo } : null,
     expiresAt: credential.expiresAt,
@@ -110,6 +115,7 @@ export function renderCredentialSummary(credential: Credential): string {
     provider: credential.provider,
     kind: credential.kind,
     scopes: credential.scopes,
+    entitlement: credential.entitlement,
     deliverTo: isDelivered(credential) ? formatDelivery(credential.deliverTo) : null,
     status: credential.status,
     expiresAt: credential.expiresAt,
@@ -187,13 +193,14 @@ export function attributesOf(text: string): JsonObject {
   return consumers === undefined ? rest : { ...rest, [nhiUrn]: { consumers } }
 }
 
-type StoredType = 'person' | 'account' | 'credential' | 'group'
+type StoredType = 'person' | 'account' | 'credential' | 'group' | 'entitlement'
 
 const served = {
   person: { resourceType: 'User', endpoint: 'Users' },
   account: { resourceType: 'User', endpoint: 'Users' },
   credential: { resourceType: 'Credential', endpoint: 'Credentials' },
   group: { resourceType: 'Group', endpoint: 'Groups' },
+  entitlement: { resourceType: 'Entitlement', endpoint: 'Entitlements' },
 } as const satisfies Record<StoredType, object>
 
 /** A stored document with what is known only when it is served. */

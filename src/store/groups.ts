@@ -341,6 +341,17 @@ export function groupRoom(context: Sql, codec: DocumentCodec) {
             .where('deleted_at', 'is', null),
         ),
       )
+      const accounts = await byChunks(query, ids, (chunk) =>
+        statement(
+          db
+            .selectFrom('resource')
+            .select(['id', 'directory'])
+            .where('tenant', '=', tenant)
+            .where('id', 'in', chunk)
+            .where('type', '=', sql.lit('account'))
+            .where('deleted_at', 'is', null),
+        ),
+      )
       const nested = await byChunks(query, ids, (chunk) =>
         statement(
           db
@@ -356,9 +367,9 @@ export function groupRoom(context: Sql, codec: DocumentCodec) {
         (row: Row): MemberTarget => ({
           id: row['id'] as string,
           type,
-          directory: row['directory'] as string,
+          directory: row['directory'] as string | null,
         })
-      return [...people.map(target('User')), ...nested.map(target('Group'))]
+      return [...[...people, ...accounts].map(target('User')), ...nested.map(target('Group'))]
     },
     async groupsOf(query: Query, tenant: TenantId, person: string) {
       const rows = await query(s.groupsOf, { tenant, person })

@@ -11,6 +11,7 @@ import { documentRoom } from './documents.ts'
 import { moveRoom } from './moves.ts'
 import { failedRequestRoom } from './failed-requests.ts'
 import { findingRoom } from './findings.ts'
+import { entitlementRoom } from './entitlements.ts'
 import { importRoom } from './imports.ts'
 import { sealedRoom } from './sealed.ts'
 import { taskRoom } from './tasks.ts'
@@ -107,6 +108,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   const approvals = approvalRoom(sql)
   const findings = findingRoom(sql)
   const imports = importRoom(sql, codec)
+  const entitlements = entitlementRoom(sql)
   const tasks = taskRoom(sql)
   const sealed = sealedRoom(sql)
   const failedRequests = failedRequestRoom(sql)
@@ -153,6 +155,8 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return clients.putIssuedToken(change.token)
       case 'issuedTokenActive':
         return clients.issuedTokenActive(change.id, change.active)
+      case 'issuedTokenScopes':
+        return clients.issuedTokenScopes(change.id, change.scopes)
       case 'issuedTokenRemoved':
         return clients.issuedTokenRemoved(change.id)
       case 'issuedTokenUsed':
@@ -314,6 +318,10 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     liveKeysAt: (provider, after, limit) => findings.liveKeys(query, provider, after, limit),
     liveKeysTally: (...of) => findings.tally(query, ...of),
     keysDeletedSince: (provider, since) => findings.deletedSince(query, provider, since),
+    groupsHolding: (tenant, member) => entitlements.groupsHolding(query, tenant, member),
+    grantedThrough: (tenant, groups, after, limit) =>
+      entitlements.grantedThrough(query, tenant, groups, after, limit),
+    groupGranted: (after, limit) => entitlements.groupGranted(query, after, limit),
     peopleNamed: (tenant, names) => imports.peopleNamed(query, tenant, names),
     peopleAtLogin: (tenant, login, limit) => imports.peopleAtLogin(query, tenant, login, limit),
     accountsOfVendor: (tenant, vendor, after, limit) =>

@@ -5,6 +5,7 @@ import type { AccountId, CredentialId, TenantId } from '../domain/ids.ts'
 import { isJsonObject } from '../domain/json.ts'
 import type { Person } from '../domain/owner.ts'
 import { normalise } from '../domain/text.ts'
+import { dependents } from './entitlements.ts'
 import { flag, json, mapping } from './mapping.ts'
 import {
   arg,
@@ -81,6 +82,9 @@ const credentials = mapping<CredentialFields>({
   kind: 'kind',
   displayName: 'display_name',
   scopes: json('scopes'),
+  scopesFrom: json('scopes_from'),
+  grantedScopes: json('granted_scopes'),
+  entitlement: 'entitlement',
   readers: json('readers'),
   status: 'status',
   generation: 'generation',
@@ -500,6 +504,8 @@ export function resourceRoom(context: Sql, codec: DocumentCodec) {
     }
   }
 
+  const dependsOn = dependents(context)
+
   const list = async <T>(
     query: Query,
     statement: Statement,
@@ -530,8 +536,10 @@ export function resourceRoom(context: Sql, codec: DocumentCodec) {
       const row = { ...credentialRow(credential, codec), version: 1 }
       return function* putCredential() {
         const refusal = yield* putVersioned(credentialSteps, row, expected)
-        if (refusal === null) yield* run(s.refreshSummaries, row)
-        return refusal
+        if (refusal !== null) return refusal
+        yield* run(s.refreshSummaries, row)
+        yield* dependsOn(row, credential.scopesFrom)
+        return null
       }
     },
     putKey(key: IssuedKey): Work {

@@ -19,6 +19,7 @@ import type { Person } from '../domain/owner.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
 import type { IssuedToken } from '../provider/contract.ts'
 import type { BoundAttribute, BoundFilter } from '../scim/filter.ts'
+import type { EntitlementReads } from './entitlements.ts'
 import type { AuditChange, AuditReads } from './store-audit.ts'
 import type { HoldChange, HoldReads } from './holds.ts'
 import type { MoveChange, MoveReads } from './move-store.ts'
@@ -132,6 +133,7 @@ export type Change =
   | { readonly type: 'issuedToken'; readonly token: IssuedToken }
   /** Conflict `missing` for an unknown token; removing and noting a use are silent about one. */
   | { readonly type: 'issuedTokenActive'; readonly id: string; readonly active: boolean }
+  | { readonly type: 'issuedTokenScopes'; readonly id: string; readonly scopes: readonly string[] }
   | { readonly type: 'issuedTokenRemoved'; readonly id: string }
   | { readonly type: 'issuedTokenUsed'; readonly id: string; readonly at: Instant }
   | { readonly type: 'clientTokenUsed'; readonly id: string; readonly at: Instant }
@@ -215,7 +217,7 @@ export interface ListQuery {
 /** A resource as stored: its own attributes as JSON text, to be spliced and sent without parsing. */
 export interface StoredDocument {
   readonly id: string
-  readonly type: 'person' | 'account' | 'credential' | 'group'
+  readonly type: 'person' | 'account' | 'credential' | 'group' | 'entitlement'
   /** JSON object text; of an account without `nhi.credentials`; without `meta`. */
   readonly text: string
   /** JSON array text of an account's credential summaries, null for the other types. */
@@ -244,7 +246,8 @@ export interface GroupListQuery extends ListQuery {
 export interface MemberTarget {
   readonly id: string
   readonly type: MemberType
-  readonly directory: string
+  /** Null of a service account, which belongs to no directory. */
+  readonly directory: string | null
 }
 
 export interface Page<T> {
@@ -321,6 +324,7 @@ export interface ExpiringQuery {
 export interface Reads
   extends
     AuditReads,
+    EntitlementReads,
     HoldReads,
     FindingReads,
     ImportReads,
@@ -368,7 +372,7 @@ export interface Reads
   ): Promise<readonly Member[]>
   /** Those of `ids` that are members, by id. */
   membersAmong(tenant: TenantId, group: string, ids: readonly string[]): Promise<readonly Member[]>
-  /** The people and groups among `ids` that are there (not deleted). */
+  /** The people, service accounts and groups among `ids` that are there (not deleted). */
   memberTargets(tenant: TenantId, ids: readonly string[]): Promise<readonly MemberTarget[]>
   /** The groups that name the person directly, as `User.groups` shows them. */
   groupsOf(

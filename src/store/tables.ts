@@ -83,6 +83,9 @@ export interface CredentialTable {
   kind: string
   display_name: string | null
   scopes: string
+  scopes_from: string
+  granted_scopes: string | null
+  entitlement: string | null
   readers: string
   sink: string
   path: string
@@ -110,6 +113,13 @@ export interface CredentialTable {
   summary: string
   /** As of a resource. */
   warned: number
+}
+
+/** Which credentials what group grants scopes to. */
+export interface CredentialGroupTable {
+  tenant: string
+  group_id: string
+  credential: string
 }
 
 export interface IssuedKeyTable {
@@ -481,6 +491,7 @@ export interface Tables {
   grp: GroupTable
   member: MemberTable
   credential: CredentialTable
+  credential_group: CredentialGroupTable
   issued_key: IssuedKeyTable
   principal: PrincipalTable
   operation: OperationTable

@@ -4,6 +4,7 @@ import { failingSuite } from './provider-failing.ts'
 import { inventorySuite } from './provider-inventory.ts'
 import { mintingSuite } from './provider-minting.ts'
 import { optionsSuite } from './provider-options.ts'
+import { rescopingSuite } from './provider-rescoping.ts'
 import { Rig, type ProviderUnderTest } from './provider-rig.ts'
 
 export { callWith, providerErrorFrom, wantCredential, wantPrincipal } from './provider-rig.ts'
@@ -30,6 +31,7 @@ export function providerConformance(label: string, make: () => Promise<ProviderU
     endingSuite(rig)
     inventorySuite(rig)
     optionsSuite(rig)
+    rescopingSuite(rig)
     failingSuite(rig)
   })
 }

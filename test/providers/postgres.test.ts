@@ -136,6 +136,30 @@ describe('postgres', () => {
     return { want, keyId, secret: prepared.secret, prepared }
   }
 
+  it('changes what an open session may do, in place, and leaves what somebody else granted', async () => {
+    const { external, want, keyId, secret } = await mint()
+    const consumer = await session(secret)
+    await consumer.query('select * from stock')
+    const [{ group }] = (await consumer.query<{ group: string }>('select current_user as group'))
+      .rows as [{ group: string }]
+    await admin.query(`grant pg_read_all_stats to ${group}`)
+    const rescope = (scopes: readonly string[]) =>
+      provider.rescope!(external, { ...want, keyId, scopes }, callWith())
+
+    await rescope([`role:${other}`])
+    const refused = await consumer.query('select * from stock').catch((error: Error) => error)
+    const { rows } = await consumer.query(
+      `select pg_has_role('${other}', 'usage') as now, pg_has_role('pg_read_all_stats', 'usage') as foreign`,
+    )
+    await rescope([`role:${reader}`])
+    const again = await consumer.query('select * from stock').catch((error: Error) => error)
+    await consumer.end()
+
+    expect(String(refused)).toMatch(/permission denied for table stock/)
+    expect(rows).toEqual([{ now: true, foreign: true }])
+    expect(again).not.toBeInstanceOf(Error)
+  })
+
   it('delivers what a consumer needs to sign in, the way managed databases write it', async () => {
     const { secret, keyId } = await mint()
 

@@ -92,6 +92,17 @@ function providerScenes(
       return { run: () => run(made), truth, secrets, ...(single ? { isSingle: true } : {}) }
     }
 
+  /** From one inline policy and one managed to another of each, so that every sort of write is made. */
+  async function rescoped(): Promise<Scene> {
+    const place = await stage()
+    const before = ['s3:GetObject', 'policy:arn:aws:iam::aws:policy/ReadOnlyAccess']
+    const scopes = ['s3:ListBucket', 'policy:arn:aws:iam::aws:policy/SecurityAudit']
+    const base = wantCredential(place.want, kind, clock, { scopes: before })
+    const { keyId } = await provider().issue(place.external, base, callWith())
+    const want = { ...base, keyId, scopes, before }
+    return { run: () => provider().rescope!(place.external, want, callWith()), truth: place.truth }
+  }
+
   return {
     ensurePrincipal: async () => {
       const want = wantPrincipal(clock)
@@ -134,6 +145,7 @@ function providerScenes(
         provider().revoke(external, keyId, callWith(), abilities().keepsSecret ? secret : null),
       false,
     ),
+    ...(abilities().canRescope === 'inPlace' ? { rescope: () => rescoped() } : {}),
     shutOff: onKey(({ external }) => provider().shutOff(external, callWith())),
     turnOn: async () => {
       const made = await issued()
@@ -247,13 +259,17 @@ function iamBench(): Bench {
   const opened = openWorlds()
   const { worlds, aws, host } = opened
   const probe = { count: 1, every: 'PT0S' }
-  const provider = awsIam.create(host, { ...aws, settle: 'PT0S', probe })
+  const allowedPolicies = ['ReadOnlyAccess', 'SecurityAudit'].map(
+    (n) => `arn:aws:iam::aws:policy/${n}`,
+  )
+  const provider = awsIam.create(host, { ...aws, settle: 'PT0S', probe, allowedPolicies })
   const truthOf = (account: string) =>
     worlds.aws
       .users()
       .filter(({ tags }) => Object.values(tags).includes(account))
       .map((user) => ({
         policies: Object.keys(user.inlinePolicies),
+        attached: user.attachedPolicies,
         boundary: user.boundary !== null,
         keys: worlds.aws.keysOf(user.userName).map((key) => key.status),
       }))

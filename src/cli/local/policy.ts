@@ -10,6 +10,7 @@ import {
   type LifecycleSubject,
   type LifecycleTerms,
 } from '../../policy/lifecycle.ts'
+import { loadTemplates } from '../../policy/templates.ts'
 import type { PolicyOptions } from '../commands/local.ts'
 import { type ExitCode, exitCodes, record, type Terminal } from '../terminal.ts'
 
@@ -32,8 +33,17 @@ export async function check(
     readLifecycle(policies),
     compileAuthorisation(path.join(policies, 'authorisation')),
   ])
-  const failed = [lifecycle, authorisation].filter((r) => r.status === 'rejected')
-  if (failed.length > 0 || lifecycle.status === 'rejected' || authorisation.status === 'rejected') {
+  const [templates] = await Promise.allSettled([
+    lifecycle.status === 'rejected'
+      ? []
+      : loadTemplates(path.join(policies, 'templates'), { policy: lifecycle.value }),
+  ])
+  const failed = [lifecycle, authorisation, templates].filter((r) => r.status === 'rejected')
+  if (
+    lifecycle.status === 'rejected' ||
+    authorisation.status === 'rejected' ||
+    templates.status === 'rejected'
+  ) {
     const problems = failed.map((r) => (r.reason as Error).message).join('\n')
     throw errors.policyInvalid({ problems })
   }
@@ -43,9 +53,16 @@ export async function check(
     lifecycle: lifecycle.value.version,
     authorisation: authorisation.value.version,
     rules: authorisation.value.rules,
+    templates: templates.value.map(({ name }) => name),
   }
   if (options.json) terminal.stdout(`${JSON.stringify(facts, null, 2)}\n`)
-  else terminal.stdout(record({ ...facts, rules: facts.rules.join(', ') }, terminal))
+  else
+    terminal.stdout(
+      record(
+        { ...facts, rules: facts.rules.join(', '), templates: facts.templates.join(', ') },
+        terminal,
+      ),
+    )
   const read =
     facts.config === null ? 'All rules can be read.' : 'Configuration and rules can be read.'
   terminal.stderr(`${read}\n`)

@@ -17,6 +17,7 @@ import {
   putCredential,
   targetOf,
 } from './step.ts'
+import { catchUp } from './rescope.ts'
 import { moveConsumers } from './verify.ts'
 
 /**
@@ -54,6 +55,8 @@ export const turnOn: Step = async (ctx) => {
     if (current.key.deletedAt !== null || !current.place().capabilities.canDisable) continue
     changes.push(...(await reviveKey(ctx, current)))
     changes.push(...(await reviveOverlap(ctx, doomed, credential)))
+    // What was taken from it meanwhile must not come back with it.
+    changes.push(...(await catchUp(ctx, await loadAccount(ctx, credential.account), credential)))
     revived.push(credential.id)
   }
   // Planned by a version that did not try what it had switched on.

@@ -16,6 +16,7 @@ import { imported } from './0012-imported.ts'
 import { tasks } from './0013-tasks.ts'
 import { directoryMoves } from './0022-directory-moves.ts'
 import { failedRequests } from './0021-failed-requests.ts'
+import { entitlements } from './0014-entitlements.ts'
 
 /** One numbered step of the schema; once released it is never edited, its checksum is stored. */
 export interface Migration {
@@ -52,6 +53,7 @@ export const migrations: readonly Migration[] = [
   tasks,
   failedRequests,
   directoryMoves,
+  entitlements,
 ]
 
 /** The ledger itself; it exists before the first migration. */

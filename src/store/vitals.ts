@@ -13,6 +13,8 @@ import type { Vitals } from './store.ts'
 export const vitalsMax = 100_000
 
 const listed = (words: readonly string[]) => sql.raw(words.map((w) => `'${w}'`).join(', '))
+/** A change of scopes may as well give as take, and wait for an owner meanwhile. */
+const revoking = urgentKinds.filter((kind) => kind !== 'rescope')
 const isOpen = sql`status in (${listed(openStatuses)})`
 
 /**

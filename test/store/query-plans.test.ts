@@ -13,6 +13,7 @@ import { sqliteDialect } from '../../src/store/dialect.ts'
 import { clientRoom } from '../../src/store/clients.ts'
 import { documentRoom } from '../../src/store/documents.ts'
 import { findingRoom } from '../../src/store/findings.ts'
+import { entitlementRoom } from '../../src/store/entitlements.ts'
 import { groupRoom } from '../../src/store/groups.ts'
 import { importRoom } from '../../src/store/imports.ts'
 import { journalRoom } from '../../src/store/journal.ts'
@@ -307,6 +308,19 @@ describe('query plans', () => {
     const placing = await explain(place.statement)
     expect(placing).toMatch(/SEARCH audit USING (COVERING )?INDEX \w+ \(tenant=\? AND id=\?\)/)
     expect(placing).not.toContain('SCAN audit')
+  })
+
+  it('finds what hangs on a group, and the groups around somebody, without reading all of either', async () => {
+    const room = entitlementRoom(sql)
+    const through = await plansOf((query) => room.grantedThrough(query, tenant, [id], null, 1))
+    const holding = await plansOf((query) => room.groupsHolding(query, tenant, id))
+    const all = await plansOf((query) => room.groupGranted(query, null, 1))
+
+    expect(through).toMatch(/SEARCH credential_group USING .*\(tenant=\? AND group_id=\?/)
+    expect(all).toContain('credential_group_credential')
+    for (const plan of [through, holding]) {
+      expect(plan).not.toMatch(/SCAN (credential_group|grp|member|resource)\b/)
+    }
   })
 
   it('asks how the journal does over narrow indexes', async () => {

@@ -241,12 +241,8 @@ async function byReading(
   const reads: Readonly<Record<string, () => Promise<unknown>>> = {
     'iam:ListUsers': () => iam.listUsers({ MaxItems: 1 }, options),
     'iam:GetUser': () => iam.getUser({ UserName: 'custody-check-nobody' }, options),
-    ...((config.discovery ?? true)
-      ? {
-          'iam:GetAccountAuthorizationDetails': () =>
-            iam.getAccountAuthorizationDetails({ Filter: ['User'], MaxItems: 1 }, options),
-        }
-      : {}),
+    'iam:GetAccountAuthorizationDetails': () =>
+      iam.getAccountAuthorizationDetails({ Filter: ['User'], MaxItems: 1 }, options),
   }
   const findings: CheckFinding[] = []
   for (const [name, read] of Object.entries(reads)) {

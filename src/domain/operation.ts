@@ -12,6 +12,7 @@ export type OperationKind =
   | 'leave'
   | 'delete'
   | 'reconcile'
+  | 'revertDrift'
 
 export type OperationStatus =
   | 'queued'
@@ -59,8 +60,10 @@ export type StepName =
   | 'remove-person'
   | 'take-inventory'
   | 'compare'
+  | 'compare-rights'
+  | 'revert-drift'
 
-export type SubjectType = 'person' | 'account' | 'credential' | 'provider'
+export type SubjectType = 'person' | 'account' | 'credential' | 'provider' | 'finding'
 
 export interface Failure {
   /** A stable word, e.g. `preempted`, `foreignKey`, `revokeBlocked`, `throttled`. */
@@ -121,4 +124,5 @@ export const operationRank: Readonly<Record<OperationKind, number>> = {
   retire: 6,
   leave: 0,
   reconcile: 0,
+  revertDrift: 1,
 }

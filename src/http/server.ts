@@ -17,6 +17,7 @@ import { createAuthenticate } from './auth.ts'
 import { acceptJson, bodyBytesMax } from './body.ts'
 import { refuseUnknown } from './accepts.ts'
 import { clientRoutes } from './clients.ts'
+import { exceptionRoutes } from './exceptions.ts'
 import { findingRoutes } from './findings.ts'
 import { importRoutes } from './imports.ts'
 import { taskRoutes } from './tasks.ts'
@@ -173,6 +174,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(clientRoutes(host, authenticate))
       auditRoutes(api, host, authenticate)
       await api.register(findingRoutes(host, authenticate))
+      await api.register(exceptionRoutes(host, authenticate))
       await api.register(importRoutes(host, authenticate))
       await api.register(taskRoutes(host, authenticate))
       await api.register(leakRoutes(host, authenticate))

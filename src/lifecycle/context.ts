@@ -152,7 +152,8 @@ export const stepsOf: Readonly<Record<OperationKind, readonly StepName[]>> = {
   retire: ['shut-off', 'disable-keys', 'prove-dead', 'settle'],
   delete: ['delete-keys', 'delete-principals'],
   leave: ['fan-out', 'remove-person'],
-  reconcile: ['take-inventory', 'compare'],
+  reconcile: ['take-inventory', 'compare-rights', 'compare'],
+  revertDrift: ['revert-drift'],
 }
 
 /** The steps are frozen here: a later version that plans other steps still finishes this list. */

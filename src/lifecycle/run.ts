@@ -9,6 +9,8 @@ import { NotNow, againAfter, urgentCall } from './bulkhead.ts'
 import type { Lifecycle } from './context.ts'
 import { cancelledBy } from './operations.ts'
 import { isRevoking, settleResult } from './progress.ts'
+import { compareRights } from './steps/compare-rights.ts'
+import { revertDrift } from './steps/revert-drift.ts'
 import { compareInventory } from './steps/inventory-compare.ts'
 import { takeInventory } from './steps/inventory.ts'
 import { TaskOpen, waitForTask } from './steps/by-hand.ts'
@@ -50,6 +52,8 @@ const steps: Readonly<Record<StepName, Step>> = {
   'remove-person': removePerson,
   'take-inventory': takeInventory,
   compare: compareInventory,
+  'compare-rights': compareRights,
+  'revert-drift': revertDrift,
 }
 
 /** Longer than the slowest step between two heartbeats: one provider call may take `callSeconds`. */

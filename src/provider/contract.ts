@@ -3,11 +3,19 @@ import type { CredentialKind } from '../domain/credential.ts'
 import type { Secret } from '../domain/secret.ts'
 import type { Clock, Instant, Seconds } from '../domain/time.ts'
 import type { TaskBook, TokenBook } from './books.ts'
-import type { CheckReport, DiscoveryPage, Drift } from './findings.ts'
+import type { CheckReport, DiscoveryPage, Drift, DriftPage } from './findings.ts'
 
 // One door: what providers meet beside the calls lies in files of its own.
 export type { AskedTask, IssuedToken, TaskBook, TokenBook } from './books.ts'
-export type { CheckFinding, CheckReport, Discovered, DiscoveryPage, Drift } from './findings.ts'
+export type {
+  CheckFinding,
+  CheckReport,
+  Discovered,
+  DiscoveryPage,
+  Drift,
+  DriftPage,
+  PrincipalDrift,
+} from './findings.ts'
 
 /** What one kind of credential can do at one provider. The engine plans by these, never by name. */
 export interface KindCapabilities {
@@ -120,6 +128,10 @@ export interface WantedScopes {
    */
   readonly before?: readonly string[]
 }
+
+export type WantedOf = (
+  principals: readonly { readonly external: string; readonly account: string | null }[],
+) => Promise<ReadonlyMap<string, readonly WantedScopes[]>>
 
 export interface Prepared {
   readonly secret: Secret
@@ -234,6 +246,14 @@ export interface Provider {
    * Absent: nothing there can drift, or nothing tells.
    */
   driftOf?(principal: string, want: readonly WantedScopes[], call: Call): Promise<Listing<Drift>>
+  /**
+   * As `driftOf` for all principals, page by page, where they can be read in bulk. It may look at
+   * less of each than `driftOf` does, so that what it does not tell proves nothing.
+   * @param wantedOf what is granted to the principals of a page, by `external`; those that it leaves
+   *   out are not to be judged
+   * @param from `next` of the page before; null for the first
+   */
+  driftPage?(from: string | null, wantedOf: WantedOf, call: Call): Promise<DriftPage>
   /**
    * Puts back what drifted, and nothing else; keys stay. Repeating is harmless.
    * @returns what was done, a line each, for the audit

@@ -64,4 +64,22 @@ export interface Drift {
   readonly actual: string | null
   /** `more`: somebody can do what nobody granted. `less`: consumers are refused what they were promised. */
   readonly reach: 'more' | 'less' | 'other'
+  /**
+   * What `scopes` would have to become for this to be what was granted, where it can be said in
+   * scopes that this provider accepts. Absent: it cannot be adopted.
+   */
+  readonly asScopes?: { readonly add: readonly string[]; readonly remove: readonly string[] }
+}
+
+/** What one principal's rights were found to be, in a walk over all of them. */
+export interface PrincipalDrift {
+  readonly external: string
+  /** The account whose marks it bears; null when none. */
+  readonly account: string | null
+  readonly items: readonly Drift[]
+}
+
+export interface DriftPage {
+  readonly principals: readonly PrincipalDrift[]
+  readonly next: string | null
 }

@@ -145,6 +145,7 @@ describe('rights that nobody granted', () => {
     expect(await told()).toEqual(['open attachedPolicy more'])
     test.aws.faults.release()
     await sweep()
+    await sweep()
 
     expect(await told()).toEqual(['resolved attachedPolicy more'])
   })

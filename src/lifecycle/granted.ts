@@ -37,7 +37,10 @@ export async function grantedTo(
     (operation) => operation.id !== except?.id && operation.kind !== 'revertDrift',
   )
   const isBusy = credentials.some((one) =>
-    work.some((operation) => isAbout(operation, { credential: one.id })),
+    work.some(
+      (operation) =>
+        operation.subjectType !== 'credential' || isAbout(operation, { credential: one.id }),
+    ),
   )
   if (isBusy) return null
   return credentials.map((one) => ({

@@ -78,6 +78,11 @@ function troubled(
   return { go: 'next', memo: { rights: { ...progress, ended: true, failure } } }
 }
 
+interface Compared {
+  readonly principal: Principal
+  readonly want: readonly WantedScopes[]
+}
+
 interface RightsPage {
   readonly sights: readonly Sight[]
   readonly principals: number
@@ -91,7 +96,7 @@ async function bulkPage(
 ): Promise<RightsPage> {
   const { read } = ctx.life.store
   const readAt = ctx.life.clock.now()
-  const known = new Map<string, Principal>()
+  const known = new Map<string, Compared>()
   const page = await provider.driftPage!(
     from,
     async (asked) => {
@@ -107,7 +112,7 @@ async function bulkPage(
             : await read.principal(ctx.operation.tenant, account as never, provider.name))
         const want = principal && (await grantedTo(ctx.life, provider, principal, readAt))
         if (!want) continue
-        known.set(external, principal)
+        known.set(external, { principal, want })
         wanted.set(external, want)
       }
       return wanted
@@ -115,8 +120,8 @@ async function bulkPage(
     ctx.call(),
   )
   const sights = page.principals.flatMap(({ external, items }) => {
-    const principal = known.get(external)
-    return principal ? items.map((drift) => sightOf(provider.name, principal, drift)) : []
+    const compared = known.get(external)
+    return compared ? items.map((drift) => sightOf(provider.name, compared, drift)) : []
   })
   return { sights, principals: page.principals.length, next: page.next }
 }
@@ -140,7 +145,7 @@ async function keyPage(
     principals++
     const { items, complete } = await provider.driftOf!(principal.external!, want, ctx.call())
     if (!complete) continue
-    sights.push(...items.map((drift) => sightOf(provider.name, principal, drift)))
+    sights.push(...items.map((drift) => sightOf(provider.name, { principal, want }, drift)))
   }
   return { sights, principals, next: rows.at(-1)?.key.keyId ?? null }
 }
@@ -152,7 +157,9 @@ export function driftSubject(account: string, { what, name, keyId }: DriftName):
 
 type DriftName = Pick<Drift, 'what' | 'name' | 'keyId'>
 
-function sightOf(provider: string, principal: Principal, drift: Drift): Sight {
+/** The credential is named where only one can be meant. */
+function sightOf(provider: string, { principal, want }: Compared, drift: Drift): Sight {
+  const meant = want.filter(({ keyId }) => drift.keyId === null || keyId === drift.keyId)
   const { what, name, granted, actual, reach, asScopes } = drift
   return {
     tenant: principal.tenant,
@@ -160,7 +167,7 @@ function sightOf(provider: string, principal: Principal, drift: Drift): Sight {
     provider,
     subject: driftSubject(principal.account, drift),
     account: principal.account,
-    credential: null,
+    credential: meant.length === 1 ? meant[0]!.credential : null,
     keyId: drift.keyId,
     facts: {
       what,

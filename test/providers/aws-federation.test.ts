@@ -83,6 +83,13 @@ async function connect({
     write,
     kind: 'federated-role' as const,
     scopes: [...consumer, `policy:${managed}`, ...rights],
+    otherScopes: [...consumer, ...rights],
+    plantDrift: ({ keyId }: { readonly keyId: string }) => {
+      const input = { RoleName: keyId.split('/').at(-1)!, PolicyArn: managed }
+      const { accessKeyId } = world.admin
+      const call = { service: 'iam', input, accessKeyId, region: 'us-east-1' } as const
+      world.call({ ...call, operation: 'DetachRolePolicy' })
+    },
     refusedScope: 'subject:repo:acme/*',
     settle: () => clock.advance(lag),
     armLostIssue: () => sandbox.faults.arm('CreateRole', { kind: 'lostResponse' }),

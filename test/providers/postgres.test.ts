@@ -83,6 +83,11 @@ providerConformance('postgres', async () => ({
   kind: 'password',
   clock: systemClock,
   scopes: [`role:${reader}`],
+  otherScopes: [`role:${other}`],
+  plantDrift: async ({ keyId }) => {
+    await admin.query(`alter role ${keyId} connection limit 3;
+      revoke ${reader} from ${keyId.replace(/_g1$/, '')} granted by ${manager.user}`)
+  },
   refusedScope: 'role:pg_execute_server_program',
   isUsable: async (secret) => (await login(secret)) !== 'refused',
   dispose: () => Promise.resolve(),

@@ -232,7 +232,7 @@ function contextOf({ Condition = {} }: AllowStatement) {
 
 /** Without IAM's word only what reads can be tried; whether the rest is allowed shows when it is done. */
 async function byReading(
-  { account, config }: Checked,
+  { account }: Checked,
   total: number,
   call: Call,
 ): Promise<readonly CheckFinding[]> {

@@ -190,8 +190,9 @@ function meaningOf(document: string): readonly string[] | null {
 function statementText(statement: Readonly<Record<string, unknown>>): string {
   const entries = Object.entries(statement)
     .filter(([key]) => key !== 'Sid')
+    .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([key, value]) => [key, isJsonObject(value) ? value : [value].flat().map(String).sort()])
-  return JSON.stringify(entries.sort(([a], [b]) => (String(a) < String(b) ? -1 : 1)))
+  return JSON.stringify(entries)
 }
 
 /** `less` only when all that is there was granted. */

@@ -200,7 +200,11 @@ export class DeployKeys implements GithubKind {
     const name = `${scope.owner}/${scope.repo}`
     const gone: Drift = {
       what: 'repository',
-      ...{ name, keyId, granted: name, actual: null, reach: 'less' },
+      name,
+      keyId,
+      granted: name,
+      actual: null,
+      reach: 'less',
     }
     if (!seen) return [gone]
     this.#places.set(key.repositoryId, seen)
@@ -212,12 +216,13 @@ export class DeployKeys implements GithubKind {
     const item = found.items.find(({ id }) => id === key.id)
     // A key that is not there is the inventory's business.
     if (!item || item.read_only === scope.readOnly) return []
-    const [granted, actual] = scope.readOnly ? ['read-only', 'write'] : ['write', 'read-only']
+    const granted = scope.readOnly ? 'read-only' : 'write'
+    const actual = scope.readOnly ? 'write' : 'read-only'
     const reach = scope.readOnly ? 'more' : 'less'
     const asScopes = scope.readOnly
       ? { add: ['write'], remove: [] }
       : { add: [], remove: ['write'] }
-    return [{ what: 'readOnly', name, keyId, granted: granted!, actual: actual!, reach, asScopes }]
+    return [{ what: 'readOnly', name, keyId, granted, actual, reach, asScopes }]
   }
 
   inventory(from: string | null, call: Call): Promise<InventoryPage> {

@@ -3,19 +3,13 @@ import type { CredentialKind } from '../domain/credential.ts'
 import type { Secret } from '../domain/secret.ts'
 import type { Clock, Instant, Seconds } from '../domain/time.ts'
 import type { TaskBook, TokenBook } from './books.ts'
-import type { CheckReport, DiscoveryPage, Drift, DriftPage } from './findings.ts'
+import type { CheckReport, DiscoveryPage } from './findings.ts'
+import type { Drift, DriftPage, WantedOf, WantedScopes } from './rights.ts'
 
 // One door: what providers meet beside the calls lies in files of its own.
 export type { AskedTask, IssuedToken, TaskBook, TokenBook } from './books.ts'
-export type {
-  CheckFinding,
-  CheckReport,
-  Discovered,
-  DiscoveryPage,
-  Drift,
-  DriftPage,
-  PrincipalDrift,
-} from './findings.ts'
+export type { CheckFinding, CheckReport, Discovered, DiscoveryPage } from './findings.ts'
+export type { Drift, DriftPage, PrincipalDrift, WantedOf, WantedScopes } from './rights.ts'
 
 /** What one kind of credential can do at one provider. The engine plans by these, never by name. */
 export interface KindCapabilities {
@@ -112,26 +106,6 @@ export interface WantedCredential {
   /** For `mint: 'client'`: what `prepare` returned, possibly in an earlier process. */
   readonly publicPart: string | null
 }
-
-/** What one credential of a principal was granted. */
-export interface WantedScopes {
-  readonly tenant: TenantId
-  readonly account: AccountId
-  readonly credential: CredentialId
-  readonly kind: CredentialKind
-  /** Of the current key. */
-  readonly keyId: string
-  readonly scopes: readonly string[]
-  /**
-   * For `rescope`: what was granted until now, so what may be taken away where nothing there tells
-   * what is Custody's (a principal that was adopted). Absent: nothing is known.
-   */
-  readonly before?: readonly string[]
-}
-
-export type WantedOf = (
-  principals: readonly { readonly external: string; readonly account: string | null }[],
-) => Promise<ReadonlyMap<string, readonly WantedScopes[]>>
 
 export interface Prepared {
   readonly secret: Secret

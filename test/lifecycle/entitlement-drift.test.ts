@@ -33,7 +33,9 @@ describe('rights that nobody granted', () => {
   }
   const told = async () =>
     (await drifts())
-      .map(({ status, facts }) => `${status} ${facts['what']} ${facts['reach']}`)
+      .map(({ status, facts }) =>
+        [status, facts['what'] as string, facts['reach'] as string].join(' '),
+      )
       .sort()
   const byHand = (operation: string, input: Record<string, unknown>) => {
     const { accessKeyId } = test.aws.world.admin

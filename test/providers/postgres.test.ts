@@ -152,7 +152,9 @@ describe('postgres', () => {
       provider.rescope!(external, { ...want, keyId, scopes }, callWith())
 
     await rescope([`role:${other}`])
-    const refused = await consumer.query('select * from stock').catch((error: Error) => error)
+    const refused = await consumer
+      .query('select * from stock')
+      .catch((error: Error) => error.message)
     const { rows } = await consumer.query(
       `select pg_has_role('${other}', 'usage') as now, pg_has_role('pg_read_all_stats', 'usage') as foreign`,
     )
@@ -160,7 +162,7 @@ describe('postgres', () => {
     const again = await consumer.query('select * from stock').catch((error: Error) => error)
     await consumer.end()
 
-    expect(String(refused)).toMatch(/permission denied for table stock/)
+    expect(refused).toMatch(/permission denied for table stock/)
     expect(rows).toEqual([{ now: true, foreign: true }])
     expect(again).not.toBeInstanceOf(Error)
   })

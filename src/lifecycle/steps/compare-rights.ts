@@ -189,7 +189,12 @@ export function driftIn({ kind, keyId, facts }: Finding): Drift {
       readonly asScopes: { readonly add: readonly string[]; readonly remove: readonly string[] }
     }
   return {
-    ...{ what, name, keyId, granted, actual, reach },
+    what,
+    name,
+    keyId,
+    granted,
+    actual,
+    reach,
     ...((asScopes as unknown) === null ? {} : { asScopes }),
   }
 }

@@ -312,6 +312,7 @@ function leastStatements(path: string, config: Config): readonly AllowStatement[
         'iam:PutRolePermissionsBoundary',
         'iam:PutRolePolicy',
         'iam:DeleteRolePolicy',
+        'iam:GetRolePolicy',
         'iam:ListRolePolicies',
         'iam:AttachRolePolicy',
         'iam:DetachRolePolicy',

@@ -5,6 +5,7 @@ import type {
   Call,
   Capabilities,
   CheckReport,
+  Drift,
   EnsuredPrincipal,
   ExternalCredential,
   HostContext,
@@ -20,6 +21,7 @@ import type {
   WantedScopes,
 } from '../../src/provider/contract.ts'
 import { checkServer } from './check.ts'
+import { driftsOfLogins, revertLogin } from './drift.ts'
 import { refuse } from './errors.ts'
 import { dropRole, lockOut, setLogin } from './ending.ts'
 import { issueLogin, rescopeGroup } from './issuing.ts'
@@ -168,6 +170,19 @@ class PostgresLogins implements Provider {
     const refused = this.checkScopes(want.kind, want.scopes)
     if (refused) throw refuse('invalid', `Scope "${refused.scope}" is refused: ${refused.reason}`)
     await rescopeGroup(this.#server, { allowedRoles: this.#allowedRoles }, want, call)
+  }
+
+  driftOf(_principal: string, want: readonly WantedScopes[], call: Call): Promise<Listing<Drift>> {
+    return driftsOfLogins(this.#server, this.#allowedRoles, want, call)
+  }
+
+  revertDrift(
+    _principal: string,
+    want: readonly WantedScopes[],
+    drift: Drift,
+    call: Call,
+  ): Promise<readonly string[]> {
+    return revertLogin(this.#server, want, drift, call)
   }
 
   async disable(_principal: string, keyId: string, call: Call): Promise<void> {

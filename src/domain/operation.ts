@@ -14,6 +14,7 @@ export type OperationKind =
   | 'reconcile'
   | 'undo'
   | 'rescope'
+  | 'revertDrift'
 
 export type OperationStatus =
   | 'queued'
@@ -67,6 +68,8 @@ export type StepName =
   | 'find-dependents'
   | 'change-scopes'
   | 'prove-scopes'
+  | 'compare-rights'
+  | 'revert-drift'
 
 /**
  * `scopes`: what one credential may do, which changes while its key is being rotated; the subject is
@@ -80,6 +83,7 @@ export type SubjectType =
   | 'group'
   | 'scopes'
   | 'event'
+  | 'finding'
 
 export interface Failure {
   /** A stable word, e.g. `preempted`, `foreignKey`, `revokeBlocked`, `throttled`. */
@@ -150,4 +154,5 @@ export const operationRank: Readonly<Record<OperationKind, number>> = {
   undo: 0,
   // Closing an account does not make its keys narrower: opened again they must be, so nothing cancels it.
   rescope: 9,
+  revertDrift: 1,
 }

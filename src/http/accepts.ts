@@ -82,6 +82,10 @@ const accepts: Readonly<Record<string, Accepts>> = {
   // The body is checked where a refusal cannot repeat a part of it.
   'POST /leaks': { query: [] },
   'POST /findings/:id/accept': { query: [], body: ['reason', 'until'] },
+  'POST /findings/:id/adopt': { query: [], body: ['reason'] },
+  'POST /findings/:id/revert': { query: [], body: ['reason'] },
+  'GET /exceptions': { query: page },
+  'POST /exceptions': { query: [], body: ['finding', 'reason', 'until'] },
   'POST /clients': {
     query: [],
     body: ['name', 'role', 'dialect', 'tenant', 'directory', 'person'],

@@ -19,6 +19,7 @@ import { refuseUnknown } from './accepts.ts'
 import { clientRoutes } from './clients.ts'
 import { directoryMoveRoutes } from './directory-moves.ts'
 import { failedRequestRoutes } from './failed-requests.ts'
+import { exceptionRoutes } from './exceptions.ts'
 import { findingRoutes } from './findings.ts'
 import { importRoutes } from './imports.ts'
 import { taskRoutes } from './tasks.ts'
@@ -176,6 +177,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(clientRoutes(host, authenticate))
       auditRoutes(api, host, authenticate)
       await api.register(findingRoutes(host, authenticate))
+      await api.register(exceptionRoutes(host, authenticate))
       await api.register(importRoutes(host, authenticate))
       await api.register(taskRoutes(host, authenticate))
       await api.register(leakRoutes(host, authenticate))

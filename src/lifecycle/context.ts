@@ -155,9 +155,10 @@ export const stepsOf: Readonly<Record<OperationKind, readonly StepName[]>> = {
   retire: ['shut-off', 'disable-keys', 'prove-dead', 'settle'],
   delete: ['delete-keys', 'delete-principals'],
   leave: ['fan-out', 'remove-person'],
-  reconcile: ['take-inventory', 'compare'],
+  reconcile: ['take-inventory', 'compare-rights', 'compare'],
   undo: ['take-back', 'confirm-back'],
   rescope: ['find-dependents', 'change-scopes', 'prove-scopes'],
+  revertDrift: ['revert-drift'],
 }
 
 /** The steps are frozen here: a later version that plans other steps still finishes this list. */

@@ -36,6 +36,13 @@ import type { SweepName } from './due.ts'
 import { rotateSealKey } from './sealing.ts'
 import { acceptFinding, findingsAfter, visibleFinding } from './reconcile.ts'
 import { planSweep, runSweep } from './sweeps.ts'
+import {
+  adoptDrift,
+  endException,
+  exceptionsAfter,
+  makeException,
+  revertFinding,
+} from './drift-decisions.ts'
 import { adopt } from './adoption.ts'
 import { discoverPage } from './discovery.ts'
 import { listTasks, reopenTask, showEvidence, visibleTask } from './tasks.ts'
@@ -206,6 +213,15 @@ export function createEngine(life: Lifecycle) {
     finding: (caller: Caller, id: string) => visibleFinding(life, caller, id),
     acceptFinding: (caller: Caller, id: string, want: Parameters<typeof acceptFinding>[3]) =>
       acceptFinding(life, caller, id, want),
+    adoptDrift: (caller: Caller, id: string, reason: string) =>
+      adoptDrift(life, caller, id, reason),
+    revertFinding: (caller: Caller, id: string, reason: string) =>
+      revertFinding(life, caller, id, reason),
+    exceptions: (caller: Caller, page: Parameters<typeof exceptionsAfter>[2]) =>
+      exceptionsAfter(life, caller, page),
+    makeException: (caller: Caller, want: Parameters<typeof makeException>[2]) =>
+      makeException(life, caller, want),
+    endException: (caller: Caller, id: string) => endException(life, caller, id),
 
     providers: (caller: Caller) => listProviders(life, caller),
     provider: (caller: Caller, name: string, role?: ProviderRole | null) =>

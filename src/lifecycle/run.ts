@@ -10,6 +10,8 @@ import type { Lifecycle } from './context.ts'
 import { cancelledBy } from './operations.ts'
 import { isRevoking, settleResult } from './progress.ts'
 import { changeScopes, findDependents, proveScopes } from './steps/rescope.ts'
+import { compareRights } from './steps/compare-rights.ts'
+import { revertDrift } from './steps/revert-drift.ts'
 import { compareInventory } from './steps/inventory-compare.ts'
 import { takeInventory } from './steps/inventory.ts'
 import { TaskOpen, waitForTask } from './steps/by-hand.ts'
@@ -58,6 +60,8 @@ const steps: Readonly<Record<StepName, Step>> = {
   'find-dependents': findDependents,
   'change-scopes': changeScopes,
   'prove-scopes': proveScopes,
+  'compare-rights': compareRights,
+  'revert-drift': revertDrift,
 }
 
 /** Longer than the slowest step between two heartbeats: one provider call may take `callSeconds`. */

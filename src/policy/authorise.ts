@@ -51,6 +51,8 @@ export const actions = [
   'sweep.run',
   'sweep.plan',
   'finding.accept',
+  'finding.adopt',
+  'finding.revert',
   'provider.read',
   'provider.check',
   'provider.suspend',

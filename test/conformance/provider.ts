@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe } from 'vitest'
+import { driftSuite } from './provider-drift.ts'
 import { endingSuite } from './provider-ending.ts'
 import { failingSuite } from './provider-failing.ts'
 import { inventorySuite } from './provider-inventory.ts'
@@ -32,6 +33,7 @@ export function providerConformance(label: string, make: () => Promise<ProviderU
     inventorySuite(rig)
     optionsSuite(rig)
     rescopingSuite(rig)
+    driftSuite(rig)
     failingSuite(rig)
   })
 }

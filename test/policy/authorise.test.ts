@@ -95,6 +95,8 @@ const table: Readonly<
   'sweep.run': ['sweep', { security: 'all' }],
   'sweep.plan': ['sweep', { security: 'all', auditor: 'all' }],
   'finding.accept': ['finding', { security: 'all' }],
+  'finding.adopt': ['finding', { security: 'all' }],
+  'finding.revert': ['finding', { security: 'all' }],
   'operation.read': [
     'operation',
     { requester: keeper, owner: theirs, security: 'all', auditor: 'all' },

@@ -82,7 +82,13 @@ function providerScenes(
     const key = await provider().issue(place.external, want, callWith())
     const secret = (key.secret ?? prepared?.secret)!
     const secrets = [secret.use((bytes) => bytes.toString('utf8'))]
-    return { ...place, keyId: key.keyId, secret, secrets }
+    return {
+      ...place,
+      credential: { ...want, keyId: key.keyId },
+      keyId: key.keyId,
+      secret,
+      secrets,
+    }
   }
   const onKey =
     (run: (made: Awaited<ReturnType<typeof issued>>) => Promise<unknown>, single = true) =>
@@ -145,6 +151,33 @@ function providerScenes(
         provider().revoke(external, keyId, callWith(), abilities().keepsSecret ? secret : null),
       false,
     ),
+    ...(provider().driftOf
+      ? {
+          driftOf: onKey(({ external, credential }) =>
+            provider().driftOf!(external, [credential], callWith()),
+          ),
+        }
+      : {}),
+    ...(provider().driftPage
+      ? {
+          driftPage: onKey(({ external, credential }) => {
+            const wanted = new Map([[external, [credential]]])
+            return provider().driftPage!(null, () => Promise.resolve(wanted), callWith())
+          }),
+        }
+      : {}),
+    ...(provider().revertDrift
+      ? {
+          // What is granted by now is not attached yet: that is put back.
+          revertDrift: onKey(({ external, credential }) => {
+            const name = 'arn:aws:iam::aws:policy/SecurityAudit'
+            const want = [{ ...credential, scopes: [`policy:${name}`] }]
+            const texts = { granted: name, actual: null, reach: 'less' } as const
+            const drift = { what: 'attachedPolicy', name, keyId: null, ...texts }
+            return provider().revertDrift!(external, want, drift, callWith())
+          }),
+        }
+      : {}),
     ...(abilities().canRescope === 'inPlace' ? { rescope: () => rescoped() } : {}),
     shutOff: onKey(({ external }) => provider().shutOff(external, callWith())),
     turnOn: async () => {

@@ -7,6 +7,7 @@ import type { Drift, Provider } from '../provider/contract.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, planOperation, replanned, save, visibilityOf } from './context.ts'
 import { grantedScopesOf } from './granted.ts'
+import { effectiveScopes } from './scopes.ts'
 import { acceptFinding, visibleFinding } from './reconcile.ts'
 import { driftIn } from './steps/compare-rights.ts'
 import { putCredential } from './steps/step.ts'
@@ -28,6 +29,7 @@ export function adoptDrift(
     const drift = driftIn(finding)
     const { credential, provider } = await credentialOf(life, finding, drift)
     const scopes = adoptedScopes(provider, finding, credential, drift)
+    const asked = await askedAfter(life, finding, credential, scopes)
     const now = life.clock.now()
     const resolved: Finding = { ...finding, status: 'resolved', resolvedAt: now }
     const facts = { what: drift.what, name: drift.name, reason, scopes: [...scopes] }
@@ -35,7 +37,7 @@ export function adoptDrift(
       life,
       [
         { type: 'finding', finding: resolved, expectedVersion: finding.version },
-        putCredential({ ...credential, scopes }, now),
+        putCredential({ ...credential, scopes: asked, grantedScopes: scopes }, now),
         auditRow(life, {
           tenant: caller.tenant,
           actor: caller.actor,
@@ -220,6 +222,27 @@ async function credentialOf(
       ? 'It is about several credentials: change the scopes of the one that is to have it.'
       : 'No active credential is left that it is about.',
   )
+}
+
+/**
+ * What is asked for from now on, so that it comes to what was adopted.
+ * @throws wrongState when a group grants what is not there any more: it would be granted again
+ */
+async function askedAfter(
+  life: Lifecycle,
+  finding: Finding,
+  credential: Credential,
+  adopted: readonly string[],
+): Promise<readonly string[]> {
+  const account = await life.store.read.account(credential.tenant, credential.account)
+  if (!account) return adopted
+  const granted = await effectiveScopes(life, account, { ...credential, scopes: [] })
+  const again = granted.find((scope) => !adopted.includes(scope))
+  if (again !== undefined) {
+    const reason = `A group grants "${again}", which is missing there: revert it, or take the group out of scopesFrom first.`
+    throw refused(finding, 'adopted', reason)
+  }
+  return adopted.filter((scope) => credential.scopes.includes(scope) || !granted.includes(scope))
 }
 
 function adoptedScopes(

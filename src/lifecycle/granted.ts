@@ -9,7 +9,7 @@ import { settleOf } from './steps/inventory.ts'
 
 /** What a credential's key was given: drift is measured against this, and against nothing else. */
 export function grantedScopesOf(credential: Credential): readonly string[] {
-  return credential.scopes
+  return credential.grantedScopes ?? credential.scopes
 }
 
 /**

@@ -64,6 +64,14 @@ export const minutes = (n: number): number => n * 60
 export const hours = (n: number): number => n * 3_600
 export const days = (n: number): number => n * 86_400
 
+/** Attributes of an account with such consumers; what re-reads its secret lets a rotation end. */
+export const consumedBy = (
+  ...consumers: readonly { readonly name: string; readonly kind?: string; readonly cacheTtl?: string }[]
+): AccountWrite['attributes'] => ({
+  schemas: [userSchema, nhiSchema],
+  ...(consumers.length === 0 ? {} : { [nhiSchema]: { consumers } }),
+})
+
 /** The entries most tests ask for; each with a path of its own. */
 export const wants = {
   token: (more: Partial<CredentialEntry> = {}): CredentialEntry => ({
@@ -323,7 +331,7 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
         expiresAt: undefined,
         protected: undefined,
         credentials: [wants.token()],
-        attributes: { schemas: [userSchema, nhiSchema] },
+        attributes: consumedBy({ name: 'app', cacheTtl: 'PT5M' }),
         ...more,
       })
       if (!drain) return account

@@ -30,6 +30,7 @@ import {
 import type { WorkerEvent } from '../../src/lifecycle/worker.ts'
 import type { Authoriser } from '../../src/policy/authorise.ts'
 import { compileAuthorisation } from '../../src/policy/authorise.ts'
+import type { LifecyclePolicy, LifecycleTerms } from '../../src/policy/lifecycle.ts'
 import { compileLifecycle } from '../../src/policy/lifecycle.ts'
 import type {
   HostContext,
@@ -66,7 +67,7 @@ export const days = (n: number): number => n * 86_400
 
 /** Attributes of an account with such consumers; what re-reads its secret lets a rotation end. */
 export const consumedBy = (
-  ...consumers: readonly { readonly name: string; readonly kind?: string; readonly cacheTtl?: string }[]
+  ...consumers: { readonly name: string; readonly kind?: string; readonly cacheTtl?: string }[]
 ): AccountWrite['attributes'] => ({
   schemas: [userSchema, nhiSchema],
   ...(consumers.length === 0 ? {} : { [nhiSchema]: { consumers } }),
@@ -151,6 +152,8 @@ export interface TestEngine {
 
 export interface TestEngineOptions {
   readonly adopt?: readonly string[]
+  /** Terms of rotation that differ from those shipped. */
+  readonly rotation?: Partial<LifecycleTerms['rotation']>
   /** The mass-leave brake as shipped; else it never engages: these tests let many people go in an hour. */
   readonly brake?: true
   /** How the provider for AWS federates. */
@@ -186,7 +189,14 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
   const { store } = watched
   const name = path.join(policies, 'lifecycle.yaml')
   const shipped = compileLifecycle(await readFile(name, 'utf8'), name)
-  const policy = options.brake ? shipped : { ...shipped, brake: unbraked }
+  const policy: LifecyclePolicy = {
+    ...shipped,
+    ...(options.brake ? {} : { brake: unbraked }),
+    termsFor(subject) {
+      const terms = shipped.termsFor(subject)
+      return { ...terms, rotation: { ...terms.rotation, ...options.rotation } }
+    },
+  }
   authoriser ??= compileAuthorisation(path.join(policies, 'authorisation'))
   const authorise = await authoriser
   const pepper = Secret.of(randomBytes(32))

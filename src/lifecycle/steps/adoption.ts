@@ -1,4 +1,4 @@
-import { anyone, consumersOf, movedAfter } from '../../domain/consumer.ts'
+import { anyone, consumersOf, movedAfter, mustReport } from '../../domain/consumer.ts'
 import type { IssuedKey } from '../../domain/credential.ts'
 import type { Instant } from '../../domain/time.ts'
 import { addSeconds, earlier, formatDuration, later, seconds } from '../../domain/time.ts'
@@ -91,7 +91,9 @@ export async function stillUsed(
   if (isOverage) {
     const lastUses = standing.map((k) => listed(k)?.lastUsedAt ?? k.activatedAt ?? k.issuedAt)
     const unusedSince = addSeconds(lastUses.reduce(later), longest)
-    const nobody = listing !== null && !promotion.newKeyUsed && unusedSince <= now
+    // Who holds the key in memory may need it once a year: then nobody was seen because nobody called.
+    const isHeld = consumers.some((c) => mustReport(c) && behind.includes(c.name))
+    const nobody = listing !== null && !promotion.newKeyUsed && unusedSince <= now && !isHeld
     if (atMaxAge === 'end' || nobody) {
       const facts = { keyId: standing[0]!.keyId, endsAt, behind, operation: ctx.operation.id }
       const target = { type: 'credential', id: credential.id }

@@ -73,9 +73,7 @@ export function createHookCaller({ clock, allow, resolve = resolveAll }: HookOpt
             ...signedHeaders(wanted, clock.now()),
           },
           lookup: (_host, options, answer) =>
-            options.all
-              ? answer(null, [{ address, family }])
-              : answer(null, address, family),
+            options.all ? answer(null, [{ address, family }]) : answer(null, address, family),
         },
         (response) => {
           done(response.statusCode ?? 0)

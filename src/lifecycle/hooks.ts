@@ -80,10 +80,9 @@ export async function renewHookSecret(life: Lifecycle, caller: Caller): Promise<
     decision,
     facts: { version },
   })
-  await save(
-    life,
-    [{ type: 'meta', key: versionKey(tenant), value: String(version) }, row],
-    { what: 'Tenant', id: tenant },
-  )
+  await save(life, [{ type: 'meta', key: versionKey(tenant), value: String(version) }, row], {
+    what: 'Tenant',
+    id: tenant,
+  })
   return shownSecret(life.hooks.keys.secret(tenant, version))
 }

@@ -3,7 +3,6 @@ import type { Consumer, ConsumerReport } from '../domain/consumer.ts'
 import { anyone, consumerId, consumersOf, parseConsumerId } from '../domain/consumer.ts'
 import type { Credential } from '../domain/credential.ts'
 import { errors } from '../domain/errors.ts'
-import type { OperationId } from '../domain/ids.ts'
 import type { Operation } from '../domain/operation.ts'
 import type { Instant } from '../domain/time.ts'
 import { formatDuration, seconds } from '../domain/time.ts'
@@ -241,7 +240,7 @@ export async function waiveConsumer(
     action: 'consumer.waived',
     target: { type: 'credential', id: credential.id },
     decision,
-    operation: operation.id as OperationId,
+    operation: operation.id,
     facts: { account: account.id, consumer, generation, reason },
   })
   await save(life, [{ type: 'consumerReport', report }, row], { what: 'Operation', id })

@@ -51,7 +51,7 @@ const accepts: Readonly<Record<string, Accepts>> = {
     body: ['note', 'name', 'contentType', 'sha256', 'content', 'removed'],
   },
   'POST /tasks/:id/reopen': { query: [], body: ['reason'] },
-  'GET /consumers': { query: ['account'] },
+  'GET /consumers': { query: ['account', ...page] },
   'POST /consumers/:id/seen': { query: [], body: ['credential', 'generation'] },
   'POST /credentials/:id/rehearse': { query: [], body: [] },
   'POST /consumers/hook-secret': { query: [], body: [] },

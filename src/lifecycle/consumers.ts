@@ -114,6 +114,18 @@ function stateOf(consumer: Consumer, { credential, promotion, isWaiting }: Serve
   }
 }
 
+/** Why the old key of a credential goes on working after its overlap; null when it does not. */
+export async function waitsFor(life: Lifecycle, credential: Credential): Promise<string | null> {
+  const open = await life.store.read.openOperations(credential.tenant, credential.account)
+  const waiting = open.find((o) => o.subject === credential.id && waitsForConsumers(o))
+  return waiting?.failure?.message ?? null
+}
+
+function waitsForConsumers({ status, failure }: Operation): boolean {
+  const isBehind = failure?.code === 'consumersBehind' || failure?.code === 'oldKeyInUse'
+  return status === 'waiting' && isBehind
+}
+
 export interface SeenWord {
   readonly credential: string
   readonly generation: number
@@ -252,9 +264,8 @@ export async function waiveConsumer(
 async function wakeRotation(life: Lifecycle, { tenant, account, id }: Credential): Promise<void> {
   const at = life.clock.now()
   for (const operation of await life.store.read.openOperations(tenant, account)) {
-    const { failure, fence, status, subject } = operation
-    const waits = failure?.code === 'consumersBehind' || failure?.code === 'oldKeyInUse'
-    if (subject !== id || status !== 'waiting' || !waits) continue
+    const { fence, subject } = operation
+    if (subject !== id || !waitsForConsumers(operation)) continue
     const set = { runAt: at }
     await life.store.commit([{ type: 'advance', id: operation.id, fence, set, release: true, at }])
   }

@@ -34,7 +34,7 @@ import { acceptFinding, findingsAfter, visibleFinding } from './reconcile.ts'
 import { planSweep, runSweep } from './sweeps.ts'
 import { adopt } from './adoption.ts'
 import { discoverPage } from './discovery.ts'
-import { listConsumers, reportSeen, waiveConsumer } from './consumers.ts'
+import { listConsumers, reportSeen, waitsFor, waiveConsumer } from './consumers.ts'
 import { renewHookSecret } from './hooks.ts'
 import { rehearseCredential } from './rehearse.ts'
 import { listTasks, reopenTask, showEvidence, visibleTask } from './tasks.ts'
@@ -182,6 +182,7 @@ export function createEngine(life: Lifecycle) {
       reopenTask(life, caller, id, reason),
 
     consumers: (caller: Caller, account: string) => listConsumers(life, caller, account),
+    waitsFor: (credential: Credential) => waitsFor(life, credential),
     reportSeen: (caller: Caller, id: string, word: Parameters<typeof reportSeen>[3]) =>
       reportSeen(life, caller, id, word),
     rehearseCredential: (caller: Caller, id: string) => rehearseCredential(life, caller, id),

@@ -2,13 +2,23 @@ import * as fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Consumer } from '../../src/domain/consumer.ts'
 import { anyone } from '../../src/domain/consumer.ts'
+import type { Instant } from '../../src/domain/time.ts'
 import { addSeconds, seconds } from '../../src/domain/time.ts'
+import type { Provider } from '../../src/provider/contract.ts'
 import type { Promotion } from '../../src/lifecycle/moved.ts'
 import { behindOf } from '../../src/lifecycle/moved.ts'
 import { noteProbe, noteUse } from '../../src/lifecycle/uses.ts'
 import { t0 } from '../support/entities.ts'
 import type { TestEngine } from '../support/engine.ts'
-import { consumedBy, days, hours, minutes, startTestEngine, wants } from '../support/engine.ts'
+import {
+  anotherWorker,
+  consumedBy,
+  days,
+  hours,
+  minutes,
+  startTestEngine,
+  wants,
+} from '../support/engine.ts'
 
 let test: TestEngine
 beforeAll(async () => {
@@ -175,6 +185,52 @@ describe('a report', () => {
 })
 
 describe('our own probes', () => {
+  it('are no sign of adoption at a provider that tells of them as of any use', async () => {
+    const tried = new Map<string, Instant>()
+    const telling = (provider: Provider): Provider =>
+      new Proxy(provider, {
+        get(target, name) {
+          if (name === 'probe') {
+            return (...args: Parameters<Provider['probe']>) => {
+              const text = args[0].use((bytes) => bytes.toString('utf8'))
+              const { accessKeyId } = JSON.parse(text) as { accessKeyId: string }
+              tried.set(accessKeyId, test.clock.now())
+              return target.probe(...args)
+            }
+          }
+          if (name === 'list') {
+            return async (...args: Parameters<Provider['list']>) => {
+              const listing = await target.list(...args)
+              return {
+                ...listing,
+                items: listing.items.map((i) => ({ ...i, lastUsedAt: tried.get(i.keyId) ?? null })),
+              }
+            }
+          }
+          const value: unknown = Reflect.get(target, name, target)
+          return typeof value === 'function' ? (value.bind(target) as unknown) : value
+        },
+      })
+    const one = await rotated()
+    const worker = anotherWorker(test, (life) => ({
+      ...life,
+      providers: new Map([...life.providers].map(([name, p]) => [name, telling(p)])),
+    }))
+
+    for (let look = 0; look < 10; look++) {
+      test.clock.advance(days(2))
+      await worker.drain()
+    }
+
+    expect(tried.has(one.fresh)).toBe(true)
+    expect(works(one.old)).toBe(true)
+    const { memo } = await test.operation(one.operation)
+    expect(memo['newKeyUsed']).toBeUndefined()
+    const word = { consumer: anyone, reason: 'as tested' }
+    await test.engine.waiveConsumer(test.admin, one.operation, word)
+    await test.pass(1)
+  })
+
   it('never count as use, whenever they happen and however coarse the provider tells of them', async () => {
     const { id } = await rotated({ name: 'app', cacheTtl: 'PT5M' })
     const at = await test.credential(id)

@@ -22,6 +22,7 @@ import { registerProviderSwitch } from './commands/provider-switch.ts'
 import { registerSweep } from './commands/sweep.ts'
 import { registerDirectoryMigrate } from './commands/directory-migrate.ts'
 import { registerScimRequest } from './commands/scim-request.ts'
+import { registerConsumer } from './commands/consumer.ts'
 import { registerTask } from './commands/task.ts'
 import { registerTransfer } from './commands/transfer.ts'
 import { registerUndo } from './commands/undo.ts'
@@ -99,6 +100,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerScimRequest(program, cli)
   registerUndo(program, cli)
   registerTask(program, cli)
+  registerConsumer(program, cli)
   registerClient(program, cli)
   registerHelp(program)
   return program

@@ -15,6 +15,7 @@ export type OperationKind =
   | 'undo'
   | 'rescope'
   | 'revertDrift'
+  | 'reload'
 
 export type OperationStatus =
   | 'queued'
@@ -70,6 +71,7 @@ export type StepName =
   | 'prove-scopes'
   | 'compare-rights'
   | 'revert-drift'
+  | 'call-hook'
 
 /**
  * `scopes`: what one credential may do, which changes while its key is being rotated; the subject is
@@ -84,6 +86,7 @@ export type SubjectType =
   | 'scopes'
   | 'event'
   | 'finding'
+  | 'consumer'
 
 export interface Failure {
   /** A stable word, e.g. `preempted`, `foreignKey`, `revokeBlocked`, `throttled`. */
@@ -155,4 +158,5 @@ export const operationRank: Readonly<Record<OperationKind, number>> = {
   // Closing an account does not make its keys narrower: opened again they must be, so nothing cancels it.
   rescope: 9,
   revertDrift: 1,
+  reload: 0,
 }

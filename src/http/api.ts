@@ -159,7 +159,9 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
     app.get<ById>('/credentials/:id', async (request) => {
       const caller = await authenticate(request)
       const { credential } = await engine.credential(caller, request.params.id)
-      return credentialView(credential, await store.read.keysOf(caller.tenant, credential.id))
+      const keys = await store.read.keysOf(caller.tenant, credential.id)
+      const waitsFor = await engine.waitsFor(credential)
+      return { ...credentialView(credential, keys), waitsFor }
     })
     app.post<ById>('/credentials/:id/rotate', async (request, reply) => {
       const caller = await authenticate(request)
@@ -365,6 +367,8 @@ export function operationView(operation: Operation) {
     createdAt,
     finishedAt,
     failure,
+    // What it found out, of the few that do.
+    ...(operation.memo['result'] === undefined ? {} : { result: operation.memo['result'] }),
   }
 }
 

@@ -22,6 +22,7 @@ import { failedRequestRoutes } from './failed-requests.ts'
 import { exceptionRoutes } from './exceptions.ts'
 import { findingRoutes } from './findings.ts'
 import { importRoutes } from './imports.ts'
+import { consumerRoutes } from './consumers.ts'
 import { taskRoutes } from './tasks.ts'
 import { scimErrorUrn, sendError, toAppError } from './errors.ts'
 import { acceptIdempotencyKeys } from './idempotency.ts'
@@ -180,6 +181,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(exceptionRoutes(host, authenticate))
       await api.register(importRoutes(host, authenticate))
       await api.register(taskRoutes(host, authenticate))
+      await api.register(consumerRoutes(host, authenticate))
       await api.register(leakRoutes(host, authenticate))
       await api.register(sealRoutes(host, authenticate))
       await api.register(providerRoutes(host, authenticate))

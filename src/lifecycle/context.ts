@@ -10,6 +10,7 @@ import type { Template } from '../policy/templates.ts'
 import type { LifecyclePolicy } from '../policy/lifecycle.ts'
 import type { Provider, SecretSink } from '../provider/contract.ts'
 import type { Change, Conflict, Store, Visibility } from '../store/store.ts'
+import type { Hooks } from './hooks.ts'
 import type { Sealer } from './sealing.ts'
 import type { GateState } from './bulkhead.ts'
 
@@ -33,6 +34,8 @@ export interface Lifecycle {
   readonly sealer?: Sealer
   /** The templates that requests may name, and that say what groups grant; absent: there are none. */
   readonly vocabulary?: () => readonly Template[]
+  /** Calls the reload hooks of consumers; absent where nothing may leave the process. */
+  readonly hooks?: Hooks
   /** Tells the worker that something may be due now. */
   readonly wake: () => void
 }
@@ -159,6 +162,7 @@ export const stepsOf: Readonly<Record<OperationKind, readonly StepName[]>> = {
   undo: ['take-back', 'confirm-back'],
   rescope: ['find-dependents', 'change-scopes', 'prove-scopes'],
   revertDrift: ['revert-drift'],
+  reload: ['call-hook'],
 }
 
 /** The steps are frozen here: a later version that plans other steps still finishes this list. */

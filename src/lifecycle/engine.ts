@@ -45,6 +45,9 @@ import {
 } from './drift-decisions.ts'
 import { adopt } from './adoption.ts'
 import { discoverPage } from './discovery.ts'
+import { listConsumers, reportSeen, waitsFor, waiveConsumer } from './consumers.ts'
+import { renewHookSecret } from './hooks.ts'
+import { rehearseCredential } from './rehearse.ts'
 import { listTasks, reopenTask, showEvidence, visibleTask } from './tasks.ts'
 import { closeVendor, listVendors, vendorReport } from './vendors.ts'
 import { acceptBackup, acceptTransfer, declineTransfer, transferAccount } from './transfers.ts'
@@ -208,6 +211,15 @@ export function createEngine(life: Lifecycle) {
       showEvidence(life, caller, id, shown),
     reopenTask: (caller: Caller, id: string, reason: string) =>
       reopenTask(life, caller, id, reason),
+
+    consumers: (caller: Caller, account: string) => listConsumers(life, caller, account),
+    waitsFor: (credential: Credential) => waitsFor(life, credential),
+    reportSeen: (caller: Caller, id: string, word: Parameters<typeof reportSeen>[3]) =>
+      reportSeen(life, caller, id, word),
+    rehearseCredential: (caller: Caller, id: string) => rehearseCredential(life, caller, id),
+    renewHookSecret: (caller: Caller) => renewHookSecret(life, caller),
+    waiveConsumer: (caller: Caller, id: string, wish: Parameters<typeof waiveConsumer>[3]) =>
+      waiveConsumer(life, caller, id, wish),
 
     rotateSealKey: (caller: Caller, reason: string) => rotateSealKey(life, caller, reason),
     finding: (caller: Caller, id: string) => visibleFinding(life, caller, id),

@@ -15,6 +15,7 @@ import { revertDrift } from './steps/revert-drift.ts'
 import { compareInventory } from './steps/inventory-compare.ts'
 import { takeInventory } from './steps/inventory.ts'
 import { TaskOpen, waitForTask } from './steps/by-hand.ts'
+import { callHook } from './steps/call-hook.ts'
 import { disableKeys, proveDead, settle, shutOff } from './steps/kill.ts'
 import { fanOut } from './steps/leave.ts'
 import { ensureAccount, issueAndDeliver } from './steps/mint.ts'
@@ -62,6 +63,7 @@ const steps: Readonly<Record<StepName, Step>> = {
   'prove-scopes': proveScopes,
   'compare-rights': compareRights,
   'revert-drift': revertDrift,
+  'call-hook': callHook,
 }
 
 /** Longer than the slowest step between two heartbeats: one provider call may take `callSeconds`. */

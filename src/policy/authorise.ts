@@ -78,6 +78,9 @@ export const actions = [
   'task.read',
   'task.evidence',
   'task.reopen',
+  'consumer.seen',
+  'consumer.waive',
+  'hook.secret',
 ] as const
 export type Action = (typeof actions)[number]
 

@@ -27,6 +27,7 @@ import type { FailedRequestChange, FailedRequestReads } from './failed-request-s
 import type { FindingChange, FindingReads } from './finding-store.ts'
 import type { ImportReads } from './import-store.ts'
 import type { SealedChange, SealedReads } from './sealed-store.ts'
+import type { ConsumerChange, ConsumerReads } from './consumer-store.ts'
 import type { TaskChange, TaskReads } from './task-store.ts'
 
 /**
@@ -158,6 +159,7 @@ export type Change =
   | HoldChange
   | FindingChange
   | TaskChange
+  | ConsumerChange
   | SealedChange
   | FailedRequestChange
   | MoveChange
@@ -331,7 +333,8 @@ export interface Reads
     TaskReads,
     SealedReads,
     FailedRequestReads,
-    MoveReads {
+    MoveReads,
+    ConsumerReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>

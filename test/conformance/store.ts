@@ -22,6 +22,7 @@ import {
 import { brakeConformance } from './store-brakes.ts'
 import { findingConformance } from './store-findings.ts'
 import { entitlementConformance } from './store-entitlements.ts'
+import { consumerConformance } from './store-consumers.ts'
 import { importConformance } from './store-imports.ts'
 import { filterConformance } from './store-filters.ts'
 import { sealedConformance } from './store-sealed.ts'
@@ -1100,6 +1101,7 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
     findingConformance(() => store)
     importConformance(() => store)
     entitlementConformance(() => store)
+    consumerConformance(() => store)
     sealedConformance(() => store)
 
     storeModel(open, effort)

@@ -8,6 +8,8 @@ import { ProviderError } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import { periodOf, rotateAfterOf } from '../credential-terms.ts'
 import { catchUp } from './rescope.ts'
+import { tellConsumers } from '../hooks.ts'
+import { noteProbe } from '../uses.ts'
 import { forget, heldSecret, leftToLease, listKeys, revokeKey } from './held.ts'
 import type { Step, StepContext, StepResult, Subject } from './step.ts'
 import { audit, externalOf, loadSubject, memoOf, provisioned, putCredential } from './step.ts'
@@ -69,6 +71,7 @@ export async function isAccepted(
   const { provider, capabilities, credential, sink, target } = subject
   const external = externalOf(subject.principal)
   if (capabilities.canProbe) {
+    await noteProbe(ctx.life, key)
     const answer = await tryOut()
     if (answer !== 'untestable') return answer === 'accepted' ? 'used' : null
   }
@@ -150,6 +153,7 @@ async function promote(
   changes.push(...(await accountAfter(ctx, subject.account, active)))
   // Somebody left a group, or asked for less, after the key was made.
   changes.push(...(await catchUp(ctx, subject.account, active)))
+  changes.push(...tellConsumers(life, subject.account, active, ctx.operation))
   return {
     go: 'next',
     memo: { verify: null, previousGeneration: previous?.generation ?? null, activatedAt: now },

@@ -17,6 +17,7 @@ import { tasks } from './0013-tasks.ts'
 import { directoryMoves } from './0022-directory-moves.ts'
 import { failedRequests } from './0021-failed-requests.ts'
 import { entitlements } from './0014-entitlements.ts'
+import { consumers } from './0016-consumers.ts'
 
 /** One numbered step of the schema; once released it is never edited, its checksum is stored. */
 export interface Migration {
@@ -54,6 +55,7 @@ export const migrations: readonly Migration[] = [
   failedRequests,
   directoryMoves,
   entitlements,
+  consumers,
 ]
 
 /** The ledger itself; it exists before the first migration. */

@@ -19,6 +19,8 @@ export interface Proposal {
     | 'replan'
     | 'rotate'
     | 'reconcile'
+    /** What enforcing would do by now to an account that is watched. */
+    | 'shadow'
   readonly tenant: string
   readonly id: string
 }
@@ -62,6 +64,7 @@ export async function* findDue(
       } else {
         yield* changed(read, now, scope.changedSince, scope.groupGrace)
       }
+      yield* pages('shadow', (after) => read.shadowsDue(now, after, pageSize))
       return
     case 'expiry':
       yield* pages('expire', (after) => read.expired(now, after, pageSize))

@@ -141,7 +141,11 @@ async function planEnable(life: Lifecycle, account: ServiceAccount, actor: Actor
       updatedAt: life.clock.now(),
     },
     operation,
-    changes: [{ type: 'enqueue', operation, preempt: false }],
+    changes: [
+      { type: 'enqueue', operation, preempt: false },
+      // Somebody wants it up: enforcing would have enabled it as well.
+      { type: 'shadowEnded', tenant: account.tenant, account: account.id },
+    ],
   }
 }
 

@@ -11,6 +11,7 @@ import { documentRoom } from './documents.ts'
 import { findingRoom } from './findings.ts'
 import { importRoom } from './imports.ts'
 import { sealedRoom } from './sealed.ts'
+import { shadowRoom } from './shadows.ts'
 import { taskRoom } from './tasks.ts'
 import { groupRoom } from './groups.ts'
 import { journalRoom } from './journal.ts'
@@ -106,6 +107,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   const findings = findingRoom(sql)
   const imports = importRoom(sql, codec)
   const tasks = taskRoom(sql)
+  const shadows = shadowRoom(sql)
   const sealed = sealedRoom(sql)
   const query: Query = database.query.bind(database)
 
@@ -197,6 +199,16 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return tasks.put(change.task, change.expectedVersion)
       case 'taskEvidence':
         return tasks.putEvidence(change)
+      case 'shadow':
+        return shadows.put(change)
+      case 'shadowEnded':
+        return shadows.end(change)
+      case 'shadowAct':
+        return shadows.addAct(change)
+      case 'consent':
+        return shadows.consent(change)
+      case 'consentUsed':
+        return shadows.consentUsed(change)
       default:
         return assertNever(change)
     }
@@ -306,6 +318,11 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     tasksOfAccount: (tenant, account) => tasks.ofAccount(query, tenant, account),
     tasksAt: (provider, after, limit) => tasks.atProvider(query, provider, after, limit),
     taskEvidence: (tenant, task) => tasks.evidence(query, tenant, task),
+    shadow: (tenant, account) => shadows.one(query, tenant, account),
+    shadowsDue: (now, after, limit) => shadows.due(query, now, after, limit),
+    shadowActs: (want) => shadows.acts(query, want),
+    shadowCounts: (tenant, from, until) => shadows.counts(query, tenant, from, until),
+    consent: (tenant, account, act) => shadows.waiting(query, tenant, account, act),
     replay: (tenant, client, scope) => ledger.replay(query, tenant, client, scope),
     scimRequests: (want) => ledger.scimRequests(query, want),
     sightings: (tenant, client) => ledger.sightings(query, tenant, client),

@@ -30,6 +30,7 @@ import {
 import type { WorkerEvent } from '../../src/lifecycle/worker.ts'
 import type { Authoriser } from '../../src/policy/authorise.ts'
 import { compileAuthorisation } from '../../src/policy/authorise.ts'
+import type { LifecyclePolicy } from '../../src/policy/lifecycle.ts'
 import { compileLifecycle } from '../../src/policy/lifecycle.ts'
 import type {
   HostContext,
@@ -155,6 +156,8 @@ export interface TestEngineOptions {
   readonly also?: readonly ProviderModule[]
   /** And these as configured. */
   readonly more?: readonly { readonly entry: PluginEntry; readonly module: ProviderModule }[]
+  /** Instead of the policy as shipped. */
+  readonly policy?: LifecyclePolicy
   /** When the clock starts; a target with a clock of its own needs the present. */
   readonly start?: Instant
   /** Wraps what the engine's worker works with: the place to kill it. */
@@ -178,7 +181,8 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
   const { store } = watched
   const name = path.join(policies, 'lifecycle.yaml')
   const shipped = compileLifecycle(await readFile(name, 'utf8'), name)
-  const policy = options.brake ? shipped : { ...shipped, brake: unbraked }
+  const chosen = options.policy ?? shipped
+  const policy = options.brake ? chosen : { ...chosen, brake: unbraked }
   authoriser ??= compileAuthorisation(path.join(policies, 'authorisation'))
   const authorise = await authoriser
   const pepper = Secret.of(randomBytes(32))

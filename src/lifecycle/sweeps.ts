@@ -97,16 +97,23 @@ async function applySome(
     !planned.includes('failed') &&
     // Whatever is wrong, each for itself will find out whose it is.
     (await life.store.commit(together).catch(() => null)) === 'saved'
-  return Promise.all(
-    batch.map(async (proposal, i): Promise<Applied> => {
-      const own = planned[i]!
-      if (own === null) return { proposal, acted: false, operations: [], error: null }
-      // What has nothing to commit here has committed by itself.
-      const isDone = own !== 'failed' && (saved || own.changes.length === 0)
-      if (!isDone) return applyAlone(life, proposal, actor)
-      return { proposal, acted: true, operations: own.operations.map((o) => o.id), error: null }
-    }),
-  )
+  const applied: Applied[] = []
+  for (const [i, proposal] of batch.entries()) {
+    const own = planned[i]!
+    if (own === null) {
+      applied.push({ proposal, acted: false, operations: [], error: null })
+      continue
+    }
+    // What has nothing to commit here has committed by itself.
+    const isDone = own !== 'failed' && (saved || own.changes.length === 0)
+    applied.push(
+      isDone
+        ? { proposal, acted: true, operations: own.operations.map((o) => o.id), error: null }
+        : // One after the other: the credentials of a watched account share its shadow.
+          await applyAlone(life, proposal, actor),
+    )
+  }
+  return applied
 }
 
 async function applyAlone(life: Lifecycle, proposal: Proposal, actor: Actor): Promise<Applied> {

@@ -8,6 +8,7 @@ import {
 } from '../document/document.ts'
 import { errors } from '../domain/errors.ts'
 import { formatDuration, type Seconds } from '../domain/time.ts'
+import { freezeProblems } from './freeze-problems.ts'
 import {
   brakeOf,
   documentSchema,
@@ -17,6 +18,7 @@ import {
   type Rule,
   type TermsChange,
 } from './lifecycle-document.ts'
+import type { FreezeWindow } from './windows.ts'
 
 /** How long, and what then: the terms one account or credential lives under. */
 export interface LifecycleTerms {
@@ -60,6 +62,8 @@ export interface LifecycleTerms {
   readonly enforcement: 'observe' | 'enforce'
   /** The only kinds that may be asked for at a provider that issues one of them; empty = any. */
   readonly require: readonly string[]
+  /** When nothing planned is done; omitted: there is no such time. */
+  readonly freeze?: readonly FreezeWindow[]
 }
 
 export interface LifecycleSubject {
@@ -112,6 +116,7 @@ export function compileLifecycle(text: string, fileName: string): LifecyclePolic
       ...duplicateNames(rules, yaml),
       ...contradictions(defaults, rules, yaml),
       ...brakeProblems(brakeOf(raw.defaults), yaml),
+      ...freezeProblems(raw, yaml),
     ]
     if (problems.length === 0) return policyOf(text, brakeOf(raw.defaults), defaults, rules)
   }
@@ -155,6 +160,7 @@ function override(terms: LifecycleTerms, by: TermsChange): LifecycleTerms {
     hold: by.hold ?? terms.hold,
     enforcement: by.enforcement ?? terms.enforcement,
     require: by.require ?? terms.require,
+    ...((by.freeze ?? terms.freeze) ? { freeze: by.freeze ?? terms.freeze! } : {}),
   }
 }
 

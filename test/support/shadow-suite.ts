@@ -12,16 +12,16 @@ import { days, hours, startTestEngine, wants } from './engine.ts'
 const text = (enforcement: string) => `
 defaults:
   expiry: { default: P16D, cap: P30D }
-  rotation: { every: P4D, overlap: PT20H, soak: PT6H, maxAge: P20D }
+  rotation: { every: P4DT3H, overlap: PT20H, soak: PT6H, maxAge: P20D }
   leaver:
     overlap: PT1H
-    acceptWithin: P2D
+    acceptWithin: P2DT3H
     backupMinAge: PT0S
-    groupGrace: PT12H
+    groupGrace: PT9H
     contain: false
     containFor: PT4H
     containWhenUsedWithin: PT24H
-  hold: P5D
+  hold: P5DT3H
   enforcement: ${enforcement}
 `
 export const shortPolicy = (enforcement: 'observe' | 'enforce'): LifecyclePolicy =>
@@ -187,8 +187,13 @@ async function sweeps({ test }: World): Promise<void> {
   }
 }
 
-/** `<account's number> <act> <rule> <credential's number> <hours since the start>`, in order. */
-async function watchedActs({ test, accounts }: World, from: string): Promise<readonly string[]> {
+/** One act: its hour since the start, behind everything else that two worlds must agree on. */
+export interface Seen {
+  readonly what: string
+  readonly hour: number
+}
+
+async function watchedActs({ test, accounts }: World, from: string): Promise<readonly Seen[]> {
   const { store, admin } = test
   const rows: ShadowAct[] = []
   for (;;) {
@@ -202,18 +207,20 @@ async function watchedActs({ test, accounts }: World, from: string): Promise<rea
     rows.push(...page)
     if (page.length < 50) break
   }
-  const lines = rows.map(async (row) => {
-    const own = await test.credentials(row.account)
-    const place = row.credential === null ? '' : own.findIndex((c) => c.id === row.credential)
+  // What was there before this traffic lives on in the same database.
+  const own = rows.filter((row) => accounts.includes(row.account))
+  const lines = own.map(async (row) => {
+    const all = await test.credentials(row.account)
+    const place = row.credential === null ? '' : all.findIndex((c) => c.id === row.credential)
     return line(accounts.indexOf(row.account), row.act, row.rule, place, from, row.at)
   })
-  return (await Promise.all(lines)).sort()
+  return inOrder(await Promise.all(lines))
 }
 
 const acted = new Set(['rotate', 'disable', 'revoke', 'delete'])
 
-async function enforcedActs({ test, accounts }: World, from: string): Promise<readonly string[]> {
-  const lines: string[] = []
+async function enforcedActs({ test, accounts }: World, from: string): Promise<readonly Seen[]> {
+  const lines: Seen[] = []
   for (const [i, id] of accounts.entries()) {
     const credentials = await test.credentials(id)
     const of = { account: id as Parameters<typeof test.store.read.credentialsOf>[1] }
@@ -243,7 +250,7 @@ async function enforcedActs({ test, accounts }: World, from: string): Promise<re
       lines.push(line(i, o.kind, rule, place, from, o.createdAt))
     }
   }
-  return lines.sort()
+  return inOrder(lines)
 }
 
 function line(
@@ -253,15 +260,31 @@ function line(
   credential: string | number,
   from: string,
   at: string,
-): string {
-  const hour = Math.floor((Date.parse(at) - Date.parse(from)) / 3_600_000 / stepHours) * stepHours
-  return `${account} ${act} ${rule} ${credential} +${String(hour).padStart(4, '0')}h`
+): Seen {
+  const hour = (Date.parse(at) - Date.parse(from)) / 3_600_000
+  return { what: `${account} ${act} ${rule} ${credential}`, hour }
+}
+
+function inOrder(seen: readonly Seen[]): readonly Seen[] {
+  return seen.toSorted((a, b) => (a.what === b.what ? a.hour - b.hour : a.what < b.what ? -1 : 1))
+}
+
+/** What the two worlds do not agree on; a sweep later or earlier is the same. */
+export function differences({ watched, enforced }: Comparison): readonly string[] {
+  const rest = [...enforced]
+  const odd = watched.filter(({ what, hour }) => {
+    const i = rest.findIndex((r) => r.what === what && Math.abs(r.hour - hour) <= stepHours)
+    if (i >= 0) rest.splice(i, 1)
+    return i < 0
+  })
+  const told = (world: string) => (s: Seen) => `${world}: ${s.what} +${Math.round(s.hour)}h`
+  return [...odd.map(told('would have')), ...rest.map(told('enforced'))]
 }
 
 export interface Comparison {
   readonly events: readonly string[]
-  readonly watched: readonly string[]
-  readonly enforced: readonly string[]
+  readonly watched: readonly Seen[]
+  readonly enforced: readonly Seen[]
   /** What the watched world's accounts are, all of which the directory alone has touched. */
   readonly touched: readonly string[]
 }

@@ -51,6 +51,7 @@ const accepts: Readonly<Record<string, Accepts>> = {
     body: ['note', 'name', 'contentType', 'sha256', 'content', 'removed'],
   },
   'POST /tasks/:id/reopen': { query: [], body: ['reason'] },
+  'GET /reports/shadow': { query: ['days', ...page] },
   'GET /audit': { query: ['target', 'operation', 'action', 'order', ...page] },
   'GET /audit/checkpoint': { query: ['size'] },
   'GET /audit/consistency': { query: ['from', 'to'] },

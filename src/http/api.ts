@@ -158,8 +158,9 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
     })
     app.get<ById>('/credentials/:id', async (request) => {
       const caller = await authenticate(request)
-      const { credential } = await engine.credential(caller, request.params.id)
-      return credentialView(credential, await store.read.keysOf(caller.tenant, credential.id))
+      const { account, credential } = await engine.credential(caller, request.params.id)
+      const keys = await store.read.keysOf(caller.tenant, credential.id)
+      return { ...credentialView(credential, keys), frozen: engine.frozen(account, credential) }
     })
     app.post<ById>('/credentials/:id/rotate', async (request, reply) => {
       const caller = await authenticate(request)

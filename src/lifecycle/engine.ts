@@ -31,12 +31,14 @@ import { impactOf, offboardingReport } from './reports.ts'
 import type { SweepName } from './due.ts'
 import { rotateSealKey } from './sealing.ts'
 import { acceptFinding, findingsAfter, visibleFinding } from './reconcile.ts'
+import { shadowReport } from './shadow-report.ts'
 import { planSweep, runSweep } from './sweep-runs.ts'
 import { adopt } from './adoption.ts'
 import { discoverPage } from './discovery.ts'
 import { listTasks, reopenTask, showEvidence, visibleTask } from './tasks.ts'
 import { closeVendor, listVendors, vendorReport } from './vendors.ts'
 import { acceptBackup, acceptTransfer, declineTransfer, transferAccount } from './transfers.ts'
+import { frozenCredential } from './windows.ts'
 import { visibleAccount, visibleCredential, visibleOwner, visiblePerson } from './visible.ts'
 
 export { clockBrake, createClockGuard } from './clock-guard.ts'
@@ -61,6 +63,7 @@ export type { Applied } from './sweeps.ts'
 export { applyBatch } from './sweeps.ts'
 export { reconcilable } from './reconcile.ts'
 export { createTokens } from './tokens.ts'
+export { shadowDays } from './shadow-report.ts'
 export { adoptionsMax } from './adoption.ts'
 export type { AdoptionAnswer, AdoptionEntry } from './adoption.ts'
 export { createTaskBook } from './tasks.ts'
@@ -99,6 +102,8 @@ export function createEngine(life: Lifecycle) {
     impact: (caller: Caller, id: string, page?: Parameters<typeof impactOf>[3]) =>
       impactOf(life, caller, id, page),
     offboarding: (caller: Caller, id: string) => offboardingReport(life, caller, id),
+    shadowReport: (caller: Caller, want: Parameters<typeof shadowReport>[2]) =>
+      shadowReport(life, caller, want),
 
     group: (caller: Caller, id: string) => visibleGroup(life, caller, id),
     createGroup: (
@@ -144,6 +149,9 @@ export function createEngine(life: Lifecycle) {
     declineTransfer: (caller: Caller, id: string) => declineTransfer(life, caller, id),
 
     credential: (caller: Caller, id: string) => visibleCredential(life, caller, id),
+    /** The window that a planned act on it waits for. */
+    frozen: (account: ServiceAccount, credential: Credential) =>
+      frozenCredential(life, account, credential),
     requestCredential: (caller: Caller, want: CredentialWrite) =>
       requestCredential(life, caller, want),
     updateCredential: (caller: Caller, current: Credential, want: CredentialWrite) =>

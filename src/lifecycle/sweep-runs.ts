@@ -1,5 +1,6 @@
 import type { ServiceAccount } from '../domain/account.ts'
 import { addSeconds } from '../domain/time.ts'
+import type { Frozen } from '../policy/windows.ts'
 import type { Lifecycle } from './context.ts'
 import type { Proposal, Scope, SweepName } from './due.ts'
 import { findDue } from './due.ts'
@@ -7,6 +8,7 @@ import { verdictOn } from './offboard.ts'
 import { reconcilable } from './reconcile.ts'
 import type { Applied } from './sweeps.ts'
 import { applyBatch, daysLeft } from './sweeps.ts'
+import { frozenAccount, frozenCredential } from './windows.ts'
 
 /** Owners who changed this long ago are looked at when an operator asks for less than everything. */
 const recentSeconds = 86_400
@@ -55,9 +57,31 @@ async function ruleOf(life: Lifecycle, proposal: Proposal): Promise<string> {
       const { decision } = await verdictOn(life, account)
       return `${decision.action}: ${decision.rule}`
     }
+    case 'rotate':
+      return (await frozenRule(life, tenant, proposal.id)) ?? proposal.act
+    case 'delete': {
+      const account = await life.store.read.account(tenant, proposal.id)
+      const frozen = account && frozenAccount(life, account)
+      return frozen ? frozenText(frozen) : proposal.act
+    }
     default:
       return proposal.act
   }
+}
+
+async function frozenRule(
+  life: Lifecycle,
+  tenant: ServiceAccount['tenant'],
+  id: string,
+): Promise<string | null> {
+  const credential = await life.store.read.credential(tenant, id)
+  const account = credential && (await life.store.read.account(tenant, credential.account))
+  const frozen = account && frozenCredential(life, account, credential)
+  return frozen && frozenText(frozen)
+}
+
+function frozenText({ window, until }: Frozen): string {
+  return `frozen until ${until} by "${window}"`
 }
 
 /** Runs a whole sweep for one tenant in this process: what `POST /api/v1/sweeps/{name}` does. */

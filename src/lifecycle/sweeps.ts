@@ -23,6 +23,7 @@ import { paceOf } from './pace.ts'
 import { planReconcile } from './reconcile.ts'
 import type { Plan, Why } from './shadow.ts'
 import { reviewed, twinOf, unlessWatched } from './shadow.ts'
+import { frozenAccount, frozenCredential } from './windows.ts'
 
 /** What a sweep's acts are to the brakes; null = nothing that a brake would stop. */
 const brakedAct: Readonly<Record<Proposal['act'], BrakedAct | null>> = {
@@ -248,6 +249,7 @@ async function deleteHeld(life: Lifecycle, real: ServiceAccount, actor: Actor): 
   const account = twin.watched ? twin.account : real
   const { deleteAt } = account
   if (deleteAt === null || deleteAt > life.clock.now() || !isHeld(account.status)) return null
+  if (frozenAccount(life, account)) return null
   const operation = planOperation(life, {
     tenant: account.tenant,
     kind: 'delete',
@@ -420,6 +422,8 @@ async function rotateDue(
   if (due === null || due > now) {
     return dated ? null : replan(life, { account: real, credential }, actor)
   }
+  // A key that stopped working is no plan: it is replaced whenever it is.
+  if ((serves || dated) && frozenCredential(life, account, credential)) return null
   // A rotation gives a working key: never to an account whose owner is gone (R60).
   const { decision } = await verdictOnTwin(life, twin)
   const { rule } = decision

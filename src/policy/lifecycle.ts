@@ -94,6 +94,8 @@ export interface LifecyclePolicy {
   readonly groupGrace: { readonly least: Seconds; readonly most: Seconds }
   /** The names of the rules that match, in the order they apply. */
   rulesFor(subject: LifecycleSubject): readonly string[]
+  /** The rule that says whether the subject is enforced or only watched; null = the defaults do. */
+  enforcementBy(subject: LifecycleSubject): string | null
 }
 
 /** Checking all combinations doubles with each label or consumer named beside a span of time. */
@@ -139,6 +141,8 @@ function policyOf(
     brake,
     termsFor: (subject) => applyRules(defaults, rules, subject),
     rulesFor: (subject) => rules.filter((r) => matches(r, subject)).map((r) => r.name),
+    enforcementBy: (subject) =>
+      rules.findLast((r) => r.set.enforcement && matches(r, subject))?.name ?? null,
   }
 }
 

@@ -135,16 +135,16 @@ export function neverOpens(windows: readonly FreezeWindow[]): boolean {
 
 /** Windows that follow or overlap each other count as one, named after the first. */
 export function frozenAt(windows: readonly FreezeWindow[], now: Instant): Frozen | null {
-  let found: Frozen | null = null
+  let first: string | null = null
   let at = now
   // Bounded, for a policy with a thousand windows in a row is not worth a stuck process.
   for (let i = 0; i < 200; i++) {
     const window = windows.find((w) => holds(w, at))
-    if (!window) return found
+    if (!window) break
     at = window.kind === 'once' ? window.until : endOf(window, at)
-    found = { window: found?.window ?? window.name, until: at }
+    first ??= window.name
   }
-  return found
+  return first === null ? null : { window: first, until: at }
 }
 
 /** Seconds over which what waited for a window is done. */

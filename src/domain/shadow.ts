@@ -32,6 +32,8 @@ export interface Shadow {
   readonly disableAt: Instant | null
   readonly deleteAt: Instant | null
   readonly credentials: Readonly<Record<CredentialId, ShadowCredential>>
+  /** When it was last said of what is protected, by id, that its time is over. */
+  readonly told?: Readonly<Record<string, Instant>>
   /** When something would be due that no row of the account shows, or it is to be looked at again. */
   readonly dueAt: Instant
   readonly version: number
@@ -63,7 +65,7 @@ export interface ShadowAct {
 export interface Consent {
   readonly tenant: TenantId
   readonly account: AccountId
-  readonly act: 'disable' | 'retire'
+  readonly act: 'disable' | 'retire' | 'unprotect'
   /** The client that asked, and the person it is linked to: neither can be the second. */
   readonly client: string
   readonly clientName: string

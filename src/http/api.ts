@@ -50,6 +50,7 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
     ])
     return {
       ...accountRow(account),
+      asked: await engine.asked(account),
       credentials: credentials.map((c) =>
         credentialView(
           c,

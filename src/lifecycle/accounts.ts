@@ -17,6 +17,7 @@ import { overlapOf, termsOf } from './credential-terms.ts'
 import { planCredential, requireLivingOwner, requireOpen } from './credentials.ts'
 import { planRevoke } from './revocation.ts'
 import { ownerState } from './people.ts'
+import { secondWord } from './protected.ts'
 import { checkOverlap } from './rotation-terms.ts'
 import type { AccountResult } from './switching.ts'
 import { accountResource, planSwitch } from './switching.ts'
@@ -225,6 +226,10 @@ export async function updateAccount(
   const following = followExpiry(live, credentials.changes, { from: current, to: merged, now })
   if (credentials.added > 0) await requireLivingOwner(life, current)
   const switching = await planSwitch(life, caller, merged, want.active)
+  const words =
+    current.protected && !merged.protected
+      ? await secondWord(life, caller, current, 'unprotect', null)
+      : []
 
   const next =
     switching?.account ??
@@ -253,6 +258,7 @@ export async function updateAccount(
       ...credentials.changes,
       ...following,
       ...(switching?.changes ?? []),
+      ...words,
     ],
     { what: 'User', id: current.id },
   )

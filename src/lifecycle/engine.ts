@@ -31,6 +31,7 @@ import { impactOf, offboardingReport } from './reports.ts'
 import type { SweepName } from './due.ts'
 import { rotateSealKey } from './sealing.ts'
 import { acceptFinding, findingsAfter, visibleFinding } from './reconcile.ts'
+import { asked } from './protected.ts'
 import { shadowReport } from './shadow-report.ts'
 import { planSweep, runSweep } from './sweep-runs.ts'
 import { adopt } from './adoption.ts'
@@ -149,6 +150,8 @@ export function createEngine(life: Lifecycle) {
     declineTransfer: (caller: Caller, id: string) => declineTransfer(life, caller, id),
 
     credential: (caller: Caller, id: string) => visibleCredential(life, caller, id),
+    /** Of a protected account: what one person asked for and a second one has to. */
+    asked: (account: ServiceAccount) => asked(life, account),
     /** The window that a planned act on it waits for. */
     frozen: (account: ServiceAccount, credential: Credential) =>
       frozenCredential(life, account, credential),

@@ -151,23 +151,28 @@ function after(
     const change = operation.kind === 'rotate' ? { rotatedAt: now } : { revokedAt: now }
     credentials[id] = { ...credentials[id], ...change }
   }
-  const { tenant, id } = account
-  const base: Shadow = {
-    ...(shadow ?? { status: null, statusReason: null, owner: account.owner.id, version: 1 }),
-    ...datesOf(shadow),
-    tenant,
-    account: id,
-    credentials,
-    dueAt: now,
-  }
+  const base: Shadow = { ...(shadow ?? blankShadow(account, now)), credentials }
   const state =
     next === null ? base : { ...base, ...stateOf(life, next, now), owner: twin.owner.id }
   return { ...state, dueAt: dueOf(state, now) }
 }
 
-function datesOf(shadow: Shadow | null) {
-  const none = { pendingOwner: null, orphanedAt: null, disableAt: null, deleteAt: null }
-  return shadow ?? none
+/** Of an account to which nothing has happened. */
+export function blankShadow({ tenant, id, owner }: ServiceAccount, now: Instant): Shadow {
+  return {
+    tenant,
+    account: id,
+    status: null,
+    statusReason: null,
+    owner: owner.id,
+    pendingOwner: null,
+    orphanedAt: null,
+    disableAt: null,
+    deleteAt: null,
+    credentials: {},
+    dueAt: addSeconds(now, day),
+    version: 1,
+  }
 }
 
 type State = Pick<

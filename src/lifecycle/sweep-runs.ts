@@ -7,7 +7,8 @@ import { findDue } from './due.ts'
 import { verdictOn } from './offboard.ts'
 import { reconcilable } from './reconcile.ts'
 import type { Applied } from './sweeps.ts'
-import { applyBatch, daysLeft } from './sweeps.ts'
+import { applyBatch } from './sweeps.ts'
+import { daysLeft } from './warnings.ts'
 import { frozenAccount, frozenCredential } from './windows.ts'
 
 /** Owners who changed this long ago are looked at when an operator asks for less than everything. */

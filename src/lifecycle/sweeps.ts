@@ -17,12 +17,13 @@ import { capabilitiesOf, periodOf, rotateAfterOf } from './credential-terms.ts'
 import { rotation } from './credentials.ts'
 import { planRevoke } from './revocation.ts'
 import type { Proposal, SweepName } from './due.ts'
-import { warningDays } from './due.ts'
 import { actOnLeaver, verdictOnTwin } from './offboard.ts'
 import { paceOf } from './pace.ts'
+import { protectedDue } from './protected.ts'
 import { planReconcile } from './reconcile.ts'
 import type { Plan, Why } from './shadow.ts'
 import { reviewed, twinOf, unlessWatched } from './shadow.ts'
+import { warn } from './warnings.ts'
 import { frozenAccount, frozenCredential } from './windows.ts'
 
 /** What a sweep's acts are to the brakes; null = nothing that a brake would stop. */
@@ -205,7 +206,13 @@ async function offboard(life: Lifecycle, account: ServiceAccount, actor: Actor):
 }
 
 async function expire(life: Lifecycle, real: ServiceAccount, actor: Actor): Promise<Planned> {
-  if (real.expiresAt > life.clock.now() || real.protected) return null
+  const { id, expiresAt } = real
+  if (expiresAt > life.clock.now()) return null
+  if (real.protected) {
+    if (!isOpen(real.status)) return null
+    const due = { subjectType: 'account', id, rule: 'expired', since: expiresAt } as const
+    return protectedDue(life, real, due, actor)
+  }
   const twin = await twinOf(life, real)
   const { account } = twin
   if (!isOpen(account.status)) return null
@@ -249,6 +256,10 @@ async function deleteHeld(life: Lifecycle, real: ServiceAccount, actor: Actor): 
   const account = twin.watched ? twin.account : real
   const { deleteAt } = account
   if (deleteAt === null || deleteAt > life.clock.now() || !isHeld(account.status)) return null
+  if (real.protected && real.status !== 'retired') {
+    const due = { subjectType: 'account', id: real.id, rule: 'held', since: deleteAt } as const
+    return protectedDue(life, real, due, actor)
+  }
   if (frozenAccount(life, account)) return null
   const operation = planOperation(life, {
     tenant: account.tenant,
@@ -297,12 +308,16 @@ function closing(
 
 async function expireCredential(life: Lifecycle, held: Held, actor: Actor): Promise<Planned> {
   const { account } = held
-  if (account.protected) return null
   const twin = await twinOf(life, account)
   if (!isOpen(twin.account.status)) return null
   const credential = twin.credential(held.credential)
   const works = credential.status === 'active' || credential.status === 'superseded'
   if (!works || credential.expiresAt > life.clock.now()) return null
+  const { id, expiresAt } = credential
+  if (account.protected) {
+    const due = { subjectType: 'credential', id, rule: 'expired', since: expiresAt } as const
+    return protectedDue(life, account, due, actor)
+  }
   const { operation, changes } = planRevoke(life, credential, actor, 'expired')
   const facts = { expiresAt: credential.expiresAt }
   const row = credentialRow(life, credential, 'credential.expiryDue', operation, facts, actor)
@@ -326,42 +341,6 @@ function credentialRow(
     operation: operation?.id ?? null,
     facts,
   })
-}
-
-/**
- * Tells that something ends soon, once for each number of days and each end; of several that were
- * missed, the nearest (R89). Also where nothing will be done about it: `observe`, `protected`.
- */
-function warn(
-  life: Lifecycle,
-  subjectType: 'account' | 'credential',
-  subject: ServiceAccount | Credential,
-  account: ServiceAccount,
-  actor: Actor,
-): Planned {
-  const days = daysLeft(life, subject.expiresAt)
-  if (days === null) return null
-  const { tenant, id, expiresAt } = subject
-  return {
-    operations: [],
-    changes: [
-      { type: 'expiryWarned', tenant, subjectType, id, expiresAt, days },
-      auditRow(life, {
-        tenant,
-        actor,
-        action: `${subjectType}.expiresSoon`,
-        target: { type: subjectType, id },
-        facts: { days, expiresAt, owner: account.owner.id },
-      }),
-    ],
-  }
-}
-
-/** The least of the numbers of days to warn of that is not over yet. */
-export function daysLeft(life: Lifecycle, expiresAt: Instant): number | null {
-  const now = life.clock.now()
-  if (expiresAt <= now) return null
-  return warningDays.find((days) => expiresAt <= addSeconds(now, days * day)) ?? null
 }
 
 /** The policy's period has changed: the next rotation moves with it (R14). */

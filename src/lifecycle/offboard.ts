@@ -182,7 +182,9 @@ function ruleOf({ account, decision }: Verdict, now: Instant): string {
   return isOverdue(account, now) ? 'notAccepted' : decision.rule
 }
 
+/** A protected one is never: not even when it became so after it was offered. */
 function isOverdue(account: ServiceAccount, now: Instant): boolean {
+  if (account.protected) return false
   return account.status === 'orphaned' && account.disableAt !== null && account.disableAt <= now
 }
 

@@ -5,8 +5,7 @@ import type { Credential } from '../domain/credential.ts'
 import { assertNever } from '../domain/json.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Actor, Operation } from '../domain/operation.ts'
-import type { Instant } from '../domain/time.ts'
-import { addSeconds, day, earlier } from '../domain/time.ts'
+import { earlier } from '../domain/time.ts'
 import type { Change } from '../store/store.ts'
 import { planClose } from './switching.ts'
 import type { BrakedAct } from './brakes.ts'
@@ -377,8 +376,10 @@ async function rotateDue(
   const twin = await twinOf(life, real)
   const { account } = twin
   const isLease = capabilitiesOf(life, credential)?.lease != null
-  // Without its next lease an account that is only waiting for an heir would stop within the hour.
-  const isUp = account.status === 'active' || (isLease && account.status === 'orphaned')
+  // Without its next lease an account that is only waiting for an heir would stop within the hour;
+  // a protected one may wait for years.
+  const goesOn = isLease || account.protected
+  const isUp = account.status === 'active' || (goesOn && account.status === 'orphaned')
   if (twin.credential(credential).status !== 'active' || !isUp) return null
   const every = periodOf(life, account, credential)
   const keys = await life.store.read.keysOf(credential.tenant, credential.id)
@@ -406,7 +407,7 @@ async function rotateDue(
   // A rotation gives a working key: never to an account whose owner is gone (R60).
   const { decision } = await verdictOnTwin(life, twin)
   const { rule } = decision
-  const staysUp = decision.action === 'none' || (isLease && decision.action !== 'disable')
+  const staysUp = decision.action === 'none' || (goesOn && decision.action !== 'disable')
   if (!staysUp || rule === 'groupGrace' || rule === 'held') return null
   const operation = rotation(life, account, credential, actor, { reason: 'scheduled' })
   const facts = { rotateAfter: credential.rotateAfter, oldestKeyIssuedAt: oldest, every }

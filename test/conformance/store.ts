@@ -22,6 +22,7 @@ import {
 import { brakeConformance } from './store-brakes.ts'
 import { findingConformance } from './store-findings.ts'
 import { importConformance } from './store-imports.ts'
+import { shadowConformance } from './store-shadow.ts'
 import { filterConformance } from './store-filters.ts'
 import { sealedConformance } from './store-sealed.ts'
 import { listConformance } from './store-lists.ts'
@@ -1092,6 +1093,7 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
     brakeConformance(() => store)
     findingConformance(() => store)
     importConformance(() => store)
+    shadowConformance(() => store)
     sealedConformance(() => store)
 
     storeModel(open, effort)

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import type { AccountWrite } from '../../src/domain/want.ts'
 import { addSeconds } from '../../src/domain/time.ts'
 import type { ShadowAct } from '../../src/domain/shadow.ts'
@@ -238,15 +238,16 @@ async function enforcedActs({ test, accounts }: World, from: string): Promise<re
     const decisions = audit.filter((row) => row.action === 'account.leaverDecided')
     for (const { at, facts } of decisions) {
       const isOffer = facts['decision'] === 'offer' && facts['rule'] !== 'notAccepted'
-      if (isOffer) lines.push(line(i, 'offer', String(facts['rule']), '', from, at))
+      if (isOffer) lines.push(line(i, 'offer', facts['rule'] as string, '', from, at))
     }
     for (const o of operations) {
       if (!acted.has(o.kind) || o.actor.type === 'client') continue
       const place =
         o.subjectType === 'account' ? '' : credentials.findIndex((c) => c.id === o.subject)
       const decision = decisions.find((row) => row.facts['cause'] === o.cause)
-      const reason = String(o.memo['reason'])
-      const rule = o.kind === 'delete' ? 'held' : decision ? String(decision.facts['rule']) : reason
+      const reason = o.memo['reason'] as string
+      const rule =
+        o.kind === 'delete' ? 'held' : ((decision?.facts['rule'] as string | undefined) ?? reason)
       lines.push(line(i, o.kind, rule, place, from, o.createdAt))
     }
   }

@@ -36,7 +36,7 @@ export function registerReport(program: Command, cli: Cli): void {
       const { from, until, counts, summary } = first!
       if (options.json) return printJson({ from, until, counts, summary, items }, terminal)
       if (items.length > 0) terminal.stdout(table(columns, items, terminal))
-      const done = summary.length === 0 ? 'done nothing' : `${summary.join(', ')}`
+      const done = summary.length === 0 ? 'done nothing' : summary.join(', ')
       terminal.stderr(`Since ${from} enforcing would have ${done}.\n`)
     },
   )

@@ -28,7 +28,7 @@ export function registerReport(program: Command, cli: Cli): void {
         const query = new URLSearchParams({ days: options.days, limit: '200' })
         if (cursor !== '') query.set('cursor', cursor)
         const { body } = await api.send('GET', `/api/v1/reports/shadow?${query.toString()}`)
-        const page = body as unknown as Report
+        const page = body as Report
         first ??= page
         items.push(...page.items)
         cursor = page.cursor

@@ -61,6 +61,13 @@ export interface ShadowAct {
   readonly facts: JsonObject
 }
 
+/** How often an act would have been done, and to how many accounts. */
+export interface ShadowCount {
+  readonly act: ShadowActKind
+  readonly acts: number
+  readonly accounts: number
+}
+
 /** A person's word that a protected account may be closed; it needs a second person's. */
 export interface Consent {
   readonly tenant: TenantId

@@ -1,10 +1,9 @@
 import { errors } from '../domain/errors.ts'
 import { assertNever } from '../domain/json.ts'
-import type { ShadowAct, ShadowActKind } from '../domain/shadow.ts'
+import type { ShadowAct, ShadowActKind, ShadowCount } from '../domain/shadow.ts'
 import { shadowActKinds } from '../domain/shadow.ts'
 import type { Instant } from '../domain/time.ts'
 import { addSeconds, day } from '../domain/time.ts'
-import type { ShadowCount } from '../store/shadow-store.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { authorise } from './context.ts'
 

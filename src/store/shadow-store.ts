@@ -1,5 +1,5 @@
 import type { AccountId, TenantId } from '../domain/ids.ts'
-import type { Consent, Shadow, ShadowAct, ShadowActKind } from '../domain/shadow.ts'
+import type { Consent, Shadow, ShadowAct, ShadowCount } from '../domain/shadow.ts'
 import type { Instant } from '../domain/time.ts'
 import type { DuePage } from './store.ts'
 
@@ -22,12 +22,6 @@ export interface ShadowQuery {
   /** Keyset cursor: the id of the last row seen (newest first). */
   readonly after: string | null
   readonly limit: number
-}
-
-export interface ShadowCount {
-  readonly act: ShadowActKind
-  readonly acts: number
-  readonly accounts: number
 }
 
 export interface ShadowReads {

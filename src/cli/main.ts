@@ -19,6 +19,7 @@ import { registerOwner } from './commands/owner.ts'
 import { registerProvider } from './commands/provider.ts'
 import { registerProviderImport } from './commands/provider-import.ts'
 import { registerProviderSwitch } from './commands/provider-switch.ts'
+import { registerReport } from './commands/report.ts'
 import { registerSweep } from './commands/sweep.ts'
 import { registerDirectoryMigrate } from './commands/directory-migrate.ts'
 import { registerScimRequest } from './commands/scim-request.ts'
@@ -87,6 +88,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerApproval(program, cli)
   registerBrake(program, cli)
   registerOperation(program, cli)
+  registerReport(program, cli)
   registerSweep(program, cli)
   registerAudit(program, cli)
   registerFinding(program, cli)

@@ -274,6 +274,12 @@ const definitions = {
     (f) =>
       `${f.what} ${f.id} is ${f.status} and cannot be ${f.action} now.${f.next ? ` ${f.next}` : ''}`,
   ),
+  secondPersonNeeded: def<{ id: string; act: string; by: string; until: string }>(
+    409,
+    null,
+    (f) =>
+      `Account ${f.id} is protected: "${f.by}" asked to ${f.act} it, and nothing was done. Somebody else of the roles admin or security has to ask for the same until ${f.until}.`,
+  ),
   brakeNotOn: def<{ brake: string; on: string }>(
     404,
     null,

@@ -50,6 +50,7 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
     ])
     return {
       ...accountRow(account),
+      asked: await engine.asked(account),
       credentials: credentials.map((c) =>
         credentialView(
           c,
@@ -158,10 +159,11 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
     })
     app.get<ById>('/credentials/:id', async (request) => {
       const caller = await authenticate(request)
-      const { credential } = await engine.credential(caller, request.params.id)
+      const { account, credential } = await engine.credential(caller, request.params.id)
       const keys = await store.read.keysOf(caller.tenant, credential.id)
       const waitsFor = await engine.waitsFor(credential)
-      return { ...credentialView(credential, keys), waitsFor }
+      const frozen = engine.frozen(account, credential)
+      return { ...credentialView(credential, keys), waitsFor, frozen }
     })
     app.post<ById>('/credentials/:id/rotate', async (request, reply) => {
       const caller = await authenticate(request)

@@ -23,6 +23,7 @@ import { exceptionRoutes } from './exceptions.ts'
 import { findingRoutes } from './findings.ts'
 import { importRoutes } from './imports.ts'
 import { consumerRoutes } from './consumers.ts'
+import { shadowRoutes } from './shadow.ts'
 import { taskRoutes } from './tasks.ts'
 import { scimErrorUrn, sendError, toAppError } from './errors.ts'
 import { acceptIdempotencyKeys } from './idempotency.ts'
@@ -182,6 +183,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(importRoutes(host, authenticate))
       await api.register(taskRoutes(host, authenticate))
       await api.register(consumerRoutes(host, authenticate))
+      await api.register(shadowRoutes(host, authenticate))
       await api.register(leakRoutes(host, authenticate))
       await api.register(sealRoutes(host, authenticate))
       await api.register(providerRoutes(host, authenticate))

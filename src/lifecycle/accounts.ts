@@ -18,6 +18,7 @@ import { planCredential, requireLivingOwner, requireOpen } from './credentials.t
 import { planRevoke } from './revocation.ts'
 import { ownerState } from './people.ts'
 import { planEntryScopes } from './rescoping.ts'
+import { secondWord } from './protected.ts'
 import { checkOverlap } from './rotation-terms.ts'
 import type { AccountResult } from './switching.ts'
 import { accountResource, planSwitch } from './switching.ts'
@@ -237,6 +238,10 @@ export async function updateAccount(
   })
   if (credentials.added > 0) await requireLivingOwner(life, current)
   const switching = await planSwitch(life, caller, merged, want.active)
+  const words =
+    current.protected && !merged.protected
+      ? await secondWord(life, caller, current, 'unprotect', null)
+      : []
 
   const next =
     switching?.account ??
@@ -270,6 +275,7 @@ export async function updateAccount(
       ...rescoped.changes,
       ...following,
       ...(switching?.changes ?? []),
+      ...words,
     ],
     { what: 'User', id: current.id },
   )

@@ -20,6 +20,8 @@ export interface Proposal {
     | 'rotate'
     | 'rescope'
     | 'reconcile'
+    /** What enforcing would do by now to an account that is watched. */
+    | 'shadow'
   readonly tenant: string
   readonly id: string
 }
@@ -63,6 +65,7 @@ export async function* findDue(
       } else {
         yield* changed(read, now, scope.changedSince, scope.groupGrace)
       }
+      yield* pages('shadow', (after) => read.shadowsDue(now, after, pageSize))
       return
     case 'expiry':
       yield* pages('expire', (after) => read.expired(now, after, pageSize))

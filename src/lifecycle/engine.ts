@@ -35,7 +35,6 @@ import { impactOf, offboardingReport } from './reports.ts'
 import type { SweepName } from './due.ts'
 import { rotateSealKey } from './sealing.ts'
 import { acceptFinding, findingsAfter, visibleFinding } from './reconcile.ts'
-import { planSweep, runSweep } from './sweeps.ts'
 import {
   adoptDrift,
   endException,
@@ -43,6 +42,9 @@ import {
   makeException,
   revertFinding,
 } from './drift-decisions.ts'
+import { asked } from './protected.ts'
+import { shadowReport } from './shadow-report.ts'
+import { planSweep, runSweep } from './sweep-runs.ts'
 import { adopt } from './adoption.ts'
 import { discoverPage } from './discovery.ts'
 import { listConsumers, reportSeen, waitsFor, waiveConsumer } from './consumers.ts'
@@ -53,6 +55,7 @@ import { closeVendor, listVendors, vendorReport } from './vendors.ts'
 import { acceptBackup, acceptTransfer, declineTransfer, transferAccount } from './transfers.ts'
 import { undoEvent } from './undo.ts'
 import { templateNamed } from './vocabulary.ts'
+import { frozenCredential } from './windows.ts'
 import { visibleAccount, visibleCredential, visibleOwner, visiblePerson } from './visible.ts'
 
 export { clockBrake, createClockGuard } from './clock-guard.ts'
@@ -78,6 +81,7 @@ export { applyBatch } from './sweeps.ts'
 export { reconcilable } from './reconcile.ts'
 export type { UndoItem, UndoPlan } from './undo.ts'
 export { createTokens } from './tokens.ts'
+export { shadowDays } from './shadow-report.ts'
 export { adoptionsMax } from './adoption.ts'
 export type { AdoptionAnswer, AdoptionEntry } from './adoption.ts'
 export { createTaskBook } from './tasks.ts'
@@ -116,6 +120,8 @@ export function createEngine(life: Lifecycle) {
     impact: (caller: Caller, id: string, page?: Parameters<typeof impactOf>[3]) =>
       impactOf(life, caller, id, page),
     offboarding: (caller: Caller, id: string) => offboardingReport(life, caller, id),
+    shadowReport: (caller: Caller, want: Parameters<typeof shadowReport>[2]) =>
+      shadowReport(life, caller, want),
 
     group: (caller: Caller, id: string) => visibleGroup(life, caller, id),
     createGroup: (
@@ -175,6 +181,11 @@ export function createEngine(life: Lifecycle) {
     declineTransfer: (caller: Caller, id: string) => declineTransfer(life, caller, id),
 
     credential: (caller: Caller, id: string) => visibleCredential(life, caller, id),
+    /** Of a protected account: what one person asked for and a second one has to. */
+    asked: (account: ServiceAccount) => asked(life, account),
+    /** The window that a planned act on it waits for. */
+    frozen: (account: ServiceAccount, credential: Credential) =>
+      frozenCredential(life, account, credential),
     requestCredential: (caller: Caller, want: CredentialWrite) =>
       requestCredential(life, caller, want),
     updateCredential: (caller: Caller, current: Credential, want: CredentialWrite) =>

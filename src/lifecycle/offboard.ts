@@ -1,4 +1,5 @@
 import type { ServiceAccount } from '../domain/account.ts'
+import { isOpen } from '../domain/account.ts'
 import type { Credential } from '../domain/credential.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Actor, Operation } from '../domain/operation.ts'
@@ -15,6 +16,8 @@ import { lastUseOf, rotation } from './credentials.ts'
 import type { LeaverDecision } from './leaver.ts'
 import { decideLeaver, leftAtOf } from './leaver.ts'
 import { ownerState, ownerStates } from './people.ts'
+import type { Twin } from './shadow.ts'
+import { twinOf, unlessWatched } from './shadow.ts'
 
 /** What would be decided for one account now, with what the decision looked at. */
 export interface Verdict {
@@ -70,12 +73,21 @@ export async function actOnLeaver(
   account: ServiceAccount,
   why: { readonly actor: Actor; readonly cause: string },
 ): Promise<readonly Operation[]> {
-  const verdict = await verdictOn(life, account)
-  const plan = planFor(life, verdict, why)
-  if (!plan) return []
+  const twin = await twinOf(life, account)
+  // What a person closed is marked as known to the leaver, watched or not.
+  const watched = twin.watched && isOpen(account.status)
+  const verdict = await (watched ? verdictOnTwin(life, twin) : verdictOn(life, account))
+  const decided = planFor(life, verdict, why)
+  if (!decided) return []
   if (isByTimeAlone(verdict, life.clock.now())) {
     if (await brakedNow(life, 'deadline', account.tenant)) return []
   }
+  const plan = watched
+    ? unlessWatched(life, account, twin, decided, {
+        ...why,
+        rule: ruleOf(verdict, life.clock.now()),
+      })
+    : decided
   const result = await life.store.commit(plan.changes)
   if (result !== 'saved') {
     // Somebody wrote the account, or something runs on it, between our read and now: look again.
@@ -84,6 +96,17 @@ export async function actOnLeaver(
   }
   life.wake()
   return plan.operations
+}
+
+/** What enforcing decides on the account as it would be by now. */
+export async function verdictOnTwin(life: Lifecycle, twin: Twin): Promise<Verdict> {
+  const verdict = await verdictOn(life, twin.account)
+  const { decision } = verdict
+  return {
+    ...verdict,
+    credentials: verdict.credentials.map((c) => twin.credential(c)),
+    decision: decision.rule === 'observed' ? decision.would : decision,
+  }
 }
 
 function planFor(
@@ -108,9 +131,8 @@ function planFor(
       if (decision.rule !== 'observed' && isOverdue(account, now)) {
         return closing(life, account, why, { ...facts, rule: 'notAccepted' })
       }
-      if (decision.rule === 'held') return null
-      return decision.rule === 'observed'
-        ? observed(life, verdict, why)
+      return decision.rule === 'held' || decision.rule === 'observed'
+        ? null
         : markPaused(life, verdict, why, facts)
     case 'disable':
       return closing(life, account, why, facts)
@@ -155,7 +177,14 @@ function planFor(
   }
 }
 
+/** As the audit of an account that is enforced names it. */
+function ruleOf({ account, decision }: Verdict, now: Instant): string {
+  return isOverdue(account, now) ? 'notAccepted' : decision.rule
+}
+
+/** A protected one is never: not even when it became so after it was offered. */
 function isOverdue(account: ServiceAccount, now: Instant): boolean {
+  if (account.protected) return false
   return account.status === 'orphaned' && account.disableAt !== null && account.disableAt <= now
 }
 
@@ -181,23 +210,6 @@ function offeredAnew(
       decided(life, account, why, { ...facts, offeredTo: to.id, disableAt: account.disableAt }),
     ],
   }
-}
-
-/** What enforcing would have done, once per leave; a sweep that sees it every minute stays silent. */
-function observed(
-  life: Lifecycle,
-  { account, decision }: Verdict,
-  why: { readonly actor: Actor; readonly cause: string },
-): { readonly changes: readonly Change[]; readonly operations: readonly Operation[] } | null {
-  if (decision.rule !== 'observed' || why.actor.type === 'sweep') return null
-  const row = auditRow(life, {
-    tenant: account.tenant,
-    actor: why.actor,
-    action: 'account.wouldHaveDecided',
-    target: { type: 'account', id: account.id },
-    facts: { decision: decision.would.action, rule: decision.would.rule, cause: why.cause },
-  })
-  return { changes: [row], operations: [] }
 }
 
 /**

@@ -8,6 +8,7 @@ import {
 } from '../document/document.ts'
 import { errors } from '../domain/errors.ts'
 import { formatDuration, type Seconds } from '../domain/time.ts'
+import { freezeProblems } from './freeze-problems.ts'
 import {
   brakeOf,
   documentSchema,
@@ -17,6 +18,7 @@ import {
   type Rule,
   type TermsChange,
 } from './lifecycle-document.ts'
+import type { FreezeWindow } from './windows.ts'
 
 /** How long, and what then: the terms one account or credential lives under. */
 export interface LifecycleTerms {
@@ -60,6 +62,8 @@ export interface LifecycleTerms {
   readonly enforcement: 'observe' | 'enforce'
   /** The only kinds that may be asked for at a provider that issues one of them; empty = any. */
   readonly require: readonly string[]
+  /** When nothing planned is done; omitted: there is no such time. */
+  readonly freeze?: readonly FreezeWindow[]
 }
 
 export interface LifecycleSubject {
@@ -90,6 +94,8 @@ export interface LifecyclePolicy {
   readonly groupGrace: { readonly least: Seconds; readonly most: Seconds }
   /** The names of the rules that match, in the order they apply. */
   rulesFor(subject: LifecycleSubject): readonly string[]
+  /** The rule that says whether the subject is enforced or only watched; null = the defaults do. */
+  enforcementBy(subject: LifecycleSubject): string | null
 }
 
 /** Checking all combinations doubles with each label or consumer named beside a span of time. */
@@ -112,6 +118,7 @@ export function compileLifecycle(text: string, fileName: string): LifecyclePolic
       ...duplicateNames(rules, yaml),
       ...contradictions(defaults, rules, yaml),
       ...brakeProblems(brakeOf(raw.defaults), yaml),
+      ...freezeProblems(raw, yaml),
     ]
     if (problems.length === 0) return policyOf(text, brakeOf(raw.defaults), defaults, rules)
   }
@@ -134,6 +141,8 @@ function policyOf(
     brake,
     termsFor: (subject) => applyRules(defaults, rules, subject),
     rulesFor: (subject) => rules.filter((r) => matches(r, subject)).map((r) => r.name),
+    enforcementBy: (subject) =>
+      rules.findLast((r) => r.set.enforcement && matches(r, subject))?.name ?? null,
   }
 }
 
@@ -155,6 +164,7 @@ function override(terms: LifecycleTerms, by: TermsChange): LifecycleTerms {
     hold: by.hold ?? terms.hold,
     enforcement: by.enforcement ?? terms.enforcement,
     require: by.require ?? terms.require,
+    ...((by.freeze ?? terms.freeze) ? { freeze: by.freeze ?? terms.freeze! } : {}),
   }
 }
 

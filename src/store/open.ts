@@ -15,6 +15,7 @@ import { entitlementRoom } from './entitlements.ts'
 import { importRoom } from './imports.ts'
 import { sealedRoom } from './sealed.ts'
 import { consumerRoom } from './consumers.ts'
+import { shadowRoom } from './shadows.ts'
 import { taskRoom } from './tasks.ts'
 import { groupRoom } from './groups.ts'
 import { journalRoom } from './journal.ts'
@@ -112,6 +113,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   const entitlements = entitlementRoom(sql)
   const tasks = taskRoom(sql)
   const consumers = consumerRoom(sql)
+  const shadows = shadowRoom(sql)
   const sealed = sealedRoom(sql)
   const failedRequests = failedRequestRoom(sql)
   const moves = moveRoom(sql, codec)
@@ -227,6 +229,16 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return consumers.report(change.report)
       case 'keyProbe':
         return consumers.probe(change.probe)
+      case 'shadow':
+        return shadows.put(change)
+      case 'shadowEnded':
+        return shadows.end(change)
+      case 'shadowAct':
+        return shadows.addAct(change)
+      case 'consent':
+        return shadows.consent(change)
+      case 'consentUsed':
+        return shadows.consentUsed(change)
       default:
         return assertNever(change)
     }
@@ -343,6 +355,11 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     keyProbe: (tenant, credential, generation) =>
       consumers.probeOf(query, tenant, credential, generation),
     taskEvidence: (tenant, task) => tasks.evidence(query, tenant, task),
+    shadow: (tenant, account) => shadows.one(query, tenant, account),
+    shadowsDue: (now, after, limit) => shadows.due(query, now, after, limit),
+    shadowActs: (want) => shadows.acts(query, want),
+    shadowCounts: (tenant, from, until) => shadows.counts(query, tenant, from, until),
+    consent: (tenant, account, act) => shadows.waiting(query, tenant, account, act),
     replay: (tenant, client, scope) => ledger.replay(query, tenant, client, scope),
     scimRequests: (want) => ledger.scimRequests(query, want),
     failedRequest: (tenant, id) => failedRequests.one(query, tenant, id),

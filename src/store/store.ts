@@ -28,6 +28,7 @@ import type { FindingChange, FindingReads } from './finding-store.ts'
 import type { ImportReads } from './import-store.ts'
 import type { SealedChange, SealedReads } from './sealed-store.ts'
 import type { ConsumerChange, ConsumerReads } from './consumer-store.ts'
+import type { ShadowChange, ShadowReads } from './shadow-store.ts'
 import type { TaskChange, TaskReads } from './task-store.ts'
 
 /**
@@ -163,6 +164,7 @@ export type Change =
   | SealedChange
   | FailedRequestChange
   | MoveChange
+  | ShadowChange
 
 /** Why nothing of a commit was written. */
 export interface Conflict {
@@ -334,7 +336,8 @@ export interface Reads
     SealedReads,
     FailedRequestReads,
     MoveReads,
-    ConsumerReads {
+    ConsumerReads,
+    ShadowReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>

@@ -504,6 +504,42 @@ export interface KeyProbeTable {
   at: string
 }
 
+export interface ShadowTable {
+  tenant: string
+  account: string
+  due_at: string
+  doc: string
+  version: number
+}
+
+export interface ShadowActTable {
+  tenant: string
+  id: string
+  at: string
+  act: string
+  rule: string
+  account: string
+  user_name: string
+  owner: string
+  credential: string | null
+  /** The credential, else the account. */
+  subject: string
+  cause: string
+  facts: string
+}
+
+export interface ConsentTable {
+  tenant: string
+  account: string
+  act: string
+  client: string
+  client_name: string
+  person: string | null
+  reason: string | null
+  at: string
+  expires_at: string
+}
+
 export interface Tables {
   resource: ResourceTable
   grp: GroupTable
@@ -540,4 +576,7 @@ export interface Tables {
   task_evidence: TaskEvidenceTable
   consumer_report: ConsumerReportTable
   key_probe: KeyProbeTable
+  shadow: ShadowTable
+  shadow_act: ShadowActTable
+  consent: ConsentTable
 }

@@ -24,6 +24,7 @@ import { findingConformance } from './store-findings.ts'
 import { entitlementConformance } from './store-entitlements.ts'
 import { consumerConformance } from './store-consumers.ts'
 import { importConformance } from './store-imports.ts'
+import { shadowConformance } from './store-shadow.ts'
 import { filterConformance } from './store-filters.ts'
 import { sealedConformance } from './store-sealed.ts'
 import { listConformance } from './store-lists.ts'
@@ -1102,6 +1103,7 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
     importConformance(() => store)
     entitlementConformance(() => store)
     consumerConformance(() => store)
+    shadowConformance(() => store)
     sealedConformance(() => store)
 
     storeModel(open, effort)

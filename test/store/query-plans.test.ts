@@ -23,6 +23,7 @@ import type { Query, Run, Sql, Statement } from '../../src/store/sql.ts'
 import { SqliteDatabase } from '../../src/store/sqlite.ts'
 import type { ListQuery } from '../../src/store/store.ts'
 import { sweepRoom } from '../../src/store/sweeps.ts'
+import { shadowRoom } from '../../src/store/shadows.ts'
 import { taskRoom } from '../../src/store/tasks.ts'
 import { vitalsRoom } from '../../src/store/vitals.ts'
 import { attribute, bound, compare } from '../conformance/store-filters.ts'
@@ -412,6 +413,25 @@ describe('query plans', () => {
       expect(plan).toContain(index)
       expect(plan).not.toMatch(/SCAN|TEMP B-TREE/)
     }
+  })
+
+  it('finds shadows, what they would have done and first words through indexes', async () => {
+    const room = shadowRoom(sql)
+    const account = makeId<Parameters<typeof room.one>[2]>()
+    const want = { tenant, from: t0, until: t0, after: null, limit: 10 }
+    const plans: readonly (readonly [read: (q: Query) => Promise<unknown>, index: string])[] = [
+      [(q) => room.one(q, tenant, account), 'account=?'],
+      [(q) => room.due(q, t0, null, 10), 'shadow_due '],
+      [(q) => room.acts(q, want), 'shadow_act_at '],
+      [(q) => room.counts(q, tenant, t0, t0), 'shadow_act_at '],
+      [(q) => room.waiting(q, tenant, account, 'disable'), 'act=?'],
+    ]
+    for (const [read, index] of plans) {
+      const plan = await plansOf(read)
+      expect(plan).toContain(index)
+      expect(plan).not.toMatch(/SCAN/)
+    }
+    expect(await plansOf((q) => room.acts(q, want))).not.toContain('TEMP B-TREE')
   })
 
   it('finds tasks, people by their names and the accounts of a vendor through indexes', async () => {

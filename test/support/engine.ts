@@ -173,6 +173,8 @@ export interface TestEngineOptions {
   readonly also?: readonly ProviderModule[]
   /** And these as configured. */
   readonly more?: readonly { readonly entry: PluginEntry; readonly module: ProviderModule }[]
+  /** Instead of the policy as shipped. */
+  readonly policy?: LifecyclePolicy
   /** When the clock starts; a target with a clock of its own needs the present. */
   readonly start?: Instant
   /** Wraps what the engine's worker works with: the place to kill it. */
@@ -196,11 +198,12 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
   const { store } = watched
   const name = path.join(policies, 'lifecycle.yaml')
   const shipped = compileLifecycle(await readFile(name, 'utf8'), name)
+  const chosen = options.policy ?? shipped
   const policy: LifecyclePolicy = {
-    ...shipped,
+    ...chosen,
     ...(options.brake ? {} : { brake: unbraked }),
     termsFor(subject) {
-      const terms = shipped.termsFor(subject)
+      const terms = chosen.termsFor(subject)
       return { ...terms, rotation: { ...terms.rotation, ...options.rotation } }
     },
   }

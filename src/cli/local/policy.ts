@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { errors } from '../../domain/errors.ts'
-import { formatDuration, type Seconds } from '../../domain/time.ts'
+import { formatDuration, type Instant, type Seconds } from '../../domain/time.ts'
+import { systemClock } from '../../host/clock.ts'
 import { type Config, type ConfigCheck, loadConfig } from '../../host/config.ts'
 import { compileAuthorisation } from '../../policy/authorise.ts'
 import {
@@ -11,6 +12,7 @@ import {
   type LifecycleTerms,
 } from '../../policy/lifecycle.ts'
 import { loadTemplates } from '../../policy/templates.ts'
+import { frozenAt } from '../../policy/windows.ts'
 import type { PolicyOptions } from '../commands/local.ts'
 import { type ExitCode, exitCodes, record, type Terminal } from '../terminal.ts'
 
@@ -77,7 +79,11 @@ export async function explain(
   terminal: Terminal,
 ): Promise<ExitCode> {
   const policy = await readLifecycle(await findPolicies(directory, options, terminal))
-  const terms = readable(policy.termsFor(subject))
+  const by = policy.enforcementBy(subject)
+  const terms = {
+    ...readable(policy.termsFor(subject), systemClock.now()),
+    'enforcement by': by === null ? 'the defaults' : `rule "${by}"`,
+  }
   const rules = policy.rulesFor(subject)
   if (options.json) {
     terminal.stdout(`${JSON.stringify({ version: policy.version, rules, terms }, null, 2)}\n`)
@@ -118,7 +124,7 @@ async function readLifecycle(policies: string): Promise<LifecyclePolicy> {
 }
 
 /** `rotation.every P30D` …: seconds as the durations an operator wrote. */
-function readable(terms: LifecycleTerms): Readonly<Record<string, string | boolean>> {
+function readable(terms: LifecycleTerms, now: Instant): Readonly<Record<string, string | boolean>> {
   const lines: Record<string, string | boolean> = {}
   const add = (name: string, value: Seconds | string | boolean) => {
     lines[name] = typeof value === 'number' ? formatDuration(value) : value
@@ -129,5 +135,13 @@ function readable(terms: LifecycleTerms): Readonly<Record<string, string | boole
   add('hold', terms.hold)
   add('enforcement', terms.enforcement)
   add('require', terms.require.length > 0 ? terms.require.join(', ') : 'any kind')
+  for (const window of terms.freeze ?? []) {
+    const { name } = window
+    const when =
+      window.kind === 'once' ? `${window.from} - ${window.until}` : `${window.text} ${window.zone}`
+    add(`freeze.${name}`, when)
+  }
+  const frozen = frozenAt(terms.freeze ?? [], now)
+  add('planned acts', frozen ? `frozen by "${frozen.window}" until ${frozen.until}` : 'now')
   return lines
 }

@@ -18,6 +18,7 @@ import { directoryMoves } from './0022-directory-moves.ts'
 import { failedRequests } from './0021-failed-requests.ts'
 import { entitlements } from './0014-entitlements.ts'
 import { consumers } from './0016-consumers.ts'
+import { shadow } from './0017-shadow.ts'
 
 /** One numbered step of the schema; once released it is never edited, its checksum is stored. */
 export interface Migration {
@@ -56,6 +57,7 @@ export const migrations: readonly Migration[] = [
   directoryMoves,
   entitlements,
   consumers,
+  shadow,
 ]
 
 /** The ledger itself; it exists before the first migration. */

@@ -1,5 +1,5 @@
 import { createHmac, hkdfSync, randomBytes } from 'node:crypto'
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { awsIam } from '../providers/aws-iam/index.ts'
@@ -56,13 +56,8 @@ import {
   systemActor,
   treesOf,
 } from './lifecycle/engine.ts'
-import type { Authoriser } from './policy/authorise.ts'
-import { compileAuthorisation } from './policy/authorise.ts'
-import type { LifecyclePolicy } from './policy/lifecycle.ts'
-import { compileLifecycle } from './policy/lifecycle.ts'
-import type { Template } from './policy/templates.ts'
-import { loadTemplates } from './policy/templates.ts'
-import type { HostContext, Provider, TaskBook } from './provider/contract.ts'
+import { loadPolicies } from './policy/load.ts'
+import type { HostContext, TaskBook } from './provider/contract.ts'
 import type { BuiltInModules, OpenPlugins } from './provider/registry.ts'
 import { checkPlugins, openProviders } from './provider/registry.ts'
 import { documentCodec } from './scim/codec.ts'
@@ -317,32 +312,6 @@ async function compareWithAnchor(anchor: Anchor, life: Lifecycle, log: Log): Pro
     await enterRestored(life, { reason: 'auditBehind', ...check.facts[0] })
   } catch (error) {
     log.error({ error }, 'the audit log could not be compared with its anchor')
-  }
-}
-
-interface Policies {
-  lifecycle: LifecyclePolicy
-  templates: readonly Template[]
-  authoriser: Authoriser
-}
-
-async function loadPolicies(
-  directory: string,
-  providers: ReadonlyMap<string, Provider> = new Map(),
-): Promise<Policies> {
-  const name = path.join(directory, 'lifecycle.yaml')
-  const text = await readFile(name, 'utf8').catch((cause: unknown) => {
-    throw errors.policyInvalid({ problems: `${name}: cannot be read.` }, { cause })
-  })
-  const lifecycle = compileLifecycle(text, name)
-  const templates = await loadTemplates(path.join(directory, 'templates'), {
-    policy: lifecycle,
-    providers,
-  })
-  return {
-    lifecycle,
-    templates: templates.filter((template) => providers.has(template.provider)),
-    authoriser: await compileAuthorisation(path.join(directory, 'authorisation')),
   }
 }
 

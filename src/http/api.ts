@@ -8,6 +8,7 @@ import type { Caller, SweepName } from '../lifecycle/engine.ts'
 import { sweepNames } from '../lifecycle/engine.ts'
 import type { Authenticate } from './auth.ts'
 import { orNull } from './errors.ts'
+import type { Field } from './fields.ts'
 import { flag, instant, onOff, optional, pageOf, required, text } from './fields.ts'
 import type { HttpHost } from './server.ts'
 
@@ -16,6 +17,11 @@ interface ById {
 }
 
 const planRowsMax = 1_000
+
+const leaveClass: Field<'declared' | 'security'> = {
+  read: (value) => (value === 'declared' || value === 'security' ? value : null),
+  wants: 'declared or security',
+}
 
 /** The actions and the reads that SCIM has no words for (contract §5). */
 export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPluginAsync {
@@ -197,6 +203,7 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
       const { operation } = await engine.declareLeave(caller, request.params.id, {
         reason: optional(request.body, 'reason', text),
         since: optional(request.body, 'since', instant),
+        class: optional(request.body, 'class', leaveClass) ?? 'declared',
       })
       return accepted(reply, operation!)
     })
@@ -404,7 +411,7 @@ function credentialView(credential: Credential, keys: readonly IssuedKey[] | nul
 
 function ownerView(person: Person) {
   const { id, userName, externalId, directory, active, leftAt, heldBy, releasedAt } = person
-  const { createdAt, updatedAt } = person
+  const { createdAt, updatedAt, leftClass = null, leavesAt = null } = person
   const displayName = person.attributes['displayName']
   return {
     id,
@@ -414,6 +421,8 @@ function ownerView(person: Person) {
     directory,
     active,
     leftAt,
+    leftClass,
+    leavesAt,
     heldBy,
     releasedAt,
     createdAt,

@@ -45,8 +45,8 @@ export async function verdictOn(
   const owner =
     current && options.assumeLeft
       ? { ...current, active: false, leftAt: current.leftAt ?? now }
-      : current?.held && options.assumeReleased
-        ? { ...current, held: false, leftAt: now }
+      : current && !current.active && options.assumeReleased
+        ? { ...current, held: false, notices: [], leftAt: now }
         : current
   const terms = termsOf(life, account)
   const decision = decideLeaver({
@@ -98,6 +98,7 @@ function planFor(
     rule: decision.rule,
     owner: account.owner.id,
     ownerLeftAt: leftAt,
+    leftClass: verdict.owner?.notices?.at(-1)?.class ?? null,
     lastUsedAt: lastUseOf(credentials),
     backups: account.backups.map(({ id, acceptedAt }) => ({ id, acceptedAt })),
     policy: life.policy().version,
@@ -159,9 +160,10 @@ function isOverdue(account: ServiceAccount, now: Instant): boolean {
   return account.status === 'orphaned' && account.disableAt !== null && account.disableAt <= now
 }
 
-/** Nobody left just now: the time to accept, or the grace of an empty group, is over. */
-function isByTimeAlone({ account, owner }: Verdict, now: Instant): boolean {
-  return owner?.ref.type === 'Group' || isOverdue(account, now)
+/** Nobody left just now: the time to accept, or the grace of a leaving or an empty group, is over. */
+function isByTimeAlone({ account, owner, leftAt }: Verdict, now: Instant): boolean {
+  const hadGrace = leftAt !== null && owner !== null && leftAt !== owner.leftAt
+  return owner?.ref.type === 'Group' || hadGrace || isOverdue(account, now)
 }
 
 /** The heir it was offered to has left as well: the next one has what is left of the time. */

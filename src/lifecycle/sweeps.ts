@@ -372,7 +372,8 @@ async function rotateDue(
   const { decision } = await verdictOn(life, account)
   const { rule } = decision
   const staysUp = decision.action === 'none' || (isLease && decision.action !== 'disable')
-  if (!staysUp || rule === 'groupGrace' || rule === 'held') return null
+  const waits = rule === 'groupGrace' || rule === 'held' || (rule === 'grace' && !isLease)
+  if (!staysUp || waits) return null
   const operation = rotation(life, account, credential, actor, { reason: 'scheduled' })
   const facts = { rotateAfter: credential.rotateAfter, oldestKeyIssuedAt: oldest, every }
   const row = credentialRow(life, credential, 'credential.rotationDue', operation, facts, actor)
@@ -387,10 +388,10 @@ const recentSeconds = 86_400
 
 /** What a sweep that an operator asks for looks at. */
 function scopeOf(life: Lifecycle, full: boolean): Scope {
-  const { groupGrace } = life.policy()
+  const { groupGrace, leaveGrace } = life.policy()
   const changedSince = full ? null : addSeconds(life.clock.now(), -recentSeconds)
   // Dating all rotations anew is for the scheduler, which knows when it has been through.
-  return { changedSince, groupGrace, replan: false, providers: reconcilable(life) }
+  return { changedSince, groupGrace, leaveGrace, replan: false, providers: reconcilable(life) }
 }
 
 /** The plan of a sweep for one tenant: what it would act on now, with the decision behind each. */

@@ -88,6 +88,8 @@ export interface LifecyclePolicy {
   termsFor(subject: LifecycleSubject): LifecycleTerms
   /** The shortest and the longest grace that any account may have for a group left empty. */
   readonly groupGrace: { readonly least: Seconds; readonly most: Seconds }
+  /** The longest grace that any account may have for the leaving of a person. */
+  readonly leaveGrace: Seconds
   /** The names of the rules that match, in the order they apply. */
   rulesFor(subject: LifecycleSubject): readonly string[]
 }
@@ -130,11 +132,21 @@ function policyOf(
   ].sort((a, b) => a - b)
   return {
     groupGrace: { least: graces[0]!, most: graces.at(-1)! },
+    leaveGrace: longestGrace(defaults, rules),
     version: createHash('sha256').update(text).digest('hex').slice(0, 12),
     brake,
     termsFor: (subject) => applyRules(defaults, rules, subject),
     rulesFor: (subject) => rules.filter((r) => matches(r, subject)).map((r) => r.name),
   }
+}
+
+function longestGrace(defaults: LifecycleTerms, rules: readonly Rule[]): Seconds {
+  const all = [defaults, ...rules.map(({ set }) => set)].flatMap(({ leaver }) => [
+    leaver?.deletedGrace ?? 0,
+    leaver?.deactivatedGrace ?? 0,
+    leaver?.leaveDateGrace ?? 0,
+  ])
+  return Math.max(...all) as Seconds
 }
 
 function applyRules(

@@ -243,6 +243,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     orphans: (...want) => sweeps.orphans(query, ...want),
     overdue: (...want) => sweeps.overdue(query, ...want),
     gone: (...want) => sweeps.gone(query, ...want),
+    leaving: (...want) => sweeps.leaving(query, ...want),
     accountsOf: (...want) => sweeps.accountsOf(query, ...want),
     expired: (...want) => sweeps.expired(query, ...want),
     expiring: (...want) => sweeps.expiring(query, ...want),

@@ -39,12 +39,13 @@ const shared = {
   version: 'version',
 } as const
 
-type PersonFacts = Pick<Person, 'leftAt' | 'leftCause' | 'releasedAt'>
+type PersonFacts = Pick<Person, 'leftAt' | 'leftCause' | 'releasedAt' | 'leftClass' | 'notices'>
 const people = mapping<Omit<Person, keyof PersonFacts | 'attributes'>>({
   ...shared,
   directory: 'directory',
   active: flag('active'),
   heldBy: 'held_by',
+  leavesAt: 'leaves_at',
 })
 
 type AccountFacts = Pick<
@@ -172,16 +173,18 @@ export const credentialEntityColumns = [...credentials.columns, 'sink', 'path'] 
 const unset: Row = Object.fromEntries(resourceColumns.map((column) => [column, null]))
 
 function personRow(person: Person, codec: DocumentCodec): Row {
-  const { leftAt, leftCause, releasedAt } = person
+  const { leftAt, leftCause, releasedAt, leftClass = null, notices = [] } = person
   return {
     ...unset,
-    ...people.toRow(person),
+    ...people.toRow({ ...person, leavesAt: person.leavesAt ?? null }),
     type: 'person',
     user_name_norm: normalise(person.userName),
     email_norm: addressOf(person),
     modified_at: person.updatedAt,
     doc: codec.person(person),
-    facts: JSON.stringify({ leftAt, leftCause, releasedAt } satisfies PersonFacts),
+    facts: JSON.stringify({
+      ...{ leftAt, leftCause, releasedAt, leftClass, notices },
+    } satisfies PersonFacts),
   }
 }
 
@@ -196,9 +199,11 @@ function addressOf({ attributes }: Person): string | null {
 export function personFromRow(row: Row, codec: DocumentCodec): Person {
   return {
     ...people.fromRow(row),
-    // Rows of earlier versions have no such fact.
+    // Rows of earlier versions have no such facts.
     releasedAt: null,
-    ...(JSON.parse(row['facts'] as string) as Omit<PersonFacts, 'releasedAt'>),
+    leftClass: null,
+    notices: [],
+    ...(JSON.parse(row['facts'] as string) as Omit<PersonFacts, 'releasedAt' | 'leftClass' | 'notices'>),
     attributes: codec.attributes(row['doc'] as string),
   }
 }

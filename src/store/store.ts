@@ -408,6 +408,8 @@ export interface Reads
     after: string | null,
     limit: number,
   ): Promise<DuePage>
+  /** Active people whose `leavesAt` is not after `until`, the first to go first. */
+  leaving(until: Instant, after: string | null, limit: number): Promise<DuePage>
   /** Accounts in an open status, without open work of their own, that one of them owns, or is offered. */
   accountsOf(
     of: 'ownedBy' | 'waitingFor',

@@ -24,6 +24,8 @@ export interface ResourceTable {
   deleted_at: string | null
   /** Of a person whose leaving waits: the approval. */
   held_by: string | null
+  /** Of a person: when they will be gone, as far as is known. */
+  leaves_at: string | null
   version: number
   created_at: string
   updated_at: string

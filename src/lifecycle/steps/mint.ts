@@ -74,7 +74,10 @@ const withheldSeconds = 30
  * Granting fails closed: the owner's row decides at this moment, before any fan-out has come here
  * (R60). The fan-out or the orphan sweep pre-empts what waits.
  */
-async function withholds(ctx: StepContext, { account }: Subject): Promise<StepResult | null> {
+async function withholds(
+  ctx: StepContext,
+  { account, capabilities }: Subject,
+): Promise<StepResult | null> {
   const isScheduled = memoOf<string>(ctx, 'reason') === 'scheduled'
   const braked = await waitForBrake(ctx, 'mint', ...(isScheduled ? (['rotate'] as const) : []))
   if (braked) return braked
@@ -82,9 +85,11 @@ async function withholds(ctx: StepContext, { account }: Subject): Promise<StepRe
     return ask('accountClosed', `the account is ${account.status}; enable it, then retry`)
   }
   const { decision } = await verdictOn(ctx.life, account)
-  // Within its grace an empty group keeps what works and gets nothing new; so do those who are held.
+  // Within its grace an owner keeps what works and gets nothing new; so do those who are held.
   const { rule } = decision
-  return decision.action === 'disable' || rule === 'groupGrace' || rule === 'held'
+  // A lease that is not renewed stops what works within the hour: no grace at all.
+  const rests = rule === 'grace' && !(isScheduled && capabilities.lease)
+  return decision.action === 'disable' || rule === 'groupGrace' || rule === 'held' || rests
     ? { go: 'wait', until: addSeconds(ctx.life.clock.now(), withheldSeconds) }
     : null
 }

@@ -68,6 +68,8 @@ export interface OwnerState {
   readonly leftAt: Instant | null
   /** Of a person who left: what was said, each with its grace. None = gone since `leftAt`. */
   readonly notices?: readonly LeaveNotice[]
+  /** Of a group: whoever left it last is still in the company, and in another group. */
+  readonly moved?: boolean
   readonly displayName: string | null
   readonly manager: string | null
 }

@@ -399,7 +399,7 @@ export function rotation(
   credential: Credential,
   actor: Actor,
   why: {
-    readonly reason: 'requested' | 'scheduled' | 'ownerLeft'
+    readonly reason: 'requested' | 'scheduled' | 'ownerLeft' | 'memberLeft'
     readonly cause?: string
     /** The old key's last moment, when somebody who left may know it. */
     readonly oldKeysUntil?: Instant
@@ -407,7 +407,7 @@ export function rotation(
 ): Operation {
   const memo: JsonObject = {
     reason: why.reason,
-    ...spansOf(life, account, credential, why.reason === 'ownerLeft'),
+    ...spansOf(life, account, credential, why.reason === 'ownerLeft' || why.reason === 'memberLeft'),
     oldKeysUntil: why.oldKeysUntil ?? null,
   }
   return planOperation(life, {

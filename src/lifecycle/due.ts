@@ -11,6 +11,8 @@ export const sweepNames: readonly SweepName[] = ['orphans', 'expiry', 'rotation'
 export interface Proposal {
   readonly act:
     | 'offboard'
+    /** Somebody is no longer among those who may read something; `id` is `member group`. */
+    | 'depart'
     | 'expire'
     | 'expireCredential'
     | 'delete'
@@ -59,6 +61,7 @@ export async function* findDue(
 ): AsyncGenerator<readonly Proposal[]> {
   switch (sweep) {
     case 'orphans':
+      yield* pages('depart', (after) => read.departuresDue(now, after, pageSize))
       if (scope.changedSince === null) {
         yield* pages('offboard', (after) => read.orphans(now, after, stretch))
       } else {

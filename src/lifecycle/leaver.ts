@@ -85,7 +85,11 @@ export function decideLeaver(input: LeaverInput): LeaverDecision {
 export function leftAtOf({ owner, terms }: Pick<LeaverInput, 'owner' | 'terms'>): Instant | null {
   const leftAt = owner?.leftAt ?? null
   if (leftAt === null || !owner) return null
-  if (owner.ref.type === 'Group') return addSeconds(leftAt, terms.leaver.groupGrace)
+  if (owner.ref.type === 'Group') {
+    const { groupGrace, moverDebounce } = terms.leaver
+    const grace = owner.moved ? Math.max(groupGrace, moverDebounce) : groupGrace
+    return addSeconds(leftAt, grace)
+  }
   const ends = endsOf(owner, terms)
   // Grace runs while a leaving is held: letting it through is a word by itself.
   return ends.length === 0 ? leftAt : later(ends.reduce(earlier), leftAt)

@@ -93,12 +93,14 @@ function planFor(
 ): { readonly changes: readonly Change[]; readonly operations: readonly Operation[] } | null {
   const { account, credentials, leftAt, decision } = verdict
   const now = life.clock.now()
+  const isGroup = account.owner.type === 'Group'
   const facts: JsonObject = {
     decision: decision.action,
     rule: decision.rule,
     owner: account.owner.id,
     ownerLeftAt: leftAt,
-    leftClass: verdict.owner?.notices?.at(-1)?.class ?? null,
+    leftClass: verdict.owner?.notices?.at(-1)?.class ?? (isGroup ? 'groupEmptied' : null),
+    ...(verdict.owner?.moved ? { moved: true } : {}),
     lastUsedAt: lastUseOf(credentials),
     backups: account.backups.map(({ id, acceptedAt }) => ({ id, acceptedAt })),
     policy: life.policy().version,

@@ -312,6 +312,11 @@ export function planSave(
   const person = operation ? { ...write.next, leftCause: operation.cause } : write.next
   const changes: Change[] = [{ type: 'person', person, expectedVersion: current.version }]
   // Who is held still counts for the groups around: they may not empty before it is decided.
+  // Before the memberships go: who has left can no longer read what others can.
+  if (operation) {
+    const { tenant, id: member, updatedAt: at } = person
+    changes.push({ type: 'departed', tenant, member, from: null, at, dueAt: at })
+  }
   const gone = person.deletedAt !== null && person.heldBy === null
   // An owning group may have lost its last active member, or have one again.
   if (gone || current.active !== person.active || current.heldBy !== person.heldBy) {
@@ -346,8 +351,10 @@ export async function ownerState(
   { type, id }: OwnerRef,
 ): Promise<OwnerState | null> {
   if (type === 'Group') {
-    const state = await life.store.read.groupState(tenant, id)
-    return state && ownerStateOfGroup(state)
+    const read = await life.store.read.groupState(tenant, id)
+    const state = read && ownerStateOfGroup(read)
+    if (!state || state.leftAt === null) return state
+    return { ...state, moved: await life.store.read.movedFrom(tenant, id, state.leftAt) }
   }
   const person = await life.store.read.person(tenant, id)
   return person ? ownerStateOf(person) : null

@@ -17,6 +17,7 @@ import { rotation } from './credentials.ts'
 import { planRevoke } from './revocation.ts'
 import type { Proposal, Scope, SweepName } from './due.ts'
 import { findDue, warningDays } from './due.ts'
+import { actOnDeparture } from './departures.ts'
 import { actOnLeaver, verdictOn } from './offboard.ts'
 import { paceOf } from './pace.ts'
 import { planReconcile, reconcilable } from './reconcile.ts'
@@ -24,6 +25,7 @@ import { planReconcile, reconcilable } from './reconcile.ts'
 /** What a sweep's acts are to the brakes; null = nothing that a brake would stop. */
 const brakedAct: Readonly<Record<Proposal['act'], BrakedAct | null>> = {
   offboard: 'orphans',
+  depart: 'deadline',
   expire: 'expire',
   expireCredential: 'expire',
   delete: 'delete',
@@ -137,6 +139,8 @@ async function plan(life: Lifecycle, proposal: Proposal, actor: Actor): Promise<
       const account = credential && (await life.store.read.account(tenant, credential.account))
       return account && planCredential(life, proposal.act, { account, credential }, actor)
     }
+    case 'depart':
+      return depart(life, tenant, proposal.id, actor)
     case 'reconcile':
       return planReconcile(life, tenant, proposal.id, actor)
     default:
@@ -188,6 +192,20 @@ async function planCredential(
 /** The decision commits by itself: after a conflict it looks at the account again. */
 async function offboard(life: Lifecycle, account: ServiceAccount, actor: Actor): Promise<Planned> {
   const operations = await actOnLeaver(life, account, { actor, cause: life.ids.next() })
+  return operations.length === 0 ? null : { changes: [], operations }
+}
+
+/** Commits by itself, a rotation at a time: one that is busy keeps no other from its own. */
+async function depart(
+  life: Lifecycle,
+  tenant: ServiceAccount['tenant'],
+  id: string,
+  actor: Actor,
+): Promise<Planned> {
+  const [member = '', group = ''] = id.split(' ')
+  const departure = await life.store.read.departure(tenant, member, group)
+  if (!departure || departure.dueAt > life.clock.now()) return null
+  const operations = await actOnDeparture(life, departure, actor)
   return operations.length === 0 ? null : { changes: [], operations }
 }
 

@@ -7,7 +7,7 @@ import {
   type YamlText,
 } from '../document/document.ts'
 import { errors } from '../domain/errors.ts'
-import { formatDuration, type Seconds } from '../domain/time.ts'
+import { formatDuration, seconds, type Seconds } from '../domain/time.ts'
 import {
   brakeOf,
   documentSchema,
@@ -90,6 +90,8 @@ export interface LifecyclePolicy {
   readonly groupGrace: { readonly least: Seconds; readonly most: Seconds }
   /** The longest grace that any account may have for the leaving of a person. */
   readonly leaveGrace: Seconds
+  /** The shortest time that any account may give somebody who moved; groups wait for the longest. */
+  readonly moverDebounce: Seconds
   /** The names of the rules that match, in the order they apply. */
   rulesFor(subject: LifecycleSubject): readonly string[]
 }
@@ -130,9 +132,15 @@ function policyOf(
     defaults.leaver.groupGrace,
     ...rules.flatMap(({ set }) => set.leaver?.groupGrace ?? []),
   ].sort((a, b) => a - b)
+  const debounces = [
+    defaults.leaver.moverDebounce,
+    ...rules.flatMap(({ set }) => set.leaver?.moverDebounce ?? []),
+  ]
   return {
-    groupGrace: { least: graces[0]!, most: graces.at(-1)! },
+    // Of a group whose last member moved the debounce counts as well.
+    groupGrace: { least: graces[0]!, most: longer(graces.at(-1)!, debounces) },
     leaveGrace: longestGrace(defaults, rules),
+    moverDebounce: seconds(Math.min(...debounces)),
     version: createHash('sha256').update(text).digest('hex').slice(0, 12),
     brake,
     termsFor: (subject) => applyRules(defaults, rules, subject),
@@ -140,13 +148,16 @@ function policyOf(
   }
 }
 
+const longer = (grace: Seconds, debounces: readonly Seconds[]): Seconds =>
+  seconds(Math.max(grace, ...debounces))
+
 function longestGrace(defaults: LifecycleTerms, rules: readonly Rule[]): Seconds {
   const all = [defaults, ...rules.map(({ set }) => set)].flatMap(({ leaver }) => [
     leaver?.deletedGrace ?? 0,
     leaver?.deactivatedGrace ?? 0,
     leaver?.leaveDateGrace ?? 0,
   ])
-  return Math.max(...all) as Seconds
+  return seconds(Math.max(...all))
 }
 
 function applyRules(

@@ -21,6 +21,7 @@ import { resourceRoom } from './resources.ts'
 import type { Database, Query, Refusal, Sql, Steps } from './sql.ts'
 import { migrateSqlite, SqliteDatabase } from './sqlite.ts'
 import type { Change, CommitResult, DocumentCodec, Reads, Store } from './store.ts'
+import { departureRoom } from './departures.ts'
 import { sweepRoom } from './sweeps.ts'
 import { vitalsRoom } from './vitals.ts'
 
@@ -107,6 +108,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   const imports = importRoom(sql, codec)
   const tasks = taskRoom(sql)
   const sealed = sealedRoom(sql)
+  const departures = departureRoom(sql)
   const query: Query = database.query.bind(database)
 
   function work(change: Change): () => Steps<Refusal | null> {
@@ -197,6 +199,10 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return tasks.put(change.task, change.expectedVersion)
       case 'taskEvidence':
         return tasks.putEvidence(change)
+      case 'departed':
+        return departures.depart(change)
+      case 'departureSeen':
+        return departures.seen(change)
       default:
         return assertNever(change)
     }
@@ -243,6 +249,11 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     orphans: (...want) => sweeps.orphans(query, ...want),
     overdue: (...want) => sweeps.overdue(query, ...want),
     gone: (...want) => sweeps.gone(query, ...want),
+    departure: (...want) => departures.one(query, ...want),
+    departuresOf: (...want) => departures.of(query, ...want),
+    movedFrom: (...want) => departures.movedFrom(query, ...want),
+    departuresDue: (...want) => departures.due(query, ...want),
+    readBy: (...want) => departures.readBy(query, ...want),
     leaving: (...want) => sweeps.leaving(query, ...want),
     accountsOf: (...want) => sweeps.accountsOf(query, ...want),
     expired: (...want) => sweeps.expired(query, ...want),
@@ -393,6 +404,7 @@ function lockOf(change: Change): readonly string[] {
     case 'members':
       return [change.group, `members:${change.tenant}`]
     case 'memberSwitched':
+    case 'departed':
       return [`members:${change.tenant}`]
     // How many left, and which batch they wait in, follows from the rows of many people.
     case 'leaving':

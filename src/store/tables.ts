@@ -44,6 +44,15 @@ export interface ResourceTable {
   vendor: string | null
 }
 
+/** Who can no longer read what a group owns or reads. */
+export interface DepartureTable {
+  tenant: string
+  member: string
+  grp: string
+  at: string
+  due_at: string
+}
+
 export interface GroupTable {
   tenant: string
   id: string
@@ -434,6 +443,7 @@ export interface TaskEvidenceTable {
 export interface Tables {
   resource: ResourceTable
   grp: GroupTable
+  departure: DepartureTable
   member: MemberTable
   credential: CredentialTable
   issued_key: IssuedKeyTable

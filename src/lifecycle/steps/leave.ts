@@ -9,6 +9,7 @@ import type { LifecycleTerms } from '../../policy/lifecycle.ts'
 import type { Lifecycle } from '../context.ts'
 import { systemActor } from '../context.ts'
 import { termsOf } from '../credential-terms.ts'
+import { actOnDeparture } from '../departures.ts'
 import { isInGrace, leftAtOf } from '../leaver.ts'
 import { actOnLeaver } from '../offboard.ts'
 import { LastUse } from './last-use.ts'
@@ -81,6 +82,13 @@ export const fanOut: Step = async (ctx) => {
     // The next round begins without an end; only what it waits for now tells that it is in grace.
     const again = { ...done, after: null, accounts: 0, failed: 0, graceUntil: until }
     return { go: 'wait', until, memo: again }
+  }
+  // What others own and this person could read: the sweep makes up for what fails here.
+  for (const departure of await life.store.read.departuresOf(
+    operation.tenant,
+    operation.subject,
+  )) {
+    done.operations += (await actOnDeparture(life, departure, systemActor)).length
   }
   const { accounts, operations } = done
   const target = { type: 'person', id: operation.subject }

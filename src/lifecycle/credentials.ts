@@ -407,7 +407,12 @@ export function rotation(
 ): Operation {
   const memo: JsonObject = {
     reason: why.reason,
-    ...spansOf(life, account, credential, why.reason === 'ownerLeft' || why.reason === 'memberLeft'),
+    ...spansOf(
+      life,
+      account,
+      credential,
+      why.reason === 'ownerLeft' || why.reason === 'memberLeft',
+    ),
     oldKeysUntil: why.oldKeysUntil ?? null,
   }
   return planOperation(life, {

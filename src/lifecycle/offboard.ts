@@ -124,15 +124,7 @@ function planFor(
         return offeredAnew(life, account, decision.to, why, facts)
       }
       // Credentials still being made carry a key the leaver never saw: only finished ones rotate.
-      const operations = credentials
-        .filter((c) => c.status === 'active' && capabilitiesOf(life, c)?.mint !== 'none')
-        .map((c) =>
-          rotation(life, account, c, why.actor, {
-            reason: 'ownerLeft',
-            cause: why.cause,
-            oldKeysUntil: decision.oldKeysUntil,
-          }),
-        )
+      const operations = rotationsOf(life, verdict, why, decision.oldKeysUntil)
       const orphaned: ServiceAccount = {
         ...account,
         status: 'orphaned',
@@ -156,6 +148,43 @@ function planFor(
       }
     }
   }
+}
+
+function rotationsOf(
+  life: Lifecycle,
+  { account, credentials }: Pick<Verdict, 'account' | 'credentials'>,
+  why: { readonly actor: Actor; readonly cause: string },
+  oldKeysUntil: Instant,
+): readonly Operation[] {
+  return credentials
+    .filter((c) => c.status === 'active' && capabilitiesOf(life, c)?.mint !== 'none')
+    .map((c) =>
+      rotation(life, account, c, why.actor, {
+        reason: 'ownerLeft',
+        cause: why.cause,
+        oldKeysUntil,
+      }),
+    )
+}
+
+/**
+ * An account changes hands in the grace of an owner who has left: once it is over, nobody would find it
+ * any more, and what they know would go on working. Its keys end as if the leaving counted now.
+ * @returns null outside of a grace
+ */
+export async function planHandover(
+  life: Lifecycle,
+  account: ServiceAccount,
+  why: { readonly actor: Actor; readonly cause: string },
+): Promise<readonly Change[] | null> {
+  const verdict = await verdictOn(life, account)
+  if (verdict.decision.rule !== 'grace') return null
+  const until = addSeconds(life.clock.now(), termsOf(life, account).leaver.overlap)
+  return rotationsOf(life, verdict, why, until).map((operation): Change => ({
+    type: 'enqueue',
+    operation,
+    preempt: true,
+  }))
 }
 
 function isOverdue(account: ServiceAccount, now: Instant): boolean {

@@ -88,9 +88,7 @@ export function departureRoom(context: Sql) {
       const args = { tenant, member, group, dueAt: departure.dueAt }
       return function* seen() {
         const { changes } =
-          dueAt === null
-            ? yield* run(s.forget, args)
-            : yield* run(s.seen, { ...args, next: dueAt })
+          dueAt === null ? yield* run(s.forget, args) : yield* run(s.seen, { ...args, next: dueAt })
         return changes === 1 ? null : { reason: 'version', with: member }
       }
     },

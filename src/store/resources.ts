@@ -203,7 +203,10 @@ export function personFromRow(row: Row, codec: DocumentCodec): Person {
     releasedAt: null,
     leftClass: null,
     notices: [],
-    ...(JSON.parse(row['facts'] as string) as Omit<PersonFacts, 'releasedAt' | 'leftClass' | 'notices'>),
+    ...(JSON.parse(row['facts'] as string) as Omit<
+      PersonFacts,
+      'releasedAt' | 'leftClass' | 'notices'
+    >),
     attributes: codec.attributes(row['doc'] as string),
   }
 }

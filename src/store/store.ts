@@ -317,14 +317,7 @@ export interface ExpiringQuery {
 }
 
 export interface Reads
-  extends
-    AuditReads,
-    HoldReads,
-    FindingReads,
-    ImportReads,
-    TaskReads,
-    SealedReads,
-    DepartureReads {
+  extends AuditReads, HoldReads, FindingReads, ImportReads, TaskReads, SealedReads, DepartureReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>

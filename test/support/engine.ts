@@ -145,6 +145,8 @@ export interface TestEngineOptions {
   readonly adopt?: readonly string[]
   /** The mass-leave brake as shipped; else it never engages: these tests let many people go in an hour. */
   readonly brake?: true
+  /** Changes the text of the policy as shipped. */
+  readonly policy?: (text: string) => string
   /** How the provider for AWS federates. */
   readonly federation?: Readonly<Record<string, unknown>>
   readonly settle?: string
@@ -177,7 +179,8 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
   const watched = watchTransitions(opened, defaultTenant)
   const { store } = watched
   const name = path.join(policies, 'lifecycle.yaml')
-  const shipped = compileLifecycle(await readFile(name, 'utf8'), name)
+  const text = await readFile(name, 'utf8')
+  const shipped = compileLifecycle(options.policy?.(text) ?? text, name)
   const policy = options.brake ? shipped : { ...shipped, brake: unbraked }
   authoriser ??= compileAuthorisation(path.join(policies, 'authorisation'))
   const authorise = await authoriser

@@ -84,10 +84,7 @@ export const fanOut: Step = async (ctx) => {
     return { go: 'wait', until, memo: again }
   }
   // What others own and this person could read: the sweep makes up for what fails here.
-  for (const departure of await life.store.read.departuresOf(
-    operation.tenant,
-    operation.subject,
-  )) {
+  for (const departure of await life.store.read.departuresOf(operation.tenant, operation.subject)) {
     done.operations += (await actOnDeparture(life, departure, systemActor)).length
   }
   const { accounts, operations } = done

@@ -196,7 +196,8 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
       const page = { ...pageOf(request.query), ...impactLimit(request.query) }
       const items = await engine.impact(caller, id, page)
       const cursor = items.length === page.limit ? (items.at(-1)?.account ?? null) : null
-      return { owner: id, items, cursor }
+      const { leavesAt = null } = await engine.owner(caller, id)
+      return { owner: id, leavesAt, items, cursor }
     })
     app.post<ById>('/owners/:id/leave', async (request, reply) => {
       const caller = await authenticate(request)

@@ -23,6 +23,7 @@ import { taskRoutes } from './tasks.ts'
 import { scimErrorUrn, sendError, toAppError } from './errors.ts'
 import { acceptIdempotencyKeys } from './idempotency.ts'
 import type { Metrics } from './metrics.ts'
+import { leaveDateRoutes } from './leave-dates.ts'
 import { leakRoutes } from './leaks.ts'
 import { metricsRoute } from './metrics.ts'
 import { oauthRoutes } from './oauth.ts'
@@ -176,6 +177,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(importRoutes(host, authenticate))
       await api.register(taskRoutes(host, authenticate))
       await api.register(leakRoutes(host, authenticate))
+      await api.register(leaveDateRoutes(host, authenticate))
       await api.register(sealRoutes(host, authenticate))
       await api.register(providerRoutes(host, authenticate))
       await api.register(providerSwitchRoutes(host, authenticate))

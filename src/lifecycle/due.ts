@@ -13,6 +13,8 @@ export interface Proposal {
     | 'offboard'
     /** Somebody is no longer among those who may read something; `id` is `member group`. */
     | 'depart'
+    /** Somebody's leave date is near, or has come. */
+    | 'leaveDate'
     | 'expire'
     | 'expireCredential'
     | 'delete'
@@ -33,6 +35,8 @@ export interface Scope {
   readonly groupGrace: { readonly least: Seconds; readonly most: Seconds }
   /** The longest time that it lets somebody's leaving rest; omitted = none does. */
   readonly leaveGrace?: Seconds
+  /** Whose leave date is no further away is looked at; omitted: 14 days. */
+  readonly planAhead?: Seconds
   /** The policy has changed: all rotations are dated anew first. */
   readonly replan: boolean
   /** Those whose inventory can be taken: a reading thread has none. */
@@ -61,6 +65,9 @@ export async function* findDue(
 ): AsyncGenerator<readonly Proposal[]> {
   switch (sweep) {
     case 'orphans':
+      yield* pages('leaveDate', (after) =>
+        read.leaving(addSeconds(now, scope.planAhead ?? seconds(14 * day)), after, pageSize),
+      )
       yield* pages('depart', (after) => read.departuresDue(now, after, pageSize))
       if (scope.changedSince === null) {
         yield* pages('offboard', (after) => read.orphans(now, after, stretch))

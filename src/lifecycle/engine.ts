@@ -23,6 +23,7 @@ import { createGroup, deleteGroup, membersOf, updateGroup, visibleGroup } from '
 import { reportLeaks } from './leaks.ts'
 import { cancelOperation, retryOperation, visibleOperation } from './operations.ts'
 import type { LeaveWord } from './people.ts'
+import { setLeaveDates } from './leave-dates.ts'
 import { createPerson, declareLeave, deletePerson, updatePerson } from './people.ts'
 import { switchProvider } from './provider-switch.ts'
 import type { ProviderRole } from './providers.ts'
@@ -64,6 +65,8 @@ export { createTokens } from './tokens.ts'
 export { adoptionsMax } from './adoption.ts'
 export type { AdoptionAnswer, AdoptionEntry } from './adoption.ts'
 export { createTaskBook } from './tasks.ts'
+export { leaveDatesMax, personKeys } from './leave-dates.ts'
+export type { LeaveDateEntry } from './leave-dates.ts'
 export { leakedMax } from './leaks.ts'
 export type { LeakItem } from './leaks.ts'
 export type { Introspection, Tokens } from './tokens.ts'
@@ -96,6 +99,8 @@ export function createEngine(life: Lifecycle) {
     deletePerson: (caller: Caller, current: Person) => deletePerson(life, caller, current),
     declareLeave: (caller: Caller, id: string, word: LeaveWord) =>
       declareLeave(life, caller, id, word),
+    setLeaveDates: (caller: Caller, want: Parameters<typeof setLeaveDates>[2]) =>
+      setLeaveDates(life, caller, want),
     impact: (caller: Caller, id: string, page?: Parameters<typeof impactOf>[3]) =>
       impactOf(life, caller, id, page),
     offboarding: (caller: Caller, id: string) => offboardingReport(life, caller, id),

@@ -83,7 +83,9 @@ export async function updatePerson(
 ): Promise<PersonResult> {
   const decision = authorise(life, caller, 'person.update', personResource(current))
   const now = life.clock.now()
-  const active = want.active ?? current.active
+  // A date that has passed stands until it is moved: a directory that lags says `active` every night.
+  const isPast = (current.leavesAt ?? null) !== null && current.leavesAt! <= now
+  const active = (want.active ?? current.active) && !isPast
   const unchanged =
     active === current.active &&
     want.userName === current.userName &&
@@ -101,7 +103,8 @@ export async function updatePerson(
     updatedAt: now,
   }
   if (left) {
-    const word = noticed(current, { class: 'deactivated', at: now })
+    const said = (want.active ?? current.active) ? 'leaveDate' : 'deactivated'
+    const word = noticed(current, { class: said, at: now })
     const next = { ...written, ...word, leftAt: now, releasedAt: null }
     return leave(life, caller, { current, next, action: 'person.left', decision })
   }
@@ -148,6 +151,28 @@ export async function deletePerson(
   // Whoever waits out the grace of an earlier word looks again: this one may end sooner.
   const operation = await anew(life, caller, current)
   return savePerson(life, caller, { ...write, operation, facts, more: [] })
+}
+
+/**
+ * The date on which somebody leaves has passed, and the directory has said nothing. Held, like what a
+ * directory sends, when too many others leave: a list may be as wrong as a feed.
+ */
+export async function leaveByDate(
+  life: Lifecycle,
+  caller: Caller,
+  current: Person,
+): Promise<PersonResult> {
+  const now = life.clock.now()
+  const decision = authorise(life, caller, 'person.update', personResource(current))
+  const next: Person = {
+    ...current,
+    ...noticed(current, { class: 'leaveDate', at: now }),
+    active: false,
+    leftAt: now,
+    releasedAt: null,
+    updatedAt: now,
+  }
+  return leave(life, caller, { current, next, action: 'person.left', decision })
 }
 
 /** What an operator says about a leaving. */

@@ -31,6 +31,8 @@ export interface ImpactRow {
   /** Until when nothing is decided, since the policy lets this sort of leaving rest; else null. */
   readonly graceUntil: Instant | null
   readonly offeredTo: string | null
+  /** Whom it waits for now, where it was put on offer ahead of a leave date. */
+  readonly plannedOffer: string | null
   readonly disableAt: Instant | null
   readonly lastUsedAt: Instant | null
   /** Of an owner who is held, or in grace: what follows when that ends, as of now; else null. */
@@ -80,6 +82,7 @@ export async function impactOf(
       rule: decision.rule,
       graceUntil: 'until' in decision ? decision.until : null,
       offeredTo: offer?.to?.id ?? null,
+      plannedOffer: account.plannedFor ? (account.pendingOwner?.id ?? null) : null,
       disableAt: offer?.disableAt ?? null,
       lastUsedAt: lastUseOf(credentials),
       whenReleased: released && { decision: released.action, rule: released.rule },

@@ -17,6 +17,7 @@ import { rotation } from './credentials.ts'
 import { planRevoke } from './revocation.ts'
 import type { Proposal, Scope, SweepName } from './due.ts'
 import { findDue, warningDays } from './due.ts'
+import { actOnLeaveDate } from './planned-leaving.ts'
 import { actOnDeparture } from './departures.ts'
 import { actOnLeaver, verdictOn } from './offboard.ts'
 import { paceOf } from './pace.ts'
@@ -26,6 +27,7 @@ import { planReconcile, reconcilable } from './reconcile.ts'
 const brakedAct: Readonly<Record<Proposal['act'], BrakedAct | null>> = {
   offboard: 'orphans',
   depart: 'deadline',
+  leaveDate: 'deadline',
   expire: 'expire',
   expireCredential: 'expire',
   delete: 'delete',
@@ -138,6 +140,11 @@ async function plan(life: Lifecycle, proposal: Proposal, actor: Actor): Promise<
       const credential = await life.store.read.credential(tenant, proposal.id)
       const account = credential && (await life.store.read.account(tenant, credential.account))
       return account && planCredential(life, proposal.act, { account, credential }, actor)
+    }
+    case 'leaveDate': {
+      const person = await life.store.read.person(tenant, proposal.id)
+      const operations = person ? await actOnLeaveDate(life, person, actor) : []
+      return operations.length === 0 ? null : { changes: [], operations }
     }
     case 'depart':
       return depart(life, tenant, proposal.id, actor)
@@ -406,10 +413,17 @@ const recentSeconds = 86_400
 
 /** What a sweep that an operator asks for looks at. */
 function scopeOf(life: Lifecycle, full: boolean): Scope {
-  const { groupGrace, leaveGrace } = life.policy()
+  const { groupGrace, leaveGrace, planAhead } = life.policy()
   const changedSince = full ? null : addSeconds(life.clock.now(), -recentSeconds)
   // Dating all rotations anew is for the scheduler, which knows when it has been through.
-  return { changedSince, groupGrace, leaveGrace, replan: false, providers: reconcilable(life) }
+  return {
+    changedSince,
+    groupGrace,
+    leaveGrace,
+    planAhead,
+    replan: false,
+    providers: reconcilable(life),
+  }
 }
 
 /** The plan of a sweep for one tenant: what it would act on now, with the decision behind each. */

@@ -171,6 +171,7 @@ async function owned(
     ...account,
     owner,
     pendingOwner: null,
+    plannedFor: null,
     backups: account.backups.filter((b) => b.id !== owner.id),
     status: orphaned ? 'active' : account.status,
     statusReason: orphaned ? null : tainted ? 'ownerLeft' : account.statusReason,

@@ -90,6 +90,8 @@ export interface LifecyclePolicy {
   readonly groupGrace: { readonly least: Seconds; readonly most: Seconds }
   /** The longest grace that any account may have for the leaving of a person. */
   readonly leaveGrace: Seconds
+  /** The longest time ahead of a leave date that offers start for any account. */
+  readonly planAhead: Seconds
   /** The shortest time that any account may give somebody who moved; groups wait for the longest. */
   readonly moverDebounce: Seconds
   /** The names of the rules that match, in the order they apply. */
@@ -140,6 +142,10 @@ function policyOf(
     // Of a group whose last member moved the debounce counts as well.
     groupGrace: { least: graces[0]!, most: longer(graces.at(-1)!, debounces) },
     leaveGrace: longestGrace(defaults, rules),
+    planAhead: longer(
+      defaults.leaver.planAhead,
+      rules.flatMap(({ set }) => set.leaver?.planAhead ?? []),
+    ),
     moverDebounce: seconds(Math.min(...debounces)),
     version: createHash('sha256').update(text).digest('hex').slice(0, 12),
     brake,
@@ -148,8 +154,7 @@ function policyOf(
   }
 }
 
-const longer = (grace: Seconds, debounces: readonly Seconds[]): Seconds =>
-  seconds(Math.max(grace, ...debounces))
+const longer = (one: Seconds, more: readonly Seconds[]): Seconds => seconds(Math.max(one, ...more))
 
 function longestGrace(defaults: LifecycleTerms, rules: readonly Rule[]): Seconds {
   const all = [defaults, ...rules.map(({ set }) => set)].flatMap(({ leaver }) => [

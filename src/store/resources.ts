@@ -53,6 +53,7 @@ type AccountFacts = Pick<
   | 'kind'
   | 'imported'
   | 'pendingOwner'
+  | 'plannedFor'
   | 'backups'
   | 'purpose'
   | 'labels'
@@ -216,6 +217,7 @@ function accountRow(account: ServiceAccount, codec: DocumentCodec): Row {
     kind: account.kind,
     imported: account.imported,
     pendingOwner: account.pendingOwner,
+    ...(account.plannedFor ? { plannedFor: account.plannedFor } : {}),
     backups: account.backups,
     purpose: account.purpose,
     labels: account.labels,

@@ -6,8 +6,7 @@ const dayMs = 86_400_000
 /** Whether the platform knows the time zone. */
 export function isZone(zone: string): boolean {
   try {
-    new Intl.DateTimeFormat('en', { timeZone: zone })
-    return true
+    return new Intl.DateTimeFormat('en', { timeZone: zone }) instanceof Intl.DateTimeFormat
   } catch {
     return false
   }
@@ -44,5 +43,5 @@ function offsetAt(at: number, zone: string): number {
   })
   const part = Object.fromEntries(format.formatToParts(at).map((p) => [p.type, Number(p.value)]))
   const { year, month, day, hour, minute, second } = part
-  return Date.UTC(year!, month! - 1, day!, hour!, minute!, second!) - Math.floor(at / 1000) * 1000
+  return Date.UTC(year!, month! - 1, day, hour, minute, second) - Math.floor(at / 1000) * 1000
 }

@@ -407,12 +407,7 @@ export function rotation(
 ): Operation {
   const memo: JsonObject = {
     reason: why.reason,
-    ...spansOf(
-      life,
-      account,
-      credential,
-      why.reason === 'ownerLeft' || why.reason === 'memberLeft',
-    ),
+    ...spansOf(life, account, credential, why.oldKeysUntil !== undefined),
     oldKeysUntil: why.oldKeysUntil ?? null,
   }
   return planOperation(life, {

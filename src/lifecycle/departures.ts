@@ -9,8 +9,7 @@ import { ownerStateOf } from '../domain/owner.ts'
 import type { Instant } from '../domain/time.ts'
 import { addSeconds, earlier } from '../domain/time.ts'
 import type { LifecycleTerms } from '../policy/lifecycle.ts'
-import type { Departure } from '../store/departure-store.ts'
-import type { Change } from '../store/store.ts'
+import type { Change, Departure } from '../store/store.ts'
 import type { Lifecycle } from './context.ts'
 import { auditRow } from './context.ts'
 import { capabilitiesOf, termsOf } from './credential-terms.ts'
@@ -56,7 +55,7 @@ export async function actOnDeparture(
   departure: Departure,
   actor: Actor,
 ): Promise<readonly Operation[]> {
-  const { tenant, member, group } = departure
+  const { tenant, member } = departure
   const person = await life.store.read.person(tenant, member)
   const round: Round = { operations: [], next: null }
   if (!(await isBack(life, person, departure))) {
@@ -169,7 +168,11 @@ async function rotateOne(
   const changes: readonly Change[] = [
     { type: 'enqueue', operation, preempt: false },
     auditRow(life, {
-      ...{ tenant, actor, target, facts, operation: operation.id },
+      tenant,
+      actor,
+      target,
+      facts,
+      operation: operation.id,
       action: 'credential.memberLeft',
     }),
   ]

@@ -39,7 +39,7 @@ export async function actOnLeaveDate(
   const left: ServiceAccount[] = []
   for await (const account of accountsOf(life, person)) {
     if (account.status !== 'active') continue
-    const starts = addSeconds(leavesAt, -termsOf(life, account).leaver.planAhead)
+    const starts = addSeconds(leavesAt, 0 - termsOf(life, account).leaver.planAhead)
     if (starts <= now) await offer(life, account, { person, leavesAt, actor })
     left.push(account)
   }
@@ -165,7 +165,9 @@ async function remind(
     leavesAt,
     notHandedOver: left.length,
     accounts: left.slice(0, namedMax).map(({ id, userName, pendingOwner }) => ({
-      ...{ id, userName, offeredTo: pendingOwner?.id ?? null },
+      id,
+      userName,
+      offeredTo: pendingOwner?.id ?? null,
     })),
   }
   const changes: readonly Change[] = [

@@ -17,8 +17,7 @@ import { rotation } from './credentials.ts'
 import { planRevoke } from './revocation.ts'
 import type { Proposal, Scope, SweepName } from './due.ts'
 import { findDue, warningDays } from './due.ts'
-import { actOnLeaveDate } from './planned-leaving.ts'
-import { actOnDeparture } from './departures.ts'
+import { planSignal } from './signals.ts'
 import { actOnLeaver, verdictOn } from './offboard.ts'
 import { paceOf } from './pace.ts'
 import { planReconcile, reconcilable } from './reconcile.ts'
@@ -141,13 +140,9 @@ async function plan(life: Lifecycle, proposal: Proposal, actor: Actor): Promise<
       const account = credential && (await life.store.read.account(tenant, credential.account))
       return account && planCredential(life, proposal.act, { account, credential }, actor)
     }
-    case 'leaveDate': {
-      const person = await life.store.read.person(tenant, proposal.id)
-      const operations = person ? await actOnLeaveDate(life, person, actor) : []
-      return operations.length === 0 ? null : { changes: [], operations }
-    }
+    case 'leaveDate':
     case 'depart':
-      return depart(life, tenant, proposal.id, actor)
+      return planSignal(life, { ...proposal, act: proposal.act, tenant }, actor)
     case 'reconcile':
       return planReconcile(life, tenant, proposal.id, actor)
     default:
@@ -199,20 +194,6 @@ async function planCredential(
 /** The decision commits by itself: after a conflict it looks at the account again. */
 async function offboard(life: Lifecycle, account: ServiceAccount, actor: Actor): Promise<Planned> {
   const operations = await actOnLeaver(life, account, { actor, cause: life.ids.next() })
-  return operations.length === 0 ? null : { changes: [], operations }
-}
-
-/** Commits by itself, a rotation at a time: one that is busy keeps no other from its own. */
-async function depart(
-  life: Lifecycle,
-  tenant: ServiceAccount['tenant'],
-  id: string,
-  actor: Actor,
-): Promise<Planned> {
-  const [member = '', group = ''] = id.split(' ')
-  const departure = await life.store.read.departure(tenant, member, group)
-  if (!departure || departure.dueAt > life.clock.now()) return null
-  const operations = await actOnDeparture(life, departure, actor)
   return operations.length === 0 ? null : { changes: [], operations }
 }
 

@@ -175,6 +175,7 @@ const unset: Row = Object.fromEntries(resourceColumns.map((column) => [column, n
 
 function personRow(person: Person, codec: DocumentCodec): Row {
   const { leftAt, leftCause, releasedAt, leftClass = null, notices = [] } = person
+  const facts: PersonFacts = { leftAt, leftCause, releasedAt, leftClass, notices }
   return {
     ...unset,
     ...people.toRow({ ...person, leavesAt: person.leavesAt ?? null }),
@@ -183,9 +184,7 @@ function personRow(person: Person, codec: DocumentCodec): Row {
     email_norm: addressOf(person),
     modified_at: person.updatedAt,
     doc: codec.person(person),
-    facts: JSON.stringify({
-      ...{ leftAt, leftCause, releasedAt, leftClass, notices },
-    } satisfies PersonFacts),
+    facts: JSON.stringify(facts),
   }
 }
 

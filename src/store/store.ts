@@ -512,5 +512,6 @@ export type { AuditHead, AuditQuery, Vitals } from './store-audit.ts'
 export type { LiveKey } from './finding-store.ts'
 export type { VendorCount } from './import-store.ts'
 export type { Sealed } from './sealed-store.ts'
+export type { Departure } from './departure-store.ts'
 export type { TaskQuery } from './task-store.ts'
 export type { AuditRow, Failure, PersonId }

@@ -22,6 +22,7 @@ import {
 import { brakeConformance } from './store-brakes.ts'
 import { findingConformance } from './store-findings.ts'
 import { importConformance } from './store-imports.ts'
+import { signalConformance } from './store-signals.ts'
 import { filterConformance } from './store-filters.ts'
 import { sealedConformance } from './store-sealed.ts'
 import { listConformance } from './store-lists.ts'
@@ -1092,6 +1093,7 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
     brakeConformance(() => store)
     findingConformance(() => store)
     importConformance(() => store)
+    signalConformance(() => store)
     sealedConformance(() => store)
 
     storeModel(open, effort)

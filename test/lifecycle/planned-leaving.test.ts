@@ -41,8 +41,15 @@ describe('a leaving that is known ahead', () => {
     more: Partial<Parameters<TestEngine['engine']['setLeaveDates']>[1]> = {},
   ) =>
     test.engine.setLeaveDates(test.admin, {
-      entries: dates.map(([who, date], i) => ({ line: i + 2, who, date })),
-      ...{ key: 'userName', zone: 'UTC', apply: true, pastToo: false },
+      entries: dates.map(([who, date], i) => ({
+        line: i + 2,
+        who,
+        date,
+      })),
+      key: 'userName',
+      zone: 'UTC',
+      apply: true,
+      pastToo: false,
       ...more,
     })
   const dateIn = (span: number) => addSeconds(test.clock.now(), span)
@@ -71,7 +78,9 @@ describe('a leaving that is known ahead', () => {
     await sweep()
     const [credential] = await test.credentials(handed.id)
     expect(await test.account(handed.id)).toMatchObject({
-      ...{ status: 'active', pendingOwner: { id: heir }, plannedFor: leavesAt },
+      status: 'active',
+      pendingOwner: { id: heir },
+      plannedFor: leavesAt,
     })
     expect((await test.account(left.id)).pendingOwner?.id).toBe(manager)
     expect(credential!.generation).toBe(1)

@@ -39,13 +39,27 @@ describe('the words about a leaving', () => {
         const terms = { ...shipped, leaver: { ...shipped.leaver, ...grace } }
         const leftAt = said.map((n) => n.at).reduce((a, b) => (a < b ? a : b))
         const owner = {
-          ...({ ref: { type: 'User', id: 'u' }, active: false, held: false, leftAt } as const),
-          ...{ notices: said, displayName: null, manager: null },
+          ...({
+            ref: {
+              type: 'User',
+              id: 'u',
+            },
+            active: false,
+            held: false,
+            leftAt,
+          } as const),
+          notices: said,
+          displayName: null,
+          manager: null,
         }
         const now = addSeconds(t0, late)
         const ask = (of: typeof owner) =>
           decideLeaver({
-            ...{ owner: of, account: makeAccount({ status: 'active' }), backups: [], terms, now },
+            owner: of,
+            account: makeAccount({ status: 'active' }),
+            backups: [],
+            terms,
+            now,
             lastUsedAt: null,
           })
         const rests = said.every((n) => {
@@ -69,7 +83,14 @@ describe('the words about a leaving', () => {
     expect(departedAt(mover, { at }, shipped)).toBe(addSeconds(t0, days(14)))
     const leftAt = addSeconds(t0, days(2))
     const leaver = makePerson({
-      ...{ active: false, leftAt, notices: [{ class: 'deactivated', at: leftAt }] },
+      active: false,
+      leftAt,
+      notices: [
+        {
+          class: 'deactivated',
+          at: leftAt,
+        },
+      ],
     })
     expect(departedAt(leaver, { at }, shipped)).toBe(leftAt)
     expect(departedAt(null, { at }, shipped)).toBe(t0)
@@ -115,8 +136,13 @@ describe('a leaving that the policy lets rest', () => {
       {
         group: null,
         members: {
-          ...{ replace: false, remove: [...remove] },
-          add: add.map((member) => ({ id: member, type: undefined, display: null })),
+          replace: false,
+          remove: [...remove],
+          add: add.map((member) => ({
+            id: member,
+            type: undefined,
+            display: null,
+          })),
         },
       },
       { exact: false, keepsUnknown: true },
@@ -160,7 +186,8 @@ describe('a leaving that the policy lets rest', () => {
     await test.pass(minutes(2), 5)
     expect(await statusOf(account)).toBe('disabled')
     expect(await test.engine.offboarding(test.admin, owner)).toMatchObject({
-      ...{ verdict: 'complete', leftClass: 'deactivated' },
+      verdict: 'complete',
+      leftClass: 'deactivated',
       notices: [{ class: 'deactivated' }],
     })
   })
@@ -192,7 +219,9 @@ describe('a leaving that the policy lets rest', () => {
     await test.leave(one.owner)
     await test.pass(hours(1), hours(1))
     await test.engine.declareLeave(test.admin, one.owner, {
-      ...{ reason: 'laptop stolen', since: null, class: 'security' },
+      reason: 'laptop stolen',
+      since: null,
+      class: 'security',
     })
     expect(await test.works(one.credential)).toBe(false)
     await test.pass(2)
@@ -232,11 +261,15 @@ describe('a leaving that the policy lets rest', () => {
     const { owner, account, credential } = await owned()
     const want: CredentialWrite = {
       ...(await test.credential(credential.id)),
-      ...{ serviceAccount: account.id, readers: [readers.id, alone!] },
+      serviceAccount: account.id,
+      readers: [readers.id, alone!],
     } as unknown as CredentialWrite
     await test.engine.updateCredential(test.admin, await test.credential(credential.id), {
       ...want,
-      ...{ expiresAt: undefined, rotateEvery: undefined, overlap: undefined, deliverTo: undefined },
+      expiresAt: undefined,
+      rotateEvery: undefined,
+      overlap: undefined,
+      deliverTo: undefined,
     })
     // Moved: nothing for two weeks, and nothing at all when they are back by then.
     await change(readers.id, [], [one!])
@@ -273,10 +306,14 @@ describe('a leaving that the policy lets rest', () => {
     await sweep()
     expect(await generationOf(credential!.id)).toBe(2)
     const rows = await test.store.read.audit(test.admin.tenant, {
-      ...{ target: credential!.id, after: null, limit: 50 },
+      target: credential!.id,
+      after: null,
+      limit: 50,
     })
     expect(rows.find((r) => r.action === 'credential.memberLeft')?.facts).toMatchObject({
-      ...{ member: mover, group: team.id, moved: true },
+      member: mover,
+      group: team.id,
+      moved: true,
     })
   })
 

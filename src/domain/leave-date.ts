@@ -1,3 +1,5 @@
+import type { JsonObject } from './json.ts'
+import { isJsonObject } from './json.ts'
 import type { Instant } from './time.ts'
 import { instantOf, parseInstant } from './time.ts'
 
@@ -44,4 +46,29 @@ function offsetAt(at: number, zone: string): number {
   const part = Object.fromEntries(format.formatToParts(at).map((p) => [p.type, Number(p.value)]))
   const { year, month, day, hour, minute, second } = part
   return Date.UTC(year!, month! - 1, day, hour, minute, second) - Math.floor(at / 1000) * 1000
+}
+
+/** Where a directory puts the date; see src/scim/schemas/person-user.json. */
+const personUrn = 'urn:custody:scim:schemas:extension:person:1.0:User'
+
+/** What a directory says of when somebody leaves; null = nothing. */
+export function saidLeaveDate(attributes: JsonObject): string | null {
+  const person = attributes[personUrn]
+  const said = isJsonObject(person) ? person['leavesAt'] : null
+  return typeof said === 'string' && said !== '' ? said : null
+}
+
+/**
+ * The date after a directory's write: its own where it says another one than before, else the one that
+ * is known, for a list may know better. One that cannot be read changes nothing: refusing it would
+ * keep the same write from deactivating somebody.
+ */
+export function leavesAtAfter(
+  before: { readonly attributes: JsonObject; readonly leavesAt?: Instant | null },
+  attributes: JsonObject,
+): Instant | null {
+  const known = before.leavesAt ?? null
+  const said = saidLeaveDate(attributes)
+  if (said === saidLeaveDate(before.attributes)) return known
+  return said === null ? null : (parseLeaveDate(said, 'UTC') ?? known)
 }

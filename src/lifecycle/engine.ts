@@ -23,8 +23,8 @@ import { createGroup, deleteGroup, membersOf, updateGroup, visibleGroup } from '
 import { reportLeaks } from './leaks.ts'
 import { cancelOperation, retryOperation, visibleOperation } from './operations.ts'
 import type { LeaveWord } from './people.ts'
-import { setLeaveDates } from './leave-dates.ts'
-import { createPerson, declareLeave, deletePerson, updatePerson } from './people.ts'
+import { setLeaveDates, writePerson } from './leave-dates.ts'
+import { createPerson, declareLeave, deletePerson } from './people.ts'
 import { switchProvider } from './provider-switch.ts'
 import type { ProviderRole } from './providers.ts'
 import { checkProvider, listProviders, showProvider } from './providers.ts'
@@ -95,7 +95,7 @@ export function createEngine(life: Lifecycle) {
     owner: (caller: Caller, id: string) => visibleOwner(life, caller, id),
     createPerson: (caller: Caller, want: PersonWrite) => createPerson(life, caller, want),
     updatePerson: (caller: Caller, current: Person, want: PersonWrite) =>
-      updatePerson(life, caller, current, want),
+      writePerson(life, caller, current, want),
     deletePerson: (caller: Caller, current: Person) => deletePerson(life, caller, current),
     declareLeave: (caller: Caller, id: string, word: LeaveWord) =>
       declareLeave(life, caller, id, word),

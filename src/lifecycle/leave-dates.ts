@@ -2,11 +2,14 @@ import { setImmediate } from 'node:timers/promises'
 import { errors } from '../domain/errors.ts'
 import { isZone, parseLeaveDate } from '../domain/leave-date.ts'
 import type { Person } from '../domain/owner.ts'
+import type { PersonWrite } from '../domain/want.ts'
 import { normalise } from '../domain/text.ts'
 import type { Instant } from '../domain/time.ts'
 import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, save } from './context.ts'
+import type { PersonResult } from './people.ts'
+import { updatePerson } from './people.ts'
 import { withdrawOffers } from './planned-leaving.ts'
 
 /** Rows of one list: they are written in one commit or not at all. */
@@ -171,4 +174,20 @@ function namesOf({ userName, externalId, attributes }: Person, key: PersonKey): 
       return emails.flatMap(({ value }) => (typeof value === 'string' ? [value] : []))
     }
   }
+}
+
+/** A directory's write of a person; offers for a leave date that it moved are taken back. */
+export async function writePerson(
+  life: Lifecycle,
+  caller: Caller,
+  current: Person,
+  want: PersonWrite,
+): Promise<PersonResult> {
+  const result = await updatePerson(life, caller, current, want)
+  const { person } = result
+  const known = current.leavesAt ?? null
+  if (known !== null && known !== person.leavesAt && person.active) {
+    await withdrawOffers(life, person, caller.actor)
+  }
+  return result
 }

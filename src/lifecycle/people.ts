@@ -1,6 +1,7 @@
 import { errors } from '../domain/errors.ts'
 import type { PersonId } from '../domain/ids.ts'
 import type { JsonObject } from '../domain/json.ts'
+import { leavesAtAfter } from '../domain/leave-date.ts'
 import { sameJson } from '../domain/json.ts'
 import type { Operation } from '../domain/operation.ts'
 import type { OwnerRef, OwnerState, Person } from '../domain/owner.ts'
@@ -41,7 +42,7 @@ export async function createPerson(
     leftAt: active ? null : now,
     leftCause: null,
     leftClass: active ? null : 'deactivated',
-    leavesAt: null,
+    leavesAt: leavesAtAfter({ attributes: {} }, want.attributes),
     notices: active ? [] : [{ class: 'deactivated', at: now }],
     heldBy: null,
     releasedAt: null,
@@ -84,7 +85,8 @@ export async function updatePerson(
   const decision = authorise(life, caller, 'person.update', personResource(current))
   const now = life.clock.now()
   // A date that has passed stands until it is moved: a directory that lags says `active` every night.
-  const isPast = (current.leavesAt ?? null) !== null && current.leavesAt! <= now
+  const leavesAt = leavesAtAfter(current, want.attributes)
+  const isPast = leavesAt !== null && leavesAt <= now
   const active = (want.active ?? current.active) && !isPast
   const unchanged =
     active === current.active &&
@@ -99,6 +101,7 @@ export async function updatePerson(
     userName: want.userName,
     externalId: want.externalId,
     attributes: want.attributes,
+    leavesAt,
     active,
     updatedAt: now,
   }
@@ -110,7 +113,9 @@ export async function updatePerson(
   }
   if (!active || current.active) {
     const plain = { current, next: written, action: 'person.updated', decision }
-    return savePerson(life, caller, { ...plain, operation: null, facts: {}, more: [] })
+    const known = current.leavesAt ?? null
+    const facts = leavesAt === known ? {} : { leavesAt, before: known }
+    return savePerson(life, caller, { ...plain, operation: null, facts, more: [] })
   }
   const reason = 'the directory said active again'
   return savePerson(life, caller, {

@@ -55,6 +55,8 @@ export async function setLeaveDates(
     readonly pastToo: boolean
   },
 ): Promise<readonly LeaveDateRow[]> {
+  // Also for a look: it tells whom a name belongs to.
+  authorise(life, caller, 'owner.leave', { type: 'person', id: '', directory: 'default' })
   if (!isZone(want.zone)) {
     throw errors.invalidValue({ path: 'zone', reason: 'is no time zone, such as Europe/Berlin.' })
   }

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import path from 'node:path'
 import type { Command } from 'commander'
 import { CsvError, readCsv } from '../../document/csv.ts'
 import { apiCommand, type Cli, column, confirm, printJson, printRows } from '../command.ts'
@@ -30,7 +31,7 @@ export function registerDirectory(program: Command, cli: Cli): void {
       .option('--yes', 'do not ask, and let those leave at once whose date has passed'),
     cli,
     async ({ api, options, terminal }, file) => {
-      const { key, entries } = await listOf(file)
+      const { key, entries } = await listOf(path.resolve(terminal.cwd, file))
       const ask = async (apply: boolean) => {
         const want = { key, entries, apply, pastToo: options.yes === true }
         const body = { ...want, ...(options.zone ? { zone: options.zone } : {}) }
@@ -56,7 +57,11 @@ export function registerDirectory(program: Command, cli: Cli): void {
 
 async function listOf(file: string) {
   try {
-    const csv = readCsv(await readFile(file), {
+    const bytes = await readFile(file).catch((cause: Error) => {
+      const sentence = `${file} cannot be read: ${cause.message}.`
+      throw new CommandFailure(exitCodes.usage, sentence, cause)
+    })
+    const csv = readCsv(bytes, {
       required: ['date'],
       optional: keys,
       others: 'refuse',
@@ -65,7 +70,7 @@ async function listOf(file: string) {
     if (key === undefined || more.length > 0) {
       throw new CommandFailure(
         exitCodes.usage,
-        `${file}: line 1: has to name people by exactly one of ${keys.join(', ')}.`,
+        `${file}: line 1: has to name people by exactly one of ${keys.join(', ')}. Nothing was changed.`,
       )
     }
     const [who, date] = [csv.header.indexOf(key), csv.header.indexOf('date')]

@@ -329,9 +329,18 @@ function memberChanges(
   // Of the policy's spans the shortest: whoever looks then decides for each account.
   const dueAt = addSeconds(at, life.policy().moverDebounce)
   return [
-    ...remove.map((member): Change => {
-      return { type: 'departed', tenant: group.tenant, member, from: group.id, at, dueAt }
-    }),
+    ...(remove.length === 0
+      ? []
+      : [
+          {
+            type: 'departed',
+            tenant: group.tenant,
+            members: remove,
+            from: group.id,
+            at,
+            dueAt,
+          } as const,
+        ]),
     {
       type: 'members',
       tenant: group.tenant,

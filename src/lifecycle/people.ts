@@ -344,8 +344,8 @@ export function planSave(
   // Who is held still counts for the groups around: they may not empty before it is decided.
   // Before the memberships go: who has left can no longer read what others can.
   if (operation) {
-    const { tenant, id: member, updatedAt: at } = person
-    changes.push({ type: 'departed', tenant, member, from: null, at, dueAt: at })
+    const { tenant, id, updatedAt: at } = person
+    changes.push({ type: 'departed', tenant, members: [id], from: null, at, dueAt: at })
   }
   const gone = person.deletedAt !== null && person.heldBy === null
   // An owning group may have lost its last active member, or have one again.

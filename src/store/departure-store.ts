@@ -17,14 +17,14 @@ export interface Departure {
 /** The changes of `store.ts` that are about who can read no longer. */
 export type DepartureChange =
   /**
-   * A person lost the membership of `from` (null: all they are in, and what they read by themselves):
+   * People lost the membership of `from` (null: all they are in, and what they read by themselves):
    * one row for each group around that owns or reads anything. What waits for them already is due
    * with the new ones where they leave altogether. Comes before the rows of the membership go.
    */
   | {
       readonly type: 'departed'
       readonly tenant: TenantId
-      readonly member: string
+      readonly members: readonly string[]
       readonly from: string | null
       readonly at: Instant
       readonly dueAt: Instant

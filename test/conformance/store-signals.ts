@@ -78,7 +78,7 @@ export function signalConformance(current: () => Store): void {
       expect(await read().readBy(tenant, inner.id, '', 10)).toEqual([credential.id])
       expect(await read().readBy(tenant, bystander.id, '', 10)).toEqual([])
 
-      const departed = { type: 'departed', tenant, member: mover.id } as const
+      const departed = { type: 'departed', tenant, members: [mover.id] } as const
       await commit({ ...departed, from: inner.id, at: t0, dueAt: at(100) })
       const groupsOf = async () =>
         (await read().departuresOf(tenant, mover.id)).map((d) => d.group).toSorted()

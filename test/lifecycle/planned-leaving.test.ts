@@ -90,7 +90,7 @@ describe('a leaving that is known ahead', () => {
     await test.pass(days(13) - 60, days(6))
     for (let i = 0; i < 3; i++) await sweep()
     const told = await audited(owner, 'person.leavesSoon')
-    expect(told.map((row) => row.facts['days']).toSorted()).toEqual([1])
+    expect(told.map((row) => row.facts['days'])).toEqual([1])
     expect(told[0]!.facts).toMatchObject({ notHandedOver: 1, accounts: [{ id: left.id }] })
     expect(await test.engine.impact(test.admin, owner)).toMatchObject([
       { account: left.id, plannedOffer: manager },

@@ -10,6 +10,7 @@ import { registerApproval } from './commands/approval.ts'
 import { registerBrake } from './commands/brake.ts'
 import { registerClient } from './commands/client.ts'
 import { registerCredential } from './commands/credential.ts'
+import { registerDirectory } from './commands/directory.ts'
 import { registerFinding } from './commands/finding.ts'
 import { registerLeak } from './commands/leak.ts'
 import { registerSeal } from './commands/seal.ts'
@@ -91,6 +92,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerReport(program, cli)
   registerSweep(program, cli)
   registerAudit(program, cli)
+  registerDirectory(program, cli)
   registerFinding(program, cli)
   registerLeak(program, cli)
   registerSeal(program, cli)

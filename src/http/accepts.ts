@@ -18,6 +18,7 @@ const accepts: Readonly<Record<string, Accepts>> = {
   'GET /credentials': { query: ['account', 'status', ...page] },
   'GET /owners': { query: page },
   'GET /owners/:id/impact': { query: page },
+  'POST /leave-dates': { query: [], body: ['key', 'zone', 'entries', 'apply', 'pastToo'] },
   'GET /transfers': { query: page },
   'GET /operations': { query: ['subject', 'status', 'cause', ...page] },
   'GET /approvals': { query: ['status', ...page] },

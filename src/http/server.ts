@@ -28,6 +28,7 @@ import { taskRoutes } from './tasks.ts'
 import { scimErrorUrn, sendError, toAppError } from './errors.ts'
 import { acceptIdempotencyKeys } from './idempotency.ts'
 import type { Metrics } from './metrics.ts'
+import { leaveDateRoutes } from './leave-dates.ts'
 import { leakRoutes } from './leaks.ts'
 import { metricsRoute } from './metrics.ts'
 import { oauthRoutes } from './oauth.ts'
@@ -185,6 +186,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(consumerRoutes(host, authenticate))
       await api.register(shadowRoutes(host, authenticate))
       await api.register(leakRoutes(host, authenticate))
+      await api.register(leaveDateRoutes(host, authenticate))
       await api.register(sealRoutes(host, authenticate))
       await api.register(providerRoutes(host, authenticate))
       await api.register(providerSwitchRoutes(host, authenticate))

@@ -409,7 +409,13 @@ export function rotation(
   credential: Credential,
   actor: Actor,
   why: {
-    readonly reason: 'requested' | 'scheduled' | 'ownerLeft' | 'rescoped' | 'rehearsal'
+    readonly reason:
+      | 'requested'
+      | 'scheduled'
+      | 'ownerLeft'
+      | 'rescoped'
+      | 'rehearsal'
+      | 'memberLeft'
     readonly cause?: string
     /** The old key's last moment, when somebody who left may know it. */
     readonly oldKeysUntil?: Instant

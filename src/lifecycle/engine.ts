@@ -23,7 +23,8 @@ import { createGroup, deleteGroup, membersOf, updateGroup, visibleGroup } from '
 import { reportLeaks } from './leaks.ts'
 import { cancelOperation, retryOperation, visibleOperation } from './operations.ts'
 import type { LeaveWord } from './people.ts'
-import { createPerson, declareLeave, deletePerson, updatePerson } from './people.ts'
+import { setLeaveDates, writePerson } from './leave-dates.ts'
+import { createPerson, declareLeave, deletePerson } from './people.ts'
 import { switchProvider } from './provider-switch.ts'
 import type { ProviderRole } from './providers.ts'
 import { checkProvider, listProviders, showProvider } from './providers.ts'
@@ -85,6 +86,8 @@ export { shadowDays } from './shadow-report.ts'
 export { adoptionsMax } from './adoption.ts'
 export type { AdoptionAnswer, AdoptionEntry } from './adoption.ts'
 export { createTaskBook } from './tasks.ts'
+export { leaveDatesMax, personKeys } from './leave-dates.ts'
+export type { LeaveDateEntry } from './leave-dates.ts'
 export { leakedMax } from './leaks.ts'
 export type { LeakItem } from './leaks.ts'
 export type { Introspection, Tokens } from './tokens.ts'
@@ -113,10 +116,12 @@ export function createEngine(life: Lifecycle) {
     owner: (caller: Caller, id: string) => visibleOwner(life, caller, id),
     createPerson: (caller: Caller, want: PersonWrite) => createPerson(life, caller, want),
     updatePerson: (caller: Caller, current: Person, want: PersonWrite) =>
-      updatePerson(life, caller, current, want),
+      writePerson(life, caller, current, want),
     deletePerson: (caller: Caller, current: Person) => deletePerson(life, caller, current),
     declareLeave: (caller: Caller, id: string, word: LeaveWord) =>
       declareLeave(life, caller, id, word),
+    setLeaveDates: (caller: Caller, want: Parameters<typeof setLeaveDates>[2]) =>
+      setLeaveDates(life, caller, want),
     impact: (caller: Caller, id: string, page?: Parameters<typeof impactOf>[3]) =>
       impactOf(life, caller, id, page),
     offboarding: (caller: Caller, id: string) => offboardingReport(life, caller, id),

@@ -5,6 +5,7 @@ import type { GroupId } from '../domain/ids.ts'
 import { sameJson } from '../domain/json.ts'
 import type { GroupWrite, MembersWrite, MemberWish } from '../domain/want.ts'
 import type { Decision } from '../domain/audit.ts'
+import { addSeconds } from '../domain/time.ts'
 import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, save, visibilityOf } from './context.ts'
@@ -330,14 +331,29 @@ function memberChanges(
       }),
     )
   }
+  const at = life.clock.now()
+  // Of the policy's spans the shortest: whoever looks then decides for each account.
+  const dueAt = addSeconds(at, life.policy().moverDebounce)
   return [
+    ...(remove.length === 0
+      ? []
+      : [
+          {
+            type: 'departed',
+            tenant: group.tenant,
+            members: remove,
+            from: group.id,
+            at,
+            dueAt,
+          } as const,
+        ]),
     {
       type: 'members',
       tenant: group.tenant,
       group: group.id,
       replace: false,
       ...change,
-      at: life.clock.now(),
+      at,
     },
     ...rows,
   ]

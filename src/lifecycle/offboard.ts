@@ -48,8 +48,8 @@ export async function verdictOn(
   const owner =
     current && options.assumeLeft
       ? { ...current, active: false, leftAt: current.leftAt ?? now }
-      : current?.held && options.assumeReleased
-        ? { ...current, held: false, leftAt: now }
+      : current && !current.active && options.assumeReleased
+        ? { ...current, held: false, notices: [], leftAt: now }
         : current
   const terms = termsOf(life, account)
   const decision = decideLeaver({
@@ -116,11 +116,14 @@ function planFor(
 ): { readonly changes: readonly Change[]; readonly operations: readonly Operation[] } | null {
   const { account, credentials, leftAt, decision } = verdict
   const now = life.clock.now()
+  const isGroup = account.owner.type === 'Group'
   const facts: JsonObject = {
     decision: decision.action,
     rule: decision.rule,
     owner: account.owner.id,
     ownerLeftAt: leftAt,
+    leftClass: verdict.owner?.notices?.at(-1)?.class ?? (isGroup ? 'groupEmptied' : null),
+    ...(verdict.owner?.moved ? { moved: true } : {}),
     lastUsedAt: lastUseOf(credentials),
     backups: account.backups.map(({ id, acceptedAt }) => ({ id, acceptedAt })),
     policy: life.policy().version,
@@ -143,15 +146,7 @@ function planFor(
         return offeredAnew(life, account, decision.to, why, facts)
       }
       // Credentials still being made carry a key the leaver never saw: only finished ones rotate.
-      const operations = credentials
-        .filter((c) => c.status === 'active' && capabilitiesOf(life, c)?.mint !== 'none')
-        .map((c) =>
-          rotation(life, account, c, why.actor, {
-            reason: 'ownerLeft',
-            cause: why.cause,
-            oldKeysUntil: decision.oldKeysUntil,
-          }),
-        )
+      const operations = rotationsOf(life, verdict, why, decision.oldKeysUntil)
       const orphaned: ServiceAccount = {
         ...account,
         status: 'orphaned',
@@ -177,6 +172,43 @@ function planFor(
   }
 }
 
+function rotationsOf(
+  life: Lifecycle,
+  { account, credentials }: Pick<Verdict, 'account' | 'credentials'>,
+  why: { readonly actor: Actor; readonly cause: string },
+  oldKeysUntil: Instant,
+): readonly Operation[] {
+  return credentials
+    .filter((c) => c.status === 'active' && capabilitiesOf(life, c)?.mint !== 'none')
+    .map((c) =>
+      rotation(life, account, c, why.actor, {
+        reason: 'ownerLeft',
+        cause: why.cause,
+        oldKeysUntil,
+      }),
+    )
+}
+
+/**
+ * An account changes hands in the grace of an owner who has left: once it is over, nobody would find it
+ * any more, and what they know would go on working. Its keys end as if the leaving counted now.
+ * @returns null outside of a grace
+ */
+export async function planHandover(
+  life: Lifecycle,
+  account: ServiceAccount,
+  why: { readonly actor: Actor; readonly cause: string },
+): Promise<readonly Change[] | null> {
+  const verdict = await verdictOn(life, account)
+  if (verdict.decision.rule !== 'grace') return null
+  const until = addSeconds(life.clock.now(), termsOf(life, account).leaver.overlap)
+  return rotationsOf(life, verdict, why, until).map((operation): Change => ({
+    type: 'enqueue',
+    operation,
+    preempt: true,
+  }))
+}
+
 /** As the audit of an account that is enforced names it. */
 function ruleOf({ account, decision }: Verdict, now: Instant): string {
   return isOverdue(account, now) ? 'notAccepted' : decision.rule
@@ -188,9 +220,10 @@ function isOverdue(account: ServiceAccount, now: Instant): boolean {
   return account.status === 'orphaned' && account.disableAt !== null && account.disableAt <= now
 }
 
-/** Nobody left just now: the time to accept, or the grace of an empty group, is over. */
-function isByTimeAlone({ account, owner }: Verdict, now: Instant): boolean {
-  return owner?.ref.type === 'Group' || isOverdue(account, now)
+/** Nobody left just now: the time to accept, or the grace of a leaving or an empty group, is over. */
+function isByTimeAlone({ account, owner, leftAt }: Verdict, now: Instant): boolean {
+  const hadGrace = leftAt !== null && owner !== null && leftAt !== owner.leftAt
+  return owner?.ref.type === 'Group' || hadGrace || isOverdue(account, now)
 }
 
 /** The heir it was offered to has left as well: the next one has what is left of the time. */

@@ -16,6 +16,7 @@ import { capabilitiesOf, periodOf, rotateAfterOf } from './credential-terms.ts'
 import { rotation } from './credentials.ts'
 import { planRevoke } from './revocation.ts'
 import type { Proposal, SweepName } from './due.ts'
+import { planSignal } from './signals.ts'
 import { actOnLeaver, verdictOnTwin } from './offboard.ts'
 import { paceOf } from './pace.ts'
 import { rescopeBehind } from './rescoping.ts'
@@ -29,6 +30,8 @@ import { frozenAccount, frozenCredential } from './windows.ts'
 /** What a sweep's acts are to the brakes; null = nothing that a brake would stop. */
 const brakedAct: Readonly<Record<Proposal['act'], BrakedAct | null>> = {
   offboard: 'orphans',
+  depart: 'deadline',
+  leaveDate: 'deadline',
   expire: 'expire',
   expireCredential: 'expire',
   delete: 'delete',
@@ -152,6 +155,9 @@ async function plan(life: Lifecycle, proposal: Proposal, actor: Actor): Promise<
       const account = credential && (await life.store.read.account(tenant, credential.account))
       return account && planCredential(life, proposal.act, { account, credential }, actor)
     }
+    case 'leaveDate':
+    case 'depart':
+      return planSignal(life, { ...proposal, act: proposal.act, tenant }, actor)
     case 'reconcile':
       return planReconcile(life, tenant, proposal.id, actor)
     default:
@@ -414,7 +420,8 @@ async function rotateDue(
   const { decision } = await verdictOnTwin(life, twin)
   const { rule } = decision
   const staysUp = decision.action === 'none' || (goesOn && decision.action !== 'disable')
-  if (!staysUp || rule === 'groupGrace' || rule === 'held') return null
+  const waits = rule === 'groupGrace' || rule === 'held' || (rule === 'grace' && !isLease)
+  if (!staysUp || waits) return null
   const operation = rotation(life, account, credential, actor, { reason: 'scheduled' })
   const facts = { rotateAfter: credential.rotateAfter, oldestKeyIssuedAt: oldest, every }
   const row = credentialRow(life, credential, 'credential.rotationDue', operation, facts, actor)

@@ -7,7 +7,7 @@ import {
   type YamlText,
 } from '../document/document.ts'
 import { errors } from '../domain/errors.ts'
-import { formatDuration, type Seconds } from '../domain/time.ts'
+import { formatDuration, seconds, type Seconds } from '../domain/time.ts'
 import { freezeProblems } from './freeze-problems.ts'
 import {
   brakeOf,
@@ -92,6 +92,12 @@ export interface LifecyclePolicy {
   termsFor(subject: LifecycleSubject): LifecycleTerms
   /** The shortest and the longest grace that any account may have for a group left empty. */
   readonly groupGrace: { readonly least: Seconds; readonly most: Seconds }
+  /** The longest grace that any account may have for the leaving of a person. */
+  readonly leaveGrace: Seconds
+  /** The longest time ahead of a leave date that offers start for any account. */
+  readonly planAhead: Seconds
+  /** The shortest time that any account may give somebody who moved; groups wait for the longest. */
+  readonly moverDebounce: Seconds
   /** The names of the rules that match, in the order they apply. */
   rulesFor(subject: LifecycleSubject): readonly string[]
   /** The rule that says whether the subject is enforced or only watched; null = the defaults do. */
@@ -135,8 +141,19 @@ function policyOf(
     defaults.leaver.groupGrace,
     ...rules.flatMap(({ set }) => set.leaver?.groupGrace ?? []),
   ].sort((a, b) => a - b)
+  const debounces = [
+    defaults.leaver.moverDebounce,
+    ...rules.flatMap(({ set }) => set.leaver?.moverDebounce ?? []),
+  ]
   return {
-    groupGrace: { least: graces[0]!, most: graces.at(-1)! },
+    // Of a group whose last member moved the debounce counts as well.
+    groupGrace: { least: graces[0]!, most: longer(graces.at(-1)!, debounces) },
+    leaveGrace: longestGrace(defaults, rules),
+    planAhead: longer(
+      defaults.leaver.planAhead,
+      rules.flatMap(({ set }) => set.leaver?.planAhead ?? []),
+    ),
+    moverDebounce: seconds(Math.min(...debounces)),
     version: createHash('sha256').update(text).digest('hex').slice(0, 12),
     brake,
     termsFor: (subject) => applyRules(defaults, rules, subject),
@@ -144,6 +161,17 @@ function policyOf(
     enforcementBy: (subject) =>
       rules.findLast((r) => r.set.enforcement && matches(r, subject))?.name ?? null,
   }
+}
+
+const longer = (one: Seconds, more: readonly Seconds[]): Seconds => seconds(Math.max(one, ...more))
+
+function longestGrace(defaults: LifecycleTerms, rules: readonly Rule[]): Seconds {
+  const all = [defaults, ...rules.map(({ set }) => set)].flatMap(({ leaver }) => [
+    leaver?.deletedGrace ?? 0,
+    leaver?.deactivatedGrace ?? 0,
+    leaver?.leaveDateGrace ?? 0,
+  ])
+  return seconds(Math.max(...all))
 }
 
 function applyRules(

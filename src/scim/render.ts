@@ -15,7 +15,6 @@ import type { ResourceSchema, Schema, SchemaAttribute } from './schema.ts'
 import {
   credentialSchema,
   credentialUrn,
-  enterpriseUrn,
   groupSchema,
   groupUrn,
   isExtension,
@@ -156,18 +155,16 @@ function reference({ type, id }: OwnerRef): JsonObject {
 }
 
 function document(attributes: JsonObject, own: JsonObject, nhi: JsonObject | null): JsonObject {
-  const [enterprise, extension] = userSchema.extensions as [Schema, Schema]
-  const person = attributes[enterpriseUrn]
-  const hasEnterprise = !isUnassigned(person)
-  const schemas = [userUrn, ...(hasEnterprise ? [enterpriseUrn] : []), ...(nhi ? [nhiUrn] : [])]
+  const carried = userSchema.extensions.flatMap((part) => {
+    const data = part.id === nhiUrn ? nhi : attributes[part.id]
+    return isJsonObject(data) && !isUnassigned(data) ? [[part, data] as const] : []
+  })
+  const schemas = [userUrn, ...carried.map(([part]) => part.id)]
   const values = { ...attributes, ...own, schemas }
   return {
     ...assigned(userSchema.common, values),
     ...assigned(userSchema.core, values),
-    ...(hasEnterprise && isJsonObject(person)
-      ? { [enterpriseUrn]: assigned(enterprise, person) }
-      : {}),
-    ...(nhi ? { [nhiUrn]: assigned(extension, nhi) } : {}),
+    ...Object.fromEntries(carried.map(([part, data]) => [part.id, assigned(part, data)])),
   }
 }
 

@@ -3,6 +3,7 @@ import common from './schemas/common.json' with { type: 'json' }
 import credential from './schemas/credential.json' with { type: 'json' }
 import entitlement from './schemas/entitlement.json' with { type: 'json' }
 import enterpriseUser from './schemas/enterprise-user.json' with { type: 'json' }
+import personUser from './schemas/person-user.json' with { type: 'json' }
 import group from './schemas/group.json' with { type: 'json' }
 import nhiUser from './schemas/nhi-user.json' with { type: 'json' }
 import user from './schemas/user.json' with { type: 'json' }
@@ -53,6 +54,7 @@ export interface ResourceSchema {
 
 export const userUrn = user.id
 export const enterpriseUrn = enterpriseUser.id
+export const personUrn = personUser.id
 export const nhiUrn = nhiUser.id
 export const credentialUrn = credential.id
 export const groupUrn = group.id
@@ -66,7 +68,7 @@ export const userSchema: ResourceSchema = {
   description: 'People, and the service accounts they own.',
   common: common as Schema,
   core: user as Schema,
-  extensions: [enterpriseUser as Schema, nhiUser as Schema],
+  extensions: [enterpriseUser as Schema, nhiUser as Schema, personUser as Schema],
 }
 
 export const credentialSchema: ResourceSchema = {

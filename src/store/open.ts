@@ -26,6 +26,7 @@ import { resourceRoom } from './resources.ts'
 import type { Database, Query, Refusal, Sql, Steps } from './sql.ts'
 import { migrateSqlite, SqliteDatabase } from './sqlite.ts'
 import type { Change, CommitResult, DocumentCodec, Reads, Store } from './store.ts'
+import { departureRoom } from './departures.ts'
 import { sweepRoom } from './sweeps.ts'
 import { vitalsRoom } from './vitals.ts'
 
@@ -117,6 +118,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   const sealed = sealedRoom(sql)
   const failedRequests = failedRequestRoom(sql)
   const moves = moveRoom(sql, codec)
+  const departures = departureRoom(sql)
   const query: Query = database.query.bind(database)
 
   function work(change: Change): () => Steps<Refusal | null> {
@@ -239,6 +241,10 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return shadows.consent(change)
       case 'consentUsed':
         return shadows.consentUsed(change)
+      case 'departed':
+        return departures.depart(change)
+      case 'departureSeen':
+        return departures.seen(change)
       default:
         return assertNever(change)
     }
@@ -285,6 +291,12 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     orphans: (...want) => sweeps.orphans(query, ...want),
     overdue: (...want) => sweeps.overdue(query, ...want),
     gone: (...want) => sweeps.gone(query, ...want),
+    departure: (...want) => departures.one(query, ...want),
+    departuresOf: (...want) => departures.of(query, ...want),
+    movedFrom: (...want) => departures.movedFrom(query, ...want),
+    departuresDue: (...want) => departures.due(query, ...want),
+    readBy: (...want) => departures.readBy(query, ...want),
+    leaving: (...want) => sweeps.leaving(query, ...want),
     accountsOf: (...want) => sweeps.accountsOf(query, ...want),
     expired: (...want) => sweeps.expired(query, ...want),
     expiring: (...want) => sweeps.expiring(query, ...want),
@@ -457,6 +469,7 @@ function lockOf(change: Change): readonly string[] {
     case 'members':
       return [change.group, `members:${change.tenant}`]
     case 'memberSwitched':
+    case 'departed':
       return [`members:${change.tenant}`]
     case 'moveOpened':
       return [`members:${change.move.tenant}`]

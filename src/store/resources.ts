@@ -40,12 +40,13 @@ const shared = {
   version: 'version',
 } as const
 
-type PersonFacts = Pick<Person, 'leftAt' | 'leftCause' | 'releasedAt'>
+type PersonFacts = Pick<Person, 'leftAt' | 'leftCause' | 'releasedAt' | 'leftClass' | 'notices'>
 const people = mapping<Omit<Person, keyof PersonFacts | 'attributes'>>({
   ...shared,
   directory: 'directory',
   active: flag('active'),
   heldBy: 'held_by',
+  leavesAt: 'leaves_at',
 })
 
 type AccountFacts = Pick<
@@ -53,6 +54,7 @@ type AccountFacts = Pick<
   | 'kind'
   | 'imported'
   | 'pendingOwner'
+  | 'plannedFor'
   | 'backups'
   | 'purpose'
   | 'labels'
@@ -176,16 +178,17 @@ export const credentialEntityColumns = [...credentials.columns, 'sink', 'path'] 
 const unset: Row = Object.fromEntries(resourceColumns.map((column) => [column, null]))
 
 function personRow(person: Person, codec: DocumentCodec): Row {
-  const { leftAt, leftCause, releasedAt } = person
+  const { leftAt, leftCause, releasedAt, leftClass = null, notices = [] } = person
+  const facts: PersonFacts = { leftAt, leftCause, releasedAt, leftClass, notices }
   return {
     ...unset,
-    ...people.toRow(person),
+    ...people.toRow({ ...person, leavesAt: person.leavesAt ?? null }),
     type: 'person',
     user_name_norm: normalise(person.userName),
     email_norm: addressOf(person),
     modified_at: person.updatedAt,
     doc: codec.person(person),
-    facts: JSON.stringify({ leftAt, leftCause, releasedAt } satisfies PersonFacts),
+    facts: JSON.stringify(facts),
   }
 }
 
@@ -200,9 +203,14 @@ function addressOf({ attributes }: Person): string | null {
 export function personFromRow(row: Row, codec: DocumentCodec): Person {
   return {
     ...people.fromRow(row),
-    // Rows of earlier versions have no such fact.
+    // Rows of earlier versions have no such facts.
     releasedAt: null,
-    ...(JSON.parse(row['facts'] as string) as Omit<PersonFacts, 'releasedAt'>),
+    leftClass: null,
+    notices: [],
+    ...(JSON.parse(row['facts'] as string) as Omit<
+      PersonFacts,
+      'releasedAt' | 'leftClass' | 'notices'
+    >),
     attributes: codec.attributes(row['doc'] as string),
   }
 }
@@ -212,6 +220,7 @@ function accountRow(account: ServiceAccount, codec: DocumentCodec): Row {
     kind: account.kind,
     imported: account.imported,
     pendingOwner: account.pendingOwner,
+    ...(account.plannedFor ? { plannedFor: account.plannedFor } : {}),
     backups: account.backups,
     purpose: account.purpose,
     labels: account.labels,

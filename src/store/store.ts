@@ -29,6 +29,7 @@ import type { ImportReads } from './import-store.ts'
 import type { SealedChange, SealedReads } from './sealed-store.ts'
 import type { ConsumerChange, ConsumerReads } from './consumer-store.ts'
 import type { ShadowChange, ShadowReads } from './shadow-store.ts'
+import type { DepartureChange, DepartureReads } from './departure-store.ts'
 import type { TaskChange, TaskReads } from './task-store.ts'
 
 /**
@@ -161,6 +162,7 @@ export type Change =
   | FindingChange
   | TaskChange
   | ConsumerChange
+  | DepartureChange
   | SealedChange
   | FailedRequestChange
   | MoveChange
@@ -337,7 +339,8 @@ export interface Reads
     FailedRequestReads,
     MoveReads,
     ConsumerReads,
-    ShadowReads {
+    ShadowReads,
+    DepartureReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>
@@ -430,6 +433,8 @@ export interface Reads
     after: string | null,
     limit: number,
   ): Promise<DuePage>
+  /** Active people whose `leavesAt` is not after `until`, the first to go first. */
+  leaving(until: Instant, after: string | null, limit: number): Promise<DuePage>
   /** Accounts in an open status, without open work of their own, that one of them owns, or is offered. */
   accountsOf(
     of: 'ownedBy' | 'waitingFor',
@@ -531,5 +536,6 @@ export type { LiveKey } from './finding-store.ts'
 export type { VendorCount } from './import-store.ts'
 export type { Sealed } from './sealed-store.ts'
 export type { FailedRequestQuery } from './failed-request-store.ts'
+export type { Departure } from './departure-store.ts'
 export type { TaskQuery } from './task-store.ts'
 export type { AuditRow, Failure, PersonId }

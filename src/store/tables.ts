@@ -24,6 +24,8 @@ export interface ResourceTable {
   deleted_at: string | null
   /** Of a person whose leaving waits: the approval. */
   held_by: string | null
+  /** Of a person: when they will be gone, as far as is known. */
+  leaves_at: string | null
   version: number
   created_at: string
   updated_at: string
@@ -40,6 +42,15 @@ export interface ResourceTable {
   email_norm: string | null
   /** Of an account: what its label `vendor=…` says. */
   vendor: string | null
+}
+
+/** Who can no longer read what a group owns or reads. */
+export interface DepartureTable {
+  tenant: string
+  member: string
+  grp: string
+  at: string
+  due_at: string
 }
 
 export interface GroupTable {
@@ -543,6 +554,7 @@ export interface ConsentTable {
 export interface Tables {
   resource: ResourceTable
   grp: GroupTable
+  departure: DepartureTable
   member: MemberTable
   credential: CredentialTable
   credential_group: CredentialGroupTable

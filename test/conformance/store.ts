@@ -25,6 +25,7 @@ import { entitlementConformance } from './store-entitlements.ts'
 import { consumerConformance } from './store-consumers.ts'
 import { importConformance } from './store-imports.ts'
 import { shadowConformance } from './store-shadow.ts'
+import { signalConformance } from './store-signals.ts'
 import { filterConformance } from './store-filters.ts'
 import { sealedConformance } from './store-sealed.ts'
 import { listConformance } from './store-lists.ts'
@@ -1104,6 +1105,7 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
     entitlementConformance(() => store)
     consumerConformance(() => store)
     shadowConformance(() => store)
+    signalConformance(() => store)
     sealedConformance(() => store)
 
     storeModel(open, effort)

@@ -22,6 +22,7 @@ import { openStore } from '../../src/store/open.ts'
 import type { Query, Run, Sql, Statement } from '../../src/store/sql.ts'
 import { SqliteDatabase } from '../../src/store/sqlite.ts'
 import type { ListQuery } from '../../src/store/store.ts'
+import { departureRoom } from '../../src/store/departures.ts'
 import { sweepRoom } from '../../src/store/sweeps.ts'
 import { shadowRoom } from '../../src/store/shadows.ts'
 import { taskRoom } from '../../src/store/tasks.ts'
@@ -214,6 +215,7 @@ describe('query plans', () => {
 
   it('sweeps and claims over what is open only', async () => {
     const sweeps = sweepRoom(sql)
+    const departures = departureRoom(sql)
     const journal = journalRoom(sql)
     const claim = journal.claim('w', t0, seconds(60), 10, 10)
     const found = { rows: [{ id: 'due' }], changes: 0 }
@@ -233,6 +235,10 @@ describe('query plans', () => {
       [(q) => sweeps.overdue(q, t0, null, 10), 'resource_overdue'],
       [(q) => sweeps.gone(q, 'people', range, null, 10), 'COVERING INDEX resource_gone'],
       [(q) => sweeps.gone(q, 'groups', range, null, 10), 'COVERING INDEX grp_gone'],
+      [(q) => sweeps.leaving(q, t0, null, 10), 'resource_leaving'],
+      [(q) => departures.due(q, t0, null, 10), 'departure_due'],
+      [(q) => departures.movedFrom(q, tenant, id, t0), 'departure_from', 'member_of'],
+      [(q) => departures.readBy(q, tenant, id, '', 10), 'credential_readers'],
       [(q) => sweeps.accountsOf(q, 'ownedBy', tenant, [id], null, 9), 'resource_open_owner'],
       [(q) => sweeps.accountsOf(q, 'waitingFor', tenant, [id], null, 9), 'resource_pending'],
       [(q) => sweeps.expired(q, t0, null, 10), 'COVERING INDEX resource_open_expires'],

@@ -174,7 +174,7 @@ export interface TestEngineOptions {
   /** And these as configured. */
   readonly more?: readonly { readonly entry: PluginEntry; readonly module: ProviderModule }[]
   /** Instead of the policy as shipped. */
-  readonly policy?: LifecyclePolicy
+  readonly policy?: LifecyclePolicy | ((shipped: string) => string)
   /** When the clock starts; a target with a clock of its own needs the present. */
   readonly start?: Instant
   /** Wraps what the engine's worker works with: the place to kill it. */
@@ -197,8 +197,9 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
   const watched = watchTransitions(opened, defaultTenant)
   const { store } = watched
   const name = path.join(policies, 'lifecycle.yaml')
-  const shipped = compileLifecycle(await readFile(name, 'utf8'), name)
-  const chosen = options.policy ?? shipped
+  const text = await readFile(name, 'utf8')
+  const own = options.policy ?? ((shipped: string) => shipped)
+  const chosen = typeof own === 'function' ? compileLifecycle(own(text), name) : own
   const policy: LifecyclePolicy = {
     ...chosen,
     ...(options.brake ? {} : { brake: unbraked }),

@@ -22,6 +22,7 @@ const impactColumns = [
   column('decision'),
   column('rule'),
   column('until', 'disableAt'),
+  column('grace until', 'graceUntil'),
   // Of somebody held back: what letting them go would do.
   {
     title: 'once let go',
@@ -73,12 +74,19 @@ export function registerOwner(program: Command, cli: Cli): void {
       printRows(rows, { columns: impactColumns, none: `${name} owns nothing.` }, options, terminal)
     },
   )
-  apiCommand<{ yes?: boolean; wait?: boolean; reason?: string; since?: string }>(
+  apiCommand<{
+    yes?: boolean
+    wait?: boolean
+    reason?: string
+    since?: string
+    security?: boolean
+  }>(
     noun
       .command('leave <owner>')
       .description('declare that this person left; never held back')
       .option('--reason <text>', 'kept in the audit log')
       .option('--since <instant>', 'when they left, e.g. 2026-11-02T17:00:00Z; for the report')
+      .option('--security', 'a security event: no grace counts, and the audit says so')
       .option('--wait', 'wait until all of it is done')
       .option('--yes', 'do not ask'),
     cli,
@@ -93,6 +101,7 @@ export function registerOwner(program: Command, cli: Cli): void {
       const { body } = await api.send('POST', `/api/v1/owners/${id}/leave`, {
         ...(options.reason ? { reason: options.reason } : {}),
         ...(options.since ? { since: options.since } : {}),
+        ...(options.security ? { class: 'security' } : {}),
       })
       return reportQueued(body, session)
     },

@@ -77,7 +77,7 @@ const withheldSeconds = 30
  */
 export async function withholds(
   ctx: StepContext,
-  { account }: Pick<Subject, 'account'>,
+  { account, capabilities }: Pick<Subject, 'account' | 'capabilities'>,
 ): Promise<StepResult | null> {
   const isScheduled = memoOf<string>(ctx, 'reason') === 'scheduled'
   const braked = await waitForBrake(ctx, 'mint', ...(isScheduled ? (['rotate'] as const) : []))
@@ -86,9 +86,11 @@ export async function withholds(
     return ask('accountClosed', `the account is ${account.status}; enable it, then retry`)
   }
   const { decision } = await verdictOn(ctx.life, account)
-  // Within its grace an empty group keeps what works and gets nothing new; so do those who are held.
+  // Within its grace an owner keeps what works and gets nothing new; so do those who are held.
   const { rule } = decision
-  return decision.action === 'disable' || rule === 'groupGrace' || rule === 'held'
+  // A lease that is not renewed stops what works within the hour: no grace at all.
+  const rests = rule === 'grace' && !(isScheduled && capabilities.lease)
+  return decision.action === 'disable' || rule === 'groupGrace' || rule === 'held' || rests
     ? { go: 'wait', until: addSeconds(ctx.life.clock.now(), withheldSeconds) }
     : null
 }

@@ -85,7 +85,7 @@ export const changeScopes: Step = async (ctx) => {
   const wanted = await effectiveScopes(life, account, credential)
   const widens = without(wanted, from).length > 0
   const closed = widens && !isOpen(account.status)
-  const waits = widens && !closed ? await withholds(ctx, { account }) : null
+  const waits = widens && !closed ? await withholds(ctx, { account, capabilities }) : null
   const to = closed || waits ? from.filter((scope) => wanted.includes(scope)) : wanted
   // What a closed account would gain is looked for again when it is opened.
   if (sameScopes(from, to)) return waits ?? { go: 'done' }

@@ -19,6 +19,7 @@ import { failedRequests } from './0021-failed-requests.ts'
 import { entitlements } from './0014-entitlements.ts'
 import { consumers } from './0016-consumers.ts'
 import { shadow } from './0017-shadow.ts'
+import { signals } from './0018-signals.ts'
 
 /** One numbered step of the schema; once released it is never edited, its checksum is stored. */
 export interface Migration {
@@ -58,6 +59,7 @@ export const migrations: readonly Migration[] = [
   entitlements,
   consumers,
   shadow,
+  signals,
 ]
 
 /** The ledger itself; it exists before the first migration. */

@@ -10,6 +10,7 @@ import { registerApproval } from './commands/approval.ts'
 import { registerBrake } from './commands/brake.ts'
 import { registerClient } from './commands/client.ts'
 import { registerCredential } from './commands/credential.ts'
+import { registerDirectory } from './commands/directory.ts'
 import { registerFinding } from './commands/finding.ts'
 import { registerLeak } from './commands/leak.ts'
 import { registerSeal } from './commands/seal.ts'
@@ -92,6 +93,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerProviderSwitch(provider, cli)
   registerProviderImport(program, provider, cli)
   registerVendor(program, cli)
+  registerDirectory(program, cli)
   registerTask(program, cli)
   registerClient(program, cli)
   registerHelp(program)

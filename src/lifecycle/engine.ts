@@ -29,6 +29,14 @@ import type { ProviderRole } from './providers.ts'
 import { checkProvider, listProviders, showProvider } from './providers.ts'
 import { impactOf, offboardingReport } from './reports.ts'
 import type { SweepName } from './due.ts'
+import {
+  applyDirectoryCheck,
+  lastDirectoryCheck,
+  listDirectories,
+  runningCheck,
+  startDirectoryCheck,
+} from './directory-check.ts'
+import { directoryDoctor } from './directory-doctor.ts'
 import { rotateSealKey } from './sealing.ts'
 import { acceptFinding, findingsAfter, visibleFinding } from './reconcile.ts'
 import { planSweep, runSweep } from './sweeps.ts'
@@ -177,6 +185,17 @@ export function createEngine(life: Lifecycle) {
       showEvidence(life, caller, id, shown),
     reopenTask: (caller: Caller, id: string, reason: string) =>
       reopenTask(life, caller, id, reason),
+
+    directories: (caller: Caller) => listDirectories(life, caller),
+    directoryCheck: (caller: Caller, name: string) => lastDirectoryCheck(life, caller, name),
+    runningDirectoryCheck: (name: string) => runningCheck(life, name),
+    startDirectoryCheck: (caller: Caller, name: string) => startDirectoryCheck(life, caller, name),
+    applyDirectoryCheck: (
+      caller: Caller,
+      name: string,
+      wish: Parameters<typeof applyDirectoryCheck>[3],
+    ) => applyDirectoryCheck(life, caller, name, wish),
+    directoryDoctor: (caller: Caller) => directoryDoctor(life, caller),
 
     rotateSealKey: (caller: Caller, reason: string) => rotateSealKey(life, caller, reason),
     finding: (caller: Caller, id: string) => visibleFinding(life, caller, id),

@@ -146,6 +146,8 @@ export interface LeaveWord {
   readonly reason: string | null
   /** When it was true upstream: evidence of how old the word was. Deadlines count from its arrival. */
   readonly since: Instant | null
+  /** Refuses who was written since; absent = whatever the version. */
+  readonly version?: number
 }
 
 async function wasDenied(
@@ -159,16 +161,20 @@ async function wasDenied(
 /**
  * An operator declares that a person has left, ahead of the directory, or lets a held leaving
  * through. Never braked.
- * @throws wrongState when the person has left already, invalidValue for a `since` ahead
+ * @throws wrongState when the person has left already, invalidValue for a `since` ahead,
+ *   changedMeanwhile when `version` is another
  */
 export async function declareLeave(
   life: Lifecycle,
   caller: Caller,
   id: string,
-  { reason, since }: LeaveWord,
+  { reason, since, version }: LeaveWord,
 ): Promise<PersonResult> {
   const current = await visibleOwner(life, caller, id)
   const decision = authorise(life, caller, 'owner.leave', personResource(current))
+  if (version !== undefined && version !== current.version) {
+    throw errors.changedMeanwhile({ what: 'User', id })
+  }
   const isHeld = current.heldBy !== null
   if (!current.active && !isHeld) {
     throw errors.wrongState({ what: 'Person', id, status: 'gone already', action: 'declared gone' })

@@ -72,6 +72,8 @@ export const actions = [
   'task.read',
   'task.evidence',
   'task.reopen',
+  'directory.check',
+  'directory.apply',
 ] as const
 export type Action = (typeof actions)[number]
 

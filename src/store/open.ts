@@ -12,6 +12,7 @@ import { findingRoom } from './findings.ts'
 import { importRoom } from './imports.ts'
 import { sealedRoom } from './sealed.ts'
 import { taskRoom } from './tasks.ts'
+import { directoryCheckRoom } from './directory-checks.ts'
 import { groupRoom } from './groups.ts'
 import { journalRoom } from './journal.ts'
 import { ledgerRoom } from './ledger.ts'
@@ -107,6 +108,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   const imports = importRoom(sql, codec)
   const tasks = taskRoom(sql)
   const sealed = sealedRoom(sql)
+  const directoryChecks = directoryCheckRoom(sql)
   const query: Query = database.query.bind(database)
 
   function work(change: Change): () => Steps<Refusal | null> {
@@ -197,6 +199,8 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return tasks.put(change.task, change.expectedVersion)
       case 'taskEvidence':
         return tasks.putEvidence(change)
+      case 'directoryCheck':
+        return directoryChecks.put(change.check)
       default:
         return assertNever(change)
     }
@@ -306,6 +310,8 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     tasksOfAccount: (tenant, account) => tasks.ofAccount(query, tenant, account),
     tasksAt: (provider, after, limit) => tasks.atProvider(query, provider, after, limit),
     taskEvidence: (tenant, task) => tasks.evidence(query, tenant, task),
+    directoryCheck: (tenant, name) => directoryChecks.one(query, tenant, name),
+    directoryChecks: () => directoryChecks.heads(query),
     replay: (tenant, client, scope) => ledger.replay(query, tenant, client, scope),
     scimRequests: (want) => ledger.scimRequests(query, want),
     sightings: (tenant, client) => ledger.sightings(query, tenant, client),

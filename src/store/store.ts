@@ -20,6 +20,7 @@ import type { Instant, Seconds } from '../domain/time.ts'
 import type { IssuedToken } from '../provider/contract.ts'
 import type { BoundAttribute, BoundFilter } from '../scim/filter.ts'
 import type { AuditChange, AuditReads } from './store-audit.ts'
+import type { DirectoryCheckChange, DirectoryCheckReads } from './directory-store.ts'
 import type { HoldChange, HoldReads } from './holds.ts'
 import type { FindingChange, FindingReads } from './finding-store.ts'
 import type { ImportReads } from './import-store.ts'
@@ -155,6 +156,7 @@ export type Change =
   | FindingChange
   | TaskChange
   | SealedChange
+  | DirectoryCheckChange
 
 /** Why nothing of a commit was written. */
 export interface Conflict {
@@ -315,7 +317,14 @@ export interface ExpiringQuery {
 }
 
 export interface Reads
-  extends AuditReads, HoldReads, FindingReads, ImportReads, TaskReads, SealedReads {
+  extends
+    AuditReads,
+    HoldReads,
+    FindingReads,
+    ImportReads,
+    TaskReads,
+    SealedReads,
+    DirectoryCheckReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>

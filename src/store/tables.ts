@@ -429,6 +429,17 @@ export interface TaskEvidenceTable {
   content: string
 }
 
+export interface DirectoryCheckTable {
+  tenant: string
+  directory: string
+  id: string
+  at: string
+  complete: number
+  agreeing: number
+  total: number
+  report: string
+}
+
 export interface Tables {
   resource: ResourceTable
   grp: GroupTable
@@ -459,4 +470,5 @@ export interface Tables {
   sealed: SealedTable
   task: TaskTable
   task_evidence: TaskEvidenceTable
+  directory_check: DirectoryCheckTable
 }

@@ -119,6 +119,8 @@ const table: Readonly<
   'task.read': ['task', { owner: theirs, security: 'all', auditor: 'all' }],
   'task.evidence': ['task', { owner: theirs, security: 'all' }],
   'task.reopen': ['task', { security: 'all' }],
+  'directory.check': ['tenant', { security: 'all', auditor: 'all' }],
+  'directory.apply': ['tenant', { security: 'all' }],
 }
 
 function actorOf(role: Role, change: Partial<AuthoriseActor> = {}): AuthoriseActor {

@@ -23,6 +23,7 @@ import { brakeConformance } from './store-brakes.ts'
 import { findingConformance } from './store-findings.ts'
 import { importConformance } from './store-imports.ts'
 import { filterConformance } from './store-filters.ts'
+import { directoryCheckConformance } from './store-directory-checks.ts'
 import { sealedConformance } from './store-sealed.ts'
 import { listConformance } from './store-lists.ts'
 import { groupConformance } from './store-groups.ts'
@@ -1093,6 +1094,7 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
     findingConformance(() => store)
     importConformance(() => store)
     sealedConformance(() => store)
+    directoryCheckConformance(() => store)
 
     storeModel(open, effort)
   })

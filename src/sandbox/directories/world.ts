@@ -16,8 +16,8 @@ export interface WorldPerson {
 
 /** What goes wrong next; each is used up by the request it hits, but `truncateAfter`. */
 export interface WorldFaults {
-  /** So many requests are answered with this status. */
-  fail: { status: number; times: number; retryAfter?: number } | null
+  /** So many requests are answered with this status, from the one after `after` on. */
+  fail: { status: number; times: number; retryAfter?: number; after?: number } | null
   /** Pages after so many are lost, with no word that there were any. */
   truncateAfter: number | null
   /** The place in the list is forgotten so many times. */
@@ -81,7 +81,8 @@ export class DirectoryWorld {
   /** @returns the status that a planned fault or the rate limit answers with; null = go on */
   hinder(): { readonly status: number; readonly headers: Record<string, string> } | null {
     const { fail } = this.faults
-    if (fail !== null && fail.times > 0) {
+    if (fail?.after) fail.after--
+    else if (fail !== null && fail.times > 0) {
       fail.times--
       const after: Record<string, string> =
         fail.retryAfter === undefined ? {} : { 'retry-after': String(fail.retryAfter) }

@@ -66,6 +66,12 @@ export function directoryRoutes(host: HttpHost, authenticate: Authenticate): Fas
       const done = wait ? await within(started.done, waitMilliseconds) : null
       const { id, startedAt } = started
       if (done !== null) return { running: null, check: view(done) }
+      // Nobody waits for it any more: only the log can tell of its end.
+      const event = { level: 'error', request: request.id, method: 'POST' } as const
+      const route = '/api/v1/directories/:name/check'
+      started.done.catch((error: unknown) =>
+        host.log({ ...event, route, status: 500, code: null, milliseconds: 0, error }),
+      )
       return reply.status(202).send({ running: { id, startedAt }, check: null })
     })
 

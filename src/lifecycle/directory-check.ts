@@ -339,7 +339,8 @@ async function confirmCount(
   confirmed: number | null,
 ): Promise<void> {
   const now = life.clock.now()
-  const who = { person: '', hourAgo: addSeconds(now, -hour), dayAgo: addSeconds(now, -day) }
+  const ago = (span: number) => addSeconds(now, -span)
+  const who = { person: '', hourAgo: ago(hour), dayAgo: ago(day) }
   const { hourly } = limitsOf(
     life.policy().brake,
     await life.store.read.leaveCounts(tenant, name, who),

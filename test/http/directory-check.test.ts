@@ -8,7 +8,7 @@ import type { DirectoryFace } from '../../src/sandbox/directories/face.ts'
 import { oktaToken, startOktaSandbox } from '../../src/sandbox/directories/okta.ts'
 import { DirectoryWorld } from '../../src/sandbox/directories/world.ts'
 import type { TestCustody } from '../support/custody.ts'
-import { startTestCustody } from '../support/custody.ts'
+import { eventually, startTestCustody } from '../support/custody.ts'
 import { enterpriseUrn, patch, person } from '../support/scim.ts'
 
 const peopleCount = 120
@@ -186,6 +186,38 @@ describe('a directory of which 5 % of all requests were lost', () => {
     const { body } = await custody.call('GET', '/api/v1/directories/default/check')
     expect(body.check).toMatchObject({ complete: false, accuracy: null })
     expect((await run('directory check --apply --yes')).stdout).toContain('1 declared gone')
+  })
+
+  it('leaves who was written meanwhile, says so, and ends with 6', async () => {
+    const [one, other] = [...world.people.values()].filter((p) => p.status === 'ACTIVE')
+    const ids = await Promise.all(
+      [one!, other!].map(async ({ login }) => {
+        const filter = encodeURIComponent(`userName eq "${login}"`)
+        const { body } = await custody.call('GET', `/scim/v2/Users?filter=${filter}`)
+        return body.Resources[0].id as string
+      }),
+    )
+    world.deactivate(one!.id)
+    world.deactivate(other!.id)
+    await run('directory check --dry-run --output two.yaml')
+    const rename = patch({ op: 'replace', path: 'displayName', value: 'Somebody Else' })
+    await custody.call('PATCH', `/scim/v2/Users/${ids[0]}`, rename)
+
+    const { code, stdout, stderr } = await run('apply two.yaml --yes')
+
+    expect(code).toBe(6)
+    expect(stdout).toBe('1 declared gone, 0 gone already, 1 changed since, 0 failed\n')
+    expect(stderr).toContain(`${one!.login}: was written since the check`)
+    expect((await custody.call('GET', `/scim/v2/Users/${ids[0]}`)).body.active).toBe(true)
+
+    const route = '/api/v1/directories/default/check'
+    const started = await custody.call('POST', `${route}?wait=false`)
+    expect(started.status).toBe(202)
+    const seen = await eventually(
+      () => custody.call('GET', route),
+      ({ body }) => body.check.id === started.body.running.id,
+    )
+    expect(seen.body.check.report.missed).toHaveLength(1)
   })
 })
 

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { DirectoryListing, DirectoryPerson } from '../../src/domain/directory.ts'
 import type { Person } from '../../src/domain/owner.ts'

@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
+import type { HeardClient } from '../../domain/directory.ts'
 import { visible } from '../../host/visible.ts'
 import { apiCommand, type Cli, column, printJson, printRows, type Session } from '../command.ts'
 import {
@@ -41,7 +42,7 @@ interface Check {
       readonly median: number
       readonly worst: number
     } | null
-    readonly heard: readonly Row[]
+    readonly heard: readonly HeardClient[]
   } & Readonly<Record<string, unknown>>
 }
 
@@ -115,8 +116,8 @@ const listColumns: readonly Column[] = [
   {
     title: 'last heard',
     value: (row) =>
-      (row['heard'] as readonly Row[])
-        .map((h) => `${String(h['lastHeardAt'] ?? 'never')}${h['silent'] ? ' (silent)' : ''}`)
+      (row['heard'] as readonly HeardClient[])
+        .map(({ lastHeardAt, silent }) => `${lastHeardAt ?? 'never'}${silent ? ' (silent)' : ''}`)
         .join(', '),
   },
 ]
@@ -247,8 +248,8 @@ function tell({ terminal }: Session<CheckOptions>, { complete, agreeing, all, re
   }
   for (const heard of report.heard) {
     const { name, lastHeardAt, silent } = heard
-    const when = lastHeardAt === null ? 'never heard' : `last heard ${String(lastHeardAt)}`
-    terminal.stdout(`${visible(String(name))}: ${when}${silent ? ', silent for two cycles' : ''}\n`)
+    const when = lastHeardAt === null ? 'never heard' : `last heard ${lastHeardAt}`
+    terminal.stdout(`${visible(name)}: ${when}${silent ? ', silent for two cycles' : ''}\n`)
   }
 }
 

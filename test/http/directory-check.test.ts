@@ -11,7 +11,7 @@ import type { TestCustody } from '../support/custody.ts'
 import { eventually, startTestCustody } from '../support/custody.ts'
 import { enterpriseUrn, patch, person } from '../support/scim.ts'
 
-const peopleCount = 120
+const peopleCount = 80
 const lost = 0.05
 
 let home: string
@@ -128,7 +128,7 @@ describe('a directory of which 5 % of all requests were lost', () => {
     expect([report.ghosts, report.returned, report.ambiguous]).toEqual([[], [], []])
     expect(body.check.all - body.check.agreeing).toBe(missed.size + missing.size)
     expect(body.check.accuracy).toBe(body.check.agreeing / body.check.all)
-    // A run without losses would prove nothing.
+    // A run without losses would prove nothing: a seed that loses too little says so here.
     expect(Math.min(missed.size, missing.size, stale.size)).toBeGreaterThan(0)
   })
 
@@ -175,8 +175,8 @@ describe('a directory of which 5 % of all requests were lost', () => {
   it('reports a listing that breaks off, and ends nobody', async () => {
     const left = [...world.people.values()].find((p) => p.status === 'ACTIVE' && p.login)!
     world.deactivate(left.id)
-    world.pageMax = 40
-    world.faults.fail = { status: 403, times: 1, after: 3 }
+    world.pageMax = 20
+    world.faults.fail = { status: 403, times: 1, after: 2 }
 
     const { code, stdout, stderr } = await run('directory check --apply --yes')
 

@@ -10,6 +10,8 @@ import { github } from '../providers/github/index.ts'
 import { manual } from '../providers/manual/index.ts'
 import { postgres } from '../providers/postgres/index.ts'
 import { token } from '../providers/token/index.ts'
+import { realSleep } from './directory/calls.ts'
+import { checkDirectories, openDirectories } from './directory/open.ts'
 import { createSigner } from './domain/checkpoint.ts'
 import type { Client } from './domain/client.ts'
 import { errors } from './domain/errors.ts'
@@ -105,7 +107,10 @@ export const builtIn: BuiltInModules = {
  * Nothing is opened, and no package loaded.
  */
 export const checkConfig: ConfigCheck = async (config, lineOf) => {
-  return checkPlugins(config, builtIn, lineOf)
+  return [
+    ...(await checkPlugins(config, builtIn, lineOf)),
+    ...checkDirectories(config.directories, lineOf),
+  ]
 }
 
 /**
@@ -165,6 +170,11 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       providers: plugins.providers,
       sinks: plugins.sinks,
       clockGuard,
+      directories: openDirectories(config.directories, {
+        clock,
+        sleep: realSleep,
+        resolvePath: config.resolvePath,
+      }),
       ...(anchor ? { anchor } : {}),
       ...(roles.includes('worker') ? { gates: () => worker?.gates() ?? [] } : {}),
       sealer: createSealer({

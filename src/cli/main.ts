@@ -22,7 +22,6 @@ import { registerProviderImport } from './commands/provider-import.ts'
 import { registerProviderSwitch } from './commands/provider-switch.ts'
 import { registerReport } from './commands/report.ts'
 import { registerSweep } from './commands/sweep.ts'
-import { registerDirectoryMigrate } from './commands/directory-migrate.ts'
 import { registerScimRequest } from './commands/scim-request.ts'
 import { registerConsumer } from './commands/consumer.ts'
 import { registerTask } from './commands/task.ts'
@@ -92,7 +91,6 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerReport(program, cli)
   registerSweep(program, cli)
   registerAudit(program, cli)
-  registerDirectory(program, cli)
   registerFinding(program, cli)
   registerLeak(program, cli)
   registerSeal(program, cli)
@@ -100,7 +98,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerProviderSwitch(provider, cli)
   registerProviderImport(program, provider, cli)
   registerVendor(program, cli)
-  registerDirectoryMigrate(program.command('directory').description('where people come from'), cli)
+  registerDirectory(program, cli)
   registerScimRequest(program, cli)
   registerUndo(program, cli)
   registerTask(program, cli)

@@ -62,6 +62,11 @@ const accepts: Readonly<Record<string, Accepts>> = {
   'GET /audit/checkpoint': { query: ['size'] },
   'GET /audit/consistency': { query: ['from', 'to'] },
   'GET /events': { query: ['after', 'cursor', 'limit'] },
+  'POST /directories/:name/check': { query: ['wait'], body: [] },
+  'POST /directories/:name/check/apply': {
+    query: [],
+    body: ['check', 'people', 'reason', 'confirmCount'],
+  },
   'GET /clients': { query: page },
   'GET /scim-requests': { query: ['client', 'status', ...page] },
   'POST /events/:id/undo': { query: ['dryRun'], body: ['reason'] },

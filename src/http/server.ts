@@ -20,6 +20,7 @@ import { clientRoutes } from './clients.ts'
 import { directoryMoveRoutes } from './directory-moves.ts'
 import { failedRequestRoutes } from './failed-requests.ts'
 import { exceptionRoutes } from './exceptions.ts'
+import { directoryRoutes } from './directories.ts'
 import { findingRoutes } from './findings.ts'
 import { importRoutes } from './imports.ts'
 import { consumerRoutes } from './consumers.ts'
@@ -179,6 +180,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(approvalRoutes(host, authenticate))
       await api.register(clientRoutes(host, authenticate))
       auditRoutes(api, host, authenticate)
+      await api.register(directoryRoutes(host, authenticate))
       await api.register(findingRoutes(host, authenticate))
       await api.register(exceptionRoutes(host, authenticate))
       await api.register(importRoutes(host, authenticate))

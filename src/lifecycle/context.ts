@@ -1,5 +1,6 @@
 import type { AuditRow, Decision } from '../domain/audit.ts'
 import type { Client } from '../domain/client.ts'
+import type { DirectorySource } from '../domain/directory.ts'
 import { AppError, errors } from '../domain/errors.ts'
 import type { AccountId, IdSource, OperationId, TenantId } from '../domain/ids.ts'
 import type { JsonObject } from '../domain/json.ts'
@@ -36,6 +37,8 @@ export interface Lifecycle {
   readonly vocabulary?: () => readonly Template[]
   /** Calls the reload hooks of consumers; absent where nothing may leave the process. */
   readonly hooks?: Hooks
+  /** The directories themselves, by name, for those that were configured. */
+  readonly directories?: ReadonlyMap<string, DirectorySource>
   /** Tells the worker that something may be due now. */
   readonly wake: () => void
 }

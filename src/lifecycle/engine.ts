@@ -34,6 +34,14 @@ import { heardFromOld, openMove, planMove, visibleMove } from './directory-move.
 import { moveOwned } from './owner-move.ts'
 import { impactOf, offboardingReport } from './reports.ts'
 import type { SweepName } from './due.ts'
+import {
+  applyDirectoryCheck,
+  lastDirectoryCheck,
+  listDirectories,
+  runningCheck,
+  startDirectoryCheck,
+} from './directory-check.ts'
+import { directoryDoctor } from './directory-doctor.ts'
 import { rotateSealKey } from './sealing.ts'
 import { acceptFinding, findingsAfter, visibleFinding } from './reconcile.ts'
 import {
@@ -236,6 +244,16 @@ export function createEngine(life: Lifecycle) {
     renewHookSecret: (caller: Caller) => renewHookSecret(life, caller),
     waiveConsumer: (caller: Caller, id: string, wish: Parameters<typeof waiveConsumer>[3]) =>
       waiveConsumer(life, caller, id, wish),
+    directories: (caller: Caller) => listDirectories(life, caller),
+    directoryCheck: (caller: Caller, name: string) => lastDirectoryCheck(life, caller, name),
+    runningDirectoryCheck: (name: string) => runningCheck(life, name),
+    startDirectoryCheck: (caller: Caller, name: string) => startDirectoryCheck(life, caller, name),
+    applyDirectoryCheck: (
+      caller: Caller,
+      name: string,
+      wish: Parameters<typeof applyDirectoryCheck>[3],
+    ) => applyDirectoryCheck(life, caller, name, wish),
+    directoryDoctor: (caller: Caller) => directoryDoctor(life, caller),
 
     rotateSealKey: (caller: Caller, reason: string) => rotateSealKey(life, caller, reason),
     finding: (caller: Caller, id: string) => visibleFinding(life, caller, id),

@@ -225,6 +225,8 @@ export interface LeaveWord {
   readonly reason: string | null
   /** When it was true upstream: evidence of how old the word was. Deadlines count from its arrival. */
   readonly since: Instant | null
+  /** Refuses who was written since; absent = whatever the version. */
+  readonly version?: number
   /** `security`: what they know has to end now, and the audit says why. Omitted: `declared`. */
   readonly class?: 'declared' | 'security'
 }
@@ -258,16 +260,20 @@ async function wasDenied(
 /**
  * An operator declares that a person has left, ahead of the directory, or lets a held leaving
  * through. Never braked.
- * @throws wrongState when the person has left already, invalidValue for a `since` ahead
+ * @throws wrongState when the person has left already, invalidValue for a `since` ahead,
+ *   changedMeanwhile when `version` is another
  */
 export async function declareLeave(
   life: Lifecycle,
   caller: Caller,
   id: string,
-  { reason, since, class: leftClass = 'declared' }: LeaveWord,
+  { reason, since, version, class: leftClass = 'declared' }: LeaveWord,
 ): Promise<PersonResult> {
   const current = await visibleOwner(life, caller, id)
   const decision = authorise(life, caller, 'owner.leave', personResource(current))
+  if (version !== undefined && version !== current.version) {
+    throw errors.changedMeanwhile({ what: 'User', id })
+  }
   const isHeld = current.heldBy !== null
   // In the grace of a weaker word this one still says something new.
   const memo = since === null ? {} : { since }

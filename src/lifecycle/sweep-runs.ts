@@ -16,10 +16,11 @@ const recentSeconds = 86_400
 
 /** What a sweep that an operator asks for looks at. */
 function scopeOf(life: Lifecycle, full: boolean): Scope {
-  const { groupGrace } = life.policy()
+  const { groupGrace, leaveGrace, planAhead } = life.policy()
   const changedSince = full ? null : addSeconds(life.clock.now(), -recentSeconds)
   // Dating all rotations anew is for the scheduler, which knows when it has been through.
-  return { changedSince, groupGrace, replan: false, providers: reconcilable(life) }
+  const providers = reconcilable(life)
+  return { changedSince, groupGrace, leaveGrace, planAhead, replan: false, providers }
 }
 
 /** The plan of a sweep for one tenant: what it would act on now, with the decision behind each. */

@@ -81,6 +81,8 @@ export const actions = [
   'consumer.seen',
   'consumer.waive',
   'hook.secret',
+  'directory.check',
+  'directory.apply',
 ] as const
 export type Action = (typeof actions)[number]
 

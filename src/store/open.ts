@@ -17,6 +17,7 @@ import { sealedRoom } from './sealed.ts'
 import { consumerRoom } from './consumers.ts'
 import { shadowRoom } from './shadows.ts'
 import { taskRoom } from './tasks.ts'
+import { directoryCheckRoom } from './directory-checks.ts'
 import { groupRoom } from './groups.ts'
 import { journalRoom } from './journal.ts'
 import { ledgerRoom } from './ledger.ts'
@@ -119,6 +120,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   const failedRequests = failedRequestRoom(sql)
   const moves = moveRoom(sql, codec)
   const departures = departureRoom(sql)
+  const directoryChecks = directoryCheckRoom(sql)
   const query: Query = database.query.bind(database)
 
   function work(change: Change): () => Steps<Refusal | null> {
@@ -245,6 +247,8 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return departures.depart(change)
       case 'departureSeen':
         return departures.seen(change)
+      case 'directoryCheck':
+        return directoryChecks.put(change.check)
       default:
         return assertNever(change)
     }
@@ -372,6 +376,8 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     shadowActs: (want) => shadows.acts(query, want),
     shadowCounts: (tenant, from, until) => shadows.counts(query, tenant, from, until),
     consent: (tenant, account, act) => shadows.waiting(query, tenant, account, act),
+    directoryCheck: (tenant, name) => directoryChecks.one(query, tenant, name),
+    directoryChecks: () => directoryChecks.heads(query),
     replay: (tenant, client, scope) => ledger.replay(query, tenant, client, scope),
     scimRequests: (want) => ledger.scimRequests(query, want),
     failedRequest: (tenant, id) => failedRequests.one(query, tenant, id),

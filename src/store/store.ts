@@ -21,6 +21,7 @@ import type { IssuedToken } from '../provider/contract.ts'
 import type { BoundAttribute, BoundFilter } from '../scim/filter.ts'
 import type { EntitlementReads } from './entitlements.ts'
 import type { AuditChange, AuditReads } from './store-audit.ts'
+import type { DirectoryCheckChange, DirectoryCheckReads } from './directory-store.ts'
 import type { HoldChange, HoldReads } from './holds.ts'
 import type { MoveChange, MoveReads } from './move-store.ts'
 import type { FailedRequestChange, FailedRequestReads } from './failed-request-store.ts'
@@ -167,6 +168,7 @@ export type Change =
   | FailedRequestChange
   | MoveChange
   | ShadowChange
+  | DirectoryCheckChange
 
 /** Why nothing of a commit was written. */
 export interface Conflict {
@@ -340,7 +342,8 @@ export interface Reads
     MoveReads,
     ConsumerReads,
     ShadowReads,
-    DepartureReads {
+    DepartureReads,
+    DirectoryCheckReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>

@@ -551,6 +551,17 @@ export interface ConsentTable {
   expires_at: string
 }
 
+export interface DirectoryCheckTable {
+  tenant: string
+  directory: string
+  id: string
+  at: string
+  complete: number
+  agreeing: number
+  total: number
+  report: string
+}
+
 export interface Tables {
   resource: ResourceTable
   grp: GroupTable
@@ -591,4 +602,5 @@ export interface Tables {
   shadow: ShadowTable
   shadow_act: ShadowActTable
   consent: ConsentTable
+  directory_check: DirectoryCheckTable
 }

@@ -27,6 +27,7 @@ import { importConformance } from './store-imports.ts'
 import { shadowConformance } from './store-shadow.ts'
 import { signalConformance } from './store-signals.ts'
 import { filterConformance } from './store-filters.ts'
+import { directoryCheckConformance } from './store-directory-checks.ts'
 import { sealedConformance } from './store-sealed.ts'
 import { listConformance } from './store-lists.ts'
 import { groupConformance } from './store-groups.ts'
@@ -1107,6 +1108,7 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
     shadowConformance(() => store)
     signalConformance(() => store)
     sealedConformance(() => store)
+    directoryCheckConformance(() => store)
 
     storeModel(open, effort)
   })

@@ -128,6 +128,8 @@ const table: Readonly<
   'consumer.seen': ['credential', { requester: keeper, owner: theirs }],
   'hook.secret': ['tenant', {}],
   'consumer.waive': ['operation', { owner: theirs, security: 'all' }],
+  'directory.check': ['tenant', { security: 'all', auditor: 'all' }],
+  'directory.apply': ['tenant', { security: 'all' }],
 }
 
 function actorOf(role: Role, change: Partial<AuthoriseActor> = {}): AuthoriseActor {

@@ -20,6 +20,7 @@ import { entitlements } from './0014-entitlements.ts'
 import { consumers } from './0016-consumers.ts'
 import { shadow } from './0017-shadow.ts'
 import { signals } from './0018-signals.ts'
+import { directoryChecks } from './0019-directory-checks.ts'
 
 /** One numbered step of the schema; once released it is never edited, its checksum is stored. */
 export interface Migration {
@@ -60,6 +61,7 @@ export const migrations: readonly Migration[] = [
   consumers,
   shadow,
   signals,
+  directoryChecks,
 ]
 
 /** The ledger itself; it exists before the first migration. */

@@ -24,7 +24,10 @@ for (let seed = first; seed < last; seed++) {
     weeks: Number(values.weeks),
     sabotage: (values.sabotage ?? null) as Sabotage | null,
   })
-  if (values.story) console.log(figures.story.join('\n'))
+  if (values.story) {
+    console.log(figures.story.join('\n'))
+    for (const [step, n] of figures.steps) console.log(`${n} × ${step}`)
+  }
   console.log(report(figures))
   if (missed(figures).length > 0) process.exitCode = 1
 }

@@ -78,6 +78,8 @@ export class YearWorld {
   readonly security: Caller
   /** What a step of the engine could not cope with. */
   readonly errors: string[] = []
+  /** How often each step ended how. */
+  readonly steps = new Map<string, number>()
   /** Provider calls so far. */
   calls = 0
   operations = 0
@@ -106,7 +108,9 @@ export class YearWorld {
     this.worker = createWorker(parts.life, {
       name: 'year',
       concurrency: 8,
-      log: ({ error, kind, step }) => {
+      log: ({ error, kind, step, outcome, failure }) => {
+        const key = `${kind} ${step} ${outcome} ${failure?.code ?? ''}`
+        this.steps.set(key, (this.steps.get(key) ?? 0) + 1)
         if (error instanceof Error) this.errors.push(`${kind} ${step}: ${error.stack}`)
       },
     })

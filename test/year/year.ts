@@ -45,6 +45,7 @@ export interface YearFigures {
   readonly accuracy: { readonly before: number; readonly after: number }
   readonly errors: readonly string[]
   readonly seconds: number
+  readonly steps: ReadonlyMap<string, number>
   readonly story: readonly string[]
 }
 
@@ -242,6 +243,7 @@ class Year {
       accuracy: { before: accuracy(different.length), after: accuracy(different.length) },
       errors: world.errors,
       seconds: (performance.now() - asked.began) / 1_000,
+      steps: world.steps,
       story: judge.story,
     }
   }

@@ -47,6 +47,7 @@ const words: Readonly<Record<TaskAction, string>> = {
   disable: 'Switch off the access of this account, so that it can be switched on again',
   enable: 'Switch on again the access of this account',
   remove: 'Remove the access of this account for good',
+  decide: 'Decide what becomes of the access of this account',
 }
 
 /**

@@ -1,8 +1,11 @@
 import type { AccountId, CredentialId, OperationId, TenantId } from './ids.ts'
 import type { Instant } from './time.ts'
 
-/** What a person is asked to do where no API would: make something, switch it off or on, end it. */
-export type TaskAction = 'create' | 'disable' | 'enable' | 'remove'
+/**
+ * What a person is asked to do where no API would: make something, switch it off or on, end it; or to
+ * decide what Custody does not decide by itself.
+ */
+export type TaskAction = 'create' | 'disable' | 'enable' | 'remove' | 'decide'
 
 export type TaskStatus = 'open' | 'done' | 'cancelled'
 export const taskStatuses: readonly TaskStatus[] = ['open', 'done', 'cancelled']

@@ -19,6 +19,7 @@ import { refuseUnknown } from './accepts.ts'
 import { clientRoutes } from './clients.ts'
 import { findingRoutes } from './findings.ts'
 import { importRoutes } from './imports.ts'
+import { consumerRoutes } from './consumers.ts'
 import { taskRoutes } from './tasks.ts'
 import { scimErrorUrn, sendError, toAppError } from './errors.ts'
 import { acceptIdempotencyKeys } from './idempotency.ts'
@@ -175,6 +176,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(findingRoutes(host, authenticate))
       await api.register(importRoutes(host, authenticate))
       await api.register(taskRoutes(host, authenticate))
+      await api.register(consumerRoutes(host, authenticate))
       await api.register(leakRoutes(host, authenticate))
       await api.register(sealRoutes(host, authenticate))
       await api.register(providerRoutes(host, authenticate))

@@ -34,6 +34,7 @@ import { acceptFinding, findingsAfter, visibleFinding } from './reconcile.ts'
 import { planSweep, runSweep } from './sweeps.ts'
 import { adopt } from './adoption.ts'
 import { discoverPage } from './discovery.ts'
+import { listConsumers, reportSeen, waiveConsumer } from './consumers.ts'
 import { listTasks, reopenTask, showEvidence, visibleTask } from './tasks.ts'
 import { closeVendor, listVendors, vendorReport } from './vendors.ts'
 import { acceptBackup, acceptTransfer, declineTransfer, transferAccount } from './transfers.ts'
@@ -177,6 +178,12 @@ export function createEngine(life: Lifecycle) {
       showEvidence(life, caller, id, shown),
     reopenTask: (caller: Caller, id: string, reason: string) =>
       reopenTask(life, caller, id, reason),
+
+    consumers: (caller: Caller, account: string) => listConsumers(life, caller, account),
+    reportSeen: (caller: Caller, id: string, word: Parameters<typeof reportSeen>[3]) =>
+      reportSeen(life, caller, id, word),
+    waiveConsumer: (caller: Caller, id: string, wish: Parameters<typeof waiveConsumer>[3]) =>
+      waiveConsumer(life, caller, id, wish),
 
     rotateSealKey: (caller: Caller, reason: string) => rotateSealKey(life, caller, reason),
     finding: (caller: Caller, id: string) => visibleFinding(life, caller, id),

@@ -147,7 +147,7 @@ export function cancelledBy(name: string): Failure {
 }
 
 /** Whose account it is about decides who may touch it. */
-async function operationResource(life: Lifecycle, { id, tenant, account: of }: Operation) {
+export async function operationResource(life: Lifecycle, { id, tenant, account: of }: Operation) {
   const account = of === null ? null : await life.store.read.account(tenant, of)
   return {
     type: 'operation',

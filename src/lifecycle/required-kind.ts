@@ -1,17 +1,13 @@
 import type { ServiceAccount } from '../domain/account.ts'
+import { consumersOf } from '../domain/consumer.ts'
 import type { CredentialKind } from '../domain/credential.ts'
 import { errors } from '../domain/errors.ts'
 import type { LifecycleTerms } from '../policy/lifecycle.ts'
 import type { Provider } from '../provider/contract.ts'
 
-const nhiUrn = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
-
 /** Where an account's credentials are used: `github-actions`, `kubernetes`, `oidc` …, as it says. */
 export function consumerKindsOf(account: Pick<ServiceAccount, 'attributes'>): readonly string[] {
-  const nhi = account.attributes[nhiUrn] as
-    | { readonly consumers?: readonly { readonly kind?: string }[] }
-    | undefined
-  return (nhi?.consumers ?? []).flatMap(({ kind }) => kind ?? [])
+  return consumersOf(account).flatMap(({ kind }) => kind ?? [])
 }
 
 /**

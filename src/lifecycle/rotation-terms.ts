@@ -1,19 +1,10 @@
 import type { ServiceAccount } from '../domain/account.ts'
+import { cacheMarginSeconds, consumersOf } from '../domain/consumer.ts'
 import { errors } from '../domain/errors.ts'
 import type { Seconds } from '../domain/time.ts'
-import { formatDuration, parseDuration, seconds } from '../domain/time.ts'
+import { formatDuration, seconds } from '../domain/time.ts'
 import type { CredentialWrite } from '../domain/want.ts'
 import type { LifecycleTerms } from '../policy/lifecycle.ts'
-
-const nhiUrn = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
-
-/** On top of what a consumer says it caches: a refresh takes its time, and clocks differ. */
-const marginSeconds = 300
-
-interface Consumer {
-  readonly name: string
-  readonly cacheTtl?: string
-}
 
 /**
  * While a consumer reads from its cache it uses the old key, so both have to work for longer than
@@ -26,13 +17,11 @@ export function checkOverlap(
   overlap: Seconds,
   path: 'overlap' | 'consumers.cacheTtl',
 ): void {
-  const nhi = account.attributes[nhiUrn] as { readonly consumers?: readonly Consumer[] } | undefined
-  for (const { name, cacheTtl } of nhi?.consumers ?? []) {
-    const cached = cacheTtl === undefined ? null : parseDuration(cacheTtl)
-    if (cached === null || overlap >= cached + marginSeconds) continue
+  for (const { name, cacheTtl: cached } of consumersOf(account)) {
+    if (cached === null || overlap >= cached + cacheMarginSeconds) continue
     throw errors.invalidValue({
       path,
-      reason: `consumer "${name}" caches for ${formatDuration(cached)}, but after a rotation the old key goes on working for ${formatDuration(overlap)} only; it has to be ${formatDuration(seconds(cached + marginSeconds))} at least.`,
+      reason: `consumer "${name}" caches for ${formatDuration(cached)}, but after a rotation the old key goes on working for ${formatDuration(overlap)} only; it has to be ${formatDuration(seconds(cached + cacheMarginSeconds))} at least.`,
     })
   }
 }

@@ -72,6 +72,8 @@ export const actions = [
   'task.read',
   'task.evidence',
   'task.reopen',
+  'consumer.seen',
+  'consumer.waive',
 ] as const
 export type Action = (typeof actions)[number]
 

@@ -1,6 +1,7 @@
 import type { AccountKind } from '../domain/account.ts'
 import type { Dialect } from '../domain/client.ts'
 import type { CredentialKind } from '../domain/credential.ts'
+import { consumerProblem } from '../domain/consumer.ts'
 import { errors } from '../domain/errors.ts'
 import type { Json, JsonObject } from '../domain/json.ts'
 import { isJsonObject, sameJson } from '../domain/json.ts'
@@ -205,9 +206,15 @@ function checkLabels(labels: readonly string[] | undefined): void {
 }
 
 function checkConsumers(consumers: readonly ConsumerDocument[] | undefined): void {
-  for (const consumer of consumers ?? []) {
-    durationOf(`${nhiUrn}:consumers.cacheTtl`, consumer.cacheTtl)
+  const list = consumers ?? []
+  const problem = consumerProblem(
+    list.map(({ name, kind, reloadHook }) => ({ name, kind, reloadHook })),
+  )
+  if (problem !== null) {
+    const path = `${nhiUrn}:consumers.${problem.attribute}`
+    throw errors.invalidValue({ path, reason: problem.reason })
   }
+  for (const { cacheTtl } of list) durationOf(`${nhiUrn}:consumers.cacheTtl`, cacheTtl)
 }
 
 function durationOf(path: string, text: string | undefined): Seconds | undefined {

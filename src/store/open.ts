@@ -11,6 +11,7 @@ import { documentRoom } from './documents.ts'
 import { findingRoom } from './findings.ts'
 import { importRoom } from './imports.ts'
 import { sealedRoom } from './sealed.ts'
+import { consumerRoom } from './consumers.ts'
 import { taskRoom } from './tasks.ts'
 import { groupRoom } from './groups.ts'
 import { journalRoom } from './journal.ts'
@@ -106,6 +107,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   const findings = findingRoom(sql)
   const imports = importRoom(sql, codec)
   const tasks = taskRoom(sql)
+  const consumers = consumerRoom(sql)
   const sealed = sealedRoom(sql)
   const query: Query = database.query.bind(database)
 
@@ -197,6 +199,10 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return tasks.put(change.task, change.expectedVersion)
       case 'taskEvidence':
         return tasks.putEvidence(change)
+      case 'consumerReport':
+        return consumers.report(change.report)
+      case 'keyProbe':
+        return consumers.probe(change.probe)
       default:
         return assertNever(change)
     }
@@ -305,6 +311,9 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     tasks: (want) => tasks.list(query, want),
     tasksOfAccount: (tenant, account) => tasks.ofAccount(query, tenant, account),
     tasksAt: (provider, after, limit) => tasks.atProvider(query, provider, after, limit),
+    consumerReports: (tenant, account) => consumers.ofAccount(query, tenant, account),
+    keyProbe: (tenant, credential, generation) =>
+      consumers.probeOf(query, tenant, credential, generation),
     taskEvidence: (tenant, task) => tasks.evidence(query, tenant, task),
     replay: (tenant, client, scope) => ledger.replay(query, tenant, client, scope),
     scimRequests: (want) => ledger.scimRequests(query, want),

@@ -24,6 +24,7 @@ import type { HoldChange, HoldReads } from './holds.ts'
 import type { FindingChange, FindingReads } from './finding-store.ts'
 import type { ImportReads } from './import-store.ts'
 import type { SealedChange, SealedReads } from './sealed-store.ts'
+import type { ConsumerChange, ConsumerReads } from './consumer-store.ts'
 import type { TaskChange, TaskReads } from './task-store.ts'
 
 /**
@@ -154,6 +155,7 @@ export type Change =
   | HoldChange
   | FindingChange
   | TaskChange
+  | ConsumerChange
   | SealedChange
 
 /** Why nothing of a commit was written. */
@@ -315,7 +317,7 @@ export interface ExpiringQuery {
 }
 
 export interface Reads
-  extends AuditReads, HoldReads, FindingReads, ImportReads, TaskReads, SealedReads {
+  extends AuditReads, HoldReads, FindingReads, ImportReads, TaskReads, SealedReads, ConsumerReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>

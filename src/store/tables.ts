@@ -429,6 +429,24 @@ export interface TaskEvidenceTable {
   content: string
 }
 
+export interface ConsumerReportTable {
+  tenant: string
+  account: string
+  credential: string
+  consumer: string
+  kind: string
+  generation: number
+  at: string
+  reported_by: string
+}
+
+export interface KeyProbeTable {
+  tenant: string
+  credential: string
+  generation: number
+  at: string
+}
+
 export interface Tables {
   resource: ResourceTable
   grp: GroupTable
@@ -459,4 +477,6 @@ export interface Tables {
   sealed: SealedTable
   task: TaskTable
   task_evidence: TaskEvidenceTable
+  consumer_report: ConsumerReportTable
+  key_probe: KeyProbeTable
 }

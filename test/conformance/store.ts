@@ -21,6 +21,7 @@ import {
 } from '../support/entities.ts'
 import { brakeConformance } from './store-brakes.ts'
 import { findingConformance } from './store-findings.ts'
+import { consumerConformance } from './store-consumers.ts'
 import { importConformance } from './store-imports.ts'
 import { filterConformance } from './store-filters.ts'
 import { sealedConformance } from './store-sealed.ts'
@@ -1092,6 +1093,7 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
     brakeConformance(() => store)
     findingConformance(() => store)
     importConformance(() => store)
+    consumerConformance(() => store)
     sealedConformance(() => store)
 
     storeModel(open, effort)

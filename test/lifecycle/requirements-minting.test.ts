@@ -7,7 +7,7 @@ import type { Provider, SecretSink } from '../../src/provider/contract.ts'
 import { ProviderError } from '../../src/provider/contract.ts'
 import { seconds } from '../../src/domain/time.ts'
 import type { TestEngine } from '../support/engine.ts'
-import { anotherWorker, days, startTestEngine, userSchema, wants } from '../support/engine.ts'
+import { anotherWorker, consumedBy, days, startTestEngine, userSchema, wants } from '../support/engine.ts'
 
 const nhiUrn = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
 
@@ -43,9 +43,9 @@ const issuing = async (entry = wants.accessKey()) => {
   const [{ id } = { id: '' }] = await test.credentials(account.id)
   return { account: account.id, id, now: () => test.credential(id) }
 }
-const working = async (entry = wants.accessKey()) => {
+const working = async (entry = wants.accessKey(), more = {}) => {
   const owner = await test.person()
-  const { id: account } = await test.request(owner, { credentials: [entry] })
+  const { id: account } = await test.request(owner, { credentials: [entry], ...more })
   const [credential] = await test.credentials(account)
   return { owner, account, id: credential!.id, credential: credential! }
 }
@@ -339,7 +339,7 @@ describe('a plan of rotation that cannot hold', () => {
   })
 
   it('is refused when it rotates more often than a store of secrets bears (R27)', async () => {
-    const { id } = await working(wants.token())
+    const { id } = await working(wants.token(), { attributes: consumedBy() })
 
     await plan(id, { rotateEvery: 600, overlap: 0 })
 

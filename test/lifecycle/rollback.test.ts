@@ -2,14 +2,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { seconds } from '../../src/domain/time.ts'
 import type { Provider } from '../../src/provider/contract.ts'
 import type { Death, TestEngine } from '../support/engine.ts'
-import { anotherWorker, days, hours, mortal, startTestEngine, wants } from '../support/engine.ts'
+import { anotherWorker, consumedBy, days, hours, mortal, startTestEngine, wants } from '../support/engine.ts'
 
 const inLookSteps = hours(2)
 
 describe('a planned rotation', () => {
   let test: TestEngine
   beforeAll(async () => {
-    test = await startTestEngine()
+    test = await startTestEngine({ rotation: { atMaxAge: 'end' } })
   })
   afterAll(() => test.close())
 
@@ -84,7 +84,7 @@ describe('a planned rotation', () => {
     expect(test.aws.world.wouldAccept(old)).toBe(false)
   })
 
-  it('retires the old key at its maximum age, whoever still uses it', async () => {
+  it('retires the old key at its maximum age, whoever still uses it, where policy says end', async () => {
     const { old, credential } = await rotated()
     for (let day = 0; day < 88; day += 8) {
       test.clock.advance(days(8))
@@ -104,7 +104,8 @@ describe('a planned rotation', () => {
 
   it('asks for no such proof where the overlap is nothing', async () => {
     const owner = await test.person()
-    const account = await test.request(owner, { credentials: [wants.accessKey()] })
+    const attributes = consumedBy()
+    const account = await test.request(owner, { credentials: [wants.accessKey()], attributes })
     const [first] = await test.credentials(account.id)
     const { displayName, provider, kind, scopes, readers, deliverTo } = first!
     await test.engine.updateCredential(test.admin, first!, {

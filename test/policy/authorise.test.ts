@@ -119,6 +119,8 @@ const table: Readonly<
   'task.read': ['task', { owner: theirs, security: 'all', auditor: 'all' }],
   'task.evidence': ['task', { owner: theirs, security: 'all' }],
   'task.reopen': ['task', { security: 'all' }],
+  'consumer.seen': ['credential', { requester: keeper, owner: theirs }],
+  'consumer.waive': ['operation', { owner: theirs, security: 'all' }],
 }
 
 function actorOf(role: Role, change: Partial<AuthoriseActor> = {}): AuthoriseActor {

@@ -30,6 +30,7 @@ import {
 import type { WorkerEvent } from '../../src/lifecycle/worker.ts'
 import type { Authoriser } from '../../src/policy/authorise.ts'
 import { compileAuthorisation } from '../../src/policy/authorise.ts'
+import type { LifecyclePolicy, LifecycleTerms } from '../../src/policy/lifecycle.ts'
 import { compileLifecycle } from '../../src/policy/lifecycle.ts'
 import type {
   HostContext,
@@ -63,6 +64,14 @@ const enterpriseSchema = 'urn:ietf:params:scim:schemas:extension:enterprise:2.0:
 export const minutes = (n: number): number => n * 60
 export const hours = (n: number): number => n * 3_600
 export const days = (n: number): number => n * 86_400
+
+/** Attributes of an account with such consumers; what re-reads its secret lets a rotation end. */
+export const consumedBy = (
+  ...consumers: { readonly name: string; readonly kind?: string; readonly cacheTtl?: string }[]
+): AccountWrite['attributes'] => ({
+  schemas: [userSchema, nhiSchema],
+  ...(consumers.length === 0 ? {} : { [nhiSchema]: { consumers } }),
+})
 
 /** The entries most tests ask for; each with a path of its own. */
 export const wants = {
@@ -143,6 +152,8 @@ export interface TestEngine {
 
 export interface TestEngineOptions {
   readonly adopt?: readonly string[]
+  /** Terms of rotation that differ from those shipped. */
+  readonly rotation?: Partial<LifecycleTerms['rotation']>
   /** The mass-leave brake as shipped; else it never engages: these tests let many people go in an hour. */
   readonly brake?: true
   /** How the provider for AWS federates. */
@@ -178,7 +189,14 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
   const { store } = watched
   const name = path.join(policies, 'lifecycle.yaml')
   const shipped = compileLifecycle(await readFile(name, 'utf8'), name)
-  const policy = options.brake ? shipped : { ...shipped, brake: unbraked }
+  const policy: LifecyclePolicy = {
+    ...shipped,
+    ...(options.brake ? {} : { brake: unbraked }),
+    termsFor(subject) {
+      const terms = shipped.termsFor(subject)
+      return { ...terms, rotation: { ...terms.rotation, ...options.rotation } }
+    },
+  }
   authoriser ??= compileAuthorisation(path.join(policies, 'authorisation'))
   const authorise = await authoriser
   const pepper = Secret.of(randomBytes(32))
@@ -323,7 +341,7 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
         expiresAt: undefined,
         protected: undefined,
         credentials: [wants.token()],
-        attributes: { schemas: [userSchema, nhiSchema] },
+        attributes: consumedBy({ name: 'app', cacheTtl: 'PT5M' }),
         ...more,
       })
       if (!drain) return account

@@ -3,7 +3,7 @@ import type { Operation } from '../../domain/operation.ts'
 import type { Instant } from '../../domain/time.ts'
 import { addSeconds, earlier, secondsBetween } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
-import { newKeyInUse, nextLook, stillUsed } from './adoption.ts'
+import { lookAtUse, newKeyInUse, nextLook, stillUsed } from './adoption.ts'
 import { waitForBrake } from './braked.ts'
 import { forget, revokeKey } from './held.ts'
 import type { KeyPlace } from './proof.ts'
@@ -49,12 +49,13 @@ async function plannedEnd(
   // Under a clock that is wrong even a good key may look expired, and would be rolled back.
   const braked = await waitForBrake(ctx, 'retireKey')
   if (braked) return braked
+  const listing = await lookAtUse(ctx, subject)
   const sick = await checkCurrent(ctx, subject)
   if (sick) return sick
   const since = memoOf<Instant>(ctx, 'activatedAt')!
   const now = ctx.life.clock.now()
   if (now < planned) return { go: 'wait', until: nextLook(since, now, planned) }
-  return (await stillUsed(ctx, subject, oldKeys(subject))) ?? { go: 'next' }
+  return (await stillUsed(ctx, subject, oldKeys(subject), listing)) ?? { go: 'next' }
 }
 
 /** Switches the old keys off, one after the other, and proves each by trying it. */
@@ -217,6 +218,14 @@ export async function retireSuperseded(
   if (oldest.status === 'superseded' && now < overlapEnd) return inTheWay(overlapEnd)
   const braked = urgent ? null : await waitForBrake(ctx, 'retireKey')
   if (braked) return braked
+  // Where nothing works any more, a new key is worth more than an old one that may be in use.
+  const isServed = subject.keys.some(
+    (k) => k.status === 'active' && k.generation === subject.credential.generation,
+  )
+  if (oldest.status === 'superseded' && isServed && !urgent) {
+    const inUse = await stillUsed(ctx, subject, [oldest], await lookAtUse(ctx, subject))
+    if (inUse) return inUse
+  }
 
   let key = oldest
   if (oldest.status === 'superseded') {

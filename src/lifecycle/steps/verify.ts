@@ -7,6 +7,7 @@ import type { ProbeAnswer } from '../../provider/contract.ts'
 import { ProviderError } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import { periodOf, rotateAfterOf } from '../credential-terms.ts'
+import { noteProbe } from '../uses.ts'
 import { forget, heldSecret, leftToLease, listKeys, revokeKey } from './held.ts'
 import type { Step, StepContext, StepResult, Subject } from './step.ts'
 import { audit, externalOf, loadSubject, memoOf, provisioned, putCredential } from './step.ts'
@@ -68,6 +69,7 @@ export async function isAccepted(
   const { provider, capabilities, credential, sink, target } = subject
   const external = externalOf(subject.principal)
   if (capabilities.canProbe) {
+    await noteProbe(ctx.life, key)
     const answer = await tryOut()
     if (answer !== 'untestable') return answer === 'accepted' ? 'used' : null
   }

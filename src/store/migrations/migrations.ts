@@ -14,6 +14,7 @@ import { sweeps } from './0010-sweeps.ts'
 import { sealed } from './0011-sealed.ts'
 import { imported } from './0012-imported.ts'
 import { tasks } from './0013-tasks.ts'
+import { consumers } from './0016-consumers.ts'
 
 /** One numbered step of the schema; once released it is never edited, its checksum is stored. */
 export interface Migration {
@@ -48,6 +49,7 @@ export const migrations: readonly Migration[] = [
   sealed,
   imported,
   tasks,
+  consumers,
 ]
 
 /** The ledger itself; it exists before the first migration. */

@@ -1,0 +1,48 @@
+import type { FastifyPluginAsync } from 'fastify'
+import { errors } from '../domain/errors.ts'
+import { operationView } from './api.ts'
+import type { Authenticate } from './auth.ts'
+import type { Field } from './fields.ts'
+import { required, text } from './fields.ts'
+import type { HttpHost } from './server.ts'
+
+interface ById {
+  Params: { id: string }
+}
+
+const generation: Field<number> = {
+  read: (value) =>
+    typeof value === 'number' && Number.isSafeInteger(value) && value > 0 && value < 2 ** 31
+      ? value
+      : null,
+  wants: 'a whole number from 1 on',
+}
+
+/** Who uses an account's secrets, how far they are, and who answers for those that say nothing. */
+export function consumerRoutes(host: HttpHost, authenticate: Authenticate): FastifyPluginAsync {
+  const { engine } = host
+  return async (app) => {
+    app.get('/consumers', async (request) => {
+      const caller = await authenticate(request)
+      const { account } = request.query as { account?: string }
+      if (account === undefined) throw errors.requiredMissing({ path: 'account' })
+      return { items: await engine.consumers(caller, account), cursor: null }
+    })
+    app.post<ById>('/consumers/:id/seen', async (request) => {
+      const caller = await authenticate(request)
+      const word = {
+        credential: required(request.body, 'credential', text),
+        generation: required(request.body, 'generation', generation),
+      }
+      return engine.reportSeen(caller, request.params.id, word)
+    })
+    app.post<ById>('/operations/:id/waive', async (request) => {
+      const caller = await authenticate(request)
+      const wish = {
+        consumer: required(request.body, 'consumer', text),
+        reason: required(request.body, 'reason', text),
+      }
+      return operationView(await engine.waiveConsumer(caller, request.params.id, wish))
+    })
+  }
+}

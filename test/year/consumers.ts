@@ -4,8 +4,11 @@ import { defaultTenant } from '../../src/domain/ids.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import type { Chance } from '../simulation/scheduler.ts'
 import { day, hour, minute } from './clock.ts'
-import { callsAs, keyIdIn, versionAt } from './quick.ts'
+import { keyIdIn, useKey, versionAt } from './quick.ts'
 import type { YearWorld } from './world.ts'
+
+/** Of those that only read at their start, so many tell Custody what they have read. */
+const reportShare = 0.85
 
 /** How whoever uses a secret comes by it. */
 export const patterns = ['per-call', 'cache-1h', 'cache-24h', 'restart-only', 'quarterly'] as const
@@ -19,7 +22,7 @@ export const declared: Readonly<
   'cache-1h': { kind: 'secrets-manager-client', cacheTtl: 'PT1H' },
   'cache-24h': { kind: 'secrets-manager-client', cacheTtl: 'P1D' },
   'restart-only': { kind: 'restart-only' },
-  quarterly: { kind: 'manual' },
+  quarterly: { kind: 'secrets-manager-client', cacheTtl: 'P2D' },
 }
 
 /** Between two starts of what only reads its secret then. */
@@ -101,13 +104,17 @@ export class Consumers {
   }
 
   /** From now on somebody uses it. */
-  add(place: Place, pattern: Pattern, options: { readonly until: number }): void {
+  add(
+    place: Place,
+    pattern: Pattern,
+    { name, until }: { readonly name: string; readonly until: number },
+  ): void {
     const { clock } = this.#world()
     const consumer: Consumer = {
       place,
-      name: `${pattern}-${this.of(place.account).length + 1}`,
+      name,
       pattern,
-      reports: this.#chance.happens(0.6),
+      reports: pattern === 'restart-only' && this.#chance.happens(reportShare),
       callEvery: this.#callEvery(pattern),
       phase: this.#chance.below(pattern === 'quarterly' ? quarter.every : day),
       held: null,
@@ -116,7 +123,7 @@ export class Consumers {
       doneUntil: clock.ms,
     }
     this.#of.set(place.account, [...this.of(place.account), consumer])
-    if (pattern === 'restart-only') this.#restartLater(consumer, options.until)
+    if (pattern === 'restart-only') this.#restartLater(consumer, until)
   }
 
   /** Brings what the consumers of an account have done up to date. */
@@ -219,7 +226,7 @@ export class Consumers {
       case 'access-key': {
         const key = keyIdIn(text)
         if (key === null) return false
-        if (notes) clock.as(at, () => callsAs(aws, key))
+        if (notes) clock.as(at, () => useKey(aws, key))
         return aws.wouldAllow(key, 's3:GetObject', 'arn:aws:s3:::artifacts/x')
       }
       case 'deploy-key': {

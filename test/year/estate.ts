@@ -12,6 +12,7 @@ import type { Company } from './company.ts'
 import type { Pattern, Place } from './consumers.ts'
 import { declared } from './consumers.ts'
 import type { YearWorld } from './world.ts'
+import { repositories } from './world.ts'
 
 const userSchema = 'urn:ietf:params:scim:schemas:core:2.0:User'
 const nhiSchema = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
@@ -21,7 +22,7 @@ const shares = {
   ownedByTeam: 0.72,
   withBackup: 0.88,
   accessKey: 0.5,
-  token: 0.38,
+  token: 0.44,
   prod: 0.5,
   /** Made for a project that ends: nobody confirms them afterwards. */
   project: 0.03,
@@ -111,7 +112,7 @@ export class Estate {
 
   /** Somebody needs a new one. */
   async request(company: Company): Promise<void> {
-    const { engine, admin, chance, clock, github } = this.#world()
+    const { engine, admin, chance, clock } = this.#world()
     const n = ++this.requested
     const team = company.oneTeam()
     const isTeams = chance.happens(shares.ownedByTeam)
@@ -129,10 +130,6 @@ export class Estate {
     const labels = slow ? [`cadence=${slow === 'quarterly' ? 'quarterly' : 'restart'}`] : undefined
     const isProject = chance.happens(shares.project)
     const entry = this.#entry(n)
-    if (entry.kind === 'deploy-key') {
-      github.addRepository(`repo-${n}`)
-      this.#repositories.set(`svc-${n}`, `repo-${n}`)
-    }
     this.#patterns.set(`svc-${n}`, patterns)
     const consumers = patterns.map((pattern, i) => ({
       name: `${pattern}-${i + 1}`,
@@ -169,7 +166,9 @@ export class Estate {
     if (drawn < shares.accessKey + shares.token) {
       return { provider: 'tokens', kind: 'api-token', scopes: ['read'], deliverTo }
     }
-    const scopes = [`repo:acme/repo-${n}`]
+    const repository = chance.oneOf(repositories)
+    this.#repositories.set(`svc-${n}`, repository)
+    const scopes = [`repo:acme/${repository}`]
     return { provider: 'github-acme', kind: 'deploy-key', scopes, deliverTo }
   }
 

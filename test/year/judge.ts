@@ -15,7 +15,7 @@ export type DecisionKind =
   | 'undo'
   | 'rescue an account'
   | 'retry what is stuck'
-  | 'end an old key'
+  | 'answer for consumers'
   | 'look at a finding'
   | 'move accounts in a reorganisation'
   | 'confirm an account'
@@ -46,7 +46,7 @@ interface Mark {
 const mailOf: Readonly<Record<string, MailKind>> = {
   'account.expiresSoon': 'warning',
   'credential.expiresSoon': 'warning',
-  'key.stillUsed': 'reminder',
+  'consumer.reminded': 'reminder',
 }
 
 /** Counts, by what is true and by what the sandbox answers; Custody's rows only say what it believes. */

@@ -6,6 +6,7 @@ import { defaultTenant } from '../../src/domain/ids.ts'
 import type { OwnerRef } from '../../src/domain/owner.ts'
 import { day, hour, minute, second } from './clock.ts'
 import type { Company, Member, Team } from './company.ts'
+import type { Consumer, Consumers } from './consumers.ts'
 import type { Estate } from './estate.ts'
 import type { Judge } from './judge.ts'
 import type { YearWorld } from './world.ts'
@@ -22,6 +23,7 @@ export class Operators {
   readonly #world: YearWorld
   readonly #company: Company
   readonly #estate: Estate
+  readonly #consumers: Consumers
   readonly #judge: Judge
   readonly #until: number
 
@@ -29,12 +31,14 @@ export class Operators {
     readonly world: YearWorld
     readonly company: Company
     readonly estate: Estate
+    readonly consumers: Consumers
     readonly judge: Judge
     readonly until: number
   }) {
     this.#world = parts.world
     this.#company = parts.company
     this.#estate = parts.estate
+    this.#consumers = parts.consumers
     this.#judge = parts.judge
     this.#until = parts.until
   }
@@ -65,6 +69,11 @@ export class Operators {
           this.#judge.decided('look at a finding', String(facts['kind'] ?? target))
         })
         return
+      case 'task.opened':
+        if (facts['action'] === 'decide') {
+          this.#later(hour, 3 * day, () => this.#waive(target, String(facts['account'])))
+        }
+        return
       case 'account.expiresSoon':
         if (facts['days'] === 14) this.#later(hour, 5 * day, () => this.#confirm(target))
         return
@@ -74,6 +83,16 @@ export class Operators {
 
   stuck(operation: string): void {
     this.#later(30 * minute, 6 * hour, () => this.#retry(operation))
+  }
+
+  /** What has read its secret anew tells of it, where it was taught to. */
+  async restarted({ reports, name, place }: Consumer): Promise<void> {
+    if (!reports) return
+    const { engine, admin } = this.#world
+    const { credential } = place
+    const generation = this.#estate.credentials.get(credential)?.generation ?? 0
+    const id = `${place.account}:${name}`
+    await this.#attempt(() => engine.reportSeen(admin, id, { credential, generation }))
   }
 
   /** Back from leave: what was switched off meanwhile is asked for. */
@@ -217,13 +236,31 @@ export class Operators {
     if (done) this.#judge.decided('confirm an account', account.userName)
   }
 
+  /** Looks whether those who do not report have been started since, and answers for them if so. */
+  async #waive(id: string, account: string): Promise<void> {
+    const { engine, security, store } = this.#world
+    const task = await store.read.task(defaultTenant, id)
+    if (task?.status !== 'open' || task.operation === null) return
+    await this.#consumers.touched(account)
+    const mine = this.#consumers.of(account).filter((c) => c.place.credential === task.credential)
+    const silent = mine.filter((c) => c.pattern === 'restart-only' && !c.reports)
+    if (mine.some((c) => c.held !== this.#consumers.current(c.place) && silent.includes(c))) {
+      this.#later(day, 5 * day, () => this.#waive(id, account))
+      return
+    }
+    this.#judge.decided('answer for consumers', silent.map((c) => c.name).join(', '))
+    const operation = task.operation
+    for (const { name } of silent) {
+      const wish = { consumer: name, reason: 'it was started since' }
+      await this.#attempt(() => engine.waiveConsumer(security, operation, wish))
+    }
+  }
+
   async #retry(operation: string): Promise<void> {
     const { engine, security, store } = this.#world
     const stuck = await store.read.operation(defaultTenant, operation as never)
     if (stuck?.status !== 'needsOperator') return
-    const isOldKey = stuck.failure?.code === 'oldKeyAtMaxAge'
-    const kind = isOldKey ? 'end an old key' : 'retry what is stuck'
-    this.#judge.decided(kind, `${stuck.kind}: ${stuck.failure?.message}`)
+    this.#judge.decided('retry what is stuck', `${stuck.kind}: ${stuck.failure?.message}`)
     await this.#attempt(() => engine.retryOperation(security, operation))
   }
 

@@ -44,6 +44,8 @@ export type Sabotage = (typeof sabotages)[number]
 const callMs = 5
 /** Lists at AWS are so many seconds behind. */
 const lagSeconds = 5
+/** An account's deploy keys are looked for in every repository there is: more would only cost time. */
+export const repositories: readonly string[] = ['website', 'deploy', 'billing']
 /** How often each sweep runs here; docs/reference/year.md says why that changes nothing. */
 const sweepEvery: Readonly<Record<SweepName, number>> = {
   orphans: hour,
@@ -111,6 +113,7 @@ export class YearWorld {
       log: ({ error, kind, step, outcome, failure }) => {
         const key = `${kind} ${step} ${outcome} ${failure?.code ?? ''}`
         this.steps.set(key, (this.steps.get(key) ?? 0) + 1)
+        if (failure?.code === 'internal') this.errors.push(`${kind} ${step}: ${failure.message}`)
         if (error instanceof Error) this.errors.push(`${kind} ${step}: ${error.stack}`)
       },
     })
@@ -138,7 +141,7 @@ export class YearWorld {
       privateKeyPem: key,
       rateLimit: 1_000_000,
       seed: String(seed),
-      repositories: [],
+      repositories,
     })
     const blank = await takeBlankStore()
     let world: YearWorld | null = null
@@ -164,6 +167,7 @@ export class YearWorld {
     }
     const between: Between = {
       aws,
+      github: hub,
       touched: watcher.touched,
       accountOf: watcher.accountOf,
       hidesUse: sabotage === 'no-evidence',

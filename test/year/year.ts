@@ -130,7 +130,9 @@ class Year {
       enqueued: (operation) => judge.enqueued(operation),
       stuck: (operation) => year?.operators.stuck(operation),
       delivered: (place, patterns) => {
-        for (const pattern of patterns) consumers.add(place, pattern, { until: span.until })
+        for (const [i, pattern] of patterns.entries()) {
+          consumers.add(place, pattern, { name: `${pattern}-${i + 1}`, until: span.until })
+        }
       },
     })
     const watcher = {
@@ -143,7 +145,7 @@ class Year {
     const opened = await YearWorld.open(seed, start, watcher, sabotage)
     const consumers: Consumers = new Consumers(world, opened.chance, {
       failure: (failed) => judge.failed(failed),
-      restart: () => undefined,
+      restart: (consumer) => year?.operators.restarted(consumer),
     })
     year = new Year({ world: opened, judge, estate, consumers }, span)
     return year

@@ -122,13 +122,19 @@ export class Judge {
   }
 
   enqueued({ kind, account, memo }: Operation): void {
-    const isUrgent = kind === 'rotate' && typeof memo['oldKeysUntil'] === 'string'
-    if (account !== null && isUrgent) this.#mark(account, 'rotation for a leaver', false)
+    const until = memo['oldKeysUntil']
+    if (kind !== 'rotate' || account === null || typeof until !== 'string') return
+    this.#mark(account, 'rotation for a leaver', false)
+    this.#touchBefore(account, until)
   }
 
   /** An account was written: was that right? */
   account(before: ServiceAccount | null, after: ServiceAccount): void {
+    if (after.expiresAt !== before?.expiresAt) this.#endsAt(after)
     if (!before) return
+    if (after.disableAt !== null && after.disableAt !== before.disableAt) {
+      this.#touchBefore(after.id, after.disableAt)
+    }
     if (isOpen(before.status) && !isOpen(after.status)) {
       const why = this.#wrongly(after)
       this.#mark(after.id, why ?? `closed: ${after.statusReason ?? after.status}`, true)
@@ -215,6 +221,22 @@ export class Judge {
   close(): void {
     for (const { since } of this.#pending) this.exposures.push(this.#now - since)
     this.#pending = []
+  }
+
+  /** Tokens end by time alone: what their consumers did before that is looked at before that. */
+  #touchBefore(account: string, at: string): void {
+    const { clock } = this.#world()
+    clock.at(Date.parse(at) - 1, () => this.#consumers().touched(account))
+  }
+
+  #endsAt({ id, expiresAt }: ServiceAccount): void {
+    this.#touchBefore(id, expiresAt)
+    this.#world().clock.at(Date.parse(expiresAt), () => {
+      const account = this.#estate().accounts.get(id)
+      if (account?.expiresAt === expiresAt && isOpen(account.status)) {
+        this.#mark(id, 'closed: expired', true)
+      }
+    })
   }
 
   /** While the directory was out of reach nobody could know. */

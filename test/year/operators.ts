@@ -228,7 +228,8 @@ export class Operators {
   async #confirm(id: string): Promise<void> {
     const account = this.#estate.accounts.get(id)
     // A project ends when it was to end.
-    if (!account || account.status !== 'active' || this.#world.chance.happens(0.5)) return
+    if (!account || account.status !== 'active' || this.#estate.projects.has(account.userName))
+      return
     const { engine, admin } = this.#world
     const done = await this.#attempt(() =>
       engine.certify(admin, id, { extend: true, reason: 'still needed' }),

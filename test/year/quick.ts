@@ -101,10 +101,7 @@ export function watchedProvider(module: ProviderModule, between: Between): Provi
 }
 
 /** What a listing would answer, asked of the sandbox itself; null where that cannot be told. */
-function keysAt(
-  { aws, github }: Between,
-  principal: string,
-): Listing<ExternalCredential> | null {
+function keysAt({ aws, github }: Between, principal: string): Listing<ExternalCredential> | null {
   if (!principal.startsWith('{')) return null
   const { userName, account } = JSON.parse(principal) as {
     readonly userName?: string
@@ -219,14 +216,8 @@ function callsAs(aws: AwsWorld, accessKeyId: string): boolean {
 /** Makes a call with the key, so that its last use is a consumer's: of STS it would pass for a probe. */
 export function useKey(aws: AwsWorld, accessKeyId: string): void {
   try {
-    aws.call({
-      service: 'secretsmanager',
-      operation: 'GetSecretValue',
-      input: { SecretId: 'of-the-consumer' },
-      accessKeyId,
-      region,
-    })
+    aws.call({ service: 'iam', operation: 'ListUsers', input: {}, accessKeyId, region })
   } catch {
-    // Refused, for want of such a secret or because the key is off: that is judged elsewhere.
+    // Its policy allows no such thing, or the key is off: that is judged elsewhere.
   }
 }

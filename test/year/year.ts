@@ -161,6 +161,8 @@ class Year {
       )
     }
     this.world.schedule(this.#span.until)
+    await this.world.run(this.#span.from - hour)
+    await this.estate.confirmAll()
     await this.world.run(this.#span.from)
   }
 

@@ -16,7 +16,10 @@ const quietShare = 7
 const lookAgainSeconds = { least: 60, most: 3_600 }
 
 /** Asked for once a look, before we try the new key ourselves: that would hide an earlier use. */
-export async function lookAtUse(ctx: StepContext, subject: Subject): Promise<Listing<ExternalCredential> | null> {
+export async function lookAtUse(
+  ctx: StepContext,
+  subject: Subject,
+): Promise<Listing<ExternalCredential> | null> {
   const { provider, capabilities, principal, credential } = subject
   if (!capabilities.canLastUsed || memoOf<number>(ctx, 'overlapSeconds') === 0) return null
   const listing = await provider.list(externalOf(principal), ctx.call())
@@ -103,7 +106,9 @@ export async function stillUsed(
     }
   }
   const [first] = used
-  const soon = Math.max(1, Math.min(lookAgainSeconds.most, quiet))
+  // Before the last use we know of is old enough nothing can come of a look.
+  const lastUse = used.map(({ at }) => at).reduce(later, promotion.activatedAt)
+  const quietAt = later(addSeconds(lastUse, quiet), addSeconds(now, lookAgainSeconds.least))
   return keepWaiting(ctx, subject, {
     key: first?.key ?? standing[0]!,
     lastUsedAt: first?.at ?? null,
@@ -112,7 +117,7 @@ export async function stillUsed(
     endsAt,
     isOverage,
     atMaxAge,
-    lookAt: first && !isOverage ? addSeconds(now, soon) : nextLook(promotion.activatedAt, now, null),
+    lookAt: first && !isOverage ? quietAt : nextLook(promotion.activatedAt, now, null),
   })
 }
 

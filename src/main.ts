@@ -26,6 +26,7 @@ import { ensureDirectory, openHome } from './host/home.ts'
 import type { Home } from './host/home.ts'
 import { isRunning } from './host/lock.ts'
 import type { Log } from './host/log.ts'
+import { createHooks } from './host/hooks.ts'
 import { createLog } from './host/log.ts'
 import { watchProcess } from './host/process.ts'
 import { pooledRandom } from './host/random.ts'
@@ -172,6 +173,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
         root: derive(home.masterKey, 'seal root'),
         random: randomBytes,
       }),
+      hooks: createHooks({ root: derive(home.masterKey, 'hooks'), clock, ...config.hooks }),
       wake: () => worker?.wake(),
     }
     if (anchor) await compareWithAnchor(anchor, life, log)

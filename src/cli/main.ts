@@ -20,6 +20,7 @@ import { registerProvider } from './commands/provider.ts'
 import { registerProviderImport } from './commands/provider-import.ts'
 import { registerProviderSwitch } from './commands/provider-switch.ts'
 import { registerSweep } from './commands/sweep.ts'
+import { registerConsumer } from './commands/consumer.ts'
 import { registerTask } from './commands/task.ts'
 import { registerTransfer } from './commands/transfer.ts'
 import { registerVendor } from './commands/vendor.ts'
@@ -93,6 +94,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerProviderImport(program, provider, cli)
   registerVendor(program, cli)
   registerTask(program, cli)
+  registerConsumer(program, cli)
   registerClient(program, cli)
   registerHelp(program)
   return program

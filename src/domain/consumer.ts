@@ -72,7 +72,9 @@ export function consumerId(account: AccountId, name: string): string {
 /** @returns null when it is not of the form `<account id>:<name>` */
 export function parseConsumerId(id: string): { readonly account: string; name: string } | null {
   const at = id.indexOf(':')
-  return at < 1 || at === id.length - 1 ? null : { account: id.slice(0, at), name: id.slice(at + 1) }
+  return at < 1 || at === id.length - 1
+    ? null
+    : { account: id.slice(0, at), name: id.slice(at + 1) }
 }
 
 /** What stands for whoever uses a secret undeclared. */

@@ -12,6 +12,7 @@ export type OperationKind =
   | 'leave'
   | 'delete'
   | 'reconcile'
+  | 'reload'
 
 export type OperationStatus =
   | 'queued'
@@ -59,8 +60,9 @@ export type StepName =
   | 'remove-person'
   | 'take-inventory'
   | 'compare'
+  | 'call-hook'
 
-export type SubjectType = 'person' | 'account' | 'credential' | 'provider'
+export type SubjectType = 'person' | 'account' | 'credential' | 'provider' | 'consumer'
 
 export interface Failure {
   /** A stable word, e.g. `preempted`, `foreignKey`, `revokeBlocked`, `throttled`. */
@@ -121,4 +123,5 @@ export const operationRank: Readonly<Record<OperationKind, number>> = {
   retire: 6,
   leave: 0,
   reconcile: 0,
+  reload: 0,
 }

@@ -10,6 +10,7 @@ import {
 } from '../document/document.ts'
 import { errors } from '../domain/errors.ts'
 import { Secret } from '../domain/secret.ts'
+import { allowedProblem } from './addresses.ts'
 import { decodeMasterKey, homeDirectory, packageRoot } from './home.ts'
 import { type LogLevel, logLevels } from './log.ts'
 
@@ -41,6 +42,8 @@ export interface Config {
   readonly masterKey: Secret | null
   readonly providers: readonly PluginConfig[]
   readonly sinks: readonly PluginConfig[]
+  /** Hosts, addresses and ranges that reload hooks may call although they are inside the network. */
+  readonly hooks: { readonly allow: readonly string[] }
   /** Relative paths start at the config file, else at `home`. */
   readonly resolvePath: (file: string) => string
 }
@@ -145,6 +148,12 @@ export async function loadConfig(
     config: { directory: path.join(home, 'secrets') },
   })
 
+  const allow = raw.hooks?.allow ?? []
+  allow.forEach((entry, i) => {
+    const problem = allowedProblem(entry)
+    if (problem !== null) report(['hooks', 'allow', i], problem)
+  })
+
   // Entries of the wrong shape were left out: places are counted as in the file.
   const lineInFile = ([list, i, ...rest]: readonly Step[]): number | null => {
     if (list === 'store' && environment.STORE_URL !== undefined) return null
@@ -168,6 +177,7 @@ export async function loadConfig(
     masterKey,
     providers,
     sinks,
+    hooks: { allow },
     resolvePath,
   }
 }
@@ -186,6 +196,7 @@ interface RawConfig {
   readonly logLevel?: string
   readonly providers?: readonly Numbered[]
   readonly sinks?: readonly Numbered[]
+  readonly hooks?: { readonly allow?: readonly string[] }
 }
 
 /** An entry and its place in the file. */
@@ -338,5 +349,10 @@ const fileSchema = {
     logLevel: { enum: logLevels },
     providers: pluginList,
     sinks: pluginList,
+    hooks: {
+      type: 'object',
+      additionalProperties: false,
+      properties: { allow: { type: 'array', maxItems: 100, items: { type: 'string' } } },
+    },
   },
 }

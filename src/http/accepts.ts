@@ -53,6 +53,8 @@ const accepts: Readonly<Record<string, Accepts>> = {
   'POST /tasks/:id/reopen': { query: [], body: ['reason'] },
   'GET /consumers': { query: ['account'] },
   'POST /consumers/:id/seen': { query: [], body: ['credential', 'generation'] },
+  'POST /credentials/:id/rehearse': { query: [], body: [] },
+  'POST /consumers/hook-secret': { query: [], body: [] },
   'POST /operations/:id/waive': { query: [], body: ['consumer', 'reason'] },
   'GET /audit': { query: ['target', 'operation', 'action', 'order', ...page] },
   'GET /audit/checkpoint': { query: ['size'] },

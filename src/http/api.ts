@@ -365,6 +365,8 @@ export function operationView(operation: Operation) {
     createdAt,
     finishedAt,
     failure,
+    // What it found out, of the few that do.
+    ...(operation.memo['result'] === undefined ? {} : { result: operation.memo['result'] }),
   }
 }
 

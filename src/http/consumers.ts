@@ -36,6 +36,17 @@ export function consumerRoutes(host: HttpHost, authenticate: Authenticate): Fast
       }
       return engine.reportSeen(caller, request.params.id, word)
     })
+    app.post<ById>('/credentials/:id/rehearse', async (request, reply) => {
+      const caller = await authenticate(request)
+      const operation = await engine.rehearseCredential(caller, request.params.id)
+      void reply.status(202).header('custody-operation', operation.id)
+      return operationView(operation)
+    })
+    // A key of the caller's own receivers, shown once; the next one takes its place.
+    app.post('/consumers/hook-secret', { config: { secretAnswer: true } }, async (request) => {
+      const caller = await authenticate(request)
+      return { secret: await engine.renewHookSecret(caller) }
+    })
     app.post<ById>('/operations/:id/waive', async (request) => {
       const caller = await authenticate(request)
       const wish = {

@@ -257,9 +257,7 @@ async function wakeRotation(life: Lifecycle, { tenant, account, id }: Credential
     const waits = failure?.code === 'consumersBehind' || failure?.code === 'oldKeyInUse'
     if (subject !== id || status !== 'waiting' || !waits) continue
     const set = { runAt: at }
-    await life.store.commit([
-      { type: 'advance', id: operation.id, fence, set, release: true, at },
-    ])
+    await life.store.commit([{ type: 'advance', id: operation.id, fence, set, release: true, at }])
   }
   life.wake()
 }

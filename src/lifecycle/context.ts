@@ -9,6 +9,7 @@ import type { Action, Authoriser, AuthoriseRequest } from '../policy/authorise.t
 import type { LifecyclePolicy } from '../policy/lifecycle.ts'
 import type { Provider, SecretSink } from '../provider/contract.ts'
 import type { Change, Conflict, Store, Visibility } from '../store/store.ts'
+import type { Hooks } from './hooks.ts'
 import type { Sealer } from './sealing.ts'
 import type { GateState } from './bulkhead.ts'
 
@@ -30,6 +31,8 @@ export interface Lifecycle {
   readonly gates?: () => readonly GateState[]
   /** Keeps what ending a key needs; absent where no provider asks for that. */
   readonly sealer?: Sealer
+  /** Calls the reload hooks of consumers; absent where nothing may leave the process. */
+  readonly hooks?: Hooks
   /** Tells the worker that something may be due now. */
   readonly wake: () => void
 }
@@ -153,6 +156,7 @@ export const stepsOf: Readonly<Record<OperationKind, readonly StepName[]>> = {
   delete: ['delete-keys', 'delete-principals'],
   leave: ['fan-out', 'remove-person'],
   reconcile: ['take-inventory', 'compare'],
+  reload: ['call-hook'],
 }
 
 /** The steps are frozen here: a later version that plans other steps still finishes this list. */

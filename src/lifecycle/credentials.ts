@@ -357,6 +357,7 @@ export async function rotateCredential(
   life: Lifecycle,
   caller: Caller,
   id: string,
+  reason: 'requested' | 'rehearsal' = 'requested',
 ): Promise<Operation> {
   const { credential, account } = await visibleCredential(life, caller, id)
   const decision = authorise(life, caller, 'credential.rotate', credentialResource(account, id))
@@ -370,7 +371,7 @@ export async function rotateCredential(
   }
   if (!isDelivered(credential)) throw errors.deliverToMissing({ credential: id })
   await requireLivingOwner(life, account)
-  const operation = rotation(life, account, credential, caller.actor, { reason: 'requested' })
+  const operation = rotation(life, account, credential, caller.actor, { reason })
   await save(
     life,
     [
@@ -399,7 +400,7 @@ export function rotation(
   credential: Credential,
   actor: Actor,
   why: {
-    readonly reason: 'requested' | 'scheduled' | 'ownerLeft'
+    readonly reason: 'requested' | 'scheduled' | 'ownerLeft' | 'rehearsal'
     readonly cause?: string
     /** The old key's last moment, when somebody who left may know it. */
     readonly oldKeysUntil?: Instant

@@ -35,6 +35,8 @@ import { planSweep, runSweep } from './sweeps.ts'
 import { adopt } from './adoption.ts'
 import { discoverPage } from './discovery.ts'
 import { listConsumers, reportSeen, waiveConsumer } from './consumers.ts'
+import { renewHookSecret } from './hooks.ts'
+import { rehearseCredential } from './rehearse.ts'
 import { listTasks, reopenTask, showEvidence, visibleTask } from './tasks.ts'
 import { closeVendor, listVendors, vendorReport } from './vendors.ts'
 import { acceptBackup, acceptTransfer, declineTransfer, transferAccount } from './transfers.ts'
@@ -182,6 +184,8 @@ export function createEngine(life: Lifecycle) {
     consumers: (caller: Caller, account: string) => listConsumers(life, caller, account),
     reportSeen: (caller: Caller, id: string, word: Parameters<typeof reportSeen>[3]) =>
       reportSeen(life, caller, id, word),
+    rehearseCredential: (caller: Caller, id: string) => rehearseCredential(life, caller, id),
+    renewHookSecret: (caller: Caller) => renewHookSecret(life, caller),
     waiveConsumer: (caller: Caller, id: string, wish: Parameters<typeof waiveConsumer>[3]) =>
       waiveConsumer(life, caller, id, wish),
 

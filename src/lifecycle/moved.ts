@@ -45,10 +45,7 @@ function saidOf(name: string, { reports, generation }: Promotion): 'seen' | 'wai
 }
 
 /** The names of those who block; `anyone` where nobody is declared. */
-export function behindOf(
-  consumers: readonly Consumer[],
-  promotion: Promotion,
-): readonly string[] {
+export function behindOf(consumers: readonly Consumer[], promotion: Promotion): readonly string[] {
   if (consumers.length === 0) return moveOfAnyone(promotion) === 'behind' ? [anyone] : []
   return consumers.filter((c) => moveOf(c, promotion) === 'behind').map((c) => c.name)
 }

@@ -12,6 +12,7 @@ import { isRevoking, settleResult } from './progress.ts'
 import { compareInventory } from './steps/inventory-compare.ts'
 import { takeInventory } from './steps/inventory.ts'
 import { TaskOpen, waitForTask } from './steps/by-hand.ts'
+import { callHook } from './steps/call-hook.ts'
 import { disableKeys, proveDead, settle, shutOff } from './steps/kill.ts'
 import { fanOut } from './steps/leave.ts'
 import { ensureAccount, issueAndDeliver } from './steps/mint.ts'
@@ -50,6 +51,7 @@ const steps: Readonly<Record<StepName, Step>> = {
   'remove-person': removePerson,
   'take-inventory': takeInventory,
   compare: compareInventory,
+  'call-hook': callHook,
 }
 
 /** Longer than the slowest step between two heartbeats: one provider call may take `callSeconds`. */

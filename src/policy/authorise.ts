@@ -74,6 +74,7 @@ export const actions = [
   'task.reopen',
   'consumer.seen',
   'consumer.waive',
+  'hook.secret',
 ] as const
 export type Action = (typeof actions)[number]
 

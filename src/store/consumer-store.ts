@@ -12,9 +12,5 @@ export interface ConsumerReads {
   /** Of an account, all credentials, in no order that means anything. */
   consumerReports(tenant: TenantId, account: AccountId): Promise<readonly ConsumerReport[]>
   /** When we last tried a key; null when never. */
-  keyProbe(
-    tenant: TenantId,
-    credential: CredentialId,
-    generation: number,
-  ): Promise<KeyProbe | null>
+  keyProbe(tenant: TenantId, credential: CredentialId, generation: number): Promise<KeyProbe | null>
 }

@@ -41,7 +41,11 @@ const weeks = (n: number) => test.pass(days(7 * n), days(1))
 const seen = (account: string, name: string, credential: string, generation: number) =>
   test.engine.reportSeen(test.admin, `${account}:${name}`, { credential, generation })
 const audited = async (id: string, action: string) => {
-  const rows = await test.store.read.audit(test.admin.tenant, { target: id, after: null, limit: 200 })
+  const rows = await test.store.read.audit(test.admin.tenant, {
+    target: id,
+    after: null,
+    limit: 200,
+  })
   return rows.filter((row) => row.action === action)
 }
 
@@ -187,7 +191,8 @@ describe('our own probes', () => {
             await noteProbe(test.life, key!)
             const now = test.clock.now()
             // As late as the provider likes to tell, and rounded as it likes.
-            for (const shift of [0, told, -told]) await noteUse(test.life, key!, addSeconds(now, shift))
+            for (const shift of [0, told, -told])
+              await noteUse(test.life, key!, addSeconds(now, shift))
           }
           expect((await test.credential(id)).lastUsedAt).toBe(before)
         },
@@ -234,7 +239,10 @@ describe('who is behind', () => {
           for (const name of said) expect(behind).not.toContain(name)
           if (consumers.length === 0) expect(behind).toEqual(newKeyUsed ? [] : [anyone])
           // An older generation, read before the rotation, says nothing.
-          const stale = { ...promotion, reports: promotion.reports.map((r) => ({ ...r, generation: 1 })) }
+          const stale = {
+            ...promotion,
+            reports: promotion.reports.map((r) => ({ ...r, generation: 1 })),
+          }
           const named = behindOf(consumers, stale)
           for (const { name } of holding) expect(named).toContain(name)
         },

@@ -7,7 +7,14 @@ import type { Provider, SecretSink } from '../../src/provider/contract.ts'
 import { ProviderError } from '../../src/provider/contract.ts'
 import { seconds } from '../../src/domain/time.ts'
 import type { TestEngine } from '../support/engine.ts'
-import { anotherWorker, consumedBy, days, startTestEngine, userSchema, wants } from '../support/engine.ts'
+import {
+  anotherWorker,
+  consumedBy,
+  days,
+  startTestEngine,
+  userSchema,
+  wants,
+} from '../support/engine.ts'
 
 const nhiUrn = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
 

@@ -2,7 +2,15 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { seconds } from '../../src/domain/time.ts'
 import type { Provider } from '../../src/provider/contract.ts'
 import type { Death, TestEngine } from '../support/engine.ts'
-import { anotherWorker, consumedBy, days, hours, mortal, startTestEngine, wants } from '../support/engine.ts'
+import {
+  anotherWorker,
+  consumedBy,
+  days,
+  hours,
+  mortal,
+  startTestEngine,
+  wants,
+} from '../support/engine.ts'
 
 const inLookSteps = hours(2)
 

@@ -120,6 +120,7 @@ const table: Readonly<
   'task.evidence': ['task', { owner: theirs, security: 'all' }],
   'task.reopen': ['task', { security: 'all' }],
   'consumer.seen': ['credential', { requester: keeper, owner: theirs }],
+  'hook.secret': ['tenant', {}],
   'consumer.waive': ['operation', { owner: theirs, security: 'all' }],
 }
 

@@ -67,7 +67,12 @@ export const days = (n: number): number => n * 86_400
 
 /** Attributes of an account with such consumers; what re-reads its secret lets a rotation end. */
 export const consumedBy = (
-  ...consumers: { readonly name: string; readonly kind?: string; readonly cacheTtl?: string }[]
+  ...consumers: {
+    readonly name: string
+    readonly kind?: string
+    readonly cacheTtl?: string
+    readonly reloadHook?: string
+  }[]
 ): AccountWrite['attributes'] => ({
   schemas: [userSchema, nhiSchema],
   ...(consumers.length === 0 ? {} : { [nhiSchema]: { consumers } }),
@@ -152,6 +157,8 @@ export interface TestEngine {
 
 export interface TestEngineOptions {
   readonly adopt?: readonly string[]
+  /** What calls reload hooks; without it nobody is told. */
+  readonly hooks?: Lifecycle['hooks']
   /** Terms of rotation that differ from those shipped. */
   readonly rotation?: Partial<LifecycleTerms['rotation']>
   /** The mass-leave brake as shipped; else it never engages: these tests let many people go in an hour. */
@@ -277,6 +284,7 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
     providers: plugins.providers,
     sinks: plugins.sinks,
     sealer: createSealer({ store, root: pepper, random: randomBytes }),
+    ...(options.hooks ? { hooks: options.hooks } : {}),
     wake: () => undefined,
   }
   const events: WorkerEvent[] = []

@@ -78,6 +78,18 @@ export function registerCredential(program: Command, cli: Cli): void {
       })
     },
   )
+  apiCommand<{ wait?: boolean }>(
+    noun
+      .command('rehearse <id>')
+      .description('rotate, wait until the consumers have moved, and give them the old key back')
+      .option('--wait', 'wait until it is over, which takes two overlaps'),
+    cli,
+    async (session, id) => {
+      const route = `/api/v1/credentials/${encodeURIComponent(id)}/rehearse`
+      const { body } = await session.api.send('POST', route, {})
+      return reportQueued(body, session)
+    },
+  )
   apiCommand<{ wait?: boolean; yes?: boolean; reason?: string }>(
     noun
       .command('revoke <id>')

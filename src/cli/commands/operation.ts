@@ -72,6 +72,19 @@ export function registerOperation(program: Command, cli: Cli): void {
       printRecord(body, options, terminal)
     },
   )
+  apiCommand<{ consumer: string; reason: string }>(
+    noun
+      .command('waive <id>')
+      .description('answer for a consumer that a rotation waits for')
+      .requiredOption('--consumer <name>', 'its name, or "*" for everybody')
+      .requiredOption('--reason <text>', 'kept in the audit log'),
+    cli,
+    async ({ api, options, terminal }, id) => {
+      const { consumer, reason } = options
+      const { body } = await api.send('POST', `${route(id)}/waive`, { consumer, reason })
+      printRecord(body, options, terminal)
+    },
+  )
   apiCommand(
     noun
       .command('watch <id>')

@@ -12,7 +12,7 @@ import { audit, externalOf, memoOf } from './step.ts'
 import { goOn, keepWaiting } from './waiting.ts'
 
 /** A day for the default overlap of a week: consumers that cache for a day are seen once more. */
-const quietShare = 7
+export const quietShare = 7
 const lookAgainSeconds = { least: 60, most: 3_600 }
 
 /** Asked for once a look, before we try the new key ourselves: that would hide an earlier use. */
@@ -61,15 +61,7 @@ export async function stillUsed(
 
   const now = life.clock.now()
   const consumers = consumersOf(account)
-  const reports = await life.store.read.consumerReports(account.tenant, account.id)
-  const promotion: Promotion = {
-    generation: current.generation,
-    activatedAt: current.activatedAt ?? now,
-    now,
-    lag: capabilities.canLastUsed ? capabilities.lastUsedLag : seconds(0),
-    newKeyUsed: isNoted(ctx, current),
-    reports: reports.filter((r) => r.credential === credential.id),
-  }
+  const promotion = await promotionOf(ctx, subject)
   const isWaived = promotion.reports.some(
     (r) => r.kind === 'waived' && r.consumer === anyone && r.generation >= current.generation,
   )
@@ -124,6 +116,22 @@ export async function stillUsed(
 /** By generation: an operation that frees a slot first looks at the key before its own. */
 function isNoted(ctx: StepContext, { generation }: IssuedKey): boolean {
   return memoOf<number>(ctx, 'newKeyUsed') === generation
+}
+
+/** The promotion that consumers are to follow: that of the key which is served. */
+export async function promotionOf(ctx: StepContext, subject: Subject): Promise<Promotion> {
+  const { account, credential, capabilities } = subject
+  const now = ctx.life.clock.now()
+  const current = currentOf(subject)
+  const reports = await ctx.life.store.read.consumerReports(account.tenant, account.id)
+  return {
+    generation: credential.generation,
+    activatedAt: current?.activatedAt ?? now,
+    now,
+    lag: capabilities.canLastUsed ? capabilities.lastUsedLag : seconds(0),
+    newKeyUsed: current !== null && isNoted(ctx, current),
+    reports: reports.filter((r) => r.credential === credential.id),
+  }
 }
 
 function currentOf({ keys, credential }: Subject): IssuedKey | null {

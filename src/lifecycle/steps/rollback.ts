@@ -2,6 +2,7 @@ import type { Credential, IssuedKey } from '../../domain/credential.ts'
 import type { Instant } from '../../domain/time.ts'
 import { addSeconds } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
+import { tellConsumers } from '../hooks.ts'
 import { expiryOf } from '../credentials.ts'
 import type { StepContext, StepResult, Subject } from './step.ts'
 import { audit, externalOf, memoOf, putCredential } from './step.ts'
@@ -176,6 +177,7 @@ async function rollBack(
         { type: 'credential', id: credential.id },
         { from: broken.keyId, to: old.keyId, secretRef },
       ),
+      ...tellConsumers(ctx.life, subject.account, restored, ctx.operation),
     ],
   }
 }

@@ -8,6 +8,7 @@ import { waitForBrake } from './braked.ts'
 import { forget, revokeKey } from './held.ts'
 import type { KeyPlace } from './proof.ts'
 import { switchOff, tryKey } from './proof.ts'
+import { isRehearsal, rehearse } from './rehearse.ts'
 import { checkCurrent } from './rollback.ts'
 import type { Step, StepContext, StepResult, Subject } from './step.ts'
 import { audit, externalOf, loadSubject, memoOf, putCredential } from './step.ts'
@@ -27,7 +28,8 @@ export const overlap: Step = async (ctx) => {
   const planned = addSeconds(since, memoOf<number>(ctx, 'overlapSeconds') ?? 0)
   const now = life.clock.now()
   const subject = await loadSubject(ctx, ctx.operation.subject)
-  if (oldKeys(subject).length === 0) return { go: 'done' }
+  const isOver = oldKeys(subject).length === 0 && memoOf(ctx, 'returnedAt') === null
+  if (isOver) return { go: 'done' }
   if (urgentEnd === null) return plannedEnd(ctx, subject, planned)
 
   const end = earlier(urgentEnd, planned)
@@ -49,6 +51,7 @@ async function plannedEnd(
   // Under a clock that is wrong even a good key may look expired, and would be rolled back.
   const braked = await waitForBrake(ctx, 'retireKey')
   if (braked) return braked
+  if (isRehearsal(ctx)) return rehearse(ctx, subject)
   const listing = await lookAtUse(ctx, subject)
   const sick = await checkCurrent(ctx, subject)
   if (sick) return sick

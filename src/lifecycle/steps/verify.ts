@@ -7,6 +7,7 @@ import type { ProbeAnswer } from '../../provider/contract.ts'
 import { ProviderError } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import { periodOf, rotateAfterOf } from '../credential-terms.ts'
+import { tellConsumers } from '../hooks.ts'
 import { noteProbe } from '../uses.ts'
 import { forget, heldSecret, leftToLease, listKeys, revokeKey } from './held.ts'
 import type { Step, StepContext, StepResult, Subject } from './step.ts'
@@ -147,6 +148,7 @@ async function promote(
   if (previous)
     changes.push({ type: 'key', key: { ...previous, status: 'superseded', supersededAt: now } })
   changes.push(...(await accountAfter(ctx, subject.account, active)))
+  changes.push(...tellConsumers(life, subject.account, active, ctx.operation))
   return {
     go: 'next',
     memo: { verify: null, previousGeneration: previous?.generation ?? null, activatedAt: now },

@@ -218,15 +218,9 @@ export class Company {
     return wrong
   }
 
-  /** What is true of everybody, and what Custody believes. @returns who differs */
-  async differences(): Promise<readonly Member[]> {
-    const different: Member[] = []
-    for (const member of this.members) {
-      const row = await this.#world.store.read.person(defaultTenant, member.id)
-      const believed = row?.active === true && row.deletedAt === null
-      if (believed !== (member.state === 'here')) different.push(member)
-    }
-    return different
+  /** Of whom Custody believes what is not true. */
+  differences(believed: ReadonlyMap<string, boolean>): readonly Member[] {
+    return this.members.filter((m) => believed.get(m.id) !== (m.state === 'here'))
   }
 
   async #shuffle(team: Team): Promise<void> {

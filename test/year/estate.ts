@@ -48,6 +48,8 @@ export interface EstateEvents {
 export class Estate {
   readonly accounts = new Map<string, ServiceAccount>()
   readonly credentials = new Map<string, Credential>()
+  /** Whether Custody believes that somebody is there. */
+  readonly active = new Map<string, boolean>()
   /** Whether anything was written since the last look that decides whether a key works. */
   isTouched = false
   requested = 0
@@ -93,6 +95,12 @@ export class Estate {
           this.#credential(change.credential)
           break
         case 'person':
+          this.active.set(
+            change.person.id,
+            change.person.active && change.person.deletedAt === null,
+          )
+          this.isTouched = true
+          break
         case 'key':
         case 'issuedTokenActive':
         case 'issuedTokenRemoved':

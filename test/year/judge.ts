@@ -8,7 +8,7 @@ import type { Consumers, Failed, Place } from './consumers.ts'
 import type { Estate } from './estate.ts'
 import type { YearWorld } from './world.ts'
 
-/** What a person has to decide; `confirm` is the one that comes by the calendar. */
+/** What a person has to decide because something happened; the yearly confirmations are counted apart. */
 export type DecisionKind =
   | 'accept an offer'
   | 'decide on held leavings'
@@ -16,9 +16,9 @@ export type DecisionKind =
   | 'rescue an account'
   | 'retry what is stuck'
   | 'answer for consumers'
+  | 'apply a truth check'
   | 'look at a finding'
   | 'move accounts in a reorganisation'
-  | 'confirm an account'
 
 export type MailKind = 'offer' | 'warning' | 'reminder'
 
@@ -52,6 +52,8 @@ const mailOf: Readonly<Record<string, MailKind>> = {
 /** Counts, by what is true and by what the sandbox answers; Custody's rows only say what it believes. */
 export class Judge {
   readonly decisions = new Map<DecisionKind, number>()
+  /** Accounts whose owners confirmed, by the calendar, that they are still needed. */
+  confirmed = 0
   readonly mails = new Map<MailKind, number>()
   readonly failures = new Map<string, { consumers: number; calls: number }>()
   /** For whoever looks into a seed. */

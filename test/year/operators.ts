@@ -4,6 +4,7 @@ import type { AuditRow } from '../../src/domain/audit.ts'
 import { AppError } from '../../src/domain/errors.ts'
 import { defaultTenant } from '../../src/domain/ids.ts'
 import type { OwnerRef } from '../../src/domain/owner.ts'
+import { instantOf } from '../../src/domain/time.ts'
 import { day, hour, minute, second } from './clock.ts'
 import type { Company, Member, Team } from './company.ts'
 import type { Consumer, Consumers } from './consumers.ts'
@@ -26,6 +27,7 @@ export class Operators {
   readonly #consumers: Consumers
   readonly #judge: Judge
   readonly #until: number
+  readonly #lies: boolean
 
   constructor(parts: {
     readonly world: YearWorld
@@ -34,6 +36,7 @@ export class Operators {
     readonly consumers: Consumers
     readonly judge: Judge
     readonly until: number
+    readonly lies: boolean
   }) {
     this.#world = parts.world
     this.#company = parts.company
@@ -41,6 +44,7 @@ export class Operators {
     this.#consumers = parts.consumers
     this.#judge = parts.judge
     this.#until = parts.until
+    this.#lies = parts.lies
   }
 
   /** An account was written: somebody may have to do something about it. */
@@ -69,6 +73,9 @@ export class Operators {
           this.#judge.decided('look at a finding', String(facts['kind'] ?? target))
         })
         return
+      case 'key.activated':
+        if (this.#lies) this.#later(1, 2, () => this.#sayAllSeen(target))
+        return
       case 'task.opened':
         if (facts['action'] === 'decide') {
           this.#later(hour, 3 * day, () => this.#waive(target, String(facts['account'])))
@@ -93,6 +100,16 @@ export class Operators {
     const generation = this.#estate.credentials.get(credential)?.generation ?? 0
     const id = `${place.account}:${name}`
     await this.#attempt(() => engine.reportSeen(admin, id, { credential, generation }))
+  }
+
+  /** Sabotage: whoever deploys reports for everybody, the moment there is a new key. */
+  async #sayAllSeen(credential: string): Promise<void> {
+    const { engine, admin } = this.#world
+    const { account = '', generation = 0 } = this.#estate.credentials.get(credential) ?? {}
+    for (const { name } of this.#consumers.of(account)) {
+      const word = { credential, generation }
+      await this.#attempt(() => engine.reportSeen(admin, `${account}:${name}`, word))
+    }
   }
 
   /** Back from leave: what was switched off meanwhile is asked for. */
@@ -125,6 +142,24 @@ export class Operators {
         if (!isOpen(account.status) || this.#world.chance.happens(forgotten)) continue
         await this.#pass(account.id, { type: 'Group', id: next.id }, 'reorganisation')
       }
+    }
+  }
+
+  /**
+   * Compares the directory's own listing with what Custody believes, and declares the leavings that it
+   * never heard of. Human resources' word is what the listing says.
+   */
+  async checkTruth(): Promise<void> {
+    const missed = this.#company.differences(this.#estate.active).filter((m) => m.state === 'gone')
+    // What was said an hour ago may be on its way.
+    const { clock, engine, security } = this.#world
+    const late = missed.filter((m) => (m.goneAt ?? 0) < clock.ms - 9 * hour)
+    if (late.length === 0) return
+    this.#judge.decided('apply a truth check', `${late.length} missed leavers`)
+    for (const { id, goneAt } of late) {
+      const since = instantOf(goneAt ?? clock.ms)
+      const word = { reason: 'missed by the directory', since }
+      await this.#attempt(() => engine.declareLeave(security, id, word))
     }
   }
 
@@ -234,7 +269,7 @@ export class Operators {
     const done = await this.#attempt(() =>
       engine.certify(admin, id, { extend: true, reason: 'still needed' }),
     )
-    if (done) this.#judge.decided('confirm an account', account.userName)
+    if (done) this.#judge.confirmed += 1
   }
 
   /** Looks whether those who do not report have been started since, and answers for them if so. */

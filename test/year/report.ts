@@ -61,7 +61,7 @@ export function report(figures: YearFigures): string {
       const sign = goal.isReached(figures) ? 'ok    ' : 'MISSED'
       return `  ${sign} ${goal.name}: ${goal.value(figures)}`
     }),
-    `         decisions: ${list(figures.decisions)}`,
+    `         decisions: ${list(figures.decisions)}; besides ${figures.confirmed} accounts confirmed by the calendar`,
     `         false kills: ${list(figures.falseKillsBy)}`,
     `         failed calls: ${failures.join(', ') || 'none'}`,
     `         exposure p50 ${exposureHours.p50.toFixed(2)} h, p99 ${exposureHours.p99.toFixed(2)} h of ${exposureHours.of} secrets`,

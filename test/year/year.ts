@@ -29,6 +29,8 @@ export interface YearFigures {
   readonly consumerCalls: number
   readonly decisions: ReadonlyMap<DecisionKind, number>
   readonly decisionsPerWeek: number
+  /** Yearly confirmations by owners, which come by the calendar. */
+  readonly confirmed: number
   /** By what the calls failed for. */
   readonly failures: ReadonlyMap<string, { readonly consumers: number; readonly calls: number }>
   readonly failedInRotation: number
@@ -88,7 +90,11 @@ class Year {
   readonly operators: Operators
   readonly #span: Span
 
-  private constructor(parts: Pick<Year, 'world' | 'judge' | 'estate' | 'consumers'>, span: Span) {
+  private constructor(
+    parts: Pick<Year, 'world' | 'judge' | 'estate' | 'consumers'>,
+    span: Span,
+    lies: boolean,
+  ) {
     this.world = parts.world
     this.judge = parts.judge
     this.estate = parts.estate
@@ -101,7 +107,7 @@ class Year {
       },
       returned: (member) => this.operators.returned(member),
     })
-    this.operators = new Operators({ ...this, company: this.company, until: span.until })
+    this.operators = new Operators({ ...this, company: this.company, until: span.until, lies })
   }
 
   static async open(
@@ -147,7 +153,7 @@ class Year {
       failure: (failed) => judge.failed(failed),
       restart: (consumer) => year?.operators.restarted(consumer),
     })
-    year = new Year({ world: opened, judge, estate, consumers }, span)
+    year = new Year({ world: opened, judge, estate, consumers }, span, sabotage === 'no-evidence')
     return year
   }
 
@@ -193,6 +199,7 @@ class Year {
     })
     clock.at(missync + 2 * hour + 20 * minute, () => operators.undoMistake())
     clock.every(from + hour, 6 * hour, until, () => judge.lookForOrphans())
+    clock.every(from + 6 * hour, 6 * hour, until, () => operators.checkTruth())
   }
 
   async figures(asked: {
@@ -206,7 +213,10 @@ class Year {
     await consumers.everybody()
     judge.lookForOrphans()
     judge.close()
-    const different = await company.differences()
+    const before = company.differences(estate.active)
+    await this.operators.checkTruth()
+    await world.worker.drain()
+    const after = company.differences(estate.active)
     const accuracy = (n: number) => 100 * (1 - n / company.members.length)
     const decided = [...judge.decisions.values()].reduce((a, b) => a + b, 0)
     const slow = judge.falseKills.filter(
@@ -229,6 +239,7 @@ class Year {
       providerCalls: world.calls,
       consumerCalls: consumers.calls,
       decisions: judge.decisions,
+      confirmed: judge.confirmed,
       decisionsPerWeek: decided / asked.weeks,
       failures: judge.failures,
       failedInRotation: judge.failures.get('planned rotation')?.calls ?? 0,
@@ -244,7 +255,7 @@ class Year {
       },
       mails: judge.mails,
       mailsPerOwnerWeek: judge.mailsPerOwnerWeek(asked.weeks),
-      accuracy: { before: accuracy(different.length), after: accuracy(different.length) },
+      accuracy: { before: accuracy(before.length), after: accuracy(after.length) },
       errors: world.errors,
       seconds: (performance.now() - asked.began) / 1_000,
       steps: world.steps,

@@ -70,15 +70,16 @@ export class Operators {
         return
       case 'finding.opened':
         this.#later(hour, 8 * hour, () => {
-          this.#judge.decided('look at a finding', String(facts['kind'] ?? target))
+          this.#judge.decided('look at a finding', JSON.stringify(facts['kind'] ?? target))
         })
         return
       case 'key.activated':
         if (this.#lies) this.#later(1, 2, () => this.#sayAllSeen(target))
         return
       case 'task.opened':
-        if (facts['action'] === 'decide') {
-          this.#later(hour, 3 * day, () => this.#waive(target, String(facts['account'])))
+        if (facts['action'] === 'decide' && typeof facts['account'] === 'string') {
+          const account = facts['account']
+          this.#later(hour, 3 * day, () => this.#waive(target, account))
         }
         return
       case 'account.expiresSoon':
@@ -294,7 +295,7 @@ export class Operators {
 
   async #retry(operation: string): Promise<void> {
     const { engine, security, store } = this.#world
-    const stuck = await store.read.operation(defaultTenant, operation as never)
+    const stuck = await store.read.operation(defaultTenant, operation)
     if (stuck?.status !== 'needsOperator') return
     this.#judge.decided('retry what is stuck', `${stuck.kind}: ${stuck.failure?.message}`)
     await this.#attempt(() => engine.retryOperation(security, operation))

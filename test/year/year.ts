@@ -107,7 +107,7 @@ class Year {
       },
       returned: (member) => this.operators.returned(member),
     })
-    this.operators = new Operators({ ...this, company: this.company, until: span.until, lies })
+    this.operators = new Operators({ ...parts, company: this.company, until: span.until, lies })
   }
 
   static async open(

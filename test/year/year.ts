@@ -219,10 +219,11 @@ class Year {
     const after = company.differences(estate.active)
     const accuracy = (n: number) => 100 * (1 - n / company.members.length)
     const decided = [...judge.decisions.values()].reduce((a, b) => a + b, 0)
-    const slow = judge.falseKills.filter(
-      ({ decidedAt, restoredAt }) =>
-        decidedAt !== null &&
-        (restoredAt === null || restoredAt - decidedAt > undoWithinSeconds * 1_000),
+    const slow = judge.falseKills.filter(({ at, why, decidedAt, restoredAt }) =>
+      decidedAt === null
+        ? // Who is on leave is asked when they are back; whatever else nobody noticed for a day is lost.
+          why !== 'leave of absence' && restoredAt === null && world.clock.ms - at > day
+        : restoredAt === null || restoredAt - decidedAt > undoWithinSeconds * 1_000,
     )
     const undone = judge.falseKills.flatMap((k) =>
       k.decidedAt !== null && k.restoredAt !== null ? (k.restoredAt - k.decidedAt) / 1_000 : [],

@@ -98,7 +98,9 @@ export async function stillUsed(
     }
   }
   const [first] = used
-  const soon = Math.max(1, Math.min(lookAgainSeconds.most, quiet))
+  // Before the last use we know of is old enough nothing can come of a look.
+  const lastUse = used.map(({ at }) => at).reduce(later, promotion.activatedAt)
+  const quietAt = later(addSeconds(lastUse, quiet), addSeconds(now, lookAgainSeconds.least))
   return keepWaiting(ctx, subject, {
     key: first?.key ?? standing[0]!,
     lastUsedAt: first?.at ?? null,
@@ -107,8 +109,7 @@ export async function stillUsed(
     endsAt,
     isOverage,
     atMaxAge,
-    lookAt:
-      first && !isOverage ? addSeconds(now, soon) : nextLook(promotion.activatedAt, now, null),
+    lookAt: first && !isOverage ? quietAt : nextLook(promotion.activatedAt, now, null),
   })
 }
 

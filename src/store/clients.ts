@@ -12,7 +12,7 @@ import {
   credentialFromRow,
   keyColumns,
   keyFromRow,
-} from './resources.ts'
+} from './entity-rows.ts'
 import {
   arg,
   ConstraintFailed,

@@ -4,7 +4,7 @@ import type { TenantId } from '../domain/ids.ts'
 import { groupFromRow } from './groups.ts'
 import { json, mapping } from './mapping.ts'
 import type { MoveChange } from './move-store.ts'
-import { personFromRow } from './resources.ts'
+import { personFromRow } from './entity-rows.ts'
 import {
   arg,
   first,

@@ -34,7 +34,7 @@ export function vitalsRoom({ db }: Sql) {
       sql`select due_at from operation where due_at is not null order by due_at, id limit 1`,
     ),
     oldestRevocation: compiled(
-      sql`select created_at from operation where kind in (${listed(urgentKinds)}) and ${isOpen}
+      sql`select created_at from operation where kind in (${listed(revoking)}) and ${isOpen}
         order by created_at limit 1`,
     ),
     stuck: compiled(

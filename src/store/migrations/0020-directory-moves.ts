@@ -2,8 +2,8 @@ import type { Migration } from './migrations.ts'
 
 /** People and groups who change from one directory to another. */
 export const directoryMoves: Migration = {
-  number: 22,
-  name: '0022-directory-moves',
+  number: 20,
+  name: '0020-directory-moves',
   statements: ({ text, tableSuffix }) => [
     `create table directory_move (
       tenant ${text} not null,

@@ -2,8 +2,8 @@ import type { Migration } from './migrations.ts'
 
 /** The last comparison with each directory itself. */
 export const directoryChecks: Migration = {
-  number: 19,
-  name: '0019-directory-checks',
+  number: 18,
+  name: '0018-directory-checks',
   statements: ({ text, tableSuffix }) => [
     `create table directory_check (
       tenant ${text} not null,

@@ -2,8 +2,8 @@ import type { Migration } from './migrations.ts'
 
 /** Writes to SCIM that failed, to be run again or signed off. */
 export const failedRequests: Migration = {
-  number: 21,
-  name: '0021-failed-requests',
+  number: 19,
+  name: '0019-failed-requests',
   statements: ({ text, tableSuffix }) => [
     `create table failed_request (
       tenant ${text} not null,

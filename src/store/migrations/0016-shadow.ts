@@ -2,8 +2,8 @@ import type { Migration } from './migrations.ts'
 
 /** What enforcing would have done, and the first of two words that closing a protected account needs. */
 export const shadow: Migration = {
-  number: 17,
-  name: '0017-shadow',
+  number: 16,
+  name: '0016-shadow',
   statements: ({ text, tableSuffix }) => [
     `create table shadow (
       tenant ${text} not null,

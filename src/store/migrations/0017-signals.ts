@@ -6,8 +6,8 @@ import type { Migration } from './migrations.ts'
  * leaving stands among a person's facts. Who can no longer read a secret waits as a row of its own.
  */
 export const signals: Migration = {
-  number: 18,
-  name: '0018-signals',
+  number: 17,
+  name: '0017-signals',
   statements: ({ text, tableSuffix }) => [
     `alter table resource add column leaves_at ${text}`,
     `create index resource_leaving on resource (leaves_at, id)

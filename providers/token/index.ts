@@ -112,6 +112,12 @@ function createProvider(host: HostContext): Provider {
       }
     },
     async rescope(_principal, want) {
+      const refused = this.checkScopes(want.kind, want.scopes)
+      if (refused) {
+        throw new ProviderError('invalid', `Scope "${refused.scope}": ${refused.reason}`, {
+          outcome: 'notApplied',
+        })
+      }
       if ((await read('finding the token', () => tokens.find(want.keyId))) === null) return
       await write('changing its scopes', () => tokens.setScopes(want.keyId, want.scopes))
     },

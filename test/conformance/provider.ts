@@ -5,7 +5,6 @@ import { failingSuite } from './provider-failing.ts'
 import { inventorySuite } from './provider-inventory.ts'
 import { mintingSuite } from './provider-minting.ts'
 import { optionsSuite } from './provider-options.ts'
-import { rescopingSuite } from './provider-rescoping.ts'
 import { Rig, type ProviderUnderTest } from './provider-rig.ts'
 
 export { callWith, providerErrorFrom, wantCredential, wantPrincipal } from './provider-rig.ts'
@@ -32,7 +31,6 @@ export function providerConformance(label: string, make: () => Promise<ProviderU
     endingSuite(rig)
     inventorySuite(rig)
     optionsSuite(rig)
-    rescopingSuite(rig)
     driftSuite(rig)
     failingSuite(rig)
   })

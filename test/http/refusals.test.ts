@@ -33,7 +33,7 @@ describe('a request that cannot be honoured', () => {
   const rows = (): Record<string, unknown> => {
     const tables = database
       .prepare(
-        "select name from sqlite_schema where type = 'table' and name not like 'sqlite_%' and name not in ('scim_request', 'attribute_sighting')",
+        "select name from sqlite_schema where type = 'table' and name not like 'sqlite_%' and name not in ('scim_request', 'attribute_sighting', 'failed_request', 'sealed')",
       )
       .pluck()
       .all() as string[]

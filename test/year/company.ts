@@ -52,6 +52,8 @@ export interface CompanyEvents {
   /** The directory is about to tell of it. */
   readonly telling: (member: Member) => Promise<void>
   readonly returned: (member: Member) => void
+  /** The directory is about to delete its group. */
+  readonly dissolving: (team: Team) => Promise<void>
 }
 
 /** Who works there in truth, and the directory that tells Custody of it, late, wrongly, or not at all. */
@@ -119,11 +121,12 @@ export class Company {
     const spread = (count: number, act: () => Promise<void>) => {
       for (let n = 0; n < Math.round(count * share); n++) clock.at(this.#atWork(), act)
     }
-    for (const member of this.members) {
-      const ends = member.contractEnds
-      if (ends !== null && ends >= from && ends < until) clock.at(ends, () => this.leave(member))
-    }
-    spread(people * (attrition - contractorShare), () => this.leave(this.oneHere()))
+    const ending = this.members.filter(
+      ({ contractEnds: at }) => at !== null && at >= from && at < until,
+    )
+    for (const member of ending) clock.at(member.contractEnds!, () => this.leave(member))
+    const resigning = Math.max(0, people * attrition - ending.length / share)
+    spread(resigning, () => this.leave(this.oneHere()))
     spread(people * attrition * 1.1, async () => {
       await this.#hire(this.oneTeam())
       this.hires += 1
@@ -150,6 +153,11 @@ export class Company {
   async tell(member: Member, active: boolean): Promise<void> {
     if (this.#backlog) this.#backlog.push(() => this.#write(member, active))
     else await this.#write(member, active)
+  }
+
+  /** Whether the directory can be asked for anything at all. */
+  get isOut(): boolean {
+    return this.#backlog !== null
   }
 
   /** For two days nothing is delivered; then everything, at once. */
@@ -195,6 +203,7 @@ export class Company {
         if (current)
           await engine.updatePerson(directory, current, this.#wish(member, current.active))
       }
+      await this.#on.dissolving(team)
       team.dissolved = true
       team.successor = next
       await engine.deleteGroup(directory, await engine.group(directory, team.id))

@@ -2,6 +2,7 @@ import type { ServiceAccount } from '../../src/domain/account.ts'
 import { isOpen } from '../../src/domain/account.ts'
 import type { AuditRow } from '../../src/domain/audit.ts'
 import type { Operation } from '../../src/domain/operation.ts'
+import { instantOf } from '../../src/domain/time.ts'
 import { day, hour, week } from './clock.ts'
 import type { Company, Member } from './company.ts'
 import type { Consumers, Failed, Place } from './consumers.ts'
@@ -223,6 +224,15 @@ export class Judge {
   close(): void {
     for (const { since } of this.#pending) this.exposures.push(this.#now - since)
     this.#pending = []
+  }
+
+  /** What an owner has is about to be decided, now or when the grace of an empty group is over. */
+  async leaving(owner: string): Promise<void> {
+    const { ms } = this.#world().clock
+    for (const { id } of this.#estate().ownedBy(owner)) {
+      await this.#consumers().touched(id)
+      this.#touchBefore(id, instantOf(ms + hour))
+    }
   }
 
   /** Tokens end by time alone: what their consumers did before that is looked at before that. */

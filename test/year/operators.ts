@@ -151,6 +151,7 @@ export class Operators {
    * never heard of. Human resources' word is what the listing says.
    */
   async checkTruth(): Promise<void> {
+    if (this.#company.isOut) return
     const missed = this.#company.differences(this.#estate.active).filter((m) => m.state === 'gone')
     // What was said an hour ago may be on its way.
     const { clock, engine, security } = this.#world

@@ -166,7 +166,8 @@ async function timed(run: () => Promise<unknown>): Promise<{ ms: number; holdMs:
   return { ms, holdMs }
 }
 
-function accountOf(index: number, owner: string): AccountWrite {
+/** An account with one access key. */
+export function accountOf(index: number, owner: string): AccountWrite {
   const name = `svc-${String(index).padStart(5, '0')}`
   return {
     type: 'account',
@@ -193,7 +194,7 @@ function accountOf(index: number, owner: string): AccountWrite {
   } satisfies Omit<AccountWrite, 'status'> & { readonly attributes: ServiceAccount['attributes'] }
 }
 
-function configOf(sandbox: string): string {
+export function configOf(sandbox: string): string {
   const [endpoint, credentials] = sandbox.split('#') as [string, string]
   const [accessKeyId, secretAccessKey] = credentials.split(':') as [string, string]
   const connection = `region: us-east-1, endpoint: "${endpoint}", credentials: { accessKeyId: "${accessKeyId}", secretAccessKey: "${secretAccessKey}" }`

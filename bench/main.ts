@@ -13,11 +13,13 @@ import { spread } from './measure.ts'
 import { isPinned, pinLoad } from './process.ts'
 import { runRotations } from './rotations.ts'
 import type { Goal, Options } from './scim.ts'
+import { runUndo } from './undoing.ts'
 import { goalsOf, isWanted, runScim, title } from './scim.ts'
 
 const help = `npm run bench -- scim [options]    requests against other servers
 npm run bench -- leaver [options]  an owner who leaves, and the sweeps
 npm run bench -- rotations [options]  access keys at AWS, and a reconciliation
+npm run bench -- undo [options]    a directory's mistake, taken back
 
   --sizes 1k,1m     resources in the database (k and m count thousands and millions); the first
                     and the last are compared; large ones are kept for the next run
@@ -27,6 +29,7 @@ npm run bench -- rotations [options]  access keys at AWS, and a reconciliation
   --accounts 200,1000  leaver: accounts of each leaver
   --due 20k         leaver: accounts that expire
   --keys 300        rotations: keys rotated in a round; --throttled 60 under the limits of AWS
+  --people 300      undo: owners deactivated by mistake, an account each
   --users 5000      rotations: IAM users that a reconciliation goes through
   --profile <dir>   writes a CPU profile of each Custody process there
   --gate            exit code 1 when a goal is missed
@@ -56,6 +59,7 @@ const { values, positionals } = parseArgs({
     keys: { type: 'string', default: '300' },
     throttled: { type: 'string', default: '60' },
     users: { type: 'string', default: '5000' },
+    people: { type: 'string', default: '300' },
     profile: { type: 'string' },
     gate: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -65,7 +69,7 @@ const [scenario = ''] = positionals
 if (
   values.help ||
   positionals.length !== 1 ||
-  !['scim', 'leaver', 'rotations'].includes(scenario)
+  !['scim', 'leaver', 'rotations', 'undo'].includes(scenario)
 ) {
   process.stdout.write(help)
   process.exit(values.help ? 0 : 2)
@@ -87,6 +91,7 @@ process.stdout.write(`${machine()}\n\n`)
 
 if (scenario === 'leaver') await leaver()
 else if (scenario === 'rotations') await rotations()
+else if (scenario === 'undo') await undo()
 else await scim()
 // What a scenario started in this process may still be winding down.
 process.exit()
@@ -115,6 +120,11 @@ async function rotations(): Promise<void> {
       say: options.say,
     }),
   )
+}
+
+async function undo(): Promise<void> {
+  const people = wholeNumber('people', values.people)
+  print(await runUndo({ people, rounds: options.rounds, say: options.say }))
 }
 
 function print(figures: readonly Figure[]): void {

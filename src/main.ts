@@ -1,5 +1,5 @@
 import { createHmac, hkdfSync, randomBytes } from 'node:crypto'
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { awsIam } from '../providers/aws-iam/index.ts'
@@ -10,6 +10,8 @@ import { github } from '../providers/github/index.ts'
 import { manual } from '../providers/manual/index.ts'
 import { postgres } from '../providers/postgres/index.ts'
 import { token } from '../providers/token/index.ts'
+import { realSleep } from './directory/calls.ts'
+import { checkDirectories, openDirectories } from './directory/open.ts'
 import { createSigner } from './domain/checkpoint.ts'
 import type { Client } from './domain/client.ts'
 import { errors } from './domain/errors.ts'
@@ -56,10 +58,7 @@ import {
   systemActor,
   treesOf,
 } from './lifecycle/engine.ts'
-import type { Authoriser } from './policy/authorise.ts'
-import { compileAuthorisation } from './policy/authorise.ts'
-import type { LifecyclePolicy } from './policy/lifecycle.ts'
-import { compileLifecycle } from './policy/lifecycle.ts'
+import { loadPolicies } from './policy/load.ts'
 import type { HostContext, TaskBook } from './provider/contract.ts'
 import type { BuiltInModules, OpenPlugins } from './provider/registry.ts'
 import { checkPlugins, openProviders } from './provider/registry.ts'
@@ -108,7 +107,10 @@ export const builtIn: BuiltInModules = {
  * Nothing is opened, and no package loaded.
  */
 export const checkConfig: ConfigCheck = async (config, lineOf) => {
-  return checkPlugins(config, builtIn, lineOf)
+  return [
+    ...(await checkPlugins(config, builtIn, lineOf)),
+    ...checkDirectories(config.directories, lineOf),
+  ]
 }
 
 /**
@@ -151,6 +153,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       clockGuard,
     })
     closers.unshift(() => plugins.close())
+    Object.assign(policies, await loadPolicies(config.policies, plugins.providers))
 
     const signer = createSigner(derive(home.masterKey, 'audit signing key'))
     // A database that is gone with its process has no past to be anchored.
@@ -162,10 +165,16 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       clock,
       ids,
       policy: () => policies.lifecycle,
+      vocabulary: () => policies.templates,
       authoriser: () => policies.authoriser,
       providers: plugins.providers,
       sinks: plugins.sinks,
       clockGuard,
+      directories: openDirectories(config.directories, {
+        clock,
+        sleep: realSleep,
+        resolvePath: config.resolvePath,
+      }),
       ...(anchor ? { anchor } : {}),
       ...(roles.includes('worker') ? { gates: () => worker?.gates() ?? [] } : {}),
       sealer: createSealer({
@@ -269,7 +278,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       scheduler,
       sequencer,
       async reloadPolicies() {
-        Object.assign(policies, await loadPolicies(config.policies))
+        Object.assign(policies, await loadPolicies(config.policies, plugins.providers))
       },
       async close() {
         stopping = true
@@ -313,22 +322,6 @@ async function compareWithAnchor(anchor: Anchor, life: Lifecycle, log: Log): Pro
     await enterRestored(life, { reason: 'auditBehind', ...check.facts[0] })
   } catch (error) {
     log.error({ error }, 'the audit log could not be compared with its anchor')
-  }
-}
-
-interface Policies {
-  lifecycle: LifecyclePolicy
-  authoriser: Authoriser
-}
-
-async function loadPolicies(directory: string): Promise<Policies> {
-  const name = path.join(directory, 'lifecycle.yaml')
-  const text = await readFile(name, 'utf8').catch((cause: unknown) => {
-    throw errors.policyInvalid({ problems: `${name}: cannot be read.` }, { cause })
-  })
-  return {
-    lifecycle: compileLifecycle(text, name),
-    authoriser: await compileAuthorisation(path.join(directory, 'authorisation')),
   }
 }
 

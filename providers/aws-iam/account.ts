@@ -75,6 +75,16 @@ export class AwsAccount {
     return this.#own
   }
 
+  /**
+   * The unique ids of the users that Custody signs its calls as: what it runs as, and where that is a
+   * role, whoever assumes it.
+   */
+  async selves(call: Call): Promise<readonly string[]> {
+    const asked = [this.sts(call), this.#base.sts]
+    const answers = await Promise.all(asked.map((sts) => sts.getCallerIdentity({}, within(call))))
+    return answers.map(({ UserId }) => UserId!)
+  }
+
   async close(): Promise<void> {
     this.#base.iam.destroy()
     this.#base.sts.destroy()

@@ -31,6 +31,11 @@ export class Boundary {
     return this.#arn
   }
 
+  /** Its ARN, whether or not it is there. */
+  async arn(call: Call): Promise<string> {
+    return this.#configured ?? this.#account.arnOf(`policy${this.#path}${boundaryPolicyName}`, call)
+  }
+
   /** Whether the policy is there and still says what Custody wrote. */
   async check(call: Call): Promise<CheckFinding> {
     const iam = this.#account.iam(call)

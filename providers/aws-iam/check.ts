@@ -232,7 +232,7 @@ function contextOf({ Condition = {} }: AllowStatement) {
 
 /** Without IAM's word only what reads can be tried; whether the rest is allowed shows when it is done. */
 async function byReading(
-  { account, config }: Checked,
+  { account }: Checked,
   total: number,
   call: Call,
 ): Promise<readonly CheckFinding[]> {
@@ -241,12 +241,8 @@ async function byReading(
   const reads: Readonly<Record<string, () => Promise<unknown>>> = {
     'iam:ListUsers': () => iam.listUsers({ MaxItems: 1 }, options),
     'iam:GetUser': () => iam.getUser({ UserName: 'custody-check-nobody' }, options),
-    ...((config.discovery ?? true)
-      ? {
-          'iam:GetAccountAuthorizationDetails': () =>
-            iam.getAccountAuthorizationDetails({ Filter: ['User'], MaxItems: 1 }, options),
-        }
-      : {}),
+    'iam:GetAccountAuthorizationDetails': () =>
+      iam.getAccountAuthorizationDetails({ Filter: ['User'], MaxItems: 1 }, options),
   }
   const findings: CheckFinding[] = []
   for (const [name, read] of Object.entries(reads)) {

@@ -14,6 +14,7 @@ import type {
   ProbeAnswer,
   WantedCredential,
   WantedPrincipal,
+  WantedScopes,
 } from '../../src/provider/contract.ts'
 import { durationOf } from '../aws/client.ts'
 import type { AwsAccount } from './account.ts'
@@ -37,9 +38,9 @@ import { scopesPolicyName } from './policies.ts'
 import { probeRole } from './role-probe.ts'
 import { switchOffRole, switchOnRole, trustOf } from './role-switch.ts'
 import { isRolesPrincipal, Roles, rolesPrincipal } from './roles.ts'
-import { managedArns, rightsOf } from './scopes.ts'
+import { managedArns, rightsOf, roleHolder, swapScopes } from './scopes.ts'
 import type { FederatedScopes, TrustRules } from './trust.ts'
-import { consumerOf, parseFederatedScopes, trustDocument } from './trust.ts'
+import { consumerOf, isSameConsumer, parseFederatedScopes, trustDocument } from './trust.ts'
 import type { Users } from './users.ts'
 
 const roleArn = /^arn:[a-z-]+:iam::\d{12}:role\/(?:.*\/)?([^/]+)$/
@@ -163,6 +164,28 @@ export class FederatedRoles implements Identity {
     for (const PolicyArn of await managedArns(this.#account, managed, call)) {
       await iam.attachRolePolicy({ RoleName, PolicyArn }, within(call))
     }
+  }
+
+  /** @throws ProviderError `invalid` for another consumer: that is another credential */
+  async rescope(_principal: string, want: WantedScopes, call: Call): Promise<void> {
+    const wanted = parseFederatedScopes(want.scopes, this.#rules)
+    if ('reason' in wanted) throw refuse('invalid', wanted.reason)
+    const role = await this.#ours(want.keyId, call)
+    if (!role) throw refuse('notFound', `Role ${want.keyId} no longer exists; issue a new one.`)
+    const consumer = consumerOf(trustOf(role))
+    if (consumer && !isSameConsumer(consumer, wanted.consumer)) {
+      throw refuse(
+        'invalid',
+        `Role "${role.RoleName}" trusts ${consumer.subject} of ${consumer.issuer}; for another consumer ask for another credential.`,
+      )
+    }
+    const change = {
+      wanted: wanted.rights,
+      before: want.before ?? [],
+      allowedPolicies: this.#rules.allowedPolicies,
+      ours: true,
+    }
+    await swapScopes(this.#account, roleHolder(this.#account, role.RoleName!, call), change, call)
   }
 
   async disable(_principal: string, keyId: string, call: Call): Promise<void> {
@@ -289,6 +312,7 @@ function leastStatements(path: string, config: Config): readonly AllowStatement[
         'iam:PutRolePermissionsBoundary',
         'iam:PutRolePolicy',
         'iam:DeleteRolePolicy',
+        'iam:GetRolePolicy',
         'iam:ListRolePolicies',
         'iam:AttachRolePolicy',
         'iam:DetachRolePolicy',
@@ -325,7 +349,7 @@ function roleCapabilities(config: Config): KindCapabilities {
     canList: true,
     maxLive: null,
     canDisable: true,
-    canRescope: false,
+    canRescope: 'inPlace',
     canProbe,
     canLastUsed: true,
     lastUsedLag: durationOf(config.lastUsedLag ?? 'PT4H'),

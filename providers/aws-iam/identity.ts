@@ -19,6 +19,7 @@ type Share = Pick<
   Provider,
   | 'ensurePrincipal'
   | 'issue'
+  | 'rescope'
   | 'disable'
   | 'enable'
   | 'revoke'

@@ -4,6 +4,8 @@ import type {
   Call,
   Capabilities,
   CheckReport,
+  Drift,
+  DriftPage,
   EnsuredPrincipal,
   ExternalCredential,
   HostContext,
@@ -15,6 +17,8 @@ import type {
   ProviderModule,
   WantedCredential,
   WantedPrincipal,
+  WantedOf,
+  WantedScopes,
 } from '../../src/provider/contract.ts'
 import { AwsAccount } from './account.ts'
 import { Boundary } from './boundary.ts'
@@ -26,6 +30,7 @@ import { capabilitiesOf, chained, identityOf } from './identity.ts'
 import { UsersWithKeys } from './keys.ts'
 import { FederatedRoles, isRoleArn } from './federation.ts'
 import { parsed, refuse } from './marks.ts'
+import { Rights } from './rights.ts'
 import { Users } from './users.ts'
 
 /**
@@ -49,6 +54,7 @@ class AwsIam implements Provider {
   readonly #checked: Parameters<typeof checkProvider>[0]
   readonly #keys: UsersWithKeys
   readonly #roles: FederatedRoles
+  readonly #rights: Rights
   /** Each with a kind of its own; the first is meant where none is named. */
   readonly #identities: readonly [Identity, ...Identity[]]
 
@@ -60,6 +66,7 @@ class AwsIam implements Provider {
     const parts = { account: this.#account, boundary, users }
     this.#roles = new FederatedRoles(host, parts, config)
     this.#keys = new UsersWithKeys(host, { ...parts, beside: this.#roles.roles }, config)
+    this.#rights = new Rights({ ...parts, roles: this.#roles.roles }, config, host.clock)
     this.#identities = [this.#keys, this.#roles]
     this.#checked = { account: this.#account, boundary, identities: this.#identities, config }
     this.capabilities = capabilitiesOf(this.#identities)
@@ -114,6 +121,29 @@ class AwsIam implements Provider {
       reason: `The principal stored for ${want.account} bears no ${want.kind}.`,
     }
     throw refuse('invalid', reason)
+  }
+
+  async rescope(principal: string, want: WantedScopes, call: Call): Promise<void> {
+    if (want.kind === this.#roles.kind) return this.#roles.rescope(principal, want, call)
+    const stored = await this.#withUser(principal, call)
+    await this.#keys.rescope(stored, want, call)
+  }
+
+  driftOf(principal: string, want: readonly WantedScopes[], call: Call): Promise<Listing<Drift>> {
+    return this.#rights.driftOf(principal, want, call)
+  }
+
+  driftPage(from: string | null, wantedOf: WantedOf, call: Call): Promise<DriftPage> {
+    return this.#rights.page(from, wantedOf, call)
+  }
+
+  revertDrift(
+    principal: string,
+    want: readonly WantedScopes[],
+    drift: Drift,
+    call: Call,
+  ): Promise<readonly string[]> {
+    return this.#rights.revert(principal, want, drift, call)
   }
 
   async disable(principal: string, keyId: string, call: Call): Promise<void> {

@@ -16,6 +16,7 @@ import type {
   ProbeAnswer,
   WantedCredential,
   WantedPrincipal,
+  WantedScopes,
 } from '../../src/provider/contract.ts'
 import { ProviderError } from '../../src/provider/contract.ts'
 import { durationOf } from '../aws/client.ts'
@@ -36,7 +37,7 @@ import { accountOf, refuse, tagAccount, tagOf } from './marks.ts'
 import { refusedScope } from './policies.ts'
 import type { KeyPair } from './probe.ts'
 import { KeyProbe } from './probe.ts'
-import { grantScopes } from './scopes.ts'
+import { grantScopes, swapScopes, userHolder } from './scopes.ts'
 import { shutOffUser, turnOnUser } from './switch.ts'
 import type { Users } from './users.ts'
 import { isUserPrincipal, principalOf } from './users.ts'
@@ -108,6 +109,25 @@ export class UsersWithKeys implements Identity {
     }
     const secret = Secret.ofText(JSON.stringify(pair))
     return { keyId: pair.accessKeyId, secret, fingerprint: secret.fingerprint(), expiresAt: null }
+  }
+
+  /** The boundary, the marks and what somebody else attached are left as they are. */
+  async rescope(principal: string, want: WantedScopes, call: Call): Promise<void> {
+    const refused = this.checkScopes(want.scopes)
+    if (refused) throw refuse('invalid', refused.reason)
+    const user = await this.#users.locate(principal, call)
+    if (!user) throw refuse('notFound', `IAM user of ${want.account} is gone; ensure it again.`)
+    const holder = accountOf(user)
+    if (holder !== null && holder !== want.account) {
+      throw refuse('conflict', `IAM user "${user.UserName}" belongs to account ${holder}.`)
+    }
+    const change = {
+      wanted: want.scopes,
+      before: want.before ?? [],
+      allowedPolicies: this.#allowedPolicies,
+      ours: tagOf(user, tagAccount) !== null,
+    }
+    await swapScopes(this.#account, userHolder(this.#account, user.UserName!, call), change, call)
   }
 
   async disable(principal: string, keyId: string, call: Call): Promise<void> {
@@ -265,7 +285,7 @@ function keyCapabilities(config: Config): KindCapabilities {
     canList: true,
     maxLive: 2,
     canDisable: true,
-    canRescope: false,
+    canRescope: 'inPlace',
     canProbe: true,
     canLastUsed: true,
     lastUsedLag: durationOf(config.lastUsedLag ?? 'PT4H'),

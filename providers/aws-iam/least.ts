@@ -22,12 +22,14 @@ const keepUsers = [
   'iam:ListAccessKeys',
   'iam:PutUserPolicy',
   'iam:DeleteUserPolicy',
+  'iam:GetUserPolicy',
   'iam:ListUserPolicies',
   'iam:AttachUserPolicy',
   'iam:DetachUserPolicy',
   'iam:ListAttachedUserPolicies',
   'iam:ListGroupsForUser',
   'iam:RemoveUserFromGroup',
+  'iam:GetLoginProfile',
   'iam:DeleteLoginProfile',
   'iam:ListMFADevices',
   'iam:DeactivateMFADevice',
@@ -68,14 +70,23 @@ export function userStatements(config: Config): readonly AllowStatement[] {
       boundary,
     ),
     allow('CustodyVirtualMfa', ['iam:DeleteVirtualMFADevice'], `${arn}:mfa/*`),
-    allow('CustodyReads', ['iam:GetUser', 'iam:ListUsers', 'iam:GetAccessKeyLastUsed'], '*'),
+    allow(
+      'CustodyReads',
+      [
+        'iam:GetUser',
+        'iam:ListUsers',
+        'iam:GetAccessKeyLastUsed',
+        'iam:GetAccountAuthorizationDetails',
+      ],
+      '*',
+    ),
     ...((config.discovery ?? true) ? adoptionStatements(arn) : []),
   ]
 }
 
 /** Users anywhere may be looked at and be marked; what is marked is Custody's to keep. */
 function adoptionStatements(arn: string): readonly AllowStatement[] {
-  const reads = ['iam:GetAccountAuthorizationDetails', 'iam:GetLoginProfile', 'iam:ListAccessKeys']
+  const reads = ['iam:GetLoginProfile', 'iam:ListAccessKeys']
   return [
     { Sid: 'CustodyDiscovery', Effect: 'Allow', Action: reads, Resource: '*' },
     {

@@ -321,7 +321,7 @@ function keyOf(role: ListedRole): ListedKey {
 }
 
 /** What an account's roles are found by: the path that bears its id. */
-function rolesExternal(account: string): string {
+export function rolesExternal(account: string): string {
   return JSON.stringify({ account })
 }
 

@@ -13,7 +13,7 @@ import {
 } from './policies.ts'
 
 /** AWS's own: for users whose inline policies leave no room for ours. */
-const denyAll = (partition: string) => `arn:${partition}:iam::aws:policy/AWSDenyAll`
+export const denyAll = (partition: string) => `arn:${partition}:iam::aws:policy/AWSDenyAll`
 
 /**
  * Denies everything, sessions made with the user's keys included. A user that was adopted may have

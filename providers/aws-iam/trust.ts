@@ -9,6 +9,10 @@ export interface Consumer {
   readonly audience: string
 }
 
+export function isSameConsumer(a: Consumer, b: Consumer): boolean {
+  return a.issuer === b.issuer && a.subject === b.subject && a.audience === b.audience
+}
+
 export interface FederatedScopes {
   readonly consumer: Consumer
   /** What the role may do: the scopes that access keys have too. */

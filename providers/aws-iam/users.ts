@@ -175,6 +175,9 @@ export class Users {
     const holder = tagOf(user, tagAdopted)
     if (holder === mine) return
     if (holder !== null) throw notOurs(user, `is adopted for ${holder}`)
+    if ((await this.#account.selves(call)).includes(user.UserId!)) {
+      throw notOurs(user, 'is the one that Custody runs as, which would end itself with it')
+    }
     await this.#account
       .iam(call)
       .tagUser({ UserName: user.UserName, Tags: [{ Key: tagAdopted, Value: mine }] }, within(call))

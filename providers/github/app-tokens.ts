@@ -12,10 +12,12 @@ import {
 import {
   ProviderError,
   type Call,
+  type Drift,
   type Issued,
   type KindCapabilities,
   type ProbeAnswer,
   type WantedCredential,
+  type WantedScopes,
 } from '../../src/provider/contract.ts'
 import {
   excessOf,
@@ -25,6 +27,7 @@ import {
 } from './app-token-scopes.ts'
 import { permissionsText, replicationSeconds, skewSeconds } from './client.ts'
 import { isSuspension, type Answer, type Attempt } from './errors.ts'
+import { grants, readInstallation } from './installation.ts'
 import type { GithubKind, GithubKit } from './kind.ts'
 import type { ScopeRefusal } from './names.ts'
 import { deniedIfNotFound, isKind, refusal } from './refusals.ts'
@@ -58,7 +61,7 @@ export class AppTokens implements GithubKind {
       canList: false,
       maxLive: null,
       canDisable: false,
-      canRescope: false,
+      canRescope: 'nextLease',
       canProbe: true,
       canLastUsed: false,
       lastUsedLag: seconds(0),
@@ -72,7 +75,7 @@ export class AppTokens implements GithubKind {
       cannot: [
         'Live longer than an hour: it is renewed ten minutes before its end.',
         'Be listed: a token whose bytes are lost works until its hour is over, or until the installation is suspended.',
-        'Be switched off and on again, or have its scopes changed.',
+        'Be switched off and on again, or have its scopes changed: the next one brings other scopes, and one taken away ends the old one soon.',
       ],
     }
   }
@@ -84,6 +87,31 @@ export class AppTokens implements GithubKind {
   checkScopes(scopes: readonly string[]): ScopeRefusal | null {
     const parsed = parseAppTokenScopes(scopes, this.#allowed)
     return 'reason' in parsed ? parsed : null
+  }
+
+  /** Whether the next token would still open what was granted: the App may have lost some of it. */
+  async driftOf({ keyId, scopes }: WantedScopes, call: Call): Promise<readonly Drift[]> {
+    const scope = parseAppTokenScopes(scopes, this.#allowed)
+    if ('reason' in scope) return []
+    const drifts: Drift[] = []
+    const state = await readInstallation(this.#kit.client, call)
+    for (const [name, level] of Object.entries(scope.permissions)) {
+      if (grants(state, name, level)) continue
+      const texts = { granted: level, actual: state.permissions[name] ?? null }
+      drifts.push({ what: 'permission', name, keyId, ...texts, reach: 'less' })
+    }
+    for (const at of scope.repositories) {
+      const name = `${at.owner}/${at.repo}`
+      const found = await findRepository(this.#kit.client, at, this.permissions, call).catch(
+        (error: unknown) => {
+          if (isKind(error, 'notFound')) return null
+          throw error
+        },
+      )
+      if (found) continue
+      drifts.push({ what: 'repository', name, keyId, granted: name, actual: null, reach: 'less' })
+    }
+    return drifts
   }
 
   async issue(_principal: string, want: WantedCredential, call: Call): Promise<Issued> {

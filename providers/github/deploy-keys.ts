@@ -3,6 +3,7 @@ import type {
   Call,
   CheckFinding,
   DiscoveryPage,
+  Drift,
   EnsuredPrincipal,
   ExternalCredential,
   InventoryPage,
@@ -13,6 +14,7 @@ import type {
   ProviderError,
   WantedCredential,
   WantedPrincipal,
+  WantedScopes,
 } from '../../src/provider/contract.ts'
 import { pageSize } from './client.ts'
 import type { Attempt } from './errors.ts'
@@ -64,7 +66,7 @@ export class DeployKeys implements GithubKind {
       canList: true,
       maxLive: null,
       canDisable: false,
-      canRescope: false,
+      canRescope: 'newKey',
       canProbe: false,
       canLastUsed: true,
       lastUsedLag: seconds(0),
@@ -186,6 +188,41 @@ export class DeployKeys implements GithubKind {
     }
     await Promise.all(Array.from({ length: listConcurrency }, drain))
     return { items: items.sort((a, b) => (a.keyId < b.keyId ? -1 : 1)), complete }
+  }
+
+  /** Whether the key opens what it was made for, and no more: GitHub shows both beside the key. */
+  async driftOf({ keyId, scopes }: WantedScopes, call: Call): Promise<readonly Drift[]> {
+    const key = readKeyId(keyId)
+    const scope = parseScopes(scopes)
+    // What was adopted without scopes was granted nothing to compare with.
+    if (!key || 'reason' in scope) return []
+    const seen = this.#places.get(key.repositoryId) ?? (await this.#locate(key.repositoryId, call))
+    const name = `${scope.owner}/${scope.repo}`
+    const gone: Drift = {
+      what: 'repository',
+      name,
+      keyId,
+      granted: name,
+      actual: null,
+      reach: 'less',
+    }
+    if (!seen) return [gone]
+    this.#places.set(key.repositoryId, seen)
+    const found = await this.#keysAt(seen, call).catch(nullIfOutOfReach)
+    if (!found) {
+      this.#places.delete(key.repositoryId)
+      return [gone]
+    }
+    const item = found.items.find(({ id }) => id === key.id)
+    // A key that is not there is the inventory's business.
+    if (!item || item.read_only === scope.readOnly) return []
+    const granted = scope.readOnly ? 'read-only' : 'write'
+    const actual = scope.readOnly ? 'write' : 'read-only'
+    const reach = scope.readOnly ? 'more' : 'less'
+    const asScopes = scope.readOnly
+      ? { add: ['write'], remove: [] }
+      : { add: [], remove: ['write'] }
+    return [{ what: 'readOnly', name, keyId, granted, actual, reach, asScopes }]
   }
 
   inventory(from: string | null, call: Call): Promise<InventoryPage> {

@@ -6,6 +6,7 @@ import type {
   Capabilities,
   CheckReport,
   DiscoveryPage,
+  Drift,
   EnsuredPrincipal,
   ExternalCredential,
   InventoryPage,
@@ -18,6 +19,7 @@ import type {
   ProviderModule,
   WantedCredential,
   WantedPrincipal,
+  WantedScopes,
 } from '../../src/provider/contract.ts'
 import { AppTokens } from './app-tokens.ts'
 import { checkGithub } from './check.ts'
@@ -187,6 +189,20 @@ class Github implements Provider {
       items: listings.flatMap((l) => l.items),
       complete: listings.every((l) => l.complete),
     }
+  }
+
+  /** GitHub changes nothing about a key that is there: what drifted is replaced by a rotation. */
+  async driftOf(
+    _principal: string,
+    want: readonly WantedScopes[],
+    call: Call,
+  ): Promise<Listing<Drift>> {
+    const items: Drift[] = []
+    for (const one of want) {
+      const kind = this.#kinds.find((k) => k.kind === one.kind)
+      items.push(...((await kind?.driftOf?.(one, call)) ?? []))
+    }
+    return { items, complete: true }
   }
 
   adopt(external: string, want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {

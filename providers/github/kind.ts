@@ -5,6 +5,7 @@ import type {
   Call,
   CheckFinding,
   DiscoveryPage,
+  Drift,
   EnsuredPrincipal,
   ExternalCredential,
   HostContext,
@@ -16,6 +17,7 @@ import type {
   ProbeAnswer,
   WantedCredential,
   WantedPrincipal,
+  WantedScopes,
 } from '../../src/provider/contract.ts'
 import type { GithubClient } from './client.ts'
 import type { Config } from './config.ts'
@@ -57,6 +59,8 @@ export interface GithubKind {
   discover?(from: string | null, call: Call): Promise<DiscoveryPage>
   /** @returns null for an `external` that another kind discovered */
   adopt?(external: string, want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> | null
+  /** Of one key of this kind; absent: nothing of it can drift. */
+  driftOf?(want: WantedScopes, call: Call): Promise<readonly Drift[]>
   /** What `check` says beyond the permissions, which it looks at itself. */
   check?(call: Call): Promise<readonly CheckFinding[]>
 }

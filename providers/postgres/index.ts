@@ -5,6 +5,7 @@ import type {
   Call,
   Capabilities,
   CheckReport,
+  Drift,
   EnsuredPrincipal,
   ExternalCredential,
   HostContext,
@@ -17,11 +18,13 @@ import type {
   ProviderModule,
   WantedCredential,
   WantedPrincipal,
+  WantedScopes,
 } from '../../src/provider/contract.ts'
 import { checkServer } from './check.ts'
+import { driftsOfLogins, revertLogin } from './drift.ts'
 import { refuse } from './errors.ts'
 import { dropRole, lockOut, setLogin } from './ending.ts'
-import { issueLogin } from './issuing.ts'
+import { issueLogin, rescopeGroup } from './issuing.ts'
 import type { Role } from './roles.ts'
 import { groupsOf, loginName, loginOf, loginPage, loginsOf } from './roles.ts'
 import { refusedScope } from './scopes.ts'
@@ -96,7 +99,7 @@ class PostgresLogins implements Provider {
         canList: true,
         maxLive: null,
         canDisable: true,
-        canRescope: false,
+        canRescope: 'inPlace',
         canProbe: true,
         canLastUsed: true,
         lastUsedLag: seconds(0),
@@ -161,6 +164,25 @@ class PostgresLogins implements Provider {
     }
     const keyId = await issueLogin(this.#server, terms, want, call)
     return { keyId, secret: null, fingerprint, expiresAt: want.expiresAt }
+  }
+
+  async rescope(_principal: string, want: WantedScopes, call: Call): Promise<void> {
+    const refused = this.checkScopes(want.kind, want.scopes)
+    if (refused) throw refuse('invalid', `Scope "${refused.scope}" is refused: ${refused.reason}`)
+    await rescopeGroup(this.#server, { allowedRoles: this.#allowedRoles }, want, call)
+  }
+
+  driftOf(_principal: string, want: readonly WantedScopes[], call: Call): Promise<Listing<Drift>> {
+    return driftsOfLogins(this.#server, this.#allowedRoles, want, call)
+  }
+
+  revertDrift(
+    _principal: string,
+    want: readonly WantedScopes[],
+    drift: Drift,
+    call: Call,
+  ): Promise<readonly string[]> {
+    return revertLogin(this.#server, want, drift, call)
   }
 
   async disable(_principal: string, keyId: string, call: Call): Promise<void> {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Instant } from '../../src/domain/time.ts'
-import type { Call, WantedCredential } from '../../src/provider/contract.ts'
+import type { Call, WantedCredential, WantedScopes } from '../../src/provider/contract.ts'
 import { ProviderError } from '../../src/provider/contract.ts'
 import { refuse } from './errors.ts'
 import type { Mark } from './roles.ts'
@@ -14,7 +14,7 @@ import {
   loginOf,
   rolesOf,
 } from './roles.ts'
-import { roleOf } from './scopes.ts'
+import { namedRole, roleOf } from './scopes.ts'
 import type { PostgresServer, Query } from './server.ts'
 
 interface Terms {
@@ -82,12 +82,31 @@ async function ensureGroup(query: Query, terms: Terms, want: WantedCredential): 
   return name
 }
 
+/**
+ * Changes what the credential's logins may do, in one transaction; sessions that are open feel it at
+ * once, since a grant is looked up when it is used.
+ */
+export async function rescopeGroup(
+  server: PostgresServer,
+  { allowedRoles }: Pick<Terms, 'allowedRoles'>,
+  want: WantedScopes,
+  call: Call,
+): Promise<void> {
+  await server.write(call, `changing the roles of ${want.keyId}`, async (query) => {
+    const group = (await rolesOf(query, want.credential)).find((role) => role.mark.key === null)
+    if (!group) {
+      throw refuse('notFound', `The group of ${want.keyId} is gone; issue a new generation.`)
+    }
+    await grantExactly(query, group.name, { allowedRoles, before: want.before ?? [] }, want)
+  })
+}
+
 /** Grants live on the group, so that both generations of a rotation have the same. */
 async function grantExactly(
   query: Query,
   group: string,
-  { allowedRoles }: Terms,
-  { scopes }: WantedCredential,
+  { allowedRoles, before = [] }: Pick<Terms, 'allowedRoles'> & { before?: readonly string[] },
+  { scopes }: Pick<WantedCredential, 'scopes'>,
 ): Promise<void> {
   const held = await query<{ readonly name: string }>(
     `select g.rolname as name from pg_auth_members m
@@ -100,8 +119,10 @@ async function grantExactly(
   for (const role of wanted) {
     if (!now.has(role)) await query(`grant ${ident(role)} to ${ident(group)}`)
   }
-  // What somebody else granted by hand is left: only what this configuration grants is taken back.
-  for (const role of allowedRoles) {
+  // What somebody else granted by hand is left: only what this configuration grants, or granted when
+  // the credential got it, is taken back.
+  const granted = before.flatMap((scope) => namedRole(scope) ?? [])
+  for (const role of new Set([...allowedRoles, ...granted])) {
     if (now.has(role) && !wanted.has(role)) {
       await query(`revoke ${ident(role)} from ${ident(group)}`)
     }

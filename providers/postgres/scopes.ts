@@ -5,8 +5,13 @@ const grammar = /^role:(.+)$/
  * @returns the role; null when the scope is no such thing
  */
 export function roleOf(scope: string, allowedRoles: readonly string[]): string | null {
-  const role = grammar.exec(scope)?.[1]
-  return role !== undefined && allowedRoles.includes(role) ? role : null
+  const role = namedRole(scope)
+  return role !== null && allowedRoles.includes(role) ? role : null
+}
+
+/** The role that a scope names, whether or not it is still allowed. */
+export function namedRole(scope: string): string | null {
+  return grammar.exec(scope)?.[1] ?? null
 }
 
 /** The first scope that would not be granted, with the sentence a requester reads. */

@@ -23,7 +23,7 @@ const capabilities: Capabilities = {
     canList: true,
     maxLive: null,
     canDisable: true,
-    canRescope: false,
+    canRescope: 'inPlace',
     canProbe: true,
     canLastUsed: true,
     // A use is noted once a minute at most.
@@ -110,6 +110,16 @@ function createProvider(host: HostContext): Provider {
         fingerprint: part.fingerprint,
         expiresAt: want.expiresAt,
       }
+    },
+    async rescope(_principal, want) {
+      const refused = this.checkScopes(want.kind, want.scopes)
+      if (refused) {
+        throw new ProviderError('invalid', `Scope "${refused.scope}": ${refused.reason}`, {
+          outcome: 'notApplied',
+        })
+      }
+      if ((await read('finding the token', () => tokens.find(want.keyId))) === null) return
+      await write('changing its scopes', () => tokens.setScopes(want.keyId, want.scopes))
     },
     async disable(_principal, keyId) {
       // Gone already is as good as off; the book knows no write to a row that is not there.

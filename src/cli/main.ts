@@ -10,6 +10,7 @@ import { registerApproval } from './commands/approval.ts'
 import { registerBrake } from './commands/brake.ts'
 import { registerClient } from './commands/client.ts'
 import { registerCredential } from './commands/credential.ts'
+import { registerDirectory } from './commands/directory.ts'
 import { registerFinding } from './commands/finding.ts'
 import { registerLeak } from './commands/leak.ts'
 import { registerSeal } from './commands/seal.ts'
@@ -19,10 +20,13 @@ import { registerOwner } from './commands/owner.ts'
 import { registerProvider } from './commands/provider.ts'
 import { registerProviderImport } from './commands/provider-import.ts'
 import { registerProviderSwitch } from './commands/provider-switch.ts'
+import { registerReport } from './commands/report.ts'
 import { registerSweep } from './commands/sweep.ts'
+import { registerScimRequest } from './commands/scim-request.ts'
 import { registerConsumer } from './commands/consumer.ts'
 import { registerTask } from './commands/task.ts'
 import { registerTransfer } from './commands/transfer.ts'
+import { registerUndo } from './commands/undo.ts'
 import { registerVendor } from './commands/vendor.ts'
 import { systemFailure } from './system-failure.ts'
 import { type ExitCode, exitCodeOf, exitCodes, type Terminal } from './terminal.ts'
@@ -84,6 +88,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerApproval(program, cli)
   registerBrake(program, cli)
   registerOperation(program, cli)
+  registerReport(program, cli)
   registerSweep(program, cli)
   registerAudit(program, cli)
   registerFinding(program, cli)
@@ -93,6 +98,9 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerProviderSwitch(provider, cli)
   registerProviderImport(program, provider, cli)
   registerVendor(program, cli)
+  registerDirectory(program, cli)
+  registerScimRequest(program, cli)
+  registerUndo(program, cli)
   registerTask(program, cli)
   registerConsumer(program, cli)
   registerClient(program, cli)

@@ -51,6 +51,8 @@ export interface ServiceAccount {
   readonly imported: boolean
   readonly owner: OwnerRef
   readonly pendingOwner: OwnerRef | null
+  /** The leave date for which it was put on offer ahead; null or absent otherwise. */
+  readonly plannedFor?: Instant | null
   readonly backups: readonly BackupOwner[]
   readonly purpose: string
   readonly environment: string | null

@@ -44,6 +44,12 @@ export interface DeliverTo {
   readonly path: string
 }
 
+/** A group whose members' credentials may do more; without `scopes`, what the templates say that name it. */
+export type ScopeGrant = {
+  readonly group: string
+  readonly scopes: readonly string[] | null
+}
+
 /** A credential as requested: one entry a consumer knows by path; its keys come and go below it. */
 export interface Credential {
   readonly tenant: TenantId
@@ -52,7 +58,13 @@ export interface Credential {
   readonly provider: string
   readonly kind: CredentialKind
   readonly displayName: string | null
+  /** As asked for. What groups grant comes on top. */
   readonly scopes: readonly string[]
+  readonly scopesFrom: readonly ScopeGrant[]
+  /** What the current key was last given at the provider; null before there was one. */
+  readonly grantedScopes: readonly string[] | null
+  /** The template it was asked for by. */
+  readonly entitlement: string | null
   readonly readers: readonly string[]
   readonly deliverTo: DeliverTo
   readonly status: CredentialStatus

@@ -274,6 +274,12 @@ const definitions = {
     (f) =>
       `${f.what} ${f.id} is ${f.status} and cannot be ${f.action} now.${f.next ? ` ${f.next}` : ''}`,
   ),
+  secondPersonNeeded: def<{ id: string; act: string; by: string; until: string }>(
+    409,
+    null,
+    (f) =>
+      `Account ${f.id} is protected: "${f.by}" asked to ${f.act} it, and nothing was done. Somebody else of the roles admin or security has to ask for the same until ${f.until}.`,
+  ),
   brakeNotOn: def<{ brake: string; on: string }>(
     404,
     null,
@@ -429,6 +435,22 @@ const definitions = {
     409,
     null,
     (f) => `${f.what} was shown once and is not stored; create a new one if it was lost.`,
+  ),
+  notUndoable: def<{ id: string; reason: string }>(
+    409,
+    null,
+    (f) => `Event "${f.id}" cannot be undone: ${f.reason}`,
+  ),
+  notReplayable: def<{ id: string; reason: string }>(
+    409,
+    null,
+    (f) => `Request "${f.id}" cannot be run again: ${f.reason}`,
+  ),
+  overtaken: def<{ id: string; target: string; at: string }>(
+    409,
+    null,
+    (f) =>
+      `Request "${f.id}" failed before ${f.target} was last written (${f.at}); look at what it would change, and send force: true to run it all the same.`,
   ),
   providerRefused: def<{ provider: string; reason: string }>(
     502,

@@ -22,6 +22,8 @@ export type FindingKind =
   | 'stale-store'
   /** A key in use is older than the policy's maximum age, whatever was rotated since. */
   | 'overage'
+  /** What a key may do at the provider is not what was granted. */
+  | 'entitlement-drift'
 
 export const findingKinds: readonly FindingKind[] = [
   'unmanaged',
@@ -33,6 +35,7 @@ export const findingKinds: readonly FindingKind[] = [
   'extra',
   'stale-store',
   'overage',
+  'entitlement-drift',
 ]
 
 export type FindingStatus = 'open' | 'accepted' | 'resolved'

@@ -12,6 +12,9 @@ export type OperationKind =
   | 'leave'
   | 'delete'
   | 'reconcile'
+  | 'undo'
+  | 'rescope'
+  | 'revertDrift'
   | 'reload'
 
 export type OperationStatus =
@@ -60,9 +63,30 @@ export type StepName =
   | 'remove-person'
   | 'take-inventory'
   | 'compare'
+  | 'take-back'
+  | 'confirm-back'
+  | 'prove-alive'
+  | 'find-dependents'
+  | 'change-scopes'
+  | 'prove-scopes'
+  | 'compare-rights'
+  | 'revert-drift'
   | 'call-hook'
 
-export type SubjectType = 'person' | 'account' | 'credential' | 'provider' | 'consumer'
+/**
+ * `scopes`: what one credential may do, which changes while its key is being rotated; the subject is
+ * `scopesSubject` of it. `group`: all that hangs on a group's members. `event`: what one of them did.
+ */
+export type SubjectType =
+  | 'person'
+  | 'account'
+  | 'credential'
+  | 'provider'
+  | 'group'
+  | 'scopes'
+  | 'event'
+  | 'finding'
+  | 'consumer'
 
 export interface Failure {
   /** A stable word, e.g. `preempted`, `foreignKey`, `revokeBlocked`, `throttled`. */
@@ -110,7 +134,14 @@ export interface Operation {
 }
 
 /** What takes access away: it is claimed before anything else that is due. */
-export const urgentKinds: readonly OperationKind[] = ['leave', 'revoke', 'disable', 'retire']
+export const urgentKinds: readonly OperationKind[] = [
+  'leave',
+  'revoke',
+  'disable',
+  'retire',
+  // It decides when it runs, so that the last change wins: it may always be one that takes away.
+  'rescope',
+]
 
 /** Higher pre-empts lower on the same account; a revoking kind always wins over a minting kind. */
 export const operationRank: Readonly<Record<OperationKind, number>> = {
@@ -123,5 +154,9 @@ export const operationRank: Readonly<Record<OperationKind, number>> = {
   retire: 6,
   leave: 0,
   reconcile: 0,
+  undo: 0,
+  // Closing an account does not make its keys narrower: opened again they must be, so nothing cancels it.
+  rescope: 9,
+  revertDrift: 1,
   reload: 0,
 }

@@ -1,5 +1,5 @@
 import type { AccountKind } from './account.ts'
-import type { CredentialKind } from './credential.ts'
+import type { CredentialKind, ScopeGrant } from './credential.ts'
 import type { Member } from './group.ts'
 import type { JsonObject } from './json.ts'
 import type { OwnerRef } from './owner.ts'
@@ -21,8 +21,12 @@ export interface CredentialEntry {
   readonly provider: string
   readonly kind: CredentialKind
   readonly scopes: readonly string[]
+  /** An existing one whose scopes were not mentioned. */
+  readonly keepsScopes?: true
   readonly deliverTo?: DeliverToWish | undefined
   readonly expiresAt?: Instant | undefined
+  readonly entitlement?: string | null | undefined
+  readonly scopesFrom?: readonly ScopeGrant[] | undefined
 }
 
 export interface DeliverToWish {
@@ -55,6 +59,8 @@ export interface CredentialWrite {
   readonly provider: string
   readonly kind: CredentialKind
   readonly scopes: readonly string[]
+  readonly scopesFrom?: readonly ScopeGrant[] | undefined
+  readonly entitlement?: string | null | undefined
   readonly readers: readonly string[]
   readonly deliverTo: DeliverToWish | undefined
   readonly expiresAt: Instant | undefined

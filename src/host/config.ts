@@ -44,12 +44,14 @@ export interface Config {
   readonly sinks: readonly PluginConfig[]
   /** Hosts, addresses and ranges that reload hooks may call although they are inside the network. */
   readonly hooks: { readonly allow: readonly string[] }
+  /** Where people can be looked up as they really are; none unless configured. */
+  readonly directories: readonly PluginConfig[]
   /** Relative paths start at the config file, else at `home`. */
   readonly resolvePath: (file: string) => string
 }
 
 /** The part of a configuration that others than this room can judge. */
-export type CheckedConfig = Pick<Config, 'store' | 'providers' | 'sinks'>
+export type CheckedConfig = Pick<Config, 'store' | 'providers' | 'sinks' | 'directories'>
 
 /**
  * Finds problems that need more knowledge than the file's own shape: which types there are, what
@@ -132,9 +134,12 @@ export async function loadConfig(
     }
   }
 
-  const plugins = (key: 'providers' | 'sinks', fallback: PluginConfig): readonly PluginConfig[] => {
+  const plugins = (
+    key: PluginList,
+    ...fallback: readonly PluginConfig[]
+  ): readonly PluginConfig[] => {
     const list = raw[key]
-    if (!list) return [fallback]
+    if (!list) return fallback
     list.forEach(({ entry, index }, i) => {
       if (list.findIndex((other) => other.entry.name === entry.name) === i) return
       report([key, index, 'name'], `"${entry.name}" is used twice; each name must be unique.`)
@@ -147,6 +152,7 @@ export async function loadConfig(
     type: 'file',
     config: { directory: path.join(home, 'secrets') },
   })
+  const directories = plugins('directories')
 
   const allow = raw.hooks?.allow ?? []
   allow.forEach((entry, i) => {
@@ -157,11 +163,11 @@ export async function loadConfig(
   // Entries of the wrong shape were left out: places are counted as in the file.
   const lineInFile = ([list, i, ...rest]: readonly Step[]): number | null => {
     if (list === 'store' && environment.STORE_URL !== undefined) return null
-    if (list !== 'providers' && list !== 'sinks') return lineOf([list!, i!, ...rest])
+    if (!isPluginList(list)) return lineOf([list!, i!, ...rest])
     const index = raw[list]?.[Number(i)]?.index
     return index === undefined ? null : lineOf([list, index, ...rest])
   }
-  problems.push(...(await check({ store, providers, sinks }, lineInFile)))
+  problems.push(...(await check({ store, providers, sinks, directories }, lineInFile)))
 
   if (problems.length > 0) {
     throw errors.configInvalid({ problems: describeProblems(found?.file ?? null, problems) })
@@ -178,6 +184,7 @@ export async function loadConfig(
     providers,
     sinks,
     hooks: { allow },
+    directories,
     resolvePath,
   }
 }
@@ -197,6 +204,14 @@ interface RawConfig {
   readonly providers?: readonly Numbered[]
   readonly sinks?: readonly Numbered[]
   readonly hooks?: { readonly allow?: readonly string[] }
+  readonly directories?: readonly Numbered[]
+}
+
+const pluginLists = ['providers', 'sinks', 'directories'] as const
+type PluginList = (typeof pluginLists)[number]
+
+function isPluginList(key: unknown): key is PluginList {
+  return pluginLists.some((list) => list === key)
 }
 
 /** An entry and its place in the file. */
@@ -239,10 +254,12 @@ async function readConfigFile(
 /** What is left to check further when a part of the file has the wrong shape. */
 function withoutProblems(value: unknown, problems: readonly Problem[]): RawConfig {
   if (problems.some((p) => p.path === '')) return {}
-  const bad = new Set(problems.map((p) => /^(?:providers|sinks)\[\d+\]|^[^.[]*/.exec(p.path)![0]))
+  const bad = new Set(
+    problems.map((p) => /^(?:providers|sinks|directories)\[\d+\]|^[^.[]*/.exec(p.path)![0]),
+  )
   const entries = Object.entries(value as object).filter(([key]) => !bad.has(key))
   const numbered = (key: string, list: unknown) =>
-    key === 'providers' || key === 'sinks'
+    isPluginList(key)
       ? (list as readonly RawPlugin[])
           .map((entry, index) => ({ entry, index }))
           .filter(({ index }) => !bad.has(`${key}[${index}]`))
@@ -354,5 +371,6 @@ const fileSchema = {
       additionalProperties: false,
       properties: { allow: { type: 'array', maxItems: 100, items: { type: 'string' } } },
     },
+    directories: pluginList,
   },
 }

@@ -8,6 +8,7 @@ import type { Caller, SweepName } from '../lifecycle/engine.ts'
 import { sweepNames } from '../lifecycle/engine.ts'
 import type { Authenticate } from './auth.ts'
 import { orNull } from './errors.ts'
+import type { Field } from './fields.ts'
 import { flag, instant, onOff, optional, pageOf, required, text } from './fields.ts'
 import type { HttpHost } from './server.ts'
 
@@ -16,6 +17,11 @@ interface ById {
 }
 
 const planRowsMax = 1_000
+
+const leaveClass: Field<'declared' | 'security'> = {
+  read: (value) => (value === 'declared' || value === 'security' ? value : null),
+  wants: 'declared or security',
+}
 
 /** The actions and the reads that SCIM has no words for (contract §5). */
 export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPluginAsync {
@@ -50,6 +56,7 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
     ])
     return {
       ...accountRow(account),
+      asked: await engine.asked(account),
       credentials: credentials.map((c) =>
         credentialView(
           c,
@@ -158,8 +165,11 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
     })
     app.get<ById>('/credentials/:id', async (request) => {
       const caller = await authenticate(request)
-      const { credential } = await engine.credential(caller, request.params.id)
-      return credentialView(credential, await store.read.keysOf(caller.tenant, credential.id))
+      const { account, credential } = await engine.credential(caller, request.params.id)
+      const keys = await store.read.keysOf(caller.tenant, credential.id)
+      const waitsFor = await engine.waitsFor(credential)
+      const frozen = engine.frozen(account, credential)
+      return { ...credentialView(credential, keys), waitsFor, frozen }
     })
     app.post<ById>('/credentials/:id/rotate', async (request, reply) => {
       const caller = await authenticate(request)
@@ -190,13 +200,15 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
       const page = { ...pageOf(request.query), ...impactLimit(request.query) }
       const items = await engine.impact(caller, id, page)
       const cursor = items.length === page.limit ? (items.at(-1)?.account ?? null) : null
-      return { owner: id, items, cursor }
+      const { leavesAt = null } = await engine.owner(caller, id)
+      return { owner: id, leavesAt, items, cursor }
     })
     app.post<ById>('/owners/:id/leave', async (request, reply) => {
       const caller = await authenticate(request)
       const { operation } = await engine.declareLeave(caller, request.params.id, {
         reason: optional(request.body, 'reason', text),
         since: optional(request.body, 'since', instant),
+        class: optional(request.body, 'class', leaveClass) ?? 'declared',
       })
       return accepted(reply, operation!)
     })
@@ -406,7 +418,7 @@ function credentialView(credential: Credential, keys: readonly IssuedKey[] | nul
 
 function ownerView(person: Person) {
   const { id, userName, externalId, directory, active, leftAt, heldBy, releasedAt } = person
-  const { createdAt, updatedAt } = person
+  const { createdAt, updatedAt, leftClass = null, leavesAt = null } = person
   const displayName = person.attributes['displayName']
   return {
     id,
@@ -416,6 +428,8 @@ function ownerView(person: Person) {
     directory,
     active,
     leftAt,
+    leftClass,
+    leavesAt,
     heldBy,
     releasedAt,
     createdAt,

@@ -38,6 +38,7 @@ export function serviceMetrics(sources: MetricSources): {
     sweeps.collector,
     auditCollector(sources),
     brakeCollector(sources.brakes),
+    directoryCollector(store, clock),
     processCollector(sources.process),
     ...(sources.more ?? []),
   ])
@@ -291,6 +292,53 @@ export function brakeCollector(engaged: () => Promise<readonly Brake[]>): Collec
         labels: { brake: name },
         value: on.filter((brake) => brake.name === name).length,
       }))
+    },
+  }
+}
+
+/** How well each directory and Custody agree, as the last check found. */
+export function directoryCollector(store: Store, clock: Clock): Collector {
+  return {
+    name: 'directories',
+    metrics: [
+      {
+        name: 'custody_directory_accuracy',
+        type: 'gauge',
+        help: 'Records on which the directory and Custody agreed at the last complete check, of all; 1 = every one.',
+        labels: ['directory'],
+      },
+      {
+        name: 'custody_directory_check_age_seconds',
+        type: 'gauge',
+        help: 'Age of the last check of the directory itself, complete or not, in seconds.',
+        labels: ['directory'],
+      },
+      {
+        name: 'custody_directory_check_complete',
+        type: 'gauge',
+        help: '1 when the last check saw the whole directory.',
+        labels: ['directory'],
+      },
+    ],
+    async collect() {
+      const checks = await store.read.directoryChecks()
+      return checks.flatMap(({ directory, at, complete, agreeing, all }) => {
+        const labels = { directory }
+        const age = Math.max(0, secondsBetween(at, clock.now()))
+        return [
+          ...(complete
+            ? [
+                {
+                  name: 'custody_directory_accuracy',
+                  labels,
+                  value: all === 0 ? 1 : agreeing / all,
+                },
+              ]
+            : []),
+          { name: 'custody_directory_check_age_seconds', labels, value: age },
+          { name: 'custody_directory_check_complete', labels, value: Number(complete) },
+        ]
+      })
     },
   }
 }

@@ -1,9 +1,10 @@
 import type { FastifyPluginAsync } from 'fastify'
+import { parseConsumerId } from '../domain/consumer.ts'
 import { errors } from '../domain/errors.ts'
 import { operationView } from './api.ts'
 import type { Authenticate } from './auth.ts'
 import type { Field } from './fields.ts'
-import { required, text } from './fields.ts'
+import { pageOf, required, text } from './fields.ts'
 import type { HttpHost } from './server.ts'
 
 interface ById {
@@ -26,7 +27,12 @@ export function consumerRoutes(host: HttpHost, authenticate: Authenticate): Fast
       const caller = await authenticate(request)
       const { account } = request.query as { account?: string }
       if (account === undefined) throw errors.requiredMissing({ path: 'account' })
-      return { items: await engine.consumers(caller, account), cursor: null }
+      const isOurs = (cursor: string) => parseConsumerId(cursor)?.account === account
+      const { after, limit } = pageOf(request.query, isOurs)
+      const all = await engine.consumers(caller, account)
+      const rest = all.slice(all.findIndex(({ id }) => id === after) + 1)
+      const items = rest.slice(0, limit)
+      return { items, cursor: rest.length > limit ? (items.at(-1)?.id ?? null) : null }
     })
     app.post<ById>('/consumers/:id/seen', async (request) => {
       const caller = await authenticate(request)

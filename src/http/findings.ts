@@ -49,6 +49,20 @@ export function findingRoutes(host: HttpHost, authenticate: Authenticate): Fasti
       const until = required(request.body, 'until', instant)
       return findingView(await engine.acceptFinding(caller, request.params.id, { reason, until }))
     })
+
+    app.post<ById>('/findings/:id/adopt', async (request) => {
+      const caller = await authenticate(request)
+      const reason = required(request.body, 'reason', text)
+      return findingView(await engine.adoptDrift(caller, request.params.id, reason))
+    })
+
+    app.post<ById>('/findings/:id/revert', async (request, reply) => {
+      const caller = await authenticate(request)
+      const reason = required(request.body, 'reason', text)
+      const { id } = request.params
+      const { finding, operation } = await engine.revertFinding(caller, id, reason)
+      return reply.code(202).send({ ...findingView(finding), operation: operation.id })
+    })
   }
 }
 

@@ -9,6 +9,11 @@ const sensitiveWords =
 /** Attributes and parameters whose values are nobody's business, whatever they hold. */
 const sensitive = new RegExp(`${sensitiveWords}|^(?:pwd|pin|otp)$`, 'i')
 
+/** Whether an attribute's name says that its value is a secret. */
+export function isSensitiveName(name: string): boolean {
+  return sensitive.test(name)
+}
+
 /** What a filter compares such an attribute with: `password eq "…"`. */
 const sensitiveComparison = new RegExp(
   String.raw`((?:${sensitiveWords}|\b(?:pwd|pin|otp)\b)[\w.:\]-]{0,64} {1,8}` +

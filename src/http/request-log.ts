@@ -7,6 +7,8 @@ import type { Authenticate } from './auth.ts'
 import { refusedClientOf } from './auth.ts'
 import { toAppError } from './errors.ts'
 import { pageOf } from './fields.ts'
+import type { WriteOf } from './failure-log.ts'
+import { keepFailures, writesOf } from './failure-log.ts'
 import { maskBody, maskQuery, maskStart } from './mask.ts'
 import { Sightings } from './sightings.ts'
 import type { HttpHost } from './server.ts'
@@ -26,6 +28,7 @@ export class RequestLog {
   readonly #host: HttpHost
   readonly #sightings = new Sightings()
   #rows: ScimRequest[] = []
+  #writes: WriteOf[] = []
   #timer: NodeJS.Timeout | null = null
   #writing: Promise<void> = Promise.resolve()
 
@@ -44,11 +47,15 @@ export class RequestLog {
       const client = caller?.client ?? refusedClientOf(request)
       if (client === null) return
       this.#sightings.add(client, request, this.#host.clock.now())
-      this.#add({
-        tenant: client.tenant,
-        client: client.id,
-        ...this.#shapeOf(request, reply, failures.get(request) ?? null),
-      })
+      const shape = this.#shapeOf(request, reply, failures.get(request) ?? null)
+      const of = { tenant: client.tenant, client: client.id }
+      // The second of a bulk request needs an id of its own.
+      const writes = writesOf(request, shape).map((write, i) => ({
+        ...write,
+        ...of,
+        id: i === 0 ? shape.id : this.#host.ids.next(),
+      }))
+      this.#add({ ...of, ...shape }, writes)
     }
     app.addHook('onResponse', (request, reply, done) => {
       const isRead =
@@ -64,14 +71,18 @@ export class RequestLog {
     if (this.#timer) clearTimeout(this.#timer)
     this.#timer = null
     const rows = this.#rows.splice(0)
+    const writes = this.#writes.splice(0)
     const sightings = this.#sightings.take()
-    if (rows.length > 0) this.#writing = this.#writing.then(() => this.#write(rows, sightings))
+    if (rows.length > 0) {
+      this.#writing = this.#writing.then(() => this.#write(rows, sightings, writes))
+    }
     await this.#writing
   }
 
   async #write(
     requests: readonly ScimRequest[],
     sightings: readonly AttributeSighting[],
+    writes: readonly WriteOf[],
   ): Promise<void> {
     const before = addSeconds(this.#host.clock.now(), -keepSeconds)
     try {
@@ -79,6 +90,7 @@ export class RequestLog {
         { type: 'scimRequests', requests, before },
         ...(sightings.length > 0 ? [{ type: 'sightings', sightings, before } as const] : []),
       ])
+      await keepFailures(this.#host, writes)
     } catch (error) {
       this.#host.log({
         level: 'warn',
@@ -93,8 +105,9 @@ export class RequestLog {
     }
   }
 
-  #add(row: ScimRequest): void {
+  #add(row: ScimRequest, writes: readonly WriteOf[]): void {
     this.#rows.push(row)
+    this.#writes.push(...writes)
     if (this.#rows.length >= flushRows) void this.flush()
     else this.#timer ??= setTimeout(() => void this.flush(), flushMilliseconds).unref()
   }

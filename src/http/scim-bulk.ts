@@ -16,11 +16,15 @@ import {
 } from '../scim/bulk.ts'
 import { locationOf, weakTag } from '../scim/render.ts'
 import { scimError } from './errors.ts'
+import type { WriteSeen } from './failure-log.ts'
+import { maskText } from './mask.ts'
 import type { ScimEndpoint, ScimMethod, ScimOutcome } from './scim-endpoint.ts'
 
 export interface BulkOutcome {
   readonly body: string
   readonly operations: readonly Operation[]
+  /** What became of each, for the list of what failed. */
+  readonly writes: readonly WriteSeen[]
 }
 
 /**
@@ -131,6 +135,23 @@ export async function performBulk(bulk: {
   return {
     body: JSON.stringify({ schemas: [bulkResponseUrn], Operations: answers }),
     operations: queued,
+    writes: answered.map(([index, result]) => seenOf(request.operations[index]!, result)),
+  }
+}
+
+function seenOf(operation: BulkOperation, result: AppError | Done): WriteSeen {
+  const { method, endpoint, id, data } = operation
+  const failed = result instanceof AppError ? result : null
+  const refers = referencesOf({ ...operation, data: data ?? {} }).length > 0
+  return {
+    method: method ?? '',
+    route: id === null ? endpoint : `${endpoint}/:id`,
+    target: id,
+    status: result.status,
+    error: failed === null ? null : maskText(failed.message).slice(0, 1_024),
+    scimType: failed?.scimType ?? null,
+    body: data ?? null,
+    obstacle: refers ? 'It names others of its bulk request; the client has to send that.' : null,
   }
 }
 

@@ -24,7 +24,10 @@ export function credentialEndpoint(host: HttpHost, base: () => string): ScimEndp
     },
 
     async create(caller, data) {
-      const want = readCredential(data, { dialect: caller.client.dialect })
+      const want = readCredential(data, {
+        dialect: caller.client.dialect,
+        entitlement: engine.entitlement,
+      })
       const { credential, operation } = await engine.requestCredential(caller, want)
       return { id: credential.id, operations: operation ? [operation] : [] }
     },
@@ -37,7 +40,7 @@ export function credentialEndpoint(host: HttpHost, base: () => string): ScimEndp
           ? (data as JsonObject)
           : applyPatch(current, parsePatch(data, dialect), credentialSchema, { dialect }).resource
       checkImmutable(current, body, credentialSchema)
-      const want = readCredential({ ...immutableOf(current), ...body }, { dialect })
+      const want = readCredential({ ...keptBy(method, current), ...body }, { dialect })
       const { credential } = await engine.credential(caller, before.id)
       sameAs(before, credential, 'Credential')
       const { operation } = await engine.updateCredential(caller, credential, want)
@@ -48,9 +51,13 @@ export function credentialEndpoint(host: HttpHost, base: () => string): ScimEndp
   })
 }
 
-/** What a PUT of a credential may leave out and still mean the same (immutable, RFC 7644 §3.5.1). */
-function immutableOf(current: JsonObject): JsonObject {
-  const kept = ['schemas', 'serviceAccount', 'provider', 'kind', 'deliverTo']
+/**
+ * What a write of a credential may leave out and still mean the same (RFC 7644 §3.5.1): what is
+ * immutable, and of a PUT the scopes, for a client that does not know them must not take them away.
+ */
+function keptBy(method: string, current: JsonObject): JsonObject {
+  const immutable = ['schemas', 'serviceAccount', 'provider', 'kind', 'deliverTo', 'entitlement']
+  const kept = method === 'PUT' ? [...immutable, 'scopes', 'scopesFrom'] : immutable
   return Object.fromEntries(
     kept.flatMap((name) => (current[name] === undefined ? [] : [[name, current[name]]])),
   )

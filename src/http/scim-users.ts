@@ -1,4 +1,4 @@
-import { errors } from '../domain/errors.ts'
+import { AppError, errors } from '../domain/errors.ts'
 import type { JsonObject } from '../domain/json.ts'
 import { applyPatch, parsePatch } from '../scim/patch.ts'
 import { assertSameClass, readUser } from '../scim/resource.ts'
@@ -37,7 +37,10 @@ export function userEndpoint(host: HttpHost, base: () => string): ScimEndpoint {
     },
 
     async create(caller, data) {
-      const want = readUser(data, { dialect: caller.client.dialect })
+      const want = readUser(data, {
+        dialect: caller.client.dialect,
+        entitlement: engine.entitlement,
+      })
       if (want.type === 'person') {
         const { person } = await engine.createPerson(caller, want)
         return { id: person.id, operations: [] }
@@ -55,7 +58,7 @@ export function userEndpoint(host: HttpHost, base: () => string): ScimEndpoint {
           ? (data as JsonObject)
           : applyPatch(current, parsePatch(data, dialect), userSchema, { dialect }).resource
       assertSameClass(current, body)
-      const want = readUser(body, { dialect })
+      const want = readUser(body, { dialect, entitlement: engine.entitlement })
       if (want.type === 'person') {
         const person = sameAs(before, await engine.person(caller, before.id), 'User')
         const { operation } = await engine.updatePerson(caller, person, want)
@@ -78,5 +81,19 @@ export function userEndpoint(host: HttpHost, base: () => string): ScimEndpoint {
       return operation ? [operation] : []
     },
   }
-  return endpointOf(writes)
+  const endpoint = endpointOf(writes)
+  return {
+    ...endpoint,
+    async perform(call) {
+      try {
+        return await endpoint.perform(call)
+      } catch (error) {
+        const isLost = error instanceof AppError && error.code === 'notFound'
+        if (isLost && call.method !== 'GET' && call.id !== null) {
+          await engine.heardFromOld(call.caller, call.id, call.method)
+        }
+        throw error
+      }
+    },
+  }
 }

@@ -8,8 +8,10 @@ import type { Projection } from '../scim/render.ts'
 import { locationOf, weakTag } from '../scim/render.ts'
 import type { Authenticate } from './auth.ts'
 import { toAppError } from './errors.ts'
+import { noteBulkWrites } from './failure-log.ts'
 import { performBulk } from './scim-bulk.ts'
 import { credentialEndpoint } from './scim-credentials.ts'
+import { entitlementEndpoint } from './scim-entitlements.ts'
 import { discoveryRoutes } from './scim-discovery.ts'
 import type { ScimCall, ScimEndpoint, ScimMethod } from './scim-endpoint.ts'
 import { tagListed } from './scim-endpoint.ts'
@@ -33,15 +35,23 @@ const namedOperationsMax = 100
 
 type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>
 
-/** The SCIM 2.0 endpoints (RFC 7644 §3.2): each route is one operation of a resource type. */
-export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyPluginAsync {
-  const base = (): string => `${host.baseUrl()}/scim/v2`
+/** What can be written through SCIM, also by what runs a request again. */
+export function endpointsOf(host: HttpHost, base: () => string) {
   const users = userEndpoint(host, base)
   const endpoints: readonly ScimEndpoint[] = [
     users,
     groupEndpoint(host, base),
     credentialEndpoint(host, base),
   ]
+  return { users, endpoints }
+}
+
+/** The SCIM 2.0 endpoints (RFC 7644 §3.2): each route is one operation of a resource type. */
+export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyPluginAsync {
+  const base = (): string => `${host.baseUrl()}/scim/v2`
+  const { users, endpoints } = endpointsOf(host, base)
+  /** Of files: neither in a search over everything nor in a bulk. */
+  const apart = entitlementEndpoint(host)
 
   const idOf = (request: FastifyRequest): string => (request.params as { id: string }).id
   /** The person that the client stands for (RFC 7644 §3.11). */
@@ -105,7 +115,7 @@ export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyP
     }
 
   const bulk: Handler = async (request, reply) => {
-    const { body, operations } = await performBulk({
+    const { body, operations, writes } = await performBulk({
       caller: await authenticate(request),
       endpoints,
       body: request.body,
@@ -116,12 +126,13 @@ export function scimRoutes(host: HttpHost, authenticate: Authenticate): FastifyP
         return known
       },
     })
+    noteBulkWrites(request, writes)
     nameOperations(reply, operations)
     return reply.type(mediaType).send(body)
   }
 
   return async (app) => {
-    for (const endpoint of endpoints) {
+    for (const endpoint of [...endpoints, apart]) {
       const path = endpoint.schema.endpoint
       app.get(path, many([endpoint]))
       app.post(

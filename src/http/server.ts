@@ -17,13 +17,19 @@ import { createAuthenticate } from './auth.ts'
 import { acceptJson, bodyBytesMax } from './body.ts'
 import { refuseUnknown } from './accepts.ts'
 import { clientRoutes } from './clients.ts'
+import { directoryMoveRoutes } from './directory-moves.ts'
+import { failedRequestRoutes } from './failed-requests.ts'
+import { exceptionRoutes } from './exceptions.ts'
+import { directoryRoutes } from './directories.ts'
 import { findingRoutes } from './findings.ts'
 import { importRoutes } from './imports.ts'
 import { consumerRoutes } from './consumers.ts'
+import { shadowRoutes } from './shadow.ts'
 import { taskRoutes } from './tasks.ts'
 import { scimErrorUrn, sendError, toAppError } from './errors.ts'
 import { acceptIdempotencyKeys } from './idempotency.ts'
 import type { Metrics } from './metrics.ts'
+import { leaveDateRoutes } from './leave-dates.ts'
 import { leakRoutes } from './leaks.ts'
 import { metricsRoute } from './metrics.ts'
 import { oauthRoutes } from './oauth.ts'
@@ -34,6 +40,7 @@ import type { RateLimit } from './rate-limit.ts'
 import { createRateLimit, standardRate } from './rate-limit.ts'
 import { RequestLog, requestLogRoutes } from './request-log.ts'
 import { scimRoutes } from './scim.ts'
+import { undoRoutes } from './undo.ts'
 import { sightingRoutes } from './sightings.ts'
 
 export interface HttpHost {
@@ -173,14 +180,21 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(approvalRoutes(host, authenticate))
       await api.register(clientRoutes(host, authenticate))
       auditRoutes(api, host, authenticate)
+      await api.register(directoryRoutes(host, authenticate))
       await api.register(findingRoutes(host, authenticate))
+      await api.register(exceptionRoutes(host, authenticate))
       await api.register(importRoutes(host, authenticate))
       await api.register(taskRoutes(host, authenticate))
       await api.register(consumerRoutes(host, authenticate))
+      await api.register(shadowRoutes(host, authenticate))
       await api.register(leakRoutes(host, authenticate))
+      await api.register(leaveDateRoutes(host, authenticate))
       await api.register(sealRoutes(host, authenticate))
       await api.register(providerRoutes(host, authenticate))
       await api.register(providerSwitchRoutes(host, authenticate))
+      await api.register(undoRoutes(host, authenticate))
+      await api.register(directoryMoveRoutes(host, authenticate))
+      await api.register(failedRequestRoutes(host, authenticate, log))
       requestLogRoutes(api, host, authenticate, log)
       sightingRoutes(api, host, authenticate, log)
     },

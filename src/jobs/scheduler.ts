@@ -258,9 +258,16 @@ export async function startScheduler(host: {
    * rest of the time, at what changed since its own last run, whoever ran in between.
    */
   async function scopeOf(sweep: SweepName, now: Instant): Promise<Scope> {
-    const { groupGrace, version } = life.policy()
+    const { groupGrace, leaveGrace, planAhead, version } = life.policy()
     const providers = reconcilable(life)
-    const whole: Scope = { changedSince: null, groupGrace, replan: false, providers }
+    const whole: Scope = {
+      changedSince: null,
+      groupGrace,
+      leaveGrace,
+      planAhead,
+      replan: false,
+      providers,
+    }
     switch (sweep) {
       case 'orphans': {
         const slot = slotAt(fullSeconds, now)

@@ -17,6 +17,8 @@ import { overlapOf, termsOf } from './credential-terms.ts'
 import { planCredential, requireLivingOwner, requireOpen } from './credentials.ts'
 import { planRevoke } from './revocation.ts'
 import { ownerState } from './people.ts'
+import { planEntryScopes } from './rescoping.ts'
+import { secondWord } from './protected.ts'
 import { checkOverlap } from './rotation-terms.ts'
 import type { AccountResult } from './switching.ts'
 import { accountResource, planSwitch } from './switching.ts'
@@ -214,6 +216,13 @@ export async function updateAccount(
       checkOverlap(merged, overlapOf(life, merged, c), 'consumers.cacheTtl')
     }
   }
+  const rescoped = await planEntryScopes(
+    life,
+    { from: current, to: merged },
+    want.credentials,
+    live,
+    caller.actor,
+  )
   const credentials = planCredentialChanges(
     life,
     merged,
@@ -222,9 +231,17 @@ export async function updateAccount(
     write.mayRemove,
     caller.actor,
   )
-  const following = followExpiry(live, credentials.changes, { from: current, to: merged, now })
+  const following = followExpiry(live, [...credentials.changes, ...rescoped.changes], {
+    from: current,
+    to: merged,
+    now,
+  })
   if (credentials.added > 0) await requireLivingOwner(life, current)
   const switching = await planSwitch(life, caller, merged, want.active)
+  const words =
+    current.protected && !merged.protected
+      ? await secondWord(life, caller, current, 'unprotect', null)
+      : []
 
   const next =
     switching?.account ??
@@ -233,11 +250,15 @@ export async function updateAccount(
       : merged)
   if (credentials.added > 0) requireOpen(next)
   const changed = !sameJson(comparable(current), comparable(next))
-  if (!changed && credentials.changes.length === 0 && !switching)
-    return { account: current, operations: [] }
+  const isIdle = credentials.changes.length === 0 && rescoped.changes.length === 0
+  if (!changed && isIdle && !switching) return { account: current, operations: [] }
 
   const saved: ServiceAccount = { ...next, updatedAt: now }
-  const operations = [...credentials.operations, ...(switching ? [switching.operation] : [])]
+  const operations = [
+    ...credentials.operations,
+    ...rescoped.operations,
+    ...(switching ? [switching.operation] : []),
+  ]
   await save(
     life,
     [
@@ -251,8 +272,10 @@ export async function updateAccount(
         facts: { changed: changedKeys(current, next) },
       }),
       ...credentials.changes,
+      ...rescoped.changes,
       ...following,
       ...(switching?.changes ?? []),
+      ...words,
     ],
     { what: 'User', id: current.id },
   )

@@ -3,7 +3,6 @@ import type { Consumer, ConsumerReport } from '../domain/consumer.ts'
 import { anyone, consumerId, consumersOf, parseConsumerId } from '../domain/consumer.ts'
 import type { Credential } from '../domain/credential.ts'
 import { errors } from '../domain/errors.ts'
-import type { OperationId } from '../domain/ids.ts'
 import type { Operation } from '../domain/operation.ts'
 import type { Instant } from '../domain/time.ts'
 import { formatDuration, seconds } from '../domain/time.ts'
@@ -113,6 +112,18 @@ function stateOf(consumer: Consumer, { credential, promotion, isWaiting }: Serve
     state: isWaiting ? move : move === 'seen' ? 'seen' : 'settled',
     behindSince: isWaiting && move === 'behind' ? promotion.activatedAt : null,
   }
+}
+
+/** Why the old key of a credential goes on working after its overlap; null when it does not. */
+export async function waitsFor(life: Lifecycle, credential: Credential): Promise<string | null> {
+  const open = await life.store.read.openOperations(credential.tenant, credential.account)
+  const waiting = open.find((o) => o.subject === credential.id && waitsForConsumers(o))
+  return waiting?.failure?.message ?? null
+}
+
+function waitsForConsumers({ status, failure }: Operation): boolean {
+  const isBehind = failure?.code === 'consumersBehind' || failure?.code === 'oldKeyInUse'
+  return status === 'waiting' && isBehind
 }
 
 export interface SeenWord {
@@ -241,7 +252,7 @@ export async function waiveConsumer(
     action: 'consumer.waived',
     target: { type: 'credential', id: credential.id },
     decision,
-    operation: operation.id as OperationId,
+    operation: operation.id,
     facts: { account: account.id, consumer, generation, reason },
   })
   await save(life, [{ type: 'consumerReport', report }, row], { what: 'Operation', id })
@@ -253,9 +264,8 @@ export async function waiveConsumer(
 async function wakeRotation(life: Lifecycle, { tenant, account, id }: Credential): Promise<void> {
   const at = life.clock.now()
   for (const operation of await life.store.read.openOperations(tenant, account)) {
-    const { failure, fence, status, subject } = operation
-    const waits = failure?.code === 'consumersBehind' || failure?.code === 'oldKeyInUse'
-    if (subject !== id || status !== 'waiting' || !waits) continue
+    const { fence, subject } = operation
+    if (subject !== id || !waitsForConsumers(operation)) continue
     const set = { runAt: at }
     await life.store.commit([{ type: 'advance', id: operation.id, fence, set, release: true, at }])
   }

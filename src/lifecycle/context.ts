@@ -1,11 +1,13 @@
 import type { AuditRow, Decision } from '../domain/audit.ts'
 import type { Client } from '../domain/client.ts'
+import type { DirectorySource } from '../domain/directory.ts'
 import { AppError, errors } from '../domain/errors.ts'
 import type { AccountId, IdSource, OperationId, TenantId } from '../domain/ids.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Actor, Operation, OperationKind, StepName, SubjectType } from '../domain/operation.ts'
 import type { Clock } from '../domain/time.ts'
 import type { Action, Authoriser, AuthoriseRequest } from '../policy/authorise.ts'
+import type { Template } from '../policy/templates.ts'
 import type { LifecyclePolicy } from '../policy/lifecycle.ts'
 import type { Provider, SecretSink } from '../provider/contract.ts'
 import type { Change, Conflict, Store, Visibility } from '../store/store.ts'
@@ -31,8 +33,12 @@ export interface Lifecycle {
   readonly gates?: () => readonly GateState[]
   /** Keeps what ending a key needs; absent where no provider asks for that. */
   readonly sealer?: Sealer
+  /** The templates that requests may name, and that say what groups grant; absent: there are none. */
+  readonly vocabulary?: () => readonly Template[]
   /** Calls the reload hooks of consumers; absent where nothing may leave the process. */
   readonly hooks?: Hooks
+  /** The directories themselves, by name, for those that were configured. */
+  readonly directories?: ReadonlyMap<string, DirectorySource>
   /** Tells the worker that something may be due now. */
   readonly wake: () => void
 }
@@ -151,11 +157,14 @@ export const stepsOf: Readonly<Record<OperationKind, readonly StepName[]>> = {
   ],
   revoke: ['disable-keys', 'prove-dead', 'settle', 'delete-keys'],
   disable: ['shut-off', 'disable-keys', 'prove-dead', 'settle'],
-  enable: ['turn-on'],
+  enable: ['turn-on', 'prove-alive'],
   retire: ['shut-off', 'disable-keys', 'prove-dead', 'settle'],
   delete: ['delete-keys', 'delete-principals'],
   leave: ['fan-out', 'remove-person'],
-  reconcile: ['take-inventory', 'compare'],
+  reconcile: ['take-inventory', 'compare-rights', 'compare'],
+  undo: ['take-back', 'confirm-back'],
+  rescope: ['find-dependents', 'change-scopes', 'prove-scopes'],
+  revertDrift: ['revert-drift'],
   reload: ['call-hook'],
 }
 

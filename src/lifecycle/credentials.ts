@@ -23,7 +23,9 @@ import {
 } from './credential-terms.ts'
 import { ownerState } from './people.ts'
 import { checkRequired } from './required-kind.ts'
+import { checkGrants, planScopeChange } from './rescoping.ts'
 import { visibleAccount, visibleCredential } from './visible.ts'
+import { underTemplate } from './vocabulary.ts'
 
 const credentialsPerAccountMax = 100
 
@@ -48,16 +50,18 @@ export interface PlannedCredential {
 export function planCredential(
   life: Lifecycle,
   account: ServiceAccount,
-  want: CredentialEntry & Partial<Pick<CredentialWrite, 'readers' | 'rotateEvery' | 'overlap'>>,
+  asked: CredentialEntry & Partial<Pick<CredentialWrite, 'readers' | 'rotateEvery' | 'overlap'>>,
   live: readonly Pick<Credential, 'provider' | 'kind' | 'status'>[],
   actor: Actor,
 ): PlannedCredential {
   const now = life.clock.now()
+  const want = underTemplate(life, account, asked)
   const { provider, capabilities } = providerFor(life, want.provider, want.kind)
   const terms = termsOf(life, account, want)
   checkRequired(terms, provider, want)
   const refused = provider.checkScopes(want.kind, want.scopes)
   if (refused) throw errors.scopeRefused({ scope: refused.scope, reason: refused.reason })
+  checkGrants(capabilities, provider, want)
 
   const siblings = live.filter(
     (c) => c.provider === want.provider && c.kind === want.kind && isLive(c.status),
@@ -83,6 +87,9 @@ export function planCredential(
     kind: want.kind,
     displayName: want.display ?? null,
     scopes: want.scopes,
+    scopesFrom: want.scopesFrom ?? [],
+    grantedScopes: null,
+    entitlement: want.entitlement ?? null,
     readers: want.readers ?? [],
     deliverTo: placeFor(life, account, id, want, capabilities),
     status: 'pending',
@@ -293,16 +300,13 @@ export async function updateCredential(
     credentialResource(account, current.id),
   )
   const now = life.clock.now()
-  const scopesChanged = JSON.stringify(want.scopes) !== JSON.stringify(current.scopes)
-  if (scopesChanged) {
-    const { capabilities } = providerFor(life, current.provider, current.kind)
-    if (!capabilities.canRescope) {
-      throw errors.mutability({
-        path: 'scopes',
-        reason: `provider "${current.provider}" cannot change the scopes of a live credential; request a new one and revoke this one.`,
-      })
-    }
-  }
+  const scopesFrom = want.scopesFrom ?? current.scopesFrom
+  const rescoping = await planScopeChange(
+    life,
+    { account, credential: current },
+    { scopes: want.scopes, scopesFrom },
+    caller.actor,
+  )
   const terms = termsOf(life, account, current)
   checkPeriods(capabilitiesOf(life, current), terms, account, want)
   // Immutable, but what was imported gets its place once (contract §3).
@@ -315,6 +319,7 @@ export async function updateCredential(
     ...current,
     displayName: want.displayName,
     scopes: want.scopes,
+    scopesFrom,
     readers: want.readers,
     expiresAt:
       want.expiresAt === undefined || want.expiresAt === current.expiresAt
@@ -342,10 +347,14 @@ export async function updateCredential(
         target: { type: 'credential', id: current.id },
         decision,
       }),
+      ...(rescoping?.changes ?? []),
     ],
     { what: 'Credential', id: current.id },
   )
-  return { credential: { ...next, version: current.version + 1 }, operation: null }
+  return {
+    credential: { ...next, version: current.version + 1 },
+    operation: rescoping?.operation ?? null,
+  }
 }
 
 function sameCredential(a: Credential, b: Credential): boolean {
@@ -400,7 +409,13 @@ export function rotation(
   credential: Credential,
   actor: Actor,
   why: {
-    readonly reason: 'requested' | 'scheduled' | 'ownerLeft' | 'rehearsal'
+    readonly reason:
+      | 'requested'
+      | 'scheduled'
+      | 'ownerLeft'
+      | 'rescoped'
+      | 'rehearsal'
+      | 'memberLeft'
     readonly cause?: string
     /** The old key's last moment, when somebody who left may know it. */
     readonly oldKeysUntil?: Instant
@@ -408,7 +423,7 @@ export function rotation(
 ): Operation {
   const memo: JsonObject = {
     reason: why.reason,
-    ...spansOf(life, account, credential, why.reason === 'ownerLeft'),
+    ...spansOf(life, account, credential, why.oldKeysUntil !== undefined),
     oldKeysUntil: why.oldKeysUntil ?? null,
   }
   return planOperation(life, {

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { defaultTenant } from '../domain/ids.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
-import { addSeconds, day } from '../domain/time.ts'
+import { addSeconds, day, seconds } from '../domain/time.ts'
 import type { Due, DuePage, Reads } from '../store/store.ts'
 
 export type SweepName = 'orphans' | 'expiry' | 'rotation' | 'reconcile'
@@ -11,6 +11,10 @@ export const sweepNames: readonly SweepName[] = ['orphans', 'expiry', 'rotation'
 export interface Proposal {
   readonly act:
     | 'offboard'
+    /** Somebody is no longer among those who may read something; `id` is `member group`. */
+    | 'depart'
+    /** Somebody's leave date is near, or has come. */
+    | 'leaveDate'
     | 'expire'
     | 'expireCredential'
     | 'delete'
@@ -18,7 +22,10 @@ export interface Proposal {
     | 'warnCredential'
     | 'replan'
     | 'rotate'
+    | 'rescope'
     | 'reconcile'
+    /** What enforcing would do by now to an account that is watched. */
+    | 'shadow'
   readonly tenant: string
   readonly id: string
 }
@@ -29,6 +36,10 @@ export interface Scope {
   readonly changedSince: Instant | null
   /** The shortest and the longest time that the policy gives a group without an active member. */
   readonly groupGrace: { readonly least: Seconds; readonly most: Seconds }
+  /** The longest time that it lets somebody's leaving rest; omitted = none does. */
+  readonly leaveGrace?: Seconds
+  /** Whose leave date is no further away is looked at; omitted: 14 days. */
+  readonly planAhead?: Seconds
   /** The policy has changed: all rotations are dated anew first. */
   readonly replan: boolean
   /** Those whose inventory can be taken: a reading thread has none. */
@@ -57,11 +68,16 @@ export async function* findDue(
 ): AsyncGenerator<readonly Proposal[]> {
   switch (sweep) {
     case 'orphans':
+      yield* pages('leaveDate', (after) =>
+        read.leaving(addSeconds(now, scope.planAhead ?? seconds(14 * day)), after, pageSize),
+      )
+      yield* pages('depart', (after) => read.departuresDue(now, after, pageSize))
       if (scope.changedSince === null) {
         yield* pages('offboard', (after) => read.orphans(now, after, stretch))
       } else {
-        yield* changed(read, now, scope.changedSince, scope.groupGrace)
+        yield* changed(read, now, scope.changedSince, scope)
       }
+      yield* pages('shadow', (after) => read.shadowsDue(now, after, pageSize))
       return
     case 'expiry':
       yield* pages('expire', (after) => read.expired(now, after, pageSize))
@@ -73,6 +89,7 @@ export async function* findDue(
       if (scope.replan) yield* pages('replan', (after) => read.planned(after, pageSize))
       yield* pages('rotate', (after) => read.rotationDue(now, after, pageSize))
       yield* pages('rotate', (after) => read.leftBehind(now, after, pageSize))
+      yield* pages('rescope', (after) => read.groupGranted(after, pageSize))
       return
     case 'reconcile':
       yield (scope.providers ?? []).map((id) => ({ act: 'reconcile', id, tenant: defaultTenant }))
@@ -87,11 +104,12 @@ async function* changed(
   read: Reads,
   now: Instant,
   since: Instant,
-  grace: Scope['groupGrace'],
+  { groupGrace: grace, leaveGrace = seconds(0) }: Scope,
 ): AsyncGenerator<readonly Proposal[]> {
   yield* pages('offboard', (after) => read.overdue(now, after, pageSize))
   const ranges = [
-    ['people', { from: since, until: now }],
+    // Who is written while gone is due again when the grace of what was said is over.
+    ['people', { from: addSeconds(since, 0 - leaveGrace), until: now }],
     // A group counts as gone once its grace is over, so those whose grace ends in this time are due.
     [
       'groups',

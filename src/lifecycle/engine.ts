@@ -23,23 +23,48 @@ import { createGroup, deleteGroup, membersOf, updateGroup, visibleGroup } from '
 import { reportLeaks } from './leaks.ts'
 import { cancelOperation, retryOperation, visibleOperation } from './operations.ts'
 import type { LeaveWord } from './people.ts'
-import { createPerson, declareLeave, deletePerson, updatePerson } from './people.ts'
+import { setLeaveDates, writePerson } from './leave-dates.ts'
+import { createPerson, declareLeave, deletePerson } from './people.ts'
 import { switchProvider } from './provider-switch.ts'
 import type { ProviderRole } from './providers.ts'
 import { checkProvider, listProviders, showProvider } from './providers.ts'
+import { advanceMove, finishMove } from './directory-merge.ts'
+import type { MoveWish } from './directory-move.ts'
+import { heardFromOld, openMove, planMove, visibleMove } from './directory-move.ts'
+import { moveOwned } from './owner-move.ts'
 import { impactOf, offboardingReport } from './reports.ts'
 import type { SweepName } from './due.ts'
+import {
+  applyDirectoryCheck,
+  lastDirectoryCheck,
+  listDirectories,
+  runningCheck,
+  startDirectoryCheck,
+} from './directory-check.ts'
+import { directoryDoctor } from './directory-doctor.ts'
 import { rotateSealKey } from './sealing.ts'
 import { acceptFinding, findingsAfter, visibleFinding } from './reconcile.ts'
-import { planSweep, runSweep } from './sweeps.ts'
+import {
+  adoptDrift,
+  endException,
+  exceptionsAfter,
+  makeException,
+  revertFinding,
+} from './drift-decisions.ts'
+import { asked } from './protected.ts'
+import { shadowReport } from './shadow-report.ts'
+import { planSweep, runSweep } from './sweep-runs.ts'
 import { adopt } from './adoption.ts'
 import { discoverPage } from './discovery.ts'
-import { listConsumers, reportSeen, waiveConsumer } from './consumers.ts'
+import { listConsumers, reportSeen, waitsFor, waiveConsumer } from './consumers.ts'
 import { renewHookSecret } from './hooks.ts'
 import { rehearseCredential } from './rehearse.ts'
 import { listTasks, reopenTask, showEvidence, visibleTask } from './tasks.ts'
 import { closeVendor, listVendors, vendorReport } from './vendors.ts'
 import { acceptBackup, acceptTransfer, declineTransfer, transferAccount } from './transfers.ts'
+import { undoEvent } from './undo.ts'
+import { templateNamed } from './vocabulary.ts'
+import { frozenCredential } from './windows.ts'
 import { visibleAccount, visibleCredential, visibleOwner, visiblePerson } from './visible.ts'
 
 export { clockBrake, createClockGuard } from './clock-guard.ts'
@@ -63,10 +88,14 @@ export { findDue, sweepNames } from './due.ts'
 export type { Applied } from './sweeps.ts'
 export { applyBatch } from './sweeps.ts'
 export { reconcilable } from './reconcile.ts'
+export type { UndoItem, UndoPlan } from './undo.ts'
 export { createTokens } from './tokens.ts'
+export { shadowDays } from './shadow-report.ts'
 export { adoptionsMax } from './adoption.ts'
 export type { AdoptionAnswer, AdoptionEntry } from './adoption.ts'
 export { createTaskBook } from './tasks.ts'
+export { leaveDatesMax, personKeys } from './leave-dates.ts'
+export type { LeaveDateEntry } from './leave-dates.ts'
 export { leakedMax } from './leaks.ts'
 export type { LeakItem } from './leaks.ts'
 export type { Introspection, Tokens } from './tokens.ts'
@@ -95,13 +124,17 @@ export function createEngine(life: Lifecycle) {
     owner: (caller: Caller, id: string) => visibleOwner(life, caller, id),
     createPerson: (caller: Caller, want: PersonWrite) => createPerson(life, caller, want),
     updatePerson: (caller: Caller, current: Person, want: PersonWrite) =>
-      updatePerson(life, caller, current, want),
+      writePerson(life, caller, current, want),
     deletePerson: (caller: Caller, current: Person) => deletePerson(life, caller, current),
     declareLeave: (caller: Caller, id: string, word: LeaveWord) =>
       declareLeave(life, caller, id, word),
+    setLeaveDates: (caller: Caller, want: Parameters<typeof setLeaveDates>[2]) =>
+      setLeaveDates(life, caller, want),
     impact: (caller: Caller, id: string, page?: Parameters<typeof impactOf>[3]) =>
       impactOf(life, caller, id, page),
     offboarding: (caller: Caller, id: string) => offboardingReport(life, caller, id),
+    shadowReport: (caller: Caller, want: Parameters<typeof shadowReport>[2]) =>
+      shadowReport(life, caller, want),
 
     group: (caller: Caller, id: string) => visibleGroup(life, caller, id),
     createGroup: (
@@ -118,6 +151,20 @@ export function createEngine(life: Lifecycle) {
     ) => updateGroup(life, caller, current, want, options),
     deleteGroup: (caller: Caller, current: Group) => deleteGroup(life, caller, current),
     membersOf: (group: Group) => membersOf(life, group),
+
+    undo: (caller: Caller, id: string, wish: Parameters<typeof undoEvent>[3]) =>
+      undoEvent(life, caller, id, wish),
+
+    planMove: (caller: Caller, wish: MoveWish) => planMove(life, caller, wish),
+    openMove: (caller: Caller, wish: MoveWish) => openMove(life, caller, wish),
+    move: (caller: Caller, id: string) => visibleMove(life, caller, id),
+    advanceMove: (caller: Caller, id: string) => advanceMove(life, caller, id),
+    finishMove: (caller: Caller, id: string, options: { readonly force: boolean }) =>
+      finishMove(life, caller, id, options),
+    heardFromOld: (caller: Caller, id: string, method: string) =>
+      heardFromOld(life, caller, id, method),
+    moveOwned: (caller: Caller, from: string, wish: Parameters<typeof moveOwned>[3]) =>
+      moveOwned(life, caller, from, wish),
 
     account: (caller: Caller, id: string, options?: { readonly retiredToo?: boolean }) =>
       visibleAccount(life, caller, id, options),
@@ -147,10 +194,18 @@ export function createEngine(life: Lifecycle) {
     declineTransfer: (caller: Caller, id: string) => declineTransfer(life, caller, id),
 
     credential: (caller: Caller, id: string) => visibleCredential(life, caller, id),
+    /** Of a protected account: what one person asked for and a second one has to. */
+    asked: (account: ServiceAccount) => asked(life, account),
+    /** The window that a planned act on it waits for. */
+    frozen: (account: ServiceAccount, credential: Credential) =>
+      frozenCredential(life, account, credential),
     requestCredential: (caller: Caller, want: CredentialWrite) =>
       requestCredential(life, caller, want),
     updateCredential: (caller: Caller, current: Credential, want: CredentialWrite) =>
       updateCredential(life, caller, current, want),
+    /** What a request by name asks for. */
+    entitlement: (name: string) => templateNamed(life, name),
+    entitlements: () => life.vocabulary?.() ?? [],
     rotateCredential: (caller: Caller, id: string) => rotateCredential(life, caller, id),
     revokeCredential: (caller: Caller, id: string, reason: string | null = null) =>
       replanned(() => revokeCredential(life, caller, id, reason)),
@@ -182,17 +237,37 @@ export function createEngine(life: Lifecycle) {
       reopenTask(life, caller, id, reason),
 
     consumers: (caller: Caller, account: string) => listConsumers(life, caller, account),
+    waitsFor: (credential: Credential) => waitsFor(life, credential),
     reportSeen: (caller: Caller, id: string, word: Parameters<typeof reportSeen>[3]) =>
       reportSeen(life, caller, id, word),
     rehearseCredential: (caller: Caller, id: string) => rehearseCredential(life, caller, id),
     renewHookSecret: (caller: Caller) => renewHookSecret(life, caller),
     waiveConsumer: (caller: Caller, id: string, wish: Parameters<typeof waiveConsumer>[3]) =>
       waiveConsumer(life, caller, id, wish),
+    directories: (caller: Caller) => listDirectories(life, caller),
+    directoryCheck: (caller: Caller, name: string) => lastDirectoryCheck(life, caller, name),
+    runningDirectoryCheck: (name: string) => runningCheck(life, name),
+    startDirectoryCheck: (caller: Caller, name: string) => startDirectoryCheck(life, caller, name),
+    applyDirectoryCheck: (
+      caller: Caller,
+      name: string,
+      wish: Parameters<typeof applyDirectoryCheck>[3],
+    ) => applyDirectoryCheck(life, caller, name, wish),
+    directoryDoctor: (caller: Caller) => directoryDoctor(life, caller),
 
     rotateSealKey: (caller: Caller, reason: string) => rotateSealKey(life, caller, reason),
     finding: (caller: Caller, id: string) => visibleFinding(life, caller, id),
     acceptFinding: (caller: Caller, id: string, want: Parameters<typeof acceptFinding>[3]) =>
       acceptFinding(life, caller, id, want),
+    adoptDrift: (caller: Caller, id: string, reason: string) =>
+      adoptDrift(life, caller, id, reason),
+    revertFinding: (caller: Caller, id: string, reason: string) =>
+      revertFinding(life, caller, id, reason),
+    exceptions: (caller: Caller, page: Parameters<typeof exceptionsAfter>[2]) =>
+      exceptionsAfter(life, caller, page),
+    makeException: (caller: Caller, want: Parameters<typeof makeException>[2]) =>
+      makeException(life, caller, want),
+    endException: (caller: Caller, id: string) => endException(life, caller, id),
 
     providers: (caller: Caller) => listProviders(life, caller),
     provider: (caller: Caller, name: string, role?: ProviderRole | null) =>

@@ -5,9 +5,11 @@ import type { GroupId } from '../domain/ids.ts'
 import { sameJson } from '../domain/json.ts'
 import type { GroupWrite, MembersWrite, MemberWish } from '../domain/want.ts'
 import type { Decision } from '../domain/audit.ts'
+import { addSeconds } from '../domain/time.ts'
 import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, save, visibilityOf } from './context.ts'
+import { regrouped } from './scopes.ts'
 
 /** Members per page when all of them have to be looked at, and ids per audit row. */
 const pageSize = 500
@@ -132,6 +134,7 @@ export async function updateGroup(
         ...part(difference, 0),
         expectedVersion: guarded ? current.version : null,
       }),
+      ...(await regrouped(life, caller.tenant, current.id, caller.actor)),
     )
   }
   await save(life, changes, { what: 'Group', id: current.id })
@@ -143,10 +146,11 @@ export async function updateGroup(
     await setImmediate()
     const expectedVersion = want.members.replace ? version++ : null
     const rest = { ...part(difference, at), expectedVersion }
-    await save(life, memberChanges(life, caller, current, decision, rest), {
-      what: 'Group',
-      id: current.id,
-    })
+    const changes = [
+      ...memberChanges(life, caller, current, decision, rest),
+      ...(await regrouped(life, caller.tenant, current.id, caller.actor)),
+    ]
+    await save(life, changes, { what: 'Group', id: current.id })
   }
   return true
 }
@@ -190,6 +194,7 @@ export async function deleteGroup(life: Lifecycle, caller: Caller, current: Grou
         decision,
         facts: { displayName: current.displayName },
       }),
+      ...(await regrouped(life, tenant, id, caller.actor)),
     ],
     { what: 'Group', id },
   )
@@ -283,7 +288,9 @@ async function resolved(
     members.map((m) => m.id),
   )
   const known = new Map(
-    targets.filter((t) => t.directory === group.directory).map((t) => [t.id, t.type]),
+    targets
+      .filter((t) => t.directory === null || t.directory === group.directory)
+      .map((t) => [t.id, t.type]),
   )
   return members.map(({ id, type, display }) => {
     const found = known.get(id)
@@ -324,14 +331,29 @@ function memberChanges(
       }),
     )
   }
+  const at = life.clock.now()
+  // Of the policy's spans the shortest: whoever looks then decides for each account.
+  const dueAt = addSeconds(at, life.policy().moverDebounce)
   return [
+    ...(remove.length === 0
+      ? []
+      : [
+          {
+            type: 'departed',
+            tenant: group.tenant,
+            members: remove,
+            from: group.id,
+            at,
+            dueAt,
+          } as const,
+        ]),
     {
       type: 'members',
       tenant: group.tenant,
       group: group.id,
       replace: false,
       ...change,
-      at: life.clock.now(),
+      at,
     },
     ...rows,
   ]

@@ -1,9 +1,10 @@
 import type { BackupOwner, ServiceAccount } from '../domain/account.ts'
 import { isOpen } from '../domain/account.ts'
 import type { IssuedKey } from '../domain/credential.ts'
-import type { OwnerRef, OwnerState } from '../domain/owner.ts'
+import { assertNever } from '../domain/json.ts'
+import type { LeaveClass, OwnerRef, OwnerState } from '../domain/owner.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
-import { addSeconds, earlier, secondsBetween } from '../domain/time.ts'
+import { addSeconds, earlier, later, seconds, secondsBetween } from '../domain/time.ts'
 import type { LifecycleTerms } from '../policy/lifecycle.ts'
 
 /** Names the clause of the policy that decided; shown in impact previews and kept in the audit. */
@@ -11,6 +12,7 @@ export type LeaverRule =
   | 'ownerActive'
   | 'accountClosed'
   | 'groupGrace'
+  | 'grace'
   | 'activeBackup'
   | 'usedInProduction'
   | 'noHeir'
@@ -19,7 +21,14 @@ export type LeaverRule =
   | 'held'
 
 export type LeaverDecision =
-  | { readonly action: 'none'; readonly rule: 'ownerActive' | 'accountClosed' | 'groupGrace' }
+  | { readonly action: 'none'; readonly rule: 'ownerActive' | 'accountClosed' }
+  /** Left, but the policy lets such a word rest: nothing is done to what works, nothing new is made. */
+  | {
+      readonly action: 'none'
+      readonly rule: 'groupGrace' | 'grace'
+      /** When it goes on by itself. */
+      readonly until: Instant | null
+    }
   /** The mass-leave brake holds the leaving: what works goes on, nothing new is made. */
   | { readonly action: 'none'; readonly rule: 'held' }
   /** The policy only watches (`enforcement: observe`): nothing is done, `would` is what enforcing does. */
@@ -60,8 +69,9 @@ export function decideLeaver(input: LeaverInput): LeaverDecision {
   if (!isOpen(account.status)) return { action: 'none', rule: 'accountClosed' }
   const leftAt = leftAtOf(input)
   if (owner?.ref.type === 'Group' && (leftAt === null || input.now < leftAt)) {
-    return { action: 'none', rule: 'groupGrace' }
+    return { action: 'none', rule: 'groupGrace', until: leftAt }
   }
+  if (isInGrace(input)) return { action: 'none', rule: 'grace', until: leftAt }
   const decision = enforced(input)
   return terms.enforcement === 'observe'
     ? { action: 'none', rule: 'observed', would: decision }
@@ -74,9 +84,52 @@ export function decideLeaver(input: LeaverInput): LeaverDecision {
  */
 export function leftAtOf({ owner, terms }: Pick<LeaverInput, 'owner' | 'terms'>): Instant | null {
   const leftAt = owner?.leftAt ?? null
-  return leftAt !== null && owner?.ref.type === 'Group'
-    ? addSeconds(leftAt, terms.leaver.groupGrace)
-    : leftAt
+  if (leftAt === null || !owner) return null
+  if (owner.ref.type === 'Group') {
+    const { groupGrace, moverDebounce } = terms.leaver
+    const grace = owner.moved ? Math.max(groupGrace, moverDebounce) : groupGrace
+    return addSeconds(leftAt, grace)
+  }
+  const ends = endsOf(owner, terms)
+  // Grace runs while a leaving is held: letting it through is a word by itself.
+  return ends.length === 0 ? leftAt : later(ends.reduce(earlier), leftAt)
+}
+
+/** How long a word of that class rests before anything follows from it. */
+export function graceOf({ leaver }: LifecycleTerms, of: LeaveClass): Seconds {
+  switch (of) {
+    case 'deleted':
+      return leaver.deletedGrace
+    case 'deactivated':
+      return leaver.deactivatedGrace
+    case 'leaveDate':
+      return leaver.leaveDateGrace
+    case 'groupEmptied':
+      return leaver.groupGrace
+    case 'declared':
+    case 'security':
+      return seconds(0)
+    default:
+      return assertNever(of)
+  }
+}
+
+/** When each word's grace is over: the first to end counts, so a stronger word can only shorten it. */
+function endsOf({ notices = [] }: OwnerState, terms: LifecycleTerms): readonly Instant[] {
+  return notices.map((notice) => addSeconds(notice.at, graceOf(terms, notice.class)))
+}
+
+/** Whether every word about a person's leaving still rests. */
+export function isInGrace({
+  owner,
+  terms,
+  now,
+}: Pick<LeaverInput, 'owner' | 'terms' | 'now'>): boolean {
+  if (!owner || owner.ref.type === 'Group') return false
+  const { notices = [] } = owner
+  // Never by the clock alone: another replica's may be a second behind the one that wrote the word.
+  if (notices.some((notice) => graceOf(terms, notice.class) === 0)) return false
+  return notices.length > 0 && endsOf(owner, terms).every((end) => now < end)
 }
 
 function enforced(input: LeaverInput): EnforcedDecision {

@@ -1,4 +1,5 @@
 import type { ServiceAccount } from '../domain/account.ts'
+import { isOpen } from '../domain/account.ts'
 import type { Credential } from '../domain/credential.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Actor, Operation } from '../domain/operation.ts'
@@ -15,6 +16,8 @@ import { lastUseOf, rotation } from './credentials.ts'
 import type { LeaverDecision } from './leaver.ts'
 import { decideLeaver, leftAtOf } from './leaver.ts'
 import { ownerState, ownerStates } from './people.ts'
+import type { Twin } from './shadow.ts'
+import { twinOf, unlessWatched } from './shadow.ts'
 
 /** What would be decided for one account now, with what the decision looked at. */
 export interface Verdict {
@@ -45,8 +48,8 @@ export async function verdictOn(
   const owner =
     current && options.assumeLeft
       ? { ...current, active: false, leftAt: current.leftAt ?? now }
-      : current?.held && options.assumeReleased
-        ? { ...current, held: false, leftAt: now }
+      : current && !current.active && options.assumeReleased
+        ? { ...current, held: false, notices: [], leftAt: now }
         : current
   const terms = termsOf(life, account)
   const decision = decideLeaver({
@@ -70,12 +73,21 @@ export async function actOnLeaver(
   account: ServiceAccount,
   why: { readonly actor: Actor; readonly cause: string },
 ): Promise<readonly Operation[]> {
-  const verdict = await verdictOn(life, account)
-  const plan = planFor(life, verdict, why)
-  if (!plan) return []
+  const twin = await twinOf(life, account)
+  // What a person closed is marked as known to the leaver, watched or not.
+  const watched = twin.watched && isOpen(account.status)
+  const verdict = await (watched ? verdictOnTwin(life, twin) : verdictOn(life, account))
+  const decided = planFor(life, verdict, why)
+  if (!decided) return []
   if (isByTimeAlone(verdict, life.clock.now())) {
     if (await brakedNow(life, 'deadline', account.tenant)) return []
   }
+  const plan = watched
+    ? unlessWatched(life, account, twin, decided, {
+        ...why,
+        rule: ruleOf(verdict, life.clock.now()),
+      })
+    : decided
   const result = await life.store.commit(plan.changes)
   if (result !== 'saved') {
     // Somebody wrote the account, or something runs on it, between our read and now: look again.
@@ -86,6 +98,17 @@ export async function actOnLeaver(
   return plan.operations
 }
 
+/** What enforcing decides on the account as it would be by now. */
+export async function verdictOnTwin(life: Lifecycle, twin: Twin): Promise<Verdict> {
+  const verdict = await verdictOn(life, twin.account)
+  const { decision } = verdict
+  return {
+    ...verdict,
+    credentials: verdict.credentials.map((c) => twin.credential(c)),
+    decision: decision.rule === 'observed' ? decision.would : decision,
+  }
+}
+
 function planFor(
   life: Lifecycle,
   verdict: Verdict,
@@ -93,11 +116,14 @@ function planFor(
 ): { readonly changes: readonly Change[]; readonly operations: readonly Operation[] } | null {
   const { account, credentials, leftAt, decision } = verdict
   const now = life.clock.now()
+  const isGroup = account.owner.type === 'Group'
   const facts: JsonObject = {
     decision: decision.action,
     rule: decision.rule,
     owner: account.owner.id,
     ownerLeftAt: leftAt,
+    leftClass: verdict.owner?.notices?.at(-1)?.class ?? (isGroup ? 'groupEmptied' : null),
+    ...(verdict.owner?.moved ? { moved: true } : {}),
     lastUsedAt: lastUseOf(credentials),
     backups: account.backups.map(({ id, acceptedAt }) => ({ id, acceptedAt })),
     policy: life.policy().version,
@@ -108,9 +134,8 @@ function planFor(
       if (decision.rule !== 'observed' && isOverdue(account, now)) {
         return closing(life, account, why, { ...facts, rule: 'notAccepted' })
       }
-      if (decision.rule === 'held') return null
-      return decision.rule === 'observed'
-        ? observed(life, verdict, why)
+      return decision.rule === 'held' || decision.rule === 'observed'
+        ? null
         : markPaused(life, verdict, why, facts)
     case 'disable':
       return closing(life, account, why, facts)
@@ -121,15 +146,7 @@ function planFor(
         return offeredAnew(life, account, decision.to, why, facts)
       }
       // Credentials still being made carry a key the leaver never saw: only finished ones rotate.
-      const operations = credentials
-        .filter((c) => c.status === 'active' && capabilitiesOf(life, c)?.mint !== 'none')
-        .map((c) =>
-          rotation(life, account, c, why.actor, {
-            reason: 'ownerLeft',
-            cause: why.cause,
-            oldKeysUntil: decision.oldKeysUntil,
-          }),
-        )
+      const operations = rotationsOf(life, verdict, why, decision.oldKeysUntil)
       const orphaned: ServiceAccount = {
         ...account,
         status: 'orphaned',
@@ -155,13 +172,58 @@ function planFor(
   }
 }
 
+function rotationsOf(
+  life: Lifecycle,
+  { account, credentials }: Pick<Verdict, 'account' | 'credentials'>,
+  why: { readonly actor: Actor; readonly cause: string },
+  oldKeysUntil: Instant,
+): readonly Operation[] {
+  return credentials
+    .filter((c) => c.status === 'active' && capabilitiesOf(life, c)?.mint !== 'none')
+    .map((c) =>
+      rotation(life, account, c, why.actor, {
+        reason: 'ownerLeft',
+        cause: why.cause,
+        oldKeysUntil,
+      }),
+    )
+}
+
+/**
+ * An account changes hands in the grace of an owner who has left: once it is over, nobody would find it
+ * any more, and what they know would go on working. Its keys end as if the leaving counted now.
+ * @returns null outside of a grace
+ */
+export async function planHandover(
+  life: Lifecycle,
+  account: ServiceAccount,
+  why: { readonly actor: Actor; readonly cause: string },
+): Promise<readonly Change[] | null> {
+  const verdict = await verdictOn(life, account)
+  if (verdict.decision.rule !== 'grace') return null
+  const until = addSeconds(life.clock.now(), termsOf(life, account).leaver.overlap)
+  return rotationsOf(life, verdict, why, until).map((operation): Change => ({
+    type: 'enqueue',
+    operation,
+    preempt: true,
+  }))
+}
+
+/** As the audit of an account that is enforced names it. */
+function ruleOf({ account, decision }: Verdict, now: Instant): string {
+  return isOverdue(account, now) ? 'notAccepted' : decision.rule
+}
+
+/** A protected one is never: not even when it became so after it was offered. */
 function isOverdue(account: ServiceAccount, now: Instant): boolean {
+  if (account.protected) return false
   return account.status === 'orphaned' && account.disableAt !== null && account.disableAt <= now
 }
 
-/** Nobody left just now: the time to accept, or the grace of an empty group, is over. */
-function isByTimeAlone({ account, owner }: Verdict, now: Instant): boolean {
-  return owner?.ref.type === 'Group' || isOverdue(account, now)
+/** Nobody left just now: the time to accept, or the grace of a leaving or an empty group, is over. */
+function isByTimeAlone({ account, owner, leftAt }: Verdict, now: Instant): boolean {
+  const hadGrace = leftAt !== null && owner !== null && leftAt !== owner.leftAt
+  return owner?.ref.type === 'Group' || hadGrace || isOverdue(account, now)
 }
 
 /** The heir it was offered to has left as well: the next one has what is left of the time. */
@@ -181,23 +243,6 @@ function offeredAnew(
       decided(life, account, why, { ...facts, offeredTo: to.id, disableAt: account.disableAt }),
     ],
   }
-}
-
-/** What enforcing would have done, once per leave; a sweep that sees it every minute stays silent. */
-function observed(
-  life: Lifecycle,
-  { account, decision }: Verdict,
-  why: { readonly actor: Actor; readonly cause: string },
-): { readonly changes: readonly Change[]; readonly operations: readonly Operation[] } | null {
-  if (decision.rule !== 'observed' || why.actor.type === 'sweep') return null
-  const row = auditRow(life, {
-    tenant: account.tenant,
-    actor: why.actor,
-    action: 'account.wouldHaveDecided',
-    target: { type: 'account', id: account.id },
-    facts: { decision: decision.would.action, rule: decision.would.rule, cause: why.cause },
-  })
-  return { changes: [row], operations: [] }
 }
 
 /**

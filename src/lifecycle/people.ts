@@ -1,15 +1,17 @@
 import { errors } from '../domain/errors.ts'
 import type { PersonId } from '../domain/ids.ts'
 import type { JsonObject } from '../domain/json.ts'
+import { leavesAtAfter } from '../domain/leave-date.ts'
 import { sameJson } from '../domain/json.ts'
 import type { Operation } from '../domain/operation.ts'
 import type { OwnerRef, OwnerState, Person } from '../domain/owner.ts'
-import { ownerStateOf, ownerStateOfGroup } from '../domain/owner.ts'
+import { noNotices, noticed, ownerStateOf, ownerStateOfGroup } from '../domain/owner.ts'
 import type { Instant } from '../domain/time.ts'
 import type { PersonWrite } from '../domain/want.ts'
 import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, conflictError, planOperation, save } from './context.ts'
+import { confirmedBy, recognised } from './directory-move.ts'
 import { endOfHolding, holdOrLetGo } from './holding.ts'
 import { visibleOwner } from './visible.ts'
 
@@ -28,6 +30,8 @@ export async function createPerson(
   const id = life.ids.next() as PersonId
   const directory = caller.client.directory ?? 'default'
   const decision = authorise(life, caller, 'person.create', { type: 'person', id, directory })
+  const known = await recognised(life, caller.tenant, directory, want)
+  if (known) return arrive(life, caller, known, want)
   const now = life.clock.now()
   const active = want.active ?? true
   const person: Person = {
@@ -40,6 +44,9 @@ export async function createPerson(
     active,
     leftAt: active ? null : now,
     leftCause: null,
+    leftClass: active ? null : 'deactivated',
+    leavesAt: leavesAtAfter({ attributes: {} }, want.attributes),
+    notices: active ? [] : [{ class: 'deactivated', at: now }],
     heldBy: null,
     releasedAt: null,
     deletedAt: null,
@@ -66,6 +73,38 @@ export async function createPerson(
   return { person, operation: null }
 }
 
+/** Somebody whom a move between directories brought: the same person, spoken of by another client. */
+async function arrive(
+  life: Lifecycle,
+  caller: Caller,
+  { person, move }: NonNullable<Awaited<ReturnType<typeof recognised>>>,
+  want: PersonWrite,
+): Promise<PersonResult> {
+  const { tenant, id } = person
+  const { userName, externalId, attributes } = want
+  const next: Person = {
+    ...person,
+    client: caller.client.id,
+    userName,
+    externalId,
+    attributes,
+    updatedAt: life.clock.now(),
+  }
+  const facts = { move, from: person.client, to: caller.client.id, userName }
+  const target = { type: 'person', id }
+  await save(
+    life,
+    [
+      { type: 'person', person: next, expectedVersion: person.version },
+      { type: 'movedConfirmed', tenant, move, subject: id },
+      auditRow(life, { tenant, actor: caller.actor, action: 'person.moved', target, facts }),
+    ],
+    { what: 'User', id },
+  )
+  const now = { ...next, version: person.version + 1 }
+  return updatePerson(life, caller, now, { ...want, active: want.active ?? true })
+}
+
 /**
  * Writes a person's new state. Turning inactive is leaving: the row, the leave operation and the
  * audit row go in one commit, so the 2xx is the promise that it will be acted on. When too many of
@@ -80,12 +119,20 @@ export async function updatePerson(
 ): Promise<PersonResult> {
   const decision = authorise(life, caller, 'person.update', personResource(current))
   const now = life.clock.now()
-  const active = want.active ?? current.active
+  // A date that has passed stands until it is moved: a directory that lags says `active` every night.
+  const leavesAt = leavesAtAfter(current, want.attributes)
+  const isPast = leavesAt !== null && leavesAt <= now
+  const active = (want.active ?? current.active) && !isPast
   const unchanged =
     active === current.active &&
     want.userName === current.userName &&
     want.externalId === current.externalId &&
     sameJson(want.attributes, current.attributes)
+  const confirmed = await confirmedBy(life, caller, current)
+  if (confirmed?.waits) {
+    const { tenant, id: subject } = current
+    await life.store.commit([{ type: 'movedConfirmed', tenant, move: confirmed.move, subject }])
+  }
   if (unchanged) return { person: current, operation: null }
 
   const left = current.active && !active
@@ -94,21 +141,26 @@ export async function updatePerson(
     userName: want.userName,
     externalId: want.externalId,
     attributes: want.attributes,
+    leavesAt,
     active,
     updatedAt: now,
   }
   if (left) {
-    const next = { ...written, leftAt: now, releasedAt: null }
+    const said = (want.active ?? current.active) ? 'leaveDate' : 'deactivated'
+    const word = noticed(current, { class: said, at: now })
+    const next = { ...written, ...word, leftAt: now, releasedAt: null }
     return leave(life, caller, { current, next, action: 'person.left', decision })
   }
   if (!active || current.active) {
     const plain = { current, next: written, action: 'person.updated', decision }
-    return savePerson(life, caller, { ...plain, operation: null, facts: {}, more: [] })
+    const known = current.leavesAt ?? null
+    const facts = leavesAt === known ? {} : { leavesAt, before: known }
+    return savePerson(life, caller, { ...plain, operation: null, facts, more: [] })
   }
   const reason = 'the directory said active again'
   return savePerson(life, caller, {
     current,
-    next: { ...written, leftAt: null, heldBy: null, releasedAt: null },
+    next: { ...written, ...noNotices, leftAt: null, heldBy: null, releasedAt: null },
     action: 'person.returned',
     decision,
     operation: null,
@@ -131,6 +183,7 @@ export async function deletePerson(
   const leaves = current.active || (await wasDenied(life, current))
   const next: Person = {
     ...current,
+    ...noticed(current, { class: 'deleted', at: now }),
     active: false,
     leftAt: leaves ? now : (current.leftAt ?? now),
     deletedAt: now,
@@ -138,7 +191,33 @@ export async function deletePerson(
   }
   const write = { current, next, action: 'person.deleted', decision }
   if (leaves) return leave(life, caller, write)
-  return savePerson(life, caller, { ...write, operation: null, facts: {}, more: [] })
+  const { leftClass, notices } = next
+  const facts = { leftClass, notices } as unknown as JsonObject
+  // Whoever waits out the grace of an earlier word looks again: this one may end sooner.
+  const operation = await anew(life, caller, current)
+  return savePerson(life, caller, { ...write, operation, facts, more: [] })
+}
+
+/**
+ * The date on which somebody leaves has passed, and the directory has said nothing. Held, like what a
+ * directory sends, when too many others leave: a list may be as wrong as a feed.
+ */
+export async function leaveByDate(
+  life: Lifecycle,
+  caller: Caller,
+  current: Person,
+): Promise<PersonResult> {
+  const now = life.clock.now()
+  const decision = authorise(life, caller, 'person.update', personResource(current))
+  const next: Person = {
+    ...current,
+    ...noticed(current, { class: 'leaveDate', at: now }),
+    active: false,
+    leftAt: now,
+    releasedAt: null,
+    updatedAt: now,
+  }
+  return leave(life, caller, { current, next, action: 'person.left', decision })
 }
 
 /** What an operator says about a leaving. */
@@ -146,6 +225,28 @@ export interface LeaveWord {
   readonly reason: string | null
   /** When it was true upstream: evidence of how old the word was. Deadlines count from its arrival. */
   readonly since: Instant | null
+  /** Refuses who was written since; absent = whatever the version. */
+  readonly version?: number
+  /** `security`: what they know has to end now, and the audit says why. Omitted: `declared`. */
+  readonly class?: 'declared' | 'security'
+}
+
+/**
+ * In the place of a leave operation that waits for a grace to end, one that looks at once; of the same
+ * cause, for it is the same leaving. Null when none waits.
+ */
+async function anew(
+  life: Lifecycle,
+  caller: Caller,
+  person: Person,
+  memo: JsonObject = {},
+): Promise<Operation | null> {
+  const { tenant, leftCause: cause } = person
+  if (person.active || cause === null || person.heldBy !== null) return null
+  const query = { tenant, cause, kind: 'leave', after: null, limit: 1 } as const
+  const [waiting] = await life.store.read.operations(query)
+  if (waiting?.status !== 'waiting' || waiting.memo['graceUntil'] == null) return null
+  return { ...leaveOperation(life, caller, person, memo), cause: waiting.cause }
 }
 
 async function wasDenied(
@@ -159,32 +260,39 @@ async function wasDenied(
 /**
  * An operator declares that a person has left, ahead of the directory, or lets a held leaving
  * through. Never braked.
- * @throws wrongState when the person has left already, invalidValue for a `since` ahead
+ * @throws wrongState when the person has left already, invalidValue for a `since` ahead,
+ *   changedMeanwhile when `version` is another
  */
 export async function declareLeave(
   life: Lifecycle,
   caller: Caller,
   id: string,
-  { reason, since }: LeaveWord,
+  { reason, since, version, class: leftClass = 'declared' }: LeaveWord,
 ): Promise<PersonResult> {
   const current = await visibleOwner(life, caller, id)
   const decision = authorise(life, caller, 'owner.leave', personResource(current))
+  if (version !== undefined && version !== current.version) {
+    throw errors.changedMeanwhile({ what: 'User', id })
+  }
   const isHeld = current.heldBy !== null
-  if (!current.active && !isHeld) {
+  // In the grace of a weaker word this one still says something new.
+  const memo = since === null ? {} : { since }
+  const again = await anew(life, caller, current, memo)
+  if (!current.active && !isHeld && !again) {
     throw errors.wrongState({ what: 'Person', id, status: 'gone already', action: 'declared gone' })
   }
   const now = life.clock.now()
   if (since !== null && since > now) {
     throw errors.invalidValue({ path: 'since', reason: `lies ahead; it is ${now} here.` })
   }
-  const operation = leaveOperation(life, caller, current, since === null ? {} : { since })
+  const operation = again ?? leaveOperation(life, caller, current, memo)
   return savePerson(life, caller, {
     current,
-    next: released(current, now),
+    next: { ...released(current, now), ...noticed(current, { class: leftClass, at: now }) },
     action: 'person.left',
     decision,
     operation,
-    facts: { reason, since, declaredByOperator: true, held: isHeld },
+    facts: { reason, since, declaredByOperator: true, held: isHeld, leftClass },
     more: endOfHolding(caller, current, 'declared', { at: now, reason, operation: operation.id }),
   })
 }
@@ -239,7 +347,7 @@ async function leave(life: Lifecycle, caller: Caller, write: PersonChange): Prom
       ...write,
       next: { ...next, heldBy },
       operation,
-      facts: heldBy === null ? {} : { heldBy },
+      facts: { leftClass: next.leftClass ?? null, ...(heldBy === null ? {} : { heldBy }) },
       more: changes,
     })
     const result = await life.store.commit(planned.changes)
@@ -277,9 +385,14 @@ export function planSave(
   write: PersonSave,
 ): PersonResult & { readonly changes: readonly Change[] } {
   const { current, operation } = write
-  const person = operation ? { ...write.next, leftCause: operation.id } : write.next
+  const person = operation ? { ...write.next, leftCause: operation.cause } : write.next
   const changes: Change[] = [{ type: 'person', person, expectedVersion: current.version }]
   // Who is held still counts for the groups around: they may not empty before it is decided.
+  // Before the memberships go: who has left can no longer read what others can.
+  if (operation) {
+    const { tenant, id, updatedAt: at } = person
+    changes.push({ type: 'departed', tenant, members: [id], from: null, at, dueAt: at })
+  }
   const gone = person.deletedAt !== null && person.heldBy === null
   // An owning group may have lost its last active member, or have one again.
   if (gone || current.active !== person.active || current.heldBy !== person.heldBy) {
@@ -314,8 +427,10 @@ export async function ownerState(
   { type, id }: OwnerRef,
 ): Promise<OwnerState | null> {
   if (type === 'Group') {
-    const state = await life.store.read.groupState(tenant, id)
-    return state && ownerStateOfGroup(state)
+    const read = await life.store.read.groupState(tenant, id)
+    const state = read && ownerStateOfGroup(read)
+    if (!state || state.leftAt === null) return state
+    return { ...state, moved: await life.store.read.movedFrom(tenant, id, state.leftAt) }
   }
   const person = await life.store.read.person(tenant, id)
   return person ? ownerStateOf(person) : null

@@ -21,6 +21,7 @@ const revokingKinds: ReadonlySet<Operation['kind']> = new Set([
   'retire',
   'delete',
   'leave',
+  'rescope',
 ])
 
 /** From here on a rotation only ends old keys, and that never stops trying (R34). */
@@ -32,7 +33,8 @@ const revokingSteps: ReadonlySet<StepName> = new Set([
 ])
 
 /** Whether what the operation does now takes access away. */
-export function isRevoking({ kind, steps, cursor }: Operation): boolean {
+export function isRevoking({ kind, steps, cursor, memo }: Operation): boolean {
+  if (kind === 'rescope' && memo['widens'] === true) return false
   return revokingKinds.has(kind) || revokingSteps.has(steps[cursor]!)
 }
 

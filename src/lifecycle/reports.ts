@@ -7,7 +7,7 @@ import type { Caller, Lifecycle } from './context.ts'
 import { authorise } from './context.ts'
 import { errors } from '../domain/errors.ts'
 import type { Operation } from '../domain/operation.ts'
-import type { Person } from '../domain/owner.ts'
+import type { LeaveClass, LeaveNotice, Person } from '../domain/owner.ts'
 import { lastUseOf } from './credentials.ts'
 import type { KeyEvidence } from './evidence.ts'
 import { evidenceOf } from './evidence.ts'
@@ -28,10 +28,14 @@ export interface ImpactRow {
   readonly environment: string | null
   readonly decision: 'none' | 'offer' | 'disable'
   readonly rule: string
+  /** Until when nothing is decided, since the policy lets this sort of leaving rest; else null. */
+  readonly graceUntil: Instant | null
   readonly offeredTo: string | null
+  /** Whom it waits for now, where it was put on offer ahead of a leave date. */
+  readonly plannedOffer: string | null
   readonly disableAt: Instant | null
   readonly lastUsedAt: Instant | null
-  /** Of an owner who is held: what letting the leaving through would do now; else null. */
+  /** Of an owner who is held, or in grace: what follows when that ends, as of now; else null. */
   readonly whenReleased: { readonly decision: string; readonly rule: string } | null
   readonly credentials: readonly {
     readonly id: string
@@ -66,7 +70,7 @@ export async function impactOf(
     const { decision, credentials } = await verdictOn(life, account, { assumeLeft: true })
     const offer = decision.action === 'offer' ? decision : null
     const released =
-      decision.rule === 'held'
+      decision.rule === 'held' || decision.rule === 'grace'
         ? (await verdictOn(life, account, { assumeReleased: true })).decision
         : null
     rows.push({
@@ -76,7 +80,9 @@ export async function impactOf(
       environment: account.environment,
       decision: decision.action,
       rule: decision.rule,
+      graceUntil: 'until' in decision ? decision.until : null,
       offeredTo: offer?.to?.id ?? null,
+      plannedOffer: account.plannedFor ? (account.pendingOwner?.id ?? null) : null,
       disableAt: offer?.disableAt ?? null,
       lastUsedAt: lastUseOf(credentials),
       whenReleased: released && { decision: released.action, rule: released.rule },
@@ -186,6 +192,9 @@ export interface OffboardingReport {
   readonly owner: string
   readonly userName: string
   readonly receivedAt: Instant | null
+  /** What the latest word was; every word with its time is in `notices`. */
+  readonly leftClass: LeaveClass | null
+  readonly notices: readonly LeaveNotice[]
   /** null from a directory: SCIM says what is, not since when. */
   readonly signal: LeaveSignal | null
   /** Set when the mass-leave brake held the leaving: who held it, and when it was let through. */
@@ -234,6 +243,8 @@ export async function offboardingReport(
     owner: person.id,
     userName: person.userName,
     receivedAt,
+    leftClass: person.leftClass ?? null,
+    notices: person.notices ?? [],
     signal: signalOf(leaving),
     heldBy: person.heldBy,
     releasedAt: person.releasedAt,
@@ -255,7 +266,11 @@ async function leavingOf(
   life: Lifecycle,
   { tenant, leftAt, leftCause }: Person,
 ): Promise<Operation | null> {
-  return leftAt === null || leftCause === null ? null : life.store.read.operation(tenant, leftCause)
+  if (leftAt === null || leftCause === null) return null
+  // A stronger word in the grace of the first has an operation of its own, and the same cause.
+  const query = { tenant, cause: leftCause, kind: 'leave', after: null, limit: 1 } as const
+  const [latest] = await life.store.read.operations(query)
+  return latest ?? null
 }
 
 function signalOf(leaving: Operation | null): LeaveSignal | null {

@@ -9,6 +9,9 @@ import { NotNow, againAfter, urgentCall } from './bulkhead.ts'
 import type { Lifecycle } from './context.ts'
 import { cancelledBy } from './operations.ts'
 import { isRevoking, settleResult } from './progress.ts'
+import { changeScopes, findDependents, proveScopes } from './steps/rescope.ts'
+import { compareRights } from './steps/compare-rights.ts'
+import { revertDrift } from './steps/revert-drift.ts'
 import { compareInventory } from './steps/inventory-compare.ts'
 import { takeInventory } from './steps/inventory.ts'
 import { TaskOpen, waitForTask } from './steps/by-hand.ts'
@@ -19,6 +22,7 @@ import { ensureAccount, issueAndDeliver } from './steps/mint.ts'
 import { StillListed, deleteKeys, deletePrincipals } from './steps/remove.ts'
 import { removePerson } from './steps/remove-person.ts'
 import { turnOn } from './steps/revive.ts'
+import { confirmBack, proveAlive, takeBack } from './steps/take-back.ts'
 import { removeUnanswered } from './steps/strays.ts'
 import type { Step, StepContext, StepResult, Subject } from './steps/step.ts'
 import { NotConfigured, Preempted, loadSubject, memoOf } from './steps/step.ts'
@@ -51,6 +55,14 @@ const steps: Readonly<Record<StepName, Step>> = {
   'remove-person': removePerson,
   'take-inventory': takeInventory,
   compare: compareInventory,
+  'take-back': takeBack,
+  'confirm-back': confirmBack,
+  'prove-alive': proveAlive,
+  'find-dependents': findDependents,
+  'change-scopes': changeScopes,
+  'prove-scopes': proveScopes,
+  'compare-rights': compareRights,
+  'revert-drift': revertDrift,
   'call-hook': callHook,
 }
 

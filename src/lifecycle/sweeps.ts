@@ -1,29 +1,37 @@
 import { setImmediate } from 'node:timers/promises'
 import type { ServiceAccount } from '../domain/account.ts'
+import { isOpen } from '../domain/account.ts'
 import type { Credential } from '../domain/credential.ts'
 import { assertNever } from '../domain/json.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Actor, Operation } from '../domain/operation.ts'
-import type { Instant } from '../domain/time.ts'
-import { addSeconds, day, earlier } from '../domain/time.ts'
+import { earlier } from '../domain/time.ts'
 import type { Change } from '../store/store.ts'
 import { planClose } from './switching.ts'
 import type { BrakedAct } from './brakes.ts'
-import { brakeOn, currentBrakes } from './brakes.ts'
+import { brakeOn, brakedNow, currentBrakes } from './brakes.ts'
 import type { Lifecycle } from './context.ts'
 import { auditRow, planOperation } from './context.ts'
-import { capabilitiesOf, periodOf, rotateAfterOf, termsOf } from './credential-terms.ts'
+import { capabilitiesOf, periodOf, rotateAfterOf } from './credential-terms.ts'
 import { rotation } from './credentials.ts'
 import { planRevoke } from './revocation.ts'
-import type { Proposal, Scope, SweepName } from './due.ts'
-import { findDue, warningDays } from './due.ts'
-import { actOnLeaver, verdictOn } from './offboard.ts'
+import type { Proposal, SweepName } from './due.ts'
+import { planSignal } from './signals.ts'
+import { actOnLeaver, verdictOnTwin } from './offboard.ts'
 import { paceOf } from './pace.ts'
-import { planReconcile, reconcilable } from './reconcile.ts'
+import { rescopeBehind } from './rescoping.ts'
+import { protectedDue } from './protected.ts'
+import { planReconcile } from './reconcile.ts'
+import type { Plan, Why } from './shadow.ts'
+import { reviewed, twinOf, unlessWatched } from './shadow.ts'
+import { warn } from './warnings.ts'
+import { frozenAccount, frozenCredential } from './windows.ts'
 
 /** What a sweep's acts are to the brakes; null = nothing that a brake would stop. */
 const brakedAct: Readonly<Record<Proposal['act'], BrakedAct | null>> = {
   offboard: 'orphans',
+  depart: 'deadline',
+  leaveDate: 'deadline',
   expire: 'expire',
   expireCredential: 'expire',
   delete: 'delete',
@@ -33,6 +41,10 @@ const brakedAct: Readonly<Record<Proposal['act'], BrakedAct | null>> = {
   // Reading only; what it finds has brakes of its own.
   reconcile: null,
   rotate: 'rotate',
+  // It may take away.
+  rescope: null,
+  // It writes what would be; the acts behind it ask for themselves.
+  shadow: null,
 }
 
 export interface Applied {
@@ -45,10 +57,7 @@ export interface Applied {
 }
 
 /** What one item comes to; null = nothing (any more). */
-type Planned = {
-  readonly changes: readonly Change[]
-  readonly operations: readonly Operation[]
-} | null
+type Planned = Plan | null
 
 /**
  * Acts on one batch, some items to a commit, and lets others have their turn in between. Each item
@@ -95,16 +104,23 @@ async function applySome(
     !planned.includes('failed') &&
     // Whatever is wrong, each for itself will find out whose it is.
     (await life.store.commit(together).catch(() => null)) === 'saved'
-  return Promise.all(
-    batch.map(async (proposal, i): Promise<Applied> => {
-      const own = planned[i]!
-      if (own === null) return { proposal, acted: false, operations: [], error: null }
-      // What has nothing to commit here has committed by itself.
-      const isDone = own !== 'failed' && (saved || own.changes.length === 0)
-      if (!isDone) return applyAlone(life, proposal, actor)
-      return { proposal, acted: true, operations: own.operations.map((o) => o.id), error: null }
-    }),
-  )
+  const applied: Applied[] = []
+  for (const [i, proposal] of batch.entries()) {
+    const own = planned[i]!
+    if (own === null) {
+      applied.push({ proposal, acted: false, operations: [], error: null })
+      continue
+    }
+    // What has nothing to commit here has committed by itself.
+    const isDone = own !== 'failed' && (saved || own.changes.length === 0)
+    applied.push(
+      isDone
+        ? { proposal, acted: true, operations: own.operations.map((o) => o.id), error: null }
+        : // One after the other: the credentials of a watched account share its shadow.
+          await applyAlone(life, proposal, actor),
+    )
+  }
+  return applied
 }
 
 async function applyAlone(life: Lifecycle, proposal: Proposal, actor: Actor): Promise<Applied> {
@@ -125,6 +141,7 @@ async function plan(life: Lifecycle, proposal: Proposal, actor: Actor): Promise<
     case 'offboard':
     case 'expire':
     case 'delete':
+    case 'shadow':
     case 'warn': {
       const account = await life.store.read.account(tenant, proposal.id)
       return account && planAccount(life, proposal.act, account, actor)
@@ -132,11 +149,15 @@ async function plan(life: Lifecycle, proposal: Proposal, actor: Actor): Promise<
     case 'expireCredential':
     case 'warnCredential':
     case 'replan':
+    case 'rescope':
     case 'rotate': {
       const credential = await life.store.read.credential(tenant, proposal.id)
       const account = credential && (await life.store.read.account(tenant, credential.account))
       return account && planCredential(life, proposal.act, { account, credential }, actor)
     }
+    case 'leaveDate':
+    case 'depart':
+      return planSignal(life, { ...proposal, act: proposal.act, tenant }, actor)
     case 'reconcile':
       return planReconcile(life, tenant, proposal.id, actor)
     default:
@@ -146,7 +167,7 @@ async function plan(life: Lifecycle, proposal: Proposal, actor: Actor): Promise<
 
 async function planAccount(
   life: Lifecycle,
-  act: 'offboard' | 'expire' | 'delete' | 'warn',
+  act: 'offboard' | 'expire' | 'delete' | 'shadow' | 'warn',
   account: ServiceAccount,
   actor: Actor,
 ): Promise<Planned> {
@@ -157,6 +178,8 @@ async function planAccount(
       return expire(life, account, actor)
     case 'delete':
       return deleteHeld(life, account, actor)
+    case 'shadow':
+      return shadowDue(life, account, actor)
     case 'warn':
       return warn(life, 'account', account, account, actor)
   }
@@ -169,7 +192,7 @@ interface Held {
 
 async function planCredential(
   life: Lifecycle,
-  act: 'expireCredential' | 'warnCredential' | 'replan' | 'rotate',
+  act: 'expireCredential' | 'warnCredential' | 'replan' | 'rescope' | 'rotate',
   held: Held,
   actor: Actor,
 ): Promise<Planned> {
@@ -180,6 +203,8 @@ async function planCredential(
       return warn(life, 'credential', held.credential, held.account, actor)
     case 'replan':
       return replan(life, held, actor)
+    case 'rescope':
+      return rescopeBehind(life, held, actor)
     case 'rotate':
       return rotateDue(life, held, actor)
   }
@@ -191,25 +216,62 @@ async function offboard(life: Lifecycle, account: ServiceAccount, actor: Actor):
   return operations.length === 0 ? null : { changes: [], operations }
 }
 
-function expire(life: Lifecycle, account: ServiceAccount, actor: Actor): Planned {
-  if (account.expiresAt > life.clock.now() || account.protected || watched(life, account)) {
-    return null
+async function expire(life: Lifecycle, real: ServiceAccount, actor: Actor): Promise<Planned> {
+  const { id, expiresAt } = real
+  if (expiresAt > life.clock.now()) return null
+  if (real.protected) {
+    if (!isOpen(real.status)) return null
+    const due = { subjectType: 'account', id, rule: 'expired', since: expiresAt } as const
+    return protectedDue(life, real, due, actor)
   }
+  const twin = await twinOf(life, real)
+  const { account } = twin
+  if (!isOpen(account.status)) return null
   const planned = planClose(life, account, { kind: 'disable', reason: 'expired', actor })
   const facts = { expiresAt: account.expiresAt }
-  return closing(life, account, planned, 'account.expiryDue', facts, actor)
+  const plan = closing(life, account, planned, 'account.expiryDue', facts, actor)
+  return unlessWatched(life, real, twin, plan, whyOf('expired', plan, actor))
 }
 
-/** Under `enforcement: observe` no sweep acts; its plan still shows what is due. */
-function watched(life: Lifecycle, account: ServiceAccount): boolean {
-  return termsOf(life, account).enforcement === 'observe'
+/** What a sweep starts has no other cause than itself. */
+function whyOf(rule: string, { operations }: Plan, actor: Actor): Why {
+  return { actor, rule, cause: operations[0]!.cause }
 }
 
-function deleteHeld(life: Lifecycle, account: ServiceAccount, actor: Actor): Planned {
-  const { deleteAt } = account
-  if (deleteAt === null || deleteAt > life.clock.now()) return null
+/**
+ * What is due of an account only by what enforcing would have made of it: the offer that nobody
+ * could accept, the hold of what was never switched off.
+ */
+async function shadowDue(life: Lifecycle, account: ServiceAccount, actor: Actor): Promise<Planned> {
+  const { status } = await twinOf(life, account).then((twin) => twin.account)
+  const { tenant } = account
+  if (status === 'orphaned' && !(await brakedNow(life, 'orphans', tenant))) {
+    await offboard(life, account, actor)
+  }
+  if (isHeld(status) && !(await brakedNow(life, 'delete', tenant))) {
+    const deletion = await deleteHeld(life, account, actor)
+    if (deletion) return deletion
+  }
+  const changes = reviewed(life, account, await twinOf(life, account))
+  return changes.length === 0 ? null : { changes, operations: [] }
+}
+
+function isHeld(status: ServiceAccount['status']): boolean {
+  return status === 'disabled' || status === 'expired' || status === 'retired'
+}
+
+async function deleteHeld(life: Lifecycle, real: ServiceAccount, actor: Actor): Promise<Planned> {
   // What was retired was so by somebody's word: observing is no reason to keep its keys for ever.
-  if (account.status !== 'retired' && watched(life, account)) return null
+  const watching = await twinOf(life, real)
+  const twin = real.status === 'retired' ? { ...watching, watched: false } : watching
+  const account = twin.watched ? twin.account : real
+  const { deleteAt } = account
+  if (deleteAt === null || deleteAt > life.clock.now() || !isHeld(account.status)) return null
+  if (real.protected && real.status !== 'retired') {
+    const due = { subjectType: 'account', id: real.id, rule: 'held', since: deleteAt } as const
+    return protectedDue(life, real, due, actor)
+  }
+  if (frozenAccount(life, account)) return null
   const operation = planOperation(life, {
     tenant: account.tenant,
     kind: 'delete',
@@ -226,7 +288,8 @@ function deleteHeld(life: Lifecycle, account: ServiceAccount, actor: Actor): Pla
     operation,
     changes: [{ type: 'enqueue', operation, preempt: false } as const],
   }
-  return closing(life, account, planned, 'account.deletionDue', { deleteAt }, actor)
+  const plan = closing(life, account, planned, 'account.deletionDue', { deleteAt }, actor)
+  return unlessWatched(life, real, twin, plan, whyOf('held', plan, actor))
 }
 
 function closing(
@@ -236,7 +299,7 @@ function closing(
   action: string,
   facts: JsonObject,
   actor: Actor,
-): Planned {
+): Plan {
   return {
     operations: [planned.operation],
     changes: [
@@ -254,14 +317,23 @@ function closing(
   }
 }
 
-function expireCredential(life: Lifecycle, { account, credential }: Held, actor: Actor): Planned {
-  if (watched(life, account) || account.protected) return null
+async function expireCredential(life: Lifecycle, held: Held, actor: Actor): Promise<Planned> {
+  const { account } = held
+  const twin = await twinOf(life, account)
+  if (!isOpen(twin.account.status)) return null
+  const credential = twin.credential(held.credential)
   const works = credential.status === 'active' || credential.status === 'superseded'
   if (!works || credential.expiresAt > life.clock.now()) return null
+  const { id, expiresAt } = credential
+  if (account.protected) {
+    const due = { subjectType: 'credential', id, rule: 'expired', since: expiresAt } as const
+    return protectedDue(life, account, due, actor)
+  }
   const { operation, changes } = planRevoke(life, credential, actor, 'expired')
   const facts = { expiresAt: credential.expiresAt }
   const row = credentialRow(life, credential, 'credential.expiryDue', operation, facts, actor)
-  return { operations: [operation], changes: [...changes, row] }
+  const plan = { operations: [operation], changes: [...changes, row] }
+  return unlessWatched(life, account, twin, plan, whyOf('expired', plan, actor))
 }
 
 function credentialRow(
@@ -280,42 +352,6 @@ function credentialRow(
     operation: operation?.id ?? null,
     facts,
   })
-}
-
-/**
- * Tells that something ends soon, once for each number of days and each end; of several that were
- * missed, the nearest (R89). Also where nothing will be done about it: `observe`, `protected`.
- */
-function warn(
-  life: Lifecycle,
-  subjectType: 'account' | 'credential',
-  subject: ServiceAccount | Credential,
-  account: ServiceAccount,
-  actor: Actor,
-): Planned {
-  const days = daysLeft(life, subject.expiresAt)
-  if (days === null) return null
-  const { tenant, id, expiresAt } = subject
-  return {
-    operations: [],
-    changes: [
-      { type: 'expiryWarned', tenant, subjectType, id, expiresAt, days },
-      auditRow(life, {
-        tenant,
-        actor,
-        action: `${subjectType}.expiresSoon`,
-        target: { type: subjectType, id },
-        facts: { days, expiresAt, owner: account.owner.id },
-      }),
-    ],
-  }
-}
-
-/** The least of the numbers of days to warn of that is not over yet. */
-function daysLeft(life: Lifecycle, expiresAt: Instant): number | null {
-  const now = life.clock.now()
-  if (expiresAt <= now) return null
-  return warningDays.find((days) => expiresAt <= addSeconds(now, days * day)) ?? null
 }
 
 /** The policy's period has changed: the next rotation moves with it (R14). */
@@ -345,14 +381,18 @@ function replan(life: Lifecycle, { account, credential }: Held, actor: Actor): P
  */
 async function rotateDue(
   life: Lifecycle,
-  { account, credential }: Held,
+  { account: real, credential }: Held,
   actor: Actor,
 ): Promise<Planned> {
   const now = life.clock.now()
+  const twin = await twinOf(life, real)
+  const { account } = twin
   const isLease = capabilitiesOf(life, credential)?.lease != null
-  // Without its next lease an account that is only waiting for an heir would stop within the hour.
-  const isUp = account.status === 'active' || (isLease && account.status === 'orphaned')
-  if (credential.status !== 'active' || !isUp) return null
+  // Without its next lease an account that is only waiting for an heir would stop within the hour;
+  // a protected one may wait for years.
+  const goesOn = isLease || account.protected
+  const isUp = account.status === 'active' || (goesOn && account.status === 'orphaned')
+  if (twin.credential(credential).status !== 'active' || !isUp) return null
   const every = periodOf(life, account, credential)
   const keys = await life.store.read.keysOf(credential.tenant, credential.id)
   // The lease before the newest ends by itself: it makes nothing due.
@@ -364,88 +404,30 @@ async function rotateDue(
     )
   // A key that stopped working brings the date forward; of a lease its own date always counts.
   const serves = keys.some((key) => key.keyId === credential.keyId && key.status === 'active')
-  const due = isLease || !serves ? credential.rotateAfter : rotateAfterOf(oldest, every)
+  const rotatedAt = twin.rotatedAt(credential)
+  const dated = rotatedAt !== null && (oldest === null || rotatedAt > oldest)
+  const due =
+    !dated && (isLease || !serves)
+      ? credential.rotateAfter
+      : rotateAfterOf(dated ? rotatedAt : oldest, every)
   // Dated by a policy that is no longer the one, e.g. while it was replaced.
-  if (due === null || due > now) return replan(life, { account, credential }, actor)
-  if (watched(life, account)) return null
+  if (due === null || due > now) {
+    return dated ? null : replan(life, { account: real, credential }, actor)
+  }
+  // A key that stopped working is no plan: it is replaced whenever it is.
+  if ((serves || dated) && frozenCredential(life, account, credential)) return null
   // A rotation gives a working key: never to an account whose owner is gone (R60).
-  const { decision } = await verdictOn(life, account)
+  const { decision } = await verdictOnTwin(life, twin)
   const { rule } = decision
-  const staysUp = decision.action === 'none' || (isLease && decision.action !== 'disable')
-  if (!staysUp || rule === 'groupGrace' || rule === 'held') return null
+  const staysUp = decision.action === 'none' || (goesOn && decision.action !== 'disable')
+  const waits = rule === 'groupGrace' || rule === 'held' || (rule === 'grace' && !isLease)
+  if (!staysUp || waits) return null
   const operation = rotation(life, account, credential, actor, { reason: 'scheduled' })
   const facts = { rotateAfter: credential.rotateAfter, oldestKeyIssuedAt: oldest, every }
   const row = credentialRow(life, credential, 'credential.rotationDue', operation, facts, actor)
-  return {
+  const plan = {
     operations: [operation],
-    changes: [{ type: 'enqueue', operation, preempt: false }, row],
+    changes: [{ type: 'enqueue', operation, preempt: false } as const, row],
   }
-}
-
-/** Owners who changed this long ago are looked at when an operator asks for less than everything. */
-const recentSeconds = 86_400
-
-/** What a sweep that an operator asks for looks at. */
-function scopeOf(life: Lifecycle, full: boolean): Scope {
-  const { groupGrace } = life.policy()
-  const changedSince = full ? null : addSeconds(life.clock.now(), -recentSeconds)
-  // Dating all rotations anew is for the scheduler, which knows when it has been through.
-  return { changedSince, groupGrace, replan: false, providers: reconcilable(life) }
-}
-
-/** The plan of a sweep for one tenant: what it would act on now, with the decision behind each. */
-export async function planSweep(
-  life: Lifecycle,
-  tenant: string,
-  sweep: SweepName,
-  limit: number,
-  options: { readonly full: boolean } = { full: true },
-): Promise<readonly (Proposal & { readonly rule: string })[]> {
-  const plan: (Proposal & { readonly rule: string })[] = []
-  const { read } = life.store
-  for await (const batch of findDue(read, sweep, life.clock.now(), scopeOf(life, options.full))) {
-    for (const proposal of batch.filter((p) => p.tenant === tenant)) {
-      if (plan.length >= limit) return plan
-      plan.push({ ...proposal, rule: await ruleOf(life, proposal) })
-    }
-  }
-  return plan
-}
-
-async function ruleOf(life: Lifecycle, proposal: Proposal): Promise<string> {
-  const tenant = proposal.tenant as ServiceAccount['tenant']
-  switch (proposal.act) {
-    case 'warn':
-    case 'warnCredential': {
-      const { read } = life.store
-      const subject = await (proposal.act === 'warn'
-        ? read.account(tenant, proposal.id)
-        : read.credential(tenant, proposal.id))
-      return `expires within ${(subject && daysLeft(life, subject.expiresAt)) ?? 0} days`
-    }
-    case 'offboard': {
-      const account = await life.store.read.account(tenant, proposal.id)
-      if (!account) return 'gone'
-      const { decision } = await verdictOn(life, account)
-      return `${decision.action}: ${decision.rule}`
-    }
-    default:
-      return proposal.act
-  }
-}
-
-/** Runs a whole sweep for one tenant in this process: what `POST /api/v1/sweeps/{name}` does. */
-export async function runSweep(
-  life: Lifecycle,
-  tenant: string,
-  sweep: SweepName,
-  options: { readonly full: boolean } = { full: true },
-): Promise<readonly Applied[]> {
-  const applied: Applied[] = []
-  const { read } = life.store
-  for await (const batch of findDue(read, sweep, life.clock.now(), scopeOf(life, options.full))) {
-    const own = batch.filter((p) => p.tenant === tenant)
-    applied.push(...(await applyBatch(life, sweep, own)))
-  }
-  return applied
+  return unlessWatched(life, real, twin, plan, whyOf('scheduled', plan, actor))
 }

@@ -9,6 +9,7 @@ import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, planOperation, save } from './context.ts'
 import { requireLivingOwner } from './credentials.ts'
+import { secondWord } from './protected.ts'
 import { visibleAccount } from './visible.ts'
 
 export interface AccountResult {
@@ -40,7 +41,10 @@ export async function planSwitch(
     return planEnable(life, account, caller.actor)
   }
   authorise(life, caller, 'account.disable', accountResource(account))
-  return planClose(life, account, { kind: 'disable', reason: 'operator', actor: caller.actor })
+  const { actor } = caller
+  const planned = planClose(life, account, { kind: 'disable', reason: 'operator', actor })
+  const words = await secondWord(life, caller, account, 'disable', null)
+  return { ...planned, changes: [...planned.changes, ...words] }
 }
 
 /**
@@ -141,7 +145,11 @@ async function planEnable(life: Lifecycle, account: ServiceAccount, actor: Actor
       updatedAt: life.clock.now(),
     },
     operation,
-    changes: [{ type: 'enqueue', operation, preempt: false }],
+    changes: [
+      { type: 'enqueue', operation, preempt: false },
+      // Somebody wants it up: enforcing would have enabled it as well.
+      { type: 'shadowEnded', tenant: account.tenant, account: account.id },
+    ],
   }
 }
 
@@ -198,9 +206,14 @@ export async function switchAccount(
           reason: to === 'retire' ? 'retired' : 'operator',
           actor: caller.actor,
         })
+  const words = to === 'enable' ? [] : await secondWord(life, caller, current, to, reason)
   // Retiring is what SCIM's DELETE does: gone from there, its name free, its history kept.
   const gone = to === 'retire' ? { deletedAt: current.deletedAt ?? life.clock.now() } : {}
-  const switched = { ...planned, account: { ...planned.account, ...gone } }
+  const switched = {
+    ...planned,
+    account: { ...planned.account, ...gone },
+    changes: [...planned.changes, ...words],
+  }
   return applySwitch(life, caller, current, switched, {
     action: `account.${to}Requested`,
     decision,
@@ -243,7 +256,11 @@ export async function deleteAccount(
     life,
     caller,
     current,
-    { ...planned, account: { ...planned.account, deletedAt: now } },
+    {
+      ...planned,
+      account: { ...planned.account, deletedAt: now },
+      changes: [...planned.changes, ...(await secondWord(life, caller, current, 'retire', null))],
+    },
     { action: 'account.deleted', decision, facts: {} },
   )
 }

@@ -101,6 +101,7 @@ export function createTokens(host: {
       register: (token) => write({ type: 'issuedToken', token }),
       find: (id) => store.read.issuedToken(id),
       setActive: (id, active) => write({ type: 'issuedTokenActive', id, active }),
+      setScopes: (id, scopes) => write({ type: 'issuedTokenScopes', id, scopes }),
       remove: (id) => write({ type: 'issuedTokenRemoved', id }),
       list: (account, provider) => store.read.issuedTokensOf(account, provider),
       page: (provider, after, limit) => store.read.issuedTokensAfter(provider, after, limit),

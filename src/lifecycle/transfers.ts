@@ -5,8 +5,9 @@ import type { OwnerRef } from '../domain/owner.ts'
 import { accountResource } from './switching.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, save } from './context.ts'
-import { actOnLeaver, verdictOn } from './offboard.ts'
+import { actOnLeaver, planHandover, verdictOn } from './offboard.ts'
 import { ownerState } from './people.ts'
+import { reowned } from './scopes.ts'
 import { visibleAccount } from './visible.ts'
 
 /**
@@ -151,7 +152,10 @@ async function leaverDealtWith(
 ): Promise<ServiceAccount> {
   const owner = await ownerState(life, account.tenant, account.owner)
   if (owner?.active || account.status === 'orphaned' || !isOpen(account.status)) return account
-  await actOnLeaver(life, account, { actor: caller.actor, cause: life.ids.next() })
+  const why = { actor: caller.actor, cause: life.ids.next() }
+  const handover = await planHandover(life, account, why)
+  if (handover === null) await actOnLeaver(life, account, why)
+  else await save(life, handover, { what: 'Account', id: account.id })
   return (await life.store.read.account(account.tenant, account.id)) ?? account
 }
 
@@ -168,6 +172,7 @@ async function owned(
     ...account,
     owner,
     pendingOwner: null,
+    plannedFor: null,
     backups: account.backups.filter((b) => b.id !== owner.id),
     status: orphaned ? 'active' : account.status,
     statusReason: orphaned ? null : tainted ? 'ownerLeft' : account.statusReason,
@@ -195,6 +200,7 @@ async function write(
         target: { type: 'account', id: before.id },
         ...audit,
       }),
+      ...(await reowned(life, before, written, caller.actor)),
     ],
     { what: 'Account', id: before.id },
   )

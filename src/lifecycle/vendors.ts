@@ -1,11 +1,12 @@
 import type { ServiceAccount } from '../domain/account.ts'
-import { errors } from '../domain/errors.ts'
+import { AppError, errors } from '../domain/errors.ts'
 import type { Operation } from '../domain/operation.ts'
 import type { Task } from '../domain/task.ts'
 import { isOverdue } from '../domain/task.ts'
 import type { VendorCount } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, replanned, save } from './context.ts'
+import { secondWord } from './protected.ts'
 import { onlyByHand } from './steps/by-hand.ts'
 import { planClose } from './switching.ts'
 
@@ -19,7 +20,8 @@ export interface VendorItem {
   readonly account: string
   readonly userName: string
   readonly status: ServiceAccount['status']
-  readonly act: 'retire' | 'none'
+  /** `askAnother`: it is protected, and a second person has to say the same. */
+  readonly act: 'retire' | 'askAnother' | 'none'
   readonly operation: string | null
   /** Keys that no API ends: somebody will be asked to. */
   readonly byHand: number
@@ -127,7 +129,14 @@ export async function closeVendor(
     const item: VendorItem = { account: id, userName, status, act: 'none', byHand, operation: null }
     if (status === 'retired' || status === 'retiring') return item
     if (dryRun) return { ...item, act: 'retire' }
-    const operation = await replanned(() => retire(life, caller, id, { vendor, cause, reason }))
+    const operation = await replanned(() =>
+      retire(life, caller, id, { vendor, cause, reason }),
+    ).catch((error: unknown) => {
+      if (error instanceof AppError && error.code === 'secondPersonNeeded')
+        return 'askAnother' as const
+      throw error
+    })
+    if (operation === 'askAnother') return { ...item, act: operation }
     if (!operation) return item
     return { ...item, act: 'retire', operation: operation.id, status: 'retiring' }
   }
@@ -184,12 +193,14 @@ async function retire(
     actor: caller.actor,
     cause,
   })
+  const words = await secondWord(life, caller, account, 'retire', reason)
   const gone: ServiceAccount = { ...planned.account, deletedAt: account.deletedAt ?? now }
   await save(
     life,
     [
       { type: 'account', account: gone, expectedVersion: account.version },
       ...planned.changes,
+      ...words,
       auditRow(life, {
         tenant: caller.tenant,
         actor: caller.actor,

@@ -51,6 +51,8 @@ export const actions = [
   'sweep.run',
   'sweep.plan',
   'finding.accept',
+  'finding.adopt',
+  'finding.revert',
   'provider.read',
   'provider.check',
   'provider.suspend',
@@ -63,6 +65,10 @@ export const actions = [
   'client.revoke',
   'leak.report',
   'seal.rotate',
+  'scimRequest.replay',
+  'scimRequest.signOff',
+  'directory.move',
+  'event.undo',
   'token.introspect',
   'audit.read',
   'report.read',
@@ -75,6 +81,8 @@ export const actions = [
   'consumer.seen',
   'consumer.waive',
   'hook.secret',
+  'directory.check',
+  'directory.apply',
 ] as const
 export type Action = (typeof actions)[number]
 

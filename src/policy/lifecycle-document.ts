@@ -1,6 +1,8 @@
 import type { CredentialKind } from '../domain/credential.ts'
 import { day, parseDuration, seconds } from '../domain/time.ts'
 import type { BrakeTerms, LifecycleTerms } from './lifecycle.ts'
+import type { FreezeWindow, RawWindow } from './windows.ts'
+import { freezeSchema, readWindow } from './windows.ts'
 
 /** The shape of `lifecycle.yaml`, and how what it says becomes terms and rules. */
 
@@ -8,7 +10,7 @@ type Section = 'expiry' | 'rotation' | 'leaver'
 type Partially<T> = { readonly [K in keyof T]?: T[K] }
 export type TermsChange = {
   readonly [S in Section]?: Partially<LifecycleTerms[S]>
-} & Partially<Pick<LifecycleTerms, 'hold' | 'enforcement' | 'require'>>
+} & Partially<Pick<LifecycleTerms, 'hold' | 'enforcement' | 'require' | 'freeze'>>
 
 export interface Rule {
   readonly name: string
@@ -27,7 +29,13 @@ export interface RawDocument {
 }
 
 type RawChange = Readonly<
-  Record<string, string | readonly string[] | Readonly<Record<string, string | number | boolean>>>
+  Record<
+    string,
+    | string
+    | readonly string[]
+    | readonly RawWindow[]
+    | Readonly<Record<string, string | number | boolean>>
+  >
 >
 
 interface RawRule {
@@ -61,14 +69,23 @@ export function readRule(raw: RawRule): Rule {
 }
 
 /** Durations become seconds wherever they stand; the schema has already said where they may. */
-export function readChange({ require, ...raw }: RawChange): TermsChange {
+export function readChange({ require, freeze, ...raw }: RawChange): TermsChange {
   const read = (value: unknown): unknown => {
     if (typeof value === 'string') return parseDuration(value) ?? value
     if (typeof value !== 'object' || value === null) return value
     return Object.fromEntries(Object.entries(value).map(([key, v]) => [key, read(v)]))
   }
   const kinds = list(require as string | readonly string[] | undefined)
-  return { ...(read(raw) as TermsChange), ...(kinds ? { require: kinds } : {}) }
+  return {
+    ...(read(raw) as TermsChange),
+    ...(kinds ? { require: kinds } : {}),
+    ...(freeze === undefined ? {} : { freeze: windowsOf(freeze as readonly RawWindow[]) }),
+  }
+}
+
+/** What cannot be read is left out here, and named by `freezeProblems`. */
+function windowsOf(raw: readonly RawWindow[]): readonly FreezeWindow[] {
+  return raw.map(readWindow).filter((w) => 'kind' in w)
 }
 
 /** Contract §8; also of a policy that was written before there was a brake. */
@@ -211,6 +228,7 @@ function changeSchema(complete: boolean): Readonly<Record<string, unknown>> {
       hold: duration,
       enforcement: { enum: ['observe', 'enforce'] },
       require: oneOrMoreKinds,
+      freeze: freezeSchema,
       ...(complete ? { brake: brakeSchema } : {}),
     },
   }

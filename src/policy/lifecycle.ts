@@ -7,7 +7,8 @@ import {
   type YamlText,
 } from '../document/document.ts'
 import { errors } from '../domain/errors.ts'
-import { formatDuration, type Seconds } from '../domain/time.ts'
+import { formatDuration, seconds, type Seconds } from '../domain/time.ts'
+import { freezeProblems } from './freeze-problems.ts'
 import {
   brakeOf,
   documentSchema,
@@ -17,6 +18,7 @@ import {
   type Rule,
   type TermsChange,
 } from './lifecycle-document.ts'
+import type { FreezeWindow } from './windows.ts'
 
 /** How long, and what then: the terms one account or credential lives under. */
 export interface LifecycleTerms {
@@ -60,6 +62,8 @@ export interface LifecycleTerms {
   readonly enforcement: 'observe' | 'enforce'
   /** The only kinds that may be asked for at a provider that issues one of them; empty = any. */
   readonly require: readonly string[]
+  /** When nothing planned is done; omitted: there is no such time. */
+  readonly freeze?: readonly FreezeWindow[]
 }
 
 export interface LifecycleSubject {
@@ -88,8 +92,16 @@ export interface LifecyclePolicy {
   termsFor(subject: LifecycleSubject): LifecycleTerms
   /** The shortest and the longest grace that any account may have for a group left empty. */
   readonly groupGrace: { readonly least: Seconds; readonly most: Seconds }
+  /** The longest grace that any account may have for the leaving of a person. */
+  readonly leaveGrace: Seconds
+  /** The longest time ahead of a leave date that offers start for any account. */
+  readonly planAhead: Seconds
+  /** The shortest time that any account may give somebody who moved; groups wait for the longest. */
+  readonly moverDebounce: Seconds
   /** The names of the rules that match, in the order they apply. */
   rulesFor(subject: LifecycleSubject): readonly string[]
+  /** The rule that says whether the subject is enforced or only watched; null = the defaults do. */
+  enforcementBy(subject: LifecycleSubject): string | null
 }
 
 /** Checking all combinations doubles with each label or consumer named beside a span of time. */
@@ -112,6 +124,7 @@ export function compileLifecycle(text: string, fileName: string): LifecyclePolic
       ...duplicateNames(rules, yaml),
       ...contradictions(defaults, rules, yaml),
       ...brakeProblems(brakeOf(raw.defaults), yaml),
+      ...freezeProblems(raw, yaml),
     ]
     if (problems.length === 0) return policyOf(text, brakeOf(raw.defaults), defaults, rules)
   }
@@ -128,13 +141,37 @@ function policyOf(
     defaults.leaver.groupGrace,
     ...rules.flatMap(({ set }) => set.leaver?.groupGrace ?? []),
   ].sort((a, b) => a - b)
+  const debounces = [
+    defaults.leaver.moverDebounce,
+    ...rules.flatMap(({ set }) => set.leaver?.moverDebounce ?? []),
+  ]
   return {
-    groupGrace: { least: graces[0]!, most: graces.at(-1)! },
+    // Of a group whose last member moved the debounce counts as well.
+    groupGrace: { least: graces[0]!, most: longer(graces.at(-1)!, debounces) },
+    leaveGrace: longestGrace(defaults, rules),
+    planAhead: longer(
+      defaults.leaver.planAhead,
+      rules.flatMap(({ set }) => set.leaver?.planAhead ?? []),
+    ),
+    moverDebounce: seconds(Math.min(...debounces)),
     version: createHash('sha256').update(text).digest('hex').slice(0, 12),
     brake,
     termsFor: (subject) => applyRules(defaults, rules, subject),
     rulesFor: (subject) => rules.filter((r) => matches(r, subject)).map((r) => r.name),
+    enforcementBy: (subject) =>
+      rules.findLast((r) => r.set.enforcement && matches(r, subject))?.name ?? null,
   }
+}
+
+const longer = (one: Seconds, more: readonly Seconds[]): Seconds => seconds(Math.max(one, ...more))
+
+function longestGrace(defaults: LifecycleTerms, rules: readonly Rule[]): Seconds {
+  const all = [defaults, ...rules.map(({ set }) => set)].flatMap(({ leaver }) => [
+    leaver?.deletedGrace ?? 0,
+    leaver?.deactivatedGrace ?? 0,
+    leaver?.leaveDateGrace ?? 0,
+  ])
+  return seconds(Math.max(...all))
 }
 
 function applyRules(
@@ -155,6 +192,7 @@ function override(terms: LifecycleTerms, by: TermsChange): LifecycleTerms {
     hold: by.hold ?? terms.hold,
     enforcement: by.enforcement ?? terms.enforcement,
     require: by.require ?? terms.require,
+    ...((by.freeze ?? terms.freeze) ? { freeze: by.freeze ?? terms.freeze! } : {}),
   }
 }
 

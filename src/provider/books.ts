@@ -9,6 +9,8 @@ export interface TokenBook {
   register(token: IssuedToken): Promise<void>
   find(id: string): Promise<IssuedToken | null>
   setActive(id: string, active: boolean): Promise<void>
+  /** Silent about nothing: one that is not there any more is refused. */
+  setScopes(id: string, scopes: readonly string[]): Promise<void>
   remove(id: string): Promise<void>
   list(account: AccountId, provider: string): Promise<readonly IssuedToken[]>
   /** Of all accounts, by id, strictly after `after`. */

@@ -3,11 +3,13 @@ import type { CredentialKind } from '../domain/credential.ts'
 import type { Secret } from '../domain/secret.ts'
 import type { Clock, Instant, Seconds } from '../domain/time.ts'
 import type { TaskBook, TokenBook } from './books.ts'
-import type { CheckReport, DiscoveryPage, Drift } from './findings.ts'
+import type { CheckReport, DiscoveryPage } from './findings.ts'
+import type { Drift, DriftPage, WantedOf, WantedScopes } from './rights.ts'
 
 // One door: what providers meet beside the calls lies in files of its own.
 export type { AskedTask, IssuedToken, TaskBook, TokenBook } from './books.ts'
-export type { CheckFinding, CheckReport, Discovered, DiscoveryPage, Drift } from './findings.ts'
+export type { CheckFinding, CheckReport, Discovered, DiscoveryPage } from './findings.ts'
+export type { Drift, DriftPage, PrincipalDrift, WantedOf, WantedScopes } from './rights.ts'
 
 /** What one kind of credential can do at one provider. The engine plans by these, never by name. */
 export interface KindCapabilities {
@@ -103,17 +105,6 @@ export interface WantedCredential {
   readonly operation: OperationId
   /** For `mint: 'client'`: what `prepare` returned, possibly in an earlier process. */
   readonly publicPart: string | null
-}
-
-/** What one credential of a principal was granted. */
-export interface WantedScopes {
-  readonly tenant: TenantId
-  readonly account: AccountId
-  readonly credential: CredentialId
-  readonly kind: CredentialKind
-  /** Of the current key. */
-  readonly keyId: string
-  readonly scopes: readonly string[]
 }
 
 export interface Prepared {
@@ -229,6 +220,14 @@ export interface Provider {
    * Absent: nothing there can drift, or nothing tells.
    */
   driftOf?(principal: string, want: readonly WantedScopes[], call: Call): Promise<Listing<Drift>>
+  /**
+   * As `driftOf` for all principals, page by page, where they can be read in bulk. It may look at
+   * less of each than `driftOf` does, so that what it does not tell proves nothing.
+   * @param wantedOf what is granted to the principals of a page, by `external`; those that it leaves
+   *   out are not to be judged
+   * @param from `next` of the page before; null for the first
+   */
+  driftPage?(from: string | null, wantedOf: WantedOf, call: Call): Promise<DriftPage>
   /**
    * Puts back what drifted, and nothing else; keys stay. Repeating is harmless.
    * @returns what was done, a line each, for the audit

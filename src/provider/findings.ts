@@ -50,18 +50,3 @@ export interface CheckReport {
   /** The least that has to be granted there, ready to paste; null where there is no such document. */
   readonly leastPolicy: string | null
 }
-
-/** One difference between what was granted and what the provider would allow now. */
-export interface Drift {
-  /** Where it lies, a stable word: `policy`, `boundary`, `group`, `loginProfile`, `permission`, `readOnly`. */
-  readonly what: string
-  /** Which one of them: a policy's ARN or name, a group, a repository. */
-  readonly name: string
-  /** The key it is about; null = the principal, so all of its keys. */
-  readonly keyId: string | null
-  /** As people read it; null = nothing should be, or is, there. Never a secret. */
-  readonly granted: string | null
-  readonly actual: string | null
-  /** `more`: somebody can do what nobody granted. `less`: consumers are refused what they were promised. */
-  readonly reach: 'more' | 'less' | 'other'
-}

@@ -15,7 +15,6 @@ import type { ResourceSchema, Schema, SchemaAttribute } from './schema.ts'
 import {
   credentialSchema,
   credentialUrn,
-  enterpriseUrn,
   groupSchema,
   groupUrn,
   isExtension,
@@ -77,6 +76,11 @@ export function renderCredential(credential: Credential): string {
     provider: credential.provider,
     kind: credential.kind,
     scopes: credential.scopes,
+    scopesFrom: credential.scopesFrom.map(({ group, scopes }) =>
+      scopes === null ? { group } : { group, scopes },
+    ),
+    grantedScopes: credential.grantedScopes,
+    entitlement: credential.entitlement,
     readers: credential.readers,
     deliverTo: isDelivered(credential) ? { ...credential.deliverTo } : null,
     expiresAt: credential.expiresAt,
@@ -110,6 +114,7 @@ export function renderCredentialSummary(credential: Credential): string {
     provider: credential.provider,
     kind: credential.kind,
     scopes: credential.scopes,
+    entitlement: credential.entitlement,
     deliverTo: isDelivered(credential) ? formatDelivery(credential.deliverTo) : null,
     status: credential.status,
     expiresAt: credential.expiresAt,
@@ -150,18 +155,16 @@ function reference({ type, id }: OwnerRef): JsonObject {
 }
 
 function document(attributes: JsonObject, own: JsonObject, nhi: JsonObject | null): JsonObject {
-  const [enterprise, extension] = userSchema.extensions as [Schema, Schema]
-  const person = attributes[enterpriseUrn]
-  const hasEnterprise = !isUnassigned(person)
-  const schemas = [userUrn, ...(hasEnterprise ? [enterpriseUrn] : []), ...(nhi ? [nhiUrn] : [])]
+  const carried = userSchema.extensions.flatMap((part) => {
+    const data = part.id === nhiUrn ? nhi : attributes[part.id]
+    return isJsonObject(data) && !isUnassigned(data) ? [[part, data] as const] : []
+  })
+  const schemas = [userUrn, ...carried.map(([part]) => part.id)]
   const values = { ...attributes, ...own, schemas }
   return {
     ...assigned(userSchema.common, values),
     ...assigned(userSchema.core, values),
-    ...(hasEnterprise && isJsonObject(person)
-      ? { [enterpriseUrn]: assigned(enterprise, person) }
-      : {}),
-    ...(nhi ? { [nhiUrn]: assigned(extension, nhi) } : {}),
+    ...Object.fromEntries(carried.map(([part, data]) => [part.id, assigned(part, data)])),
   }
 }
 
@@ -187,13 +190,14 @@ export function attributesOf(text: string): JsonObject {
   return consumers === undefined ? rest : { ...rest, [nhiUrn]: { consumers } }
 }
 
-type StoredType = 'person' | 'account' | 'credential' | 'group'
+type StoredType = 'person' | 'account' | 'credential' | 'group' | 'entitlement'
 
 const served = {
   person: { resourceType: 'User', endpoint: 'Users' },
   account: { resourceType: 'User', endpoint: 'Users' },
   credential: { resourceType: 'Credential', endpoint: 'Credentials' },
   group: { resourceType: 'Group', endpoint: 'Groups' },
+  entitlement: { resourceType: 'Entitlement', endpoint: 'Entitlements' },
 } as const satisfies Record<StoredType, object>
 
 /** A stored document with what is known only when it is served. */

@@ -29,6 +29,14 @@ import { inOrder, isUnassigned, readValue, unknownAttribute } from './value.ts'
 
 export interface ReadOptions {
   readonly dialect: Dialect
+  /** What a name of the request vocabulary stands for. @throws invalidValue */
+  readonly entitlement?: (name: string) => Expansion
+}
+
+interface Expansion {
+  readonly provider: string
+  readonly kind: CredentialKind
+  readonly scopes: readonly string[]
 }
 
 /**
@@ -65,7 +73,9 @@ export function readUser(body: unknown, options: ReadOptions): PersonWrite | Acc
     expiresAt: nhi.expiresAt,
     protected: nhi.protected,
     credentials:
-      (given('credentials') ?? null) === null ? undefined : (nhi.credentials ?? []).map(entryOf),
+      (given('credentials') ?? null) === null
+        ? undefined
+        : (nhi.credentials ?? []).map((entry) => entryOf(entry, options)),
     attributes: nhi.consumers
       ? { ...others, [nhiUrn]: { consumers: nhi.consumers as unknown as Json } }
       : others,
@@ -115,10 +125,13 @@ export function readCredential(body: unknown, options: ReadOptions): CredentialW
   const read = document as unknown as CredentialDocument
   return {
     serviceAccount: read.serviceAccount.value,
-    provider: read.provider,
-    kind: read.kind,
+    ...askedFor(read, '', options),
     displayName: read.displayName ?? null,
-    scopes: read.scopes ?? [],
+    scopesFrom: (read.scopesFrom ?? []).map(({ group, scopes }) => ({
+      group,
+      scopes: scopes ?? null,
+    })),
+    entitlement: read.entitlement ?? null,
     readers: read.readers ?? [],
     deliverTo: read.deliverTo && deliveryOf(read.deliverTo.sink, read.deliverTo.path),
     expiresAt: read.expiresAt,
@@ -157,9 +170,10 @@ interface OwnerDocument {
 interface EntryDocument {
   readonly value?: string
   readonly display?: string
-  readonly provider: string
-  readonly kind: CredentialKind
+  readonly provider?: string
+  readonly kind?: CredentialKind
   readonly scopes?: readonly string[]
+  readonly entitlement?: string
   readonly deliverTo?: string
   readonly expiresAt?: Instant
 }
@@ -167,9 +181,11 @@ interface EntryDocument {
 interface CredentialDocument {
   readonly displayName?: string
   readonly serviceAccount: { readonly value: string }
-  readonly provider: string
-  readonly kind: CredentialKind
+  readonly provider?: string
+  readonly kind?: CredentialKind
   readonly scopes?: readonly string[]
+  readonly scopesFrom?: readonly { readonly group: string; readonly scopes?: readonly string[] }[]
+  readonly entitlement?: string
   readonly readers?: readonly string[]
   readonly deliverTo?: { readonly sink?: string; readonly path?: string }
   readonly expiresAt?: Instant
@@ -185,11 +201,33 @@ function ownersOf(owners: readonly OwnerDocument[] | undefined): readonly OwnerR
   return (owners ?? []).map(ownerOf)
 }
 
-function entryOf(entry: EntryDocument): CredentialEntry {
+/**
+ * Provider, kind and scopes as said, or as the named template says; what was said beside a name is
+ * kept, to be held against it.
+ */
+function askedFor(
+  said: Pick<EntryDocument, 'provider' | 'kind' | 'scopes' | 'entitlement'>,
+  prefix: string,
+  { entitlement }: ReadOptions,
+): Expansion {
+  const template =
+    said.entitlement === undefined ||
+    (said.provider !== undefined && said.kind !== undefined && said.scopes !== undefined)
+      ? undefined
+      : entitlement?.(said.entitlement)
+  const provider = said.provider ?? template?.provider
+  const kind = said.kind ?? template?.kind
+  if (provider === undefined) throw errors.requiredMissing({ path: `${prefix}provider` })
+  if (kind === undefined) throw errors.requiredMissing({ path: `${prefix}kind` })
+  return { provider, kind, scopes: said.scopes ?? template?.scopes ?? [] }
+}
+
+function entryOf(entry: EntryDocument, options: ReadOptions): CredentialEntry {
   const { deliverTo, scopes, ...rest } = entry
   return {
     ...rest,
-    scopes: scopes ?? [],
+    ...askedFor(entry, `${nhiUrn}:credentials.`, options),
+    ...(scopes === undefined && entry.value !== undefined ? { keepsScopes: true as const } : {}),
     deliverTo: deliverTo === undefined ? undefined : parseDelivery(deliverTo),
   }
 }

@@ -1,7 +1,9 @@
 import { nearest } from '../domain/errors.ts'
 import common from './schemas/common.json' with { type: 'json' }
 import credential from './schemas/credential.json' with { type: 'json' }
+import entitlement from './schemas/entitlement.json' with { type: 'json' }
 import enterpriseUser from './schemas/enterprise-user.json' with { type: 'json' }
+import personUser from './schemas/person-user.json' with { type: 'json' }
 import group from './schemas/group.json' with { type: 'json' }
 import nhiUser from './schemas/nhi-user.json' with { type: 'json' }
 import user from './schemas/user.json' with { type: 'json' }
@@ -41,7 +43,7 @@ export interface Schema {
 
 /** What a resource of one type may carry: the common attributes, its core schema and extensions. */
 export interface ResourceSchema {
-  readonly type: 'User' | 'Group' | 'Credential'
+  readonly type: 'User' | 'Group' | 'Credential' | 'Entitlement'
   readonly endpoint: string
   readonly description: string
   readonly common: Schema
@@ -52,9 +54,11 @@ export interface ResourceSchema {
 
 export const userUrn = user.id
 export const enterpriseUrn = enterpriseUser.id
+export const personUrn = personUser.id
 export const nhiUrn = nhiUser.id
 export const credentialUrn = credential.id
 export const groupUrn = group.id
+export const entitlementUrn = entitlement.id
 
 // RFC 7643 gives User a `password`. Custody holds no passwords of people, so the attribute is not
 // in the schema at all: what is published as writable gets posted, and then expected back.
@@ -64,7 +68,7 @@ export const userSchema: ResourceSchema = {
   description: 'People, and the service accounts they own.',
   common: common as Schema,
   core: user as Schema,
-  extensions: [enterpriseUser as Schema, nhiUser as Schema],
+  extensions: [enterpriseUser as Schema, nhiUser as Schema, personUser as Schema],
 }
 
 export const credentialSchema: ResourceSchema = {
@@ -85,10 +89,21 @@ export const groupSchema: ResourceSchema = {
   extensions: [],
 }
 
+/** Read-only: templates are files, checked and reviewed like any policy. */
+export const entitlementSchema: ResourceSchema = {
+  type: 'Entitlement',
+  endpoint: '/Entitlements',
+  description: 'What credentials may be asked for by name.',
+  common: common as Schema,
+  core: entitlement as Schema,
+  extensions: [],
+}
+
 export const resourceSchemas: readonly ResourceSchema[] = [
   userSchema,
   groupSchema,
   credentialSchema,
+  entitlementSchema,
 ]
 
 /**

@@ -351,6 +351,7 @@ const awaited: Readonly<Record<ResourceSchema['type'], Readonly<Record<string, s
     members: 'a group without members can own nothing',
   },
   Credential: {},
+  Entitlement: {},
 }
 
 /** What a client has not sent of what matters here, with the reason why it does. */

@@ -12,7 +12,7 @@ import {
   credentialFromRow,
   keyColumns,
   keyFromRow,
-} from './resources.ts'
+} from './entity-rows.ts'
 import {
   arg,
   ConstraintFailed,
@@ -104,6 +104,12 @@ function statements({ db }: Sql) {
       db
         .updateTable('issued_token')
         .set({ active: arg<number>('active') })
+        .where('id', '=', arg('id')),
+    ),
+    issuedTokenScopes: statement(
+      db
+        .updateTable('issued_token')
+        .set({ scopes: arg('scopes') })
         .where('id', '=', arg('id')),
     ),
     issuedTokenRemoved: statement(db.deleteFrom('issued_token').where('id', '=', arg('id'))),
@@ -235,6 +241,12 @@ export function clientRoom(context: Sql, codec: DocumentCodec) {
       }
     },
 
+    issuedTokenScopes(id: string, scopes: readonly string[]): Work {
+      return function* issuedTokenScopes() {
+        const { changes } = yield* run(s.issuedTokenScopes, { id, scopes: JSON.stringify(scopes) })
+        return changes === 0 ? { reason: 'missing', with: id } : null
+      }
+    },
     issuedTokenActive(id: string, active: boolean): Work {
       return function* issuedTokenActive() {
         const { changes } = yield* run(s.issuedTokenActive, { id, active: Number(active) })

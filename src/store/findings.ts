@@ -4,7 +4,7 @@ import type { Finding } from '../domain/finding.ts'
 import type { TenantId } from '../domain/ids.ts'
 import type { Instant } from '../domain/time.ts'
 import { json, mapping } from './mapping.ts'
-import { keyColumns, keyFromRow, principalFromRow } from './resources.ts'
+import { keyColumns, keyFromRow, principalFromRow } from './entity-rows.ts'
 import {
   arg,
   first,

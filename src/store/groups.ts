@@ -52,6 +52,12 @@ function groupRow(group: Group, codec: DocumentCodec): Row {
   }
 }
 
+export function groupFromRow(row: Row, codec: DocumentCodec): Group {
+  // A person keeps its displayName among the attributes, a group has a field for it.
+  const { displayName: _, ...attributes } = codec.attributes(row['doc'] as string)
+  return { ...groups.fromRow(row), attributes }
+}
+
 function memberFromRow(row: Row): Member {
   return {
     id: row['member_id'] as string,
@@ -262,11 +268,7 @@ export function groupRoom(context: Sql, codec: DocumentCodec) {
     return rows
   }
 
-  const toGroup = (row: Row): Group => {
-    // A person keeps its displayName among the attributes, a group has a field for it.
-    const { displayName: _, ...attributes } = codec.attributes(row['doc'] as string)
-    return { ...groups.fromRow(row), attributes }
-  }
+  const toGroup = (row: Row): Group => groupFromRow(row, codec)
 
   return {
     putGroup(group: Group, expected: number | null): Work {
@@ -339,6 +341,17 @@ export function groupRoom(context: Sql, codec: DocumentCodec) {
             .where('deleted_at', 'is', null),
         ),
       )
+      const accounts = await byChunks(query, ids, (chunk) =>
+        statement(
+          db
+            .selectFrom('resource')
+            .select(['id', 'directory'])
+            .where('tenant', '=', tenant)
+            .where('id', 'in', chunk)
+            .where('type', '=', sql.lit('account'))
+            .where('deleted_at', 'is', null),
+        ),
+      )
       const nested = await byChunks(query, ids, (chunk) =>
         statement(
           db
@@ -354,9 +367,9 @@ export function groupRoom(context: Sql, codec: DocumentCodec) {
         (row: Row): MemberTarget => ({
           id: row['id'] as string,
           type,
-          directory: row['directory'] as string,
+          directory: row['directory'] as string | null,
         })
-      return [...people.map(target('User')), ...nested.map(target('Group'))]
+      return [...[...people, ...accounts].map(target('User')), ...nested.map(target('Group'))]
     },
     async groupsOf(query: Query, tenant: TenantId, person: string) {
       const rows = await query(s.groupsOf, { tenant, person })

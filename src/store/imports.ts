@@ -4,7 +4,7 @@ import type { TenantId } from '../domain/ids.ts'
 import type { Person } from '../domain/owner.ts'
 import { normalise } from '../domain/text.ts'
 import type { VendorCount } from './import-store.ts'
-import { accountFromRow, personFromRow } from './resources.ts'
+import { accountFromRow, personFromRow } from './entity-rows.ts'
 import { arg, statement, type Query, type Sql } from './sql.ts'
 import type { DocumentCodec } from './store.ts'
 

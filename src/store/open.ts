@@ -8,11 +8,16 @@ import { clientRoom } from './clients.ts'
 import { sqliteDialect, type Dialect } from './dialect.ts'
 import { postgresDialect } from './dialect-postgres.ts'
 import { documentRoom } from './documents.ts'
+import { moveRoom } from './moves.ts'
+import { failedRequestRoom } from './failed-requests.ts'
 import { findingRoom } from './findings.ts'
+import { entitlementRoom } from './entitlements.ts'
 import { importRoom } from './imports.ts'
 import { sealedRoom } from './sealed.ts'
 import { consumerRoom } from './consumers.ts'
+import { shadowRoom } from './shadows.ts'
 import { taskRoom } from './tasks.ts'
+import { directoryCheckRoom } from './directory-checks.ts'
 import { groupRoom } from './groups.ts'
 import { journalRoom } from './journal.ts'
 import { ledgerRoom } from './ledger.ts'
@@ -22,6 +27,7 @@ import { resourceRoom } from './resources.ts'
 import type { Database, Query, Refusal, Sql, Steps } from './sql.ts'
 import { migrateSqlite, SqliteDatabase } from './sqlite.ts'
 import type { Change, CommitResult, DocumentCodec, Reads, Store } from './store.ts'
+import { departureRoom } from './departures.ts'
 import { sweepRoom } from './sweeps.ts'
 import { vitalsRoom } from './vitals.ts'
 
@@ -106,9 +112,15 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   const approvals = approvalRoom(sql)
   const findings = findingRoom(sql)
   const imports = importRoom(sql, codec)
+  const entitlements = entitlementRoom(sql)
   const tasks = taskRoom(sql)
   const consumers = consumerRoom(sql)
+  const shadows = shadowRoom(sql)
   const sealed = sealedRoom(sql)
+  const failedRequests = failedRequestRoom(sql)
+  const moves = moveRoom(sql, codec)
+  const departures = departureRoom(sql)
+  const directoryChecks = directoryCheckRoom(sql)
   const query: Query = database.query.bind(database)
 
   function work(change: Change): () => Steps<Refusal | null> {
@@ -151,6 +163,8 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return clients.putIssuedToken(change.token)
       case 'issuedTokenActive':
         return clients.issuedTokenActive(change.id, change.active)
+      case 'issuedTokenScopes':
+        return clients.issuedTokenScopes(change.id, change.scopes)
       case 'issuedTokenRemoved':
         return clients.issuedTokenRemoved(change.id)
       case 'issuedTokenUsed':
@@ -197,12 +211,44 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return sealed.sweep(change.before)
       case 'task':
         return tasks.put(change.task, change.expectedVersion)
+      case 'requestFailed':
+        return failedRequests.failed(change)
+      case 'requestSettled':
+        return failedRequests.settled(change)
+      case 'failureDecided':
+        return failedRequests.decided(change)
+      case 'moveOpened':
+        return moves.opened(change)
+      case 'moved':
+        return moves.moved(change)
+      case 'moveAdvanced':
+        return moves.advanced(change)
+      case 'movedConfirmed':
+        return moves.confirmed(change)
+      case 'movedOldWord':
+        return moves.oldWord(change)
       case 'taskEvidence':
         return tasks.putEvidence(change)
       case 'consumerReport':
         return consumers.report(change.report)
       case 'keyProbe':
         return consumers.probe(change.probe)
+      case 'shadow':
+        return shadows.put(change)
+      case 'shadowEnded':
+        return shadows.end(change)
+      case 'shadowAct':
+        return shadows.addAct(change)
+      case 'consent':
+        return shadows.consent(change)
+      case 'consentUsed':
+        return shadows.consentUsed(change)
+      case 'departed':
+        return departures.depart(change)
+      case 'departureSeen':
+        return departures.seen(change)
+      case 'directoryCheck':
+        return directoryChecks.put(change.check)
       default:
         return assertNever(change)
     }
@@ -249,6 +295,12 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     orphans: (...want) => sweeps.orphans(query, ...want),
     overdue: (...want) => sweeps.overdue(query, ...want),
     gone: (...want) => sweeps.gone(query, ...want),
+    departure: (...want) => departures.one(query, ...want),
+    departuresOf: (...want) => departures.of(query, ...want),
+    movedFrom: (...want) => departures.movedFrom(query, ...want),
+    departuresDue: (...want) => departures.due(query, ...want),
+    readBy: (...want) => departures.readBy(query, ...want),
+    leaving: (...want) => sweeps.leaving(query, ...want),
     accountsOf: (...want) => sweeps.accountsOf(query, ...want),
     expired: (...want) => sweeps.expired(query, ...want),
     expiring: (...want) => sweeps.expiring(query, ...want),
@@ -300,6 +352,10 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     liveKeysAt: (provider, after, limit) => findings.liveKeys(query, provider, after, limit),
     liveKeysTally: (...of) => findings.tally(query, ...of),
     keysDeletedSince: (provider, since) => findings.deletedSince(query, provider, since),
+    groupsHolding: (tenant, member) => entitlements.groupsHolding(query, tenant, member),
+    grantedThrough: (tenant, groups, after, limit) =>
+      entitlements.grantedThrough(query, tenant, groups, after, limit),
+    groupGranted: (after, limit) => entitlements.groupGranted(query, after, limit),
     peopleNamed: (tenant, names) => imports.peopleNamed(query, tenant, names),
     peopleAtLogin: (tenant, login, limit) => imports.peopleAtLogin(query, tenant, login, limit),
     accountsOfVendor: (tenant, vendor, after, limit) =>
@@ -315,8 +371,26 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     keyProbe: (tenant, credential, generation) =>
       consumers.probeOf(query, tenant, credential, generation),
     taskEvidence: (tenant, task) => tasks.evidence(query, tenant, task),
+    shadow: (tenant, account) => shadows.one(query, tenant, account),
+    shadowsDue: (now, after, limit) => shadows.due(query, now, after, limit),
+    shadowActs: (want) => shadows.acts(query, want),
+    shadowCounts: (tenant, from, until) => shadows.counts(query, tenant, from, until),
+    consent: (tenant, account, act) => shadows.waiting(query, tenant, account, act),
+    directoryCheck: (tenant, name) => directoryChecks.one(query, tenant, name),
+    directoryChecks: () => directoryChecks.heads(query),
     replay: (tenant, client, scope) => ledger.replay(query, tenant, client, scope),
     scimRequests: (want) => ledger.scimRequests(query, want),
+    failedRequest: (tenant, id) => failedRequests.one(query, tenant, id),
+    failedRequests: (want) => failedRequests.list(query, want),
+    openFailure: (...of) => failedRequests.open(query, ...of),
+    move: (tenant, id) => moves.one(query, tenant, id),
+    openMove: (tenant) => moves.open(query, tenant),
+    moves: (tenant) => moves.all(query, tenant),
+    movedOne: (...of) => moves.movedOne(query, ...of),
+    movedByKey: (...of) => moves.byKey(query, ...of),
+    movedAfter: (...of) => moves.movedAfter(query, ...of),
+    peopleOfDirectory: (...of) => moves.people(query, ...of),
+    groupsOfDirectory: (...of) => moves.groups(query, ...of),
     sightings: (tenant, client) => ledger.sightings(query, tenant, client),
   }
 
@@ -401,7 +475,10 @@ function lockOf(change: Change): readonly string[] {
     case 'members':
       return [change.group, `members:${change.tenant}`]
     case 'memberSwitched':
+    case 'departed':
       return [`members:${change.tenant}`]
+    case 'moveOpened':
+      return [`members:${change.move.tenant}`]
     // How many left, and which batch they wait in, follows from the rows of many people.
     case 'leaving':
       return [`leavers:${change.tenant}:${change.directory}`]

@@ -1,11 +1,21 @@
 import { sql } from 'kysely'
-import { isOpen, type ServiceAccount, vendorOf } from '../domain/account.ts'
+import type { ServiceAccount } from '../domain/account.ts'
 import type { Credential, IssuedKey, Principal } from '../domain/credential.ts'
 import type { AccountId, CredentialId, TenantId } from '../domain/ids.ts'
-import { isJsonObject } from '../domain/json.ts'
 import type { Person } from '../domain/owner.ts'
-import { normalise } from '../domain/text.ts'
-import { flag, json, mapping } from './mapping.ts'
+import { dependents } from './entitlements.ts'
+import {
+  accountFromRow,
+  accountRow,
+  credentialColumns,
+  credentialFromRow,
+  credentialRow,
+  keys,
+  personFromRow,
+  personRow,
+  principals,
+  resourceColumns,
+} from './entity-rows.ts'
 import {
   arg,
   ConstraintFailed,
@@ -25,249 +35,6 @@ import { unwarned } from './sweeps.ts'
 import { putVersioned } from './versioned.ts'
 
 type Work = () => Steps<Refusal | null>
-
-/** What both people and accounts keep in columns under the same name. */
-const shared = {
-  tenant: 'tenant',
-  id: 'id',
-  client: 'client',
-  userName: 'user_name',
-  externalId: 'external_id',
-  deletedAt: 'deleted_at',
-  createdAt: 'created_at',
-  updatedAt: 'updated_at',
-  version: 'version',
-} as const
-
-type PersonFacts = Pick<Person, 'leftAt' | 'leftCause' | 'releasedAt'>
-const people = mapping<Omit<Person, keyof PersonFacts | 'attributes'>>({
-  ...shared,
-  directory: 'directory',
-  active: flag('active'),
-  heldBy: 'held_by',
-})
-
-type AccountFacts = Pick<
-  ServiceAccount,
-  | 'kind'
-  | 'imported'
-  | 'pendingOwner'
-  | 'backups'
-  | 'purpose'
-  | 'labels'
-  | 'protected'
-  | 'statusReason'
-  | 'orphanedAt'
-  | 'disabledAt'
-  | 'certifiedAt'
-  | 'certifyBy'
-  | 'retiredAt'
->
-const accounts = mapping<Omit<ServiceAccount, keyof AccountFacts | 'attributes' | 'owner'>>({
-  ...shared,
-  status: 'status',
-  environment: 'environment',
-  expiresAt: 'expires_at',
-  disableAt: 'disable_at',
-  deleteAt: 'delete_at',
-})
-
-type CredentialFields = Omit<Credential, 'deliverTo'>
-const credentials = mapping<CredentialFields>({
-  tenant: 'tenant',
-  id: 'id',
-  account: 'account',
-  provider: 'provider',
-  kind: 'kind',
-  displayName: 'display_name',
-  scopes: json('scopes'),
-  readers: json('readers'),
-  status: 'status',
-  generation: 'generation',
-  keyId: 'key_id',
-  previousKeyId: 'previous_key_id',
-  fingerprint: 'fingerprint',
-  secretRef: 'secret_ref',
-  expiresAt: 'expires_at',
-  rotateEvery: 'rotate_every',
-  overlap: 'overlap',
-  issuedAt: 'issued_at',
-  rotateAfter: 'rotate_after',
-  lastRotatedAt: 'last_rotated_at',
-  lastUsedAt: 'last_used_at',
-  refusedAt: 'refused_at',
-  settledAt: 'settled_at',
-  lastError: 'last_error',
-  createdAt: 'created_at',
-  updatedAt: 'updated_at',
-  version: 'version',
-})
-
-const keys = mapping<IssuedKey>({
-  tenant: 'tenant',
-  credential: 'credential',
-  account: 'account',
-  provider: 'provider',
-  generation: 'generation',
-  keyId: 'key_id',
-  fingerprint: 'fingerprint',
-  sinkVersion: 'sink_version',
-  status: 'status',
-  issuedAt: 'issued_at',
-  activatedAt: 'activated_at',
-  supersededAt: 'superseded_at',
-  disabledAt: 'disabled_at',
-  refusedAt: 'refused_at',
-  settledAt: 'settled_at',
-  outcome: 'outcome',
-  deletedAt: 'deleted_at',
-})
-
-const principals = mapping<Principal>({
-  tenant: 'tenant',
-  account: 'account',
-  provider: 'provider',
-  external: 'external',
-  state: 'state',
-  created: flag('created'),
-  updatedAt: 'updated_at',
-})
-
-export const keyColumns = keys.columns
-export const keyFromRow = (row: Row, prefix?: string) => keys.fromRow(row, prefix)
-export const principalFromRow = (row: Row) => principals.fromRow(row)
-
-const resourceColumns = [
-  ...new Set([...people.columns, ...accounts.columns]),
-  'type',
-  'user_name_norm',
-  'owner_type',
-  'owner_id',
-  'pending_owner_id',
-  'modified_at',
-  'doc',
-  'facts',
-  'credentials',
-  'email_norm',
-  'vendor',
-]
-/** What an account is read back from. */
-export const accountColumns = [
-  ...accounts.columns,
-  'owner_type',
-  'owner_id',
-  'doc',
-  'facts',
-] as const
-const credentialColumns = [
-  ...credentials.columns,
-  'sink',
-  'path',
-  'provider_norm',
-  'doc',
-  'summary',
-]
-export const credentialEntityColumns = [...credentials.columns, 'sink', 'path'] as const
-
-const unset: Row = Object.fromEntries(resourceColumns.map((column) => [column, null]))
-
-function personRow(person: Person, codec: DocumentCodec): Row {
-  const { leftAt, leftCause, releasedAt } = person
-  return {
-    ...unset,
-    ...people.toRow(person),
-    type: 'person',
-    user_name_norm: normalise(person.userName),
-    email_norm: addressOf(person),
-    modified_at: person.updatedAt,
-    doc: codec.person(person),
-    facts: JSON.stringify({ leftAt, leftCause, releasedAt } satisfies PersonFacts),
-  }
-}
-
-/** The primary address, else the first: by what an import recognises people. */
-function addressOf({ attributes }: Person): string | null {
-  const { emails } = attributes
-  const all = (Array.isArray(emails) ? emails : []).filter(isJsonObject)
-  const value = (all.find((e) => e['primary'] === true) ?? all[0])?.['value']
-  return typeof value === 'string' ? normalise(value) : null
-}
-
-export function personFromRow(row: Row, codec: DocumentCodec): Person {
-  return {
-    ...people.fromRow(row),
-    // Rows of earlier versions have no such fact.
-    releasedAt: null,
-    ...(JSON.parse(row['facts'] as string) as Omit<PersonFacts, 'releasedAt'>),
-    attributes: codec.attributes(row['doc'] as string),
-  }
-}
-
-function accountRow(account: ServiceAccount, codec: DocumentCodec): Row {
-  const facts: AccountFacts = {
-    kind: account.kind,
-    imported: account.imported,
-    pendingOwner: account.pendingOwner,
-    backups: account.backups,
-    purpose: account.purpose,
-    labels: account.labels,
-    protected: account.protected,
-    statusReason: account.statusReason,
-    orphanedAt: account.orphanedAt,
-    disabledAt: account.disabledAt,
-    certifiedAt: account.certifiedAt,
-    certifyBy: account.certifyBy,
-    retiredAt: account.retiredAt,
-  }
-  return {
-    ...unset,
-    ...accounts.toRow(account),
-    type: 'account',
-    active: Number(isOpen(account.status)),
-    user_name_norm: normalise(account.userName),
-    owner_type: account.owner.type,
-    owner_id: account.owner.id,
-    pending_owner_id: account.pendingOwner?.id ?? null,
-    modified_at: account.updatedAt,
-    vendor: vendorOf(account.labels),
-    doc: codec.account(account),
-    facts: JSON.stringify(facts),
-    credentials: '[]',
-  }
-}
-
-export function accountFromRow(row: Row, codec: DocumentCodec, prefix = ''): ServiceAccount {
-  const owner = { type: row[`${prefix}owner_type`], id: row[`${prefix}owner_id`] }
-  return {
-    ...accounts.fromRow(row, prefix),
-    // Rows of earlier versions have no such fact.
-    imported: false,
-    ...(JSON.parse(row[`${prefix}facts`] as string) as Omit<AccountFacts, 'imported'>),
-    owner: owner as ServiceAccount['owner'],
-    attributes: codec.attributes(row[`${prefix}doc`] as string),
-  }
-}
-
-function credentialRow(credential: Credential, codec: DocumentCodec): Row {
-  return {
-    ...credentials.toRow(credential),
-    sink: credential.deliverTo.sink,
-    path: credential.deliverTo.path,
-    provider_norm: normalise(credential.provider),
-    doc: codec.credential(credential),
-    summary: codec.credentialSummary(credential),
-  }
-}
-
-export function credentialFromRow(row: Row, prefix = ''): Credential {
-  return {
-    ...credentials.fromRow(row, prefix),
-    deliverTo: {
-      sink: row[`${prefix}sink`] as string,
-      path: row[`${prefix}path`] as string,
-    },
-  }
-}
 
 function statements({ db, dialect }: Sql) {
   const writable = resourceColumns.filter(
@@ -500,6 +267,8 @@ export function resourceRoom(context: Sql, codec: DocumentCodec) {
     }
   }
 
+  const dependsOn = dependents(context)
+
   const list = async <T>(
     query: Query,
     statement: Statement,
@@ -530,8 +299,10 @@ export function resourceRoom(context: Sql, codec: DocumentCodec) {
       const row = { ...credentialRow(credential, codec), version: 1 }
       return function* putCredential() {
         const refusal = yield* putVersioned(credentialSteps, row, expected)
-        if (refusal === null) yield* run(s.refreshSummaries, row)
-        return refusal
+        if (refusal !== null) return refusal
+        yield* run(s.refreshSummaries, row)
+        yield* dependsOn(row, credential.scopesFrom)
+        return null
       }
     },
     putKey(key: IssuedKey): Work {

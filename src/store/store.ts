@@ -19,12 +19,18 @@ import type { Person } from '../domain/owner.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
 import type { IssuedToken } from '../provider/contract.ts'
 import type { BoundAttribute, BoundFilter } from '../scim/filter.ts'
+import type { EntitlementReads } from './entitlements.ts'
 import type { AuditChange, AuditReads } from './store-audit.ts'
+import type { DirectoryCheckChange, DirectoryCheckReads } from './directory-store.ts'
 import type { HoldChange, HoldReads } from './holds.ts'
+import type { MoveChange, MoveReads } from './move-store.ts'
+import type { FailedRequestChange, FailedRequestReads } from './failed-request-store.ts'
 import type { FindingChange, FindingReads } from './finding-store.ts'
 import type { ImportReads } from './import-store.ts'
 import type { SealedChange, SealedReads } from './sealed-store.ts'
 import type { ConsumerChange, ConsumerReads } from './consumer-store.ts'
+import type { ShadowChange, ShadowReads } from './shadow-store.ts'
+import type { DepartureChange, DepartureReads } from './departure-store.ts'
 import type { TaskChange, TaskReads } from './task-store.ts'
 
 /**
@@ -131,6 +137,7 @@ export type Change =
   | { readonly type: 'issuedToken'; readonly token: IssuedToken }
   /** Conflict `missing` for an unknown token; removing and noting a use are silent about one. */
   | { readonly type: 'issuedTokenActive'; readonly id: string; readonly active: boolean }
+  | { readonly type: 'issuedTokenScopes'; readonly id: string; readonly scopes: readonly string[] }
   | { readonly type: 'issuedTokenRemoved'; readonly id: string }
   | { readonly type: 'issuedTokenUsed'; readonly id: string; readonly at: Instant }
   | { readonly type: 'clientTokenUsed'; readonly id: string; readonly at: Instant }
@@ -156,7 +163,12 @@ export type Change =
   | FindingChange
   | TaskChange
   | ConsumerChange
+  | DepartureChange
   | SealedChange
+  | FailedRequestChange
+  | MoveChange
+  | ShadowChange
+  | DirectoryCheckChange
 
 /** Why nothing of a commit was written. */
 export interface Conflict {
@@ -213,7 +225,7 @@ export interface ListQuery {
 /** A resource as stored: its own attributes as JSON text, to be spliced and sent without parsing. */
 export interface StoredDocument {
   readonly id: string
-  readonly type: 'person' | 'account' | 'credential' | 'group'
+  readonly type: 'person' | 'account' | 'credential' | 'group' | 'entitlement'
   /** JSON object text; of an account without `nhi.credentials`; without `meta`. */
   readonly text: string
   /** JSON array text of an account's credential summaries, null for the other types. */
@@ -242,7 +254,8 @@ export interface GroupListQuery extends ListQuery {
 export interface MemberTarget {
   readonly id: string
   readonly type: MemberType
-  readonly directory: string
+  /** Null of a service account, which belongs to no directory. */
+  readonly directory: string | null
 }
 
 export interface Page<T> {
@@ -317,7 +330,20 @@ export interface ExpiringQuery {
 }
 
 export interface Reads
-  extends AuditReads, HoldReads, FindingReads, ImportReads, TaskReads, SealedReads, ConsumerReads {
+  extends
+    AuditReads,
+    EntitlementReads,
+    HoldReads,
+    FindingReads,
+    ImportReads,
+    TaskReads,
+    SealedReads,
+    FailedRequestReads,
+    MoveReads,
+    ConsumerReads,
+    ShadowReads,
+    DepartureReads,
+    DirectoryCheckReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>
@@ -358,7 +384,7 @@ export interface Reads
   ): Promise<readonly Member[]>
   /** Those of `ids` that are members, by id. */
   membersAmong(tenant: TenantId, group: string, ids: readonly string[]): Promise<readonly Member[]>
-  /** The people and groups among `ids` that are there (not deleted). */
+  /** The people, service accounts and groups among `ids` that are there (not deleted). */
   memberTargets(tenant: TenantId, ids: readonly string[]): Promise<readonly MemberTarget[]>
   /** The groups that name the person directly, as `User.groups` shows them. */
   groupsOf(
@@ -410,6 +436,8 @@ export interface Reads
     after: string | null,
     limit: number,
   ): Promise<DuePage>
+  /** Active people whose `leavesAt` is not after `until`, the first to go first. */
+  leaving(until: Instant, after: string | null, limit: number): Promise<DuePage>
   /** Accounts in an open status, without open work of their own, that one of them owns, or is offered. */
   accountsOf(
     of: 'ownedBy' | 'waitingFor',
@@ -510,5 +538,7 @@ export type { AuditHead, AuditQuery, Vitals } from './store-audit.ts'
 export type { LiveKey } from './finding-store.ts'
 export type { VendorCount } from './import-store.ts'
 export type { Sealed } from './sealed-store.ts'
+export type { FailedRequestQuery } from './failed-request-store.ts'
+export type { Departure } from './departure-store.ts'
 export type { TaskQuery } from './task-store.ts'
 export type { AuditRow, Failure, PersonId }

@@ -87,6 +87,10 @@ function statements({ db, dialect }: Sql) {
     peopleGone: compiled(sql`select p.tenant, p.id, p.updated_at as at from resource as p
       where p.type = 'person' and p.active = 0 and p.updated_at <= ${arg('until')}
         and ${behind(sql`p.updated_at`, sql`p.id`)} order by p.updated_at, p.id ${page}`),
+    leaving: compiled(sql`select p.tenant, p.id, p.leaves_at as at from resource as p
+      where p.type = 'person' and p.active = 1 and p.leaves_at is not null
+        and p.leaves_at <= ${arg('until')} and ${behind(sql`p.leaves_at`, sql`p.id`)}
+      order by p.leaves_at, p.id ${page}`),
     groupsGone: compiled(sql`select g.tenant, g.id, ${emptiedAt} as at from grp as g
       where ${emptiedAt} is not null and ${emptiedAt} <= ${arg('until')}
         and ${behind(emptiedAt, sql`g.id`)} order by ${emptiedAt}, g.id ${page}`),
@@ -207,6 +211,8 @@ export function sweepRoom(context: Sql) {
       const place = after ?? `${from} `
       return listed(query, of === 'people' ? s.peopleGone : s.groupsGone, { until }, place, limit)
     },
+    leaving: (query: Query, until: Instant, after: string | null, limit: number) =>
+      listed(query, s.leaving, { until }, after, limit),
     accountsOf(
       query: Query,
       of: 'ownedBy' | 'waitingFor',

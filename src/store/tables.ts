@@ -1,3 +1,16 @@
+import type {
+  ConsentTable,
+  ConsumerReportTable,
+  CredentialGroupTable,
+  DepartureTable,
+  DirectoryCheckTable,
+  DirectoryMoveTable,
+  FailedRequestTable,
+  KeyProbeTable,
+  MovedTable,
+  ShadowActTable,
+  ShadowTable,
+} from './tables-change.ts'
 /**
  * The tables as Kysely sees them. Booleans are 0 or 1, instants 24-character text, JSON is text:
  * the same in every database, so that one mapping serves all.
@@ -24,6 +37,8 @@ export interface ResourceTable {
   deleted_at: string | null
   /** Of a person whose leaving waits: the approval. */
   held_by: string | null
+  /** Of a person: when they will be gone, as far as is known. */
+  leaves_at: string | null
   version: number
   created_at: string
   updated_at: string
@@ -83,6 +98,9 @@ export interface CredentialTable {
   kind: string
   display_name: string | null
   scopes: string
+  scopes_from: string
+  granted_scopes: string | null
+  entitlement: string | null
   readers: string
   sink: string
   path: string
@@ -429,29 +447,13 @@ export interface TaskEvidenceTable {
   content: string
 }
 
-export interface ConsumerReportTable {
-  tenant: string
-  account: string
-  credential: string
-  consumer: string
-  kind: string
-  generation: number
-  at: string
-  reported_by: string
-}
-
-export interface KeyProbeTable {
-  tenant: string
-  credential: string
-  generation: number
-  at: string
-}
-
 export interface Tables {
   resource: ResourceTable
   grp: GroupTable
+  departure: DepartureTable
   member: MemberTable
   credential: CredentialTable
+  credential_group: CredentialGroupTable
   issued_key: IssuedKeyTable
   principal: PrincipalTable
   operation: OperationTable
@@ -467,6 +469,9 @@ export interface Tables {
   counter: CounterTable
   idempotency: IdempotencyTable
   scim_request: ScimRequestTable
+  failed_request: FailedRequestTable
+  directory_move: DirectoryMoveTable
+  moved: MovedTable
   attribute_sighting: AttributeSightingTable
   brake: BrakeTable
   leaving: LeavingTable
@@ -479,4 +484,8 @@ export interface Tables {
   task_evidence: TaskEvidenceTable
   consumer_report: ConsumerReportTable
   key_probe: KeyProbeTable
+  shadow: ShadowTable
+  shadow_act: ShadowActTable
+  consent: ConsentTable
+  directory_check: DirectoryCheckTable
 }

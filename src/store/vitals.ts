@@ -13,6 +13,8 @@ import type { Vitals } from './store.ts'
 export const vitalsMax = 100_000
 
 const listed = (words: readonly string[]) => sql.raw(words.map((w) => `'${w}'`).join(', '))
+/** A change of scopes may as well give as take, and wait for an owner meanwhile. */
+const revoking = urgentKinds.filter((kind) => kind !== 'rescope')
 const isOpen = sql`status in (${listed(openStatuses)})`
 
 /**
@@ -32,7 +34,7 @@ export function vitalsRoom({ db }: Sql) {
       sql`select due_at from operation where due_at is not null order by due_at, id limit 1`,
     ),
     oldestRevocation: compiled(
-      sql`select created_at from operation where kind in (${listed(urgentKinds)}) and ${isOpen}
+      sql`select created_at from operation where kind in (${listed(revoking)}) and ${isOpen}
         order by created_at limit 1`,
     ),
     stuck: compiled(

@@ -67,6 +67,20 @@ describe('finding', () => {
     expect(stdout).toContain('/custody/deployer')
   })
 
+  it.each([
+    ['adopt', /the credential's scopes are what the provider shows/],
+    ['revert', /is being reverted: custody operation show op-1/],
+  ])('asks the server to %s one, with a reason', async (verb, said) => {
+    const route = `POST /api/v1/findings/${id}/${verb}`
+    const { code, stderr, seen } = await run(['finding', verb, id, '--reason', 'because'], {
+      [route]: () => ({ body: { ...finding, operation: 'op-1' } }),
+    })
+
+    expect(code).toBe(0)
+    expect(stderr).toMatch(said)
+    expect(seen[0]!.body).toEqual({ reason: 'because' })
+  })
+
   it('accepts one with a reason and a date, and asks for both', async () => {
     const until = '2027-01-31T00:00:00Z'
     const args = ['finding', 'accept', id, '--until', until]

@@ -104,6 +104,8 @@ sinks:
     expect(stdout).toMatch(/^leaver\.contain +true$/m)
     expect(stdout).toMatch(/^rotation\.every +P30D$/m)
     expect(stdout).toMatch(/^enforcement +observe$/m)
+    expect(stdout).toMatch(/^enforcement by +rule "imported accounts are watched first"$/m)
+    expect(stdout).toMatch(/^planned acts +now$/m)
     expect(stdout).toMatch(/^require +any kind$/m)
     expect(stderr).toContain('production in use keeps running for some hours; imported accounts')
   })

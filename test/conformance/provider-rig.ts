@@ -32,6 +32,10 @@ export interface ProviderUnderTest {
   readonly clock: Clock
   /** Scopes that `checkScopes` accepts. Default: none. */
   readonly scopes?: readonly string[]
+  /** Scopes that a key issued with `scopes` can be given in place. Default: the same. */
+  readonly otherScopes?: readonly string[]
+  /** Changes by hand what a key may do, past Custody: for `driftOf` and `revertDrift`. */
+  plantDrift?(made: Minted): void | Promise<void>
   /** A scope that `checkScopes` must refuse, if the provider refuses any. */
   readonly refusedScope?: string
   /** Lets time pass until a write is visible everywhere. Absent: it is at once. */

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe } from 'vitest'
+import { driftSuite } from './provider-drift.ts'
 import { endingSuite } from './provider-ending.ts'
 import { failingSuite } from './provider-failing.ts'
 import { inventorySuite } from './provider-inventory.ts'
@@ -30,6 +31,7 @@ export function providerConformance(label: string, make: () => Promise<ProviderU
     endingSuite(rig)
     inventorySuite(rig)
     optionsSuite(rig)
+    driftSuite(rig)
     failingSuite(rig)
   })
 }

@@ -30,11 +30,11 @@ export function consumerConformance(current: () => Store): void {
         expect(await said(report)).toBe('saved')
       }
 
-      const { consumerReports } = current().read
-      const kept = await consumerReports(tenant, one.account)
+      const { read } = current()
+      const kept = await read.consumerReports(tenant, one.account)
       expect(kept.toSorted((a, b) => a.generation - b.generation)).toEqual([newer, waived])
-      expect(await consumerReports('other' as typeof tenant, one.account)).toEqual([])
-      expect(await consumerReports(tenant, makeId())).toEqual([])
+      expect(await read.consumerReports('other' as typeof tenant, one.account)).toEqual([])
+      expect(await read.consumerReports(tenant, makeId())).toEqual([])
     })
 
     it('keeps the last moment at which a key was tried', async () => {
@@ -44,9 +44,9 @@ export function consumerConformance(current: () => Store): void {
 
       for (const at of [t0, later, t0]) expect(await tried(at)).toBe('saved')
 
-      const { keyProbe } = current().read
-      expect(await keyProbe(tenant, probe.credential, 4)).toEqual(probe)
-      expect(await keyProbe(tenant, probe.credential, 3)).toBeNull()
+      const { read } = current()
+      expect(await read.keyProbe(tenant, probe.credential, 4)).toEqual(probe)
+      expect(await read.keyProbe(tenant, probe.credential, 3)).toBeNull()
     })
   })
 }

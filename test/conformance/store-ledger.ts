@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { FailedRequest } from '../../src/domain/failed-request.ts'
 import { defaultTenant as tenant, type ClientId } from '../../src/domain/ids.ts'
 import type { AttributeSighting, Replay, ScimRequest } from '../../src/domain/ledger.ts'
 import { addSeconds } from '../../src/domain/time.ts'
@@ -100,6 +101,63 @@ export function ledgerConformance(current: () => Store): void {
       expect(await current().read.sightings(tenant, 'nobody' as ClientId)).toEqual([])
       await count([], later)
       expect(await read()).toEqual([sum])
+    })
+
+    it('counts the same failure once, until it is settled or decided', async () => {
+      const own = unique('failing') as ClientId
+      const make = (fingerprint: string, more: Partial<FailedRequest> = {}): FailedRequest => ({
+        tenant,
+        id: makeId(),
+        client: own,
+        fingerprint,
+        method: 'PATCH',
+        route: '/Users/:id',
+        target: 'u1',
+        firstAt: t0,
+        lastAt: t0,
+        times: 1,
+        status: 404,
+        error: 'no such',
+        scimType: null,
+        obstacle: null,
+        state: 'open',
+        decidedAt: null,
+        decidedBy: null,
+        note: null,
+        ...more,
+      })
+      const fail = (failure: FailedRequest, before = addSeconds(t0, -90)) =>
+        current().commit([{ type: 'requestFailed', failure, before }])
+      const decide = (id: string, state: 'replayed' | 'signedOff') =>
+        current().commit([
+          { type: 'failureDecided', tenant, id, state, at: later, by: 'eve', note: 'n' },
+        ])
+      const list = (state: FailedRequest['state'] = 'open') =>
+        current().read.failedRequests({ tenant, client: own, state, after: null, limit: 9 })
+      const [a, b] = [make('a'), make('b')]
+      await fail(a)
+      await fail(b)
+      await fail(make('a', { status: 409, error: 'taken', firstAt: later, lastAt: later }))
+      const again = { ...a, times: 2, status: 409, error: 'taken', lastAt: later }
+      expect(await list()).toEqual([again, b])
+      expect(await current().read.openFailure(tenant, own, 'a')).toEqual(again)
+
+      await current().commit([
+        { type: 'requestSettled', tenant, client: own, fingerprint: 'a', at: later },
+      ])
+      expect(await list('settled')).toEqual([{ ...again, state: 'settled', decidedAt: later }])
+      expect(await decide(a.id, 'replayed')).toMatchObject({ reason: 'version' })
+      expect(await decide(b.id, 'signedOff')).toBe('saved')
+      expect(await current().read.failedRequest(tenant, b.id)).toMatchObject({
+        state: 'signedOff',
+        decidedBy: 'eve',
+        note: 'n',
+      })
+      // Settled once, it is a new failure when it fails again.
+      await fail(make('a'))
+      expect(await list()).toHaveLength(1)
+      await fail(make('c', { lastAt: later }), later)
+      expect((await list()).map((f) => f.fingerprint)).toEqual(['c'])
     })
 
     it('logs requests as they were, newest first, and forgets old ones', async () => {

@@ -157,6 +157,66 @@ describe('findings over HTTP, with AWS and GitHub at the other end', () => {
     expect(await list('?status=accepted')).toHaveLength(1)
   })
 
+  it('of rights is reverted by security with a reason, and every other finding is not', async () => {
+    const user = custody.aws!.world.users()[0]!.userName
+    const PolicyArn = 'arn:aws:iam::aws:policy/AdministratorAccess'
+    byHand('AttachUserPolicy', { UserName: user, PolicyArn })
+    await reconcile()
+    const [drift] = await list('?kind=entitlement-drift')
+    const post = (route: string, body: unknown, role = 'security') =>
+      custody.call('POST', `/api/v1/${route}`, body, as(role))
+    const reason = { reason: 'nobody asked for it' }
+
+    const [accepted] = await list('?status=accepted')
+    const refused = [
+      await post(`findings/${drift.id}/revert`, reason, 'auditor'),
+      await post(`findings/${drift.id}/revert`, reason, 'owner'),
+      await post(`findings/${drift.id}/adopt`, reason, 'requester'),
+      await post(`findings/${drift.id}/revert`, {}),
+      await post(`findings/${drift.id}/adopt`, reason),
+      await post(`findings/${accepted.id}/revert`, reason),
+    ]
+    const { status, body } = await post(`findings/${drift.id}/revert`, reason)
+    const { body: operation } = await eventually(
+      () => custody.call('GET', `/api/v1/operations/${body.operation}`),
+      ({ body: now }) => now.finishedAt !== null,
+    )
+
+    expect(refused.map((reply) => reply.status)).toEqual([403, 403, 404, 400, 409, 409])
+    expect(refused[4]!.body.detail).toContain('No scope of aws-prod says attachedPolicy')
+    expect([status, operation.status]).toEqual([202, 'succeeded'])
+    expect(custody.aws!.world.users()[0]!.attachedPolicies).toEqual([])
+    expect(await list('?kind=entitlement-drift&status=open')).toEqual([])
+  })
+
+  it('that is let be stands among the exceptions, until somebody ends that', async () => {
+    const route = '/api/v1/exceptions'
+    const [finding] = await list('?status=accepted')
+    const { body } = await custody.call('GET', route, undefined, as('auditor'))
+    const { owner, reason, approver } = body.items[0]
+
+    expect(body.items).toHaveLength(1)
+    expect(body.items[0]).toMatchObject({
+      id: finding.id,
+      kind: 'foreign',
+      until: finding.acceptance.until,
+    })
+    expect([owner, reason, approver]).toEqual([
+      expect.any(String),
+      'the old deployer still needs it',
+      'security client',
+    ])
+    const end = (role: string) =>
+      custody.call('DELETE', `${route}/${finding.id}`, undefined, as(role)).then((r) => r.status)
+    expect([await end('auditor'), await end('security'), await end('security')]).toEqual([
+      403, 204, 409,
+    ])
+    expect((await list('?kind=foreign'))[0].status).toBe('open')
+    const again = { finding: finding.id, reason: 'still', until: finding.acceptance.until }
+    const made = await custody.call('POST', route, again, as('security'))
+    expect([made.status, made.body.reason]).toEqual([201, 'still'])
+  })
+
   it('cannot be accepted once it is over', async () => {
     await custody.call('POST', `/api/v1/credentials/${lost}/revoke`)
     await eventually(
@@ -164,7 +224,7 @@ describe('findings over HTTP, with AWS and GitHub at the other end', () => {
       (credential) => credential.status === 'revoked',
     )
     await reconcile()
-    const [over] = await list('?status=resolved')
+    const [over] = await list('?status=resolved&kind=stale-store')
 
     const { status } = await custody.call('POST', `/api/v1/findings/${over.id}/accept`, {
       reason: 'x',

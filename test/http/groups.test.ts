@@ -788,7 +788,7 @@ describe('SCIM groups', () => {
     const types = (await call('GET', '/ResourceTypes')).body.Resources.map((r: Json) => r.id)
     const schema = await call('GET', `/Schemas/${groupUrn}`)
 
-    expect(types).toEqual(['User', 'Group', 'Credential'])
+    expect(types).toEqual(['User', 'Group', 'Credential', 'Entitlement'])
     expect(schema.body.attributes.map((a: Json) => a.name)).toEqual(['displayName', 'members'])
   })
 })

@@ -33,7 +33,7 @@ describe('a request that cannot be honoured', () => {
   const rows = (): Record<string, unknown> => {
     const tables = database
       .prepare(
-        "select name from sqlite_schema where type = 'table' and name not like 'sqlite_%' and name not in ('scim_request', 'attribute_sighting')",
+        "select name from sqlite_schema where type = 'table' and name not like 'sqlite_%' and name not in ('scim_request', 'attribute_sighting', 'failed_request', 'sealed')",
       )
       .pluck()
       .all() as string[]
@@ -340,6 +340,12 @@ describe('a request that cannot be honoured', () => {
     ['GET', '/api/v1/audit?target=a&target=b', 400],
     ['GET', '/api/v1/credentials/none', 404],
     ['GET', '/api/v1/reports/offboarding/none', 404],
+    ['GET', '/api/v1/reports/shadow?days=0', 400],
+    ['GET', '/api/v1/reports/shadow?days=367', 400],
+    ['GET', '/api/v1/reports/shadow?days=two', 400],
+    ['GET', '/api/v1/reports/shadow?days=1&days=2', 400],
+    ['GET', '/api/v1/reports/shadow?day=1', 400],
+    ['GET', '/api/v1/reports/shadow?cursor=x', 400],
     ['POST', '/api/v1/sweeps/everything', 404],
     ['POST', '/api/v1/credentials/none/rotate', 404],
     ['POST', '/api/v1/owners/none/leave', 404],

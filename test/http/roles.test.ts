@@ -181,6 +181,7 @@ describe('what a client of each role may see and do', () => {
       '/api/v1/audit',
       `/api/v1/owners/${people.hr}/impact`,
       `/api/v1/reports/offboarding/${people.hr}`,
+      '/api/v1/reports/shadow?days=3',
       '/api/v1/clients',
     ])
       expect(await status('auditor', 'GET', route), route).toBe(200)

@@ -223,7 +223,7 @@ describe('how SCIM is spoken (RFC 7644 §2, §3.1, §3.12, §3.13)', () => {
       const { body } = await ask('ResourceTypes')
       const known = (await ask('Schemas')).body.Resources.map((s: Json) => s.id)
 
-      expect(body).toMatchObject({ totalResults: 3, itemsPerPage: 3, startIndex: 1 })
+      expect(body).toMatchObject({ totalResults: 4, itemsPerPage: 4, startIndex: 1 })
       for (const type of body.Resources) {
         const named = [type.schema, ...(type.schemaExtensions ?? []).map((e: Json) => e.schema)]
         expect(known).toEqual(expect.arrayContaining(named))

@@ -204,7 +204,7 @@ describe('what was there before Custody', () => {
       after: null,
       limit: 9,
     })
-    expect(rows.map((r) => r.action)).toContain('account.wouldHaveDecided')
+    expect(rows.map((r) => r.action)).toContain('account.wouldHave')
     expect((await custody.account(bound!.account!)).status).toBe('disabled')
     expect(other.keys[0]!.active).toBe(false)
   })

@@ -95,6 +95,8 @@ const table: Readonly<
   'sweep.run': ['sweep', { security: 'all' }],
   'sweep.plan': ['sweep', { security: 'all', auditor: 'all' }],
   'finding.accept': ['finding', { security: 'all' }],
+  'finding.adopt': ['finding', { security: 'all' }],
+  'finding.revert': ['finding', { security: 'all' }],
   'operation.read': [
     'operation',
     { requester: keeper, owner: theirs, security: 'all', auditor: 'all' },
@@ -110,6 +112,10 @@ const table: Readonly<
   'client.revoke': ['client', {}],
   'leak.report': ['tenant', { security: 'all' }],
   'seal.rotate': ['tenant', {}],
+  'scimRequest.replay': ['tenant', { security: 'all' }],
+  'scimRequest.signOff': ['tenant', { security: 'all' }],
+  'directory.move': ['tenant', {}],
+  'event.undo': ['tenant', { security: 'all' }],
   'token.introspect': ['token', { verifier: 'all' }],
   'audit.read': ['audit', { security: 'all', auditor: 'all' }],
   'report.read': ['tenant', { security: 'all', auditor: 'all' }],
@@ -122,6 +128,8 @@ const table: Readonly<
   'consumer.seen': ['credential', { requester: keeper, owner: theirs }],
   'hook.secret': ['tenant', {}],
   'consumer.waive': ['operation', { owner: theirs, security: 'all' }],
+  'directory.check': ['tenant', { security: 'all', auditor: 'all' }],
+  'directory.apply': ['tenant', { security: 'all' }],
 }
 
 function actorOf(role: Role, change: Partial<AuthoriseActor> = {}): AuthoriseActor {

@@ -83,6 +83,13 @@ async function connect({
     write,
     kind: 'federated-role' as const,
     scopes: [...consumer, `policy:${managed}`, ...rights],
+    otherScopes: [...consumer, ...rights],
+    plantDrift: ({ keyId }: { readonly keyId: string }) => {
+      const input = { RoleName: keyId.split('/').at(-1)!, PolicyArn: managed }
+      const { accessKeyId } = world.admin
+      const call = { service: 'iam', input, accessKeyId, region: 'us-east-1' } as const
+      world.call({ ...call, operation: 'DetachRolePolicy' })
+    },
     refusedScope: 'subject:repo:acme/*',
     settle: () => clock.advance(lag),
     armLostIssue: () => sandbox.faults.arm('CreateRole', { kind: 'lostResponse' }),
@@ -234,6 +241,53 @@ describe('a federated role', () => {
     const error = await providerErrorFrom(provider.enable(external, keyId, callWith()))
 
     expect([error.kind, error.outcome]).toEqual(['conflict', 'notApplied'])
+  })
+
+  it('is told when it trusts or may more than was granted, and is put back as it was', async () => {
+    const {
+      external,
+      credential: want,
+      keyId,
+    } = await issued([...consumer, ...rights, `policy:${managed}`])
+    const RoleName = keyId.split('/').at(-1)!
+    const before = role()
+    const wanted = [{ ...want, keyId }]
+    const drifts = async () => (await provider.driftOf!(external, wanted, callWith())).items
+    const inBulk = async () => {
+      const asked: unknown[] = []
+      const page = await provider.driftPage!(
+        null,
+        async (principals) => {
+          asked.push(...principals)
+          return new Map([[external, wanted]])
+        },
+        callWith(),
+      )
+      expect(asked).toEqual([{ external, account: want.account }])
+      return page.principals[0]!.items
+    }
+    expect(await drifts()).toEqual([])
+    const PolicyDocument = before.trust.replace(sub, 'repo:evil/b:ref:refs/heads/main')
+    await admin.updateAssumeRolePolicy({ RoleName, PolicyDocument })
+    await admin.deleteRolePermissionsBoundary({ RoleName })
+
+    const found = await drifts()
+
+    expect(found.map(({ what, reach }) => [what, reach])).toEqual([
+      ['boundary', 'more'],
+      ['trust', 'more'],
+    ])
+    expect(await inBulk()).toEqual(found)
+    for (const drift of found) await provider.revertDrift!(external, wanted, drift, callWith())
+    expect(role()).toEqual(before)
+    const narrower = want.scopes.filter((scope) => !scope.startsWith('policy:'))
+    await provider.rescope!(external, { ...wanted[0]!, scopes: narrower }, callWith())
+    expect(role()).toMatchObject({ trust: before.trust, attachedPolicies: [] })
+    const other = narrower.map((s) =>
+      s.startsWith('subject:') ? 'subject:repo:acme/b:environment:x' : s,
+    )
+    const refused = provider.rescope!(external, { ...wanted[0]!, scopes: other }, callWith())
+    await expect(refused).rejects.toMatchObject({ kind: 'invalid' })
   })
 
   it('says nothing about a role when there is no fresh token of its consumer', async () => {

@@ -108,7 +108,7 @@ describe('checking an aws-iam provider', () => {
 
   it.each([
     ['iam:CreateAccessKey', 'CustodyUsers', 'no policy allows it'],
-    ['iam:GetAccountAuthorizationDetails', 'CustodyDiscovery', 'no policy allows it'],
+    ['iam:GetAccountAuthorizationDetails', 'CustodyReads', 'no policy allows it'],
   ])('names the missing %s, and the statement that grants it', async (action, sid, why) => {
     const account = awsAccount()
     const policy = (await leastPolicyOf(account)).replaceAll(`"${action}"`, '"iam:GetGroup"')

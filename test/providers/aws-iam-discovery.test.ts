@@ -166,6 +166,22 @@ describe('discovering and adopting IAM users', () => {
     expect((await find('/teams/ci')).account).toBe(want.account)
   })
 
+  it('does not adopt the user that Custody itself runs as', async () => {
+    const everything = { Effect: 'Allow', Action: '*', Resource: '*' }
+    const policy = { Version: '2012-10-17', Statement: [everything] }
+    const credentials = account.userWith('custody', policy)
+    const asItself = account.connect({ credentials, adopt: ['custody'] })
+    const want = { ...wantPrincipal(account.clock), userName: 'custody' }
+    const { external } = await find('/custody')
+
+    const found = await providerErrorFrom(asItself.adopt!(external, want, callWith()))
+    const named = await providerErrorFrom(asItself.ensurePrincipal(want, callWith()))
+
+    expect([found.kind, named.kind]).toEqual(['conflict', 'conflict'])
+    expect(found.message).toContain('is the one that Custody runs as')
+    expect(account.world.users()[0]!.tags).toEqual({})
+  })
+
   it('adopts neither what Custody made nor what is gone', async () => {
     const { external } = await provider.ensurePrincipal(wantPrincipal(account.clock), callWith())
     const want = wantPrincipal(account.clock)

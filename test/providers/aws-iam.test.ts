@@ -80,6 +80,25 @@ async function connect(world: { lag?: number; leastPrivilege?: boolean } = {}) {
     kind: 'access-key' as const,
     clock,
     scopes: [`policy:${managed}`, 's3:GetObject on arn:aws:s3:::bucket/*'],
+    otherScopes: ['s3:PutObject'],
+    plantDrift: ({ principal }: { readonly principal: string }) => {
+      const { userName: UserName } = JSON.parse(principal) as { readonly userName: string }
+      const { accessKeyId } = sandbox.world.admin
+      const byHand = (operation: string, more: Readonly<Record<string, unknown>> = {}) =>
+        sandbox.world.call({
+          service: 'iam',
+          operation,
+          input: { UserName, ...more },
+          accessKeyId,
+          region: 'us-east-1',
+        })
+      byHand('AttachUserPolicy', { PolicyArn: 'arn:aws:iam::aws:policy/AdministratorAccess' })
+      byHand('DeleteUserPermissionsBoundary')
+      byHand('CreateLoginProfile', { Password: 'by hand' })
+      byHand('CreateGroup', { GroupName: `of-${UserName}` })
+      byHand('AddUserToGroup', { GroupName: `of-${UserName}` })
+      byHand('CreateServiceSpecificCredential', { ServiceName: 'codecommit.amazonaws.com' })
+    },
     refusedScope: 'iam:*',
     settle: () => clock.advance(world.lag ?? 0),
     isUsable: (secret: Secret) =>

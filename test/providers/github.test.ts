@@ -126,6 +126,52 @@ afterEach(async () => {
   await rm(home, { recursive: true })
 })
 
+describe('what a key may do at GitHub', () => {
+  const drifts = async (keyId: string, want: WantedCredential) =>
+    (await provider.driftOf!(principal, [{ ...want, keyId }], callOf())).items
+
+  it('is compared with what it was made for, and with what the App still reaches', async () => {
+    const want = wanted()
+    const { keyId } = await issue(want)
+    const repository = world.findRepository('acme', 'website')!
+    const [id, key] = [...repository.keys][0]!
+
+    const before = await drifts(keyId, want)
+    repository.keys.set(id, { ...key, readOnly: false })
+    const wider = await drifts(keyId, want)
+    repository.keys.delete(id)
+    const gone = await drifts(keyId, want)
+
+    expect(before).toEqual([])
+    expect(wider).toEqual([
+      {
+        what: 'readOnly',
+        name: 'acme/website',
+        keyId,
+        granted: 'read-only',
+        actual: 'write',
+        reach: 'more',
+        asScopes: { add: ['write'], remove: [] },
+      },
+    ])
+    expect(gone).toEqual([])
+    expect(provider).not.toHaveProperty('revertDrift')
+  })
+
+  it('of an app token is less once the App lost a permission or a repository', async () => {
+    const scopes = ['repository:acme/website', 'repository:acme/gone', 'permission:contents=read']
+    const want = wanted({ kind: 'app-token', scopes, publicPart: null })
+    world.setPermissions({ metadata: 'read', administration: 'write' })
+
+    const found = await drifts('1@2026-01-01T00:00:00.000Z', want)
+
+    expect(found.map(({ what, name, reach }) => [what, name, reach])).toEqual([
+      ['permission', 'contents', 'less'],
+      ['repository', 'acme/gone', 'less'],
+    ])
+  })
+})
+
 describe('a generated key pair', () => {
   const sshKeygen = (process.env['PATH'] ?? '')
     .split(delimiter)

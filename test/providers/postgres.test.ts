@@ -83,6 +83,11 @@ providerConformance('postgres', async () => ({
   kind: 'password',
   clock: systemClock,
   scopes: [`role:${reader}`],
+  otherScopes: [`role:${other}`],
+  plantDrift: async ({ keyId }) => {
+    await admin.query(`alter role ${keyId} connection limit 3;
+      revoke ${reader} from ${keyId.replace(/_g1$/, '')} granted by ${manager.user}`)
+  },
   refusedScope: 'role:pg_execute_server_program',
   isUsable: async (secret) => (await login(secret)) !== 'refused',
   dispose: () => Promise.resolve(),
@@ -135,6 +140,66 @@ describe('postgres', () => {
     const { keyId } = await provider.issue(external, want, callWith())
     return { want, keyId, secret: prepared.secret, prepared }
   }
+
+  it('changes what an open session may do, in place, and leaves what somebody else granted', async () => {
+    const { external, want, keyId, secret } = await mint()
+    const consumer = await session(secret)
+    await consumer.query('select * from stock')
+    const [{ group }] = (await consumer.query<{ group: string }>('select current_user as group'))
+      .rows as [{ group: string }]
+    await admin.query(`grant pg_read_all_stats to ${group}`)
+    const rescope = (scopes: readonly string[]) =>
+      provider.rescope!(external, { ...want, keyId, scopes }, callWith())
+
+    await rescope([`role:${other}`])
+    const refused = await consumer
+      .query('select * from stock')
+      .catch((error: Error) => error.message)
+    const { rows } = await consumer.query(
+      `select pg_has_role('${other}', 'usage') as now, pg_has_role('pg_read_all_stats', 'usage') as foreign`,
+    )
+    await rescope([`role:${reader}`])
+    const again = await consumer.query('select * from stock').catch((error: Error) => error)
+    await consumer.end()
+
+    expect(refused).toMatch(/permission denied for table stock/)
+    expect(rows).toEqual([{ now: true, foreign: true }])
+    expect(again).not.toBeInstanceOf(Error)
+  })
+
+  it('tells what of a login and its grants was changed by hand, and puts it back', async () => {
+    const { external, want, keyId, secret } = await mint()
+    const consumer = await session(secret)
+    const [{ group }] = (await consumer.query<{ group: string }>('select current_user as group'))
+      .rows as [{ group: string }]
+    await consumer.end()
+    const wanted = [{ ...want, keyId }]
+    const drifts = async () => (await provider.driftOf!(external, wanted, callWith())).items
+    const before = await drifts()
+    await admin.query(`alter role ${keyId} createdb connection limit 3;
+      grant pg_read_all_stats to ${keyId}; grant ${other} to ${group} granted by ${manager.user};
+      revoke ${reader} from ${group} granted by ${manager.user}`)
+    await admin.query(`alter role ${manager.user} createdb;
+      grant pg_read_all_stats to ${manager.user} with admin option`)
+    await admin.query(`revoke pg_read_all_stats from ${keyId};
+      grant pg_read_all_stats to ${keyId} granted by ${manager.user}`)
+
+    const found = await drifts()
+
+    expect(before).toEqual([])
+    expect(found.map(({ what, name, reach }) => [what, name, reach])).toEqual([
+      ['attribute', `CREATEDB of ${keyId}`, 'more'],
+      ['membership', `pg_read_all_stats of ${keyId}`, 'more'],
+      ['connectionLimit', keyId, 'less'],
+      ['grant', other, 'more'],
+      ['grant', reader, 'less'],
+    ])
+    for (const drift of found) {
+      const done = await provider.revertDrift!(external, wanted, drift, callWith())
+      expect(done).toHaveLength(1)
+    }
+    expect(await drifts()).toEqual([])
+  })
 
   it('delivers what a consumer needs to sign in, the way managed databases write it', async () => {
     const { secret, keyId } = await mint()

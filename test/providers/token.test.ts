@@ -48,6 +48,13 @@ class MemoryBook implements TokenBook {
     this.rows.set(id, { ...row, active })
   }
 
+  async setScopes(id: string, scopes: readonly string[]): Promise<void> {
+    if (this.broken) throw new Error('disk full')
+    const row = this.rows.get(id)
+    if (!row) throw new Error('token write refused: missing')
+    this.rows.set(id, { ...row, scopes })
+  }
+
   async remove(id: string): Promise<void> {
     if (this.broken) throw new Error('disk full')
     this.rows.delete(id)

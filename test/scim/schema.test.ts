@@ -224,6 +224,11 @@ describe('discovery', () => {
         endpoint: '/Credentials',
         meta: { location: `${base}/ResourceTypes/Credential` },
       },
+      {
+        id: 'Entitlement',
+        endpoint: '/Entitlements',
+        meta: { location: `${base}/ResourceTypes/Entitlement` },
+      },
     ])
   })
 

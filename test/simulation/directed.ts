@@ -37,6 +37,8 @@ const hour = 3_600
 const day = 86_400
 const userSchema = 'urn:ietf:params:scim:schemas:core:2.0:User'
 const nhiSchema = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
+/** It re-reads its secrets, so that rotations end. */
+const reader = { consumers: [{ name: 'app', cacheTtl: 'PT5M' }] }
 
 const entries: readonly CredentialEntry[] = [
   {
@@ -197,7 +199,7 @@ class Script {
         expiresAt: undefined,
         protected: undefined,
         credentials: [entries[0]!],
-        attributes: { schemas: [userSchema, nhiSchema] },
+        attributes: { schemas: [userSchema, nhiSchema], [nhiSchema]: reader },
       }),
     ))!
     await this.#rest()

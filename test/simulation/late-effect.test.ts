@@ -5,6 +5,8 @@ import { simulate } from './simulate.ts'
 
 const userSchema = 'urn:ietf:params:scim:schemas:core:2.0:User'
 const nhiSchema = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
+/** It re-reads its secrets, so that rotations end. */
+const reader = { consumers: [{ name: 'app', cacheTtl: 'PT5M' }] }
 
 // What IAM's lists lag behind by counts from the effect, and nobody heard when that was.
 it('finds the key of a call that took its time, had its effect, and whose caller died', async () => {
@@ -55,7 +57,7 @@ it('finds the key of a call that took its time, had its effect, and whose caller
             deliverTo: { sink: 'aws-secrets', path: 'key' },
           },
         ],
-        attributes: { schemas: [userSchema, nhiSchema] },
+        attributes: { schemas: [userSchema, nhiSchema], [nhiSchema]: reader },
       }),
     )
   await Promise.all([asked, scheduler.run(1_800)])

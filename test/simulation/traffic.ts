@@ -11,6 +11,8 @@ import type { Chance } from './scheduler.ts'
 const userSchema = 'urn:ietf:params:scim:schemas:core:2.0:User'
 const groupSchema = 'urn:ietf:params:scim:schemas:core:2.0:Group'
 const nhiSchema = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
+/** It re-reads its secrets, so that rotations end. */
+const reader = { consumers: [{ name: 'app', cacheTtl: 'PT5M' }] }
 
 /** What the people of a company ask of Custody, and what they know of it afterwards. */
 export class Traffic {
@@ -145,7 +147,7 @@ export class Traffic {
       expiresAt: this.#chance.happens(0.1) ? this.#inMinutes(5) : undefined,
       protected: undefined,
       credentials: Array.from({ length: 1 + this.#chance.below(2) }, () => this.#entry()),
-      attributes: { schemas: [userSchema, nhiSchema] },
+      attributes: { schemas: [userSchema, nhiSchema], [nhiSchema]: reader },
     })
     this.accounts.push(account.id)
     return account.id

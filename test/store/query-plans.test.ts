@@ -13,6 +13,7 @@ import { sqliteDialect } from '../../src/store/dialect.ts'
 import { clientRoom } from '../../src/store/clients.ts'
 import { documentRoom } from '../../src/store/documents.ts'
 import { findingRoom } from '../../src/store/findings.ts'
+import { entitlementRoom } from '../../src/store/entitlements.ts'
 import { groupRoom } from '../../src/store/groups.ts'
 import { importRoom } from '../../src/store/imports.ts'
 import { journalRoom } from '../../src/store/journal.ts'
@@ -21,7 +22,9 @@ import { openStore } from '../../src/store/open.ts'
 import type { Query, Run, Sql, Statement } from '../../src/store/sql.ts'
 import { SqliteDatabase } from '../../src/store/sqlite.ts'
 import type { ListQuery } from '../../src/store/store.ts'
+import { departureRoom } from '../../src/store/departures.ts'
 import { sweepRoom } from '../../src/store/sweeps.ts'
+import { shadowRoom } from '../../src/store/shadows.ts'
 import { taskRoom } from '../../src/store/tasks.ts'
 import { vitalsRoom } from '../../src/store/vitals.ts'
 import { attribute, bound, compare } from '../conformance/store-filters.ts'
@@ -212,6 +215,7 @@ describe('query plans', () => {
 
   it('sweeps and claims over what is open only', async () => {
     const sweeps = sweepRoom(sql)
+    const departures = departureRoom(sql)
     const journal = journalRoom(sql)
     const claim = journal.claim('w', t0, seconds(60), 10, 10)
     const found = { rows: [{ id: 'due' }], changes: 0 }
@@ -231,6 +235,10 @@ describe('query plans', () => {
       [(q) => sweeps.overdue(q, t0, null, 10), 'resource_overdue'],
       [(q) => sweeps.gone(q, 'people', range, null, 10), 'COVERING INDEX resource_gone'],
       [(q) => sweeps.gone(q, 'groups', range, null, 10), 'COVERING INDEX grp_gone'],
+      [(q) => sweeps.leaving(q, t0, null, 10), 'resource_leaving'],
+      [(q) => departures.due(q, t0, null, 10), 'departure_due'],
+      [(q) => departures.movedFrom(q, tenant, id, t0), 'departure_from', 'member_of'],
+      [(q) => departures.readBy(q, tenant, id, '', 10), 'credential_readers'],
       [(q) => sweeps.accountsOf(q, 'ownedBy', tenant, [id], null, 9), 'resource_open_owner'],
       [(q) => sweeps.accountsOf(q, 'waitingFor', tenant, [id], null, 9), 'resource_pending'],
       [(q) => sweeps.expired(q, t0, null, 10), 'COVERING INDEX resource_open_expires'],
@@ -307,6 +315,19 @@ describe('query plans', () => {
     const placing = await explain(place.statement)
     expect(placing).toMatch(/SEARCH audit USING (COVERING )?INDEX \w+ \(tenant=\? AND id=\?\)/)
     expect(placing).not.toContain('SCAN audit')
+  })
+
+  it('finds what hangs on a group, and the groups around somebody, without reading all of either', async () => {
+    const room = entitlementRoom(sql)
+    const through = await plansOf((query) => room.grantedThrough(query, tenant, [id], null, 1))
+    const holding = await plansOf((query) => room.groupsHolding(query, tenant, id))
+    const all = await plansOf((query) => room.groupGranted(query, null, 1))
+
+    expect(through).toMatch(/SEARCH credential_group USING .*\(tenant=\? AND group_id=\?/)
+    expect(all).toContain('credential_group_credential')
+    for (const plan of [through, holding]) {
+      expect(plan).not.toMatch(/SCAN (credential_group|grp|member|resource)\b/)
+    }
   })
 
   it('asks how the journal does over narrow indexes', async () => {
@@ -398,6 +419,25 @@ describe('query plans', () => {
       expect(plan).toContain(index)
       expect(plan).not.toMatch(/SCAN|TEMP B-TREE/)
     }
+  })
+
+  it('finds shadows, what they would have done and first words through indexes', async () => {
+    const room = shadowRoom(sql)
+    const account = makeId<Parameters<typeof room.one>[2]>()
+    const want = { tenant, from: t0, until: t0, after: null, limit: 10 }
+    const plans: readonly (readonly [read: (q: Query) => Promise<unknown>, index: string])[] = [
+      [(q) => room.one(q, tenant, account), 'account=?'],
+      [(q) => room.due(q, t0, null, 10), 'shadow_due '],
+      [(q) => room.acts(q, want), 'shadow_act_at '],
+      [(q) => room.counts(q, tenant, t0, t0), 'shadow_act_at '],
+      [(q) => room.waiting(q, tenant, account, 'disable'), 'act=?'],
+    ]
+    for (const [read, index] of plans) {
+      const plan = await plansOf(read)
+      expect(plan).toContain(index)
+      expect(plan).not.toMatch(/SCAN/)
+    }
+    expect(await plansOf((q) => room.acts(q, want))).not.toContain('TEMP B-TREE')
   })
 
   it('finds tasks, people by their names and the accounts of a vendor through indexes', async () => {

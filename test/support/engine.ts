@@ -173,6 +173,8 @@ export interface TestEngineOptions {
   readonly also?: readonly ProviderModule[]
   /** And these as configured. */
   readonly more?: readonly { readonly entry: PluginEntry; readonly module: ProviderModule }[]
+  /** Instead of the policy as shipped. */
+  readonly policy?: LifecyclePolicy | ((shipped: string) => string)
   /** When the clock starts; a target with a clock of its own needs the present. */
   readonly start?: Instant
   /** Wraps what the engine's worker works with: the place to kill it. */
@@ -195,12 +197,14 @@ export async function startTestEngine(options: TestEngineOptions = {}): Promise<
   const watched = watchTransitions(opened, defaultTenant)
   const { store } = watched
   const name = path.join(policies, 'lifecycle.yaml')
-  const shipped = compileLifecycle(await readFile(name, 'utf8'), name)
+  const text = await readFile(name, 'utf8')
+  const own = options.policy ?? ((shipped: string) => shipped)
+  const chosen = typeof own === 'function' ? compileLifecycle(own(text), name) : own
   const policy: LifecyclePolicy = {
-    ...shipped,
+    ...chosen,
     ...(options.brake ? {} : { brake: unbraked }),
     termsFor(subject) {
-      const terms = shipped.termsFor(subject)
+      const terms = chosen.termsFor(subject)
       return { ...terms, rotation: { ...terms.rotation, ...options.rotation } }
     },
   }

@@ -82,7 +82,13 @@ function providerScenes(
     const key = await provider().issue(place.external, want, callWith())
     const secret = (key.secret ?? prepared?.secret)!
     const secrets = [secret.use((bytes) => bytes.toString('utf8'))]
-    return { ...place, keyId: key.keyId, secret, secrets }
+    return {
+      ...place,
+      credential: { ...want, keyId: key.keyId },
+      keyId: key.keyId,
+      secret,
+      secrets,
+    }
   }
   const onKey =
     (run: (made: Awaited<ReturnType<typeof issued>>) => Promise<unknown>, single = true) =>
@@ -91,6 +97,17 @@ function providerScenes(
       const { truth, secrets } = made
       return { run: () => run(made), truth, secrets, ...(single ? { isSingle: true } : {}) }
     }
+
+  /** From one inline policy and one managed to another of each, so that every sort of write is made. */
+  async function rescoped(): Promise<Scene> {
+    const place = await stage()
+    const before = ['s3:GetObject', 'policy:arn:aws:iam::aws:policy/ReadOnlyAccess']
+    const scopes = ['s3:ListBucket', 'policy:arn:aws:iam::aws:policy/SecurityAudit']
+    const base = wantCredential(place.want, kind, clock, { scopes: before })
+    const { keyId } = await provider().issue(place.external, base, callWith())
+    const want = { ...base, keyId, scopes, before }
+    return { run: () => provider().rescope!(place.external, want, callWith()), truth: place.truth }
+  }
 
   return {
     ensurePrincipal: async () => {
@@ -134,6 +151,34 @@ function providerScenes(
         provider().revoke(external, keyId, callWith(), abilities().keepsSecret ? secret : null),
       false,
     ),
+    ...(provider().driftOf
+      ? {
+          driftOf: onKey(({ external, credential }) =>
+            provider().driftOf!(external, [credential], callWith()),
+          ),
+        }
+      : {}),
+    ...(provider().driftPage
+      ? {
+          driftPage: onKey(({ external, credential }) => {
+            const wanted = new Map([[external, [credential]]])
+            return provider().driftPage!(null, () => Promise.resolve(wanted), callWith())
+          }),
+        }
+      : {}),
+    ...(provider().revertDrift
+      ? {
+          // What is granted by now is not attached yet: that is put back.
+          revertDrift: onKey(({ external, credential }) => {
+            const name = 'arn:aws:iam::aws:policy/SecurityAudit'
+            const want = [{ ...credential, scopes: [`policy:${name}`] }]
+            const texts = { granted: name, actual: null, reach: 'less' } as const
+            const drift = { what: 'attachedPolicy', name, keyId: null, ...texts }
+            return provider().revertDrift!(external, want, drift, callWith())
+          }),
+        }
+      : {}),
+    ...(abilities().canRescope === 'inPlace' ? { rescope: () => rescoped() } : {}),
     shutOff: onKey(({ external }) => provider().shutOff(external, callWith())),
     turnOn: async () => {
       const made = await issued()
@@ -247,13 +292,17 @@ function iamBench(): Bench {
   const opened = openWorlds()
   const { worlds, aws, host } = opened
   const probe = { count: 1, every: 'PT0S' }
-  const provider = awsIam.create(host, { ...aws, settle: 'PT0S', probe })
+  const allowedPolicies = ['ReadOnlyAccess', 'SecurityAudit'].map(
+    (n) => `arn:aws:iam::aws:policy/${n}`,
+  )
+  const provider = awsIam.create(host, { ...aws, settle: 'PT0S', probe, allowedPolicies })
   const truthOf = (account: string) =>
     worlds.aws
       .users()
       .filter(({ tags }) => Object.values(tags).includes(account))
       .map((user) => ({
         policies: Object.keys(user.inlinePolicies),
+        attached: user.attachedPolicies,
         boundary: user.boundary !== null,
         keys: worlds.aws.keysOf(user.userName).map((key) => key.status),
       }))

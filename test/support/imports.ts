@@ -31,6 +31,7 @@ const floors: Readonly<Record<string, readonly string[]>> = {
   'src/policy': ['src/domain', 'src/document'],
   'src/provider': ['src/domain', 'src/document'],
   'src/host': ['src/domain', 'src/document'],
+  'src/directory': ['src/domain', 'src/document'],
   'src/store': ['src/domain', 'src/scim/filter.ts', 'src/provider/contract.ts'],
   'src/lifecycle': ['src/domain', 'src/policy', 'src/provider/contract.ts', 'src/store/store.ts'],
   'src/http': ['src/lifecycle', 'src/scim', 'src/policy', 'src/store/store.ts', 'src/domain'],

@@ -14,6 +14,7 @@ import type {
   Provider,
   WantedCredential,
   WantedPrincipal,
+  WantedScopes,
 } from '../../src/provider/contract.ts'
 import { ProviderError, type ProviderErrorKind } from '../../src/provider/contract.ts'
 import type { ManualClock } from './manual-clock.ts'
@@ -27,6 +28,7 @@ interface Thing {
   readonly createdAt: ReturnType<ManualClock['now']>
   readonly endsAt: ReturnType<ManualClock['now']> | null
   active: boolean
+  scopes?: readonly string[]
 }
 
 const none = seconds(0)
@@ -38,7 +40,7 @@ export const ableKind: KindCapabilities = {
   canList: true,
   canDisable: true,
   canProbe: true,
-  canRescope: false,
+  canRescope: 'inPlace',
   canLastUsed: false,
   lastUsedLag: none,
   mint: 'server',
@@ -117,6 +119,12 @@ export class MemoryProvider implements Provider {
       this.things.set(thing.id, thing)
     }
     return { keyId: thing.id, secret, fingerprint: thing.id, expiresAt: thing.endsAt }
+  }
+
+  async rescope(_: string, { keyId, scopes }: WantedScopes, call: Call) {
+    this.#begin(call)
+    const thing = this.things.get(keyId)
+    if (thing) thing.scopes = scopes
   }
 
   async disable(_: string, keyId: string, call: Call) {

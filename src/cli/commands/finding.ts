@@ -17,7 +17,7 @@ export function registerFinding(program: Command, cli: Cli): void {
     noun
       .command('list')
       .description('findings, newest first')
-      .option('--kind <kind>', 'such as foreign, vanished, reactivated')
+      .option('--kind <kind>', 'such as foreign, vanished, entitlement-drift')
       .option('--provider <name>', 'of one provider')
       .option('--status <status>', 'open, accepted or resolved')
       .option('--limit <n>', 'at most this many (default: all)'),
@@ -49,6 +49,31 @@ export function registerFinding(program: Command, cli: Cli): void {
       printRecord(body, options, terminal)
     },
   )
+  const decisions = [
+    ['adopt', 'what is there becomes what is granted'],
+    ['revert', 'put back what was granted'],
+  ] as const
+  for (const [verb, description] of decisions) {
+    apiCommand<{ reason: string }>(
+      noun
+        .command(`${verb} <id>`)
+        .description(`of an entitlement-drift: ${description}`)
+        .requiredOption('--reason <text>', 'kept in the audit log'),
+      cli,
+      async ({ api, options, terminal }, id) => {
+        const route = `/api/v1/findings/${encodeURIComponent(id)}/${verb}`
+        const { body } = await api.send('POST', route, { reason: options.reason })
+        printRecord(body, options, terminal)
+        if (options.json) return
+        const { operation } = body as { readonly operation?: string }
+        terminal.stderr(
+          verb === 'adopt'
+            ? `Finding ${id} is adopted: the credential's scopes are what the provider shows.\n`
+            : `Finding ${id} is being reverted: custody operation show ${operation}.\n`,
+        )
+      },
+    )
+  }
   apiCommand<{ reason: string; until: string }>(
     noun
       .command('accept <id>')

@@ -29,6 +29,8 @@ export interface SandboxOptions {
   readonly throttle: boolean
   /** A real PostgreSQL beside them. */
   readonly postgres: boolean
+  /** Okta and Microsoft Graph, as far as people are read there. */
+  readonly directories: boolean
 }
 
 export interface PolicyOptions {
@@ -94,6 +96,7 @@ export function registerLocal(program: Command, cli: Cli, modules: LocalModules)
     .option('--list-lag <seconds>', 'listings of IAM and Secrets Manager are so old', '0')
     .option('--throttle', 'refuse what is too fast, by the limits of AWS and GitHub')
     .option('--postgres', 'a real PostgreSQL too (from a checkout only)')
+    .option('--directories', 'people at an Okta and a Microsoft Graph too')
     .option('--json', 'print the addresses as JSON')
     .action(async (options: SandboxFlags) => {
       const { run } = await modules.sandbox()
@@ -105,6 +108,7 @@ export function registerLocal(program: Command, cli: Cli, modules: LocalModules)
         listLag: wholeNumber('--list-lag', options.listLag, 86_400),
         throttle: options.throttle ?? false,
         postgres: options.postgres ?? false,
+        directories: options.directories ?? false,
       }
       finish(await run(wanted, terminal))
     })
@@ -156,6 +160,7 @@ interface SandboxFlags {
   readonly listLag: string
   readonly throttle?: boolean
   readonly postgres?: boolean
+  readonly directories?: boolean
 }
 
 /** @throws CommandFailure for anything but a whole number up to `most` */

@@ -12,6 +12,7 @@ import {
   resolveId,
 } from '../command.ts'
 import type { Row } from '../terminal.ts'
+import { registerOwnerMove } from './owner-move.ts'
 import { reportQueued } from './operation.ts'
 
 /** What `owner impact` answers: what would be decided now, by the deciding function itself. */
@@ -21,6 +22,7 @@ const impactColumns = [
   column('decision'),
   column('rule'),
   column('until', 'disableAt'),
+  column('grace until', 'graceUntil'),
   // Of somebody held back: what letting them go would do.
   {
     title: 'once let go',
@@ -30,6 +32,7 @@ const impactColumns = [
 
 export function registerOwner(program: Command, cli: Cli): void {
   const noun = program.command('owner').description('people, and what hangs on them')
+  registerOwnerMove(noun, cli)
 
   apiCommand<{ limit?: string }>(
     noun
@@ -71,12 +74,19 @@ export function registerOwner(program: Command, cli: Cli): void {
       printRows(rows, { columns: impactColumns, none: `${name} owns nothing.` }, options, terminal)
     },
   )
-  apiCommand<{ yes?: boolean; wait?: boolean; reason?: string; since?: string }>(
+  apiCommand<{
+    yes?: boolean
+    wait?: boolean
+    reason?: string
+    since?: string
+    security?: boolean
+  }>(
     noun
       .command('leave <owner>')
       .description('declare that this person left; never held back')
       .option('--reason <text>', 'kept in the audit log')
       .option('--since <instant>', 'when they left, e.g. 2026-11-02T17:00:00Z; for the report')
+      .option('--security', 'a security event: no grace counts, and the audit says so')
       .option('--wait', 'wait until all of it is done')
       .option('--yes', 'do not ask'),
     cli,
@@ -91,6 +101,7 @@ export function registerOwner(program: Command, cli: Cli): void {
       const { body } = await api.send('POST', `/api/v1/owners/${id}/leave`, {
         ...(options.reason ? { reason: options.reason } : {}),
         ...(options.since ? { since: options.since } : {}),
+        ...(options.security ? { class: 'security' } : {}),
       })
       return reportQueued(body, session)
     },

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { apiCommand, type Cli, column, confirm, printJson, type Session } from '../command.ts'
 import { CommandFailure, type ExitCode, exitCodes, type Row, table } from '../terminal.ts'
+import { applyDirectoryPlan, isDirectoryPlan } from './directory-plan.ts'
 import type { Found } from './import-plan.ts'
 import { daysSince, readPlan, writePlan } from './import-plan.ts'
 
@@ -213,6 +214,9 @@ async function applyPlan(
   const content = await readFile(where, 'utf8').catch((cause: Error) => {
     throw new CommandFailure(exitCodes.usage, `${where} cannot be read: ${cause.message}.`, cause)
   })
+  if (name === null && isDirectoryPlan(content)) {
+    return applyDirectoryPlan(session, content, where)
+  }
   const { provider, adoptions } = await readPlan(content, where)
   if (name !== null && name !== provider) {
     throw new CommandFailure(exitCodes.usage, `${where} is a plan for ${provider}, not ${name}.`)

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { errors } from '../../domain/errors.ts'
-import { formatDuration, type Seconds } from '../../domain/time.ts'
+import { formatDuration, type Instant, type Seconds } from '../../domain/time.ts'
+import { systemClock } from '../../host/clock.ts'
 import { type Config, type ConfigCheck, loadConfig } from '../../host/config.ts'
 import { compileAuthorisation } from '../../policy/authorise.ts'
 import {
@@ -10,6 +11,8 @@ import {
   type LifecycleSubject,
   type LifecycleTerms,
 } from '../../policy/lifecycle.ts'
+import { loadTemplates } from '../../policy/templates.ts'
+import { frozenAt } from '../../policy/windows.ts'
 import type { PolicyOptions } from '../commands/local.ts'
 import { type ExitCode, exitCodes, record, type Terminal } from '../terminal.ts'
 
@@ -32,8 +35,17 @@ export async function check(
     readLifecycle(policies),
     compileAuthorisation(path.join(policies, 'authorisation')),
   ])
-  const failed = [lifecycle, authorisation].filter((r) => r.status === 'rejected')
-  if (failed.length > 0 || lifecycle.status === 'rejected' || authorisation.status === 'rejected') {
+  const [templates] = await Promise.allSettled([
+    lifecycle.status === 'rejected'
+      ? []
+      : loadTemplates(path.join(policies, 'templates'), { policy: lifecycle.value }),
+  ])
+  const failed = [lifecycle, authorisation, templates].filter((r) => r.status === 'rejected')
+  if (
+    lifecycle.status === 'rejected' ||
+    authorisation.status === 'rejected' ||
+    templates.status === 'rejected'
+  ) {
     const problems = failed.map((r) => (r.reason as Error).message).join('\n')
     throw errors.policyInvalid({ problems })
   }
@@ -43,9 +55,16 @@ export async function check(
     lifecycle: lifecycle.value.version,
     authorisation: authorisation.value.version,
     rules: authorisation.value.rules,
+    templates: templates.value.map(({ name }) => name),
   }
   if (options.json) terminal.stdout(`${JSON.stringify(facts, null, 2)}\n`)
-  else terminal.stdout(record({ ...facts, rules: facts.rules.join(', ') }, terminal))
+  else
+    terminal.stdout(
+      record(
+        { ...facts, rules: facts.rules.join(', '), templates: facts.templates.join(', ') },
+        terminal,
+      ),
+    )
   const read =
     facts.config === null ? 'All rules can be read.' : 'Configuration and rules can be read.'
   terminal.stderr(`${read}\n`)
@@ -60,7 +79,11 @@ export async function explain(
   terminal: Terminal,
 ): Promise<ExitCode> {
   const policy = await readLifecycle(await findPolicies(directory, options, terminal))
-  const terms = readable(policy.termsFor(subject))
+  const by = policy.enforcementBy(subject)
+  const terms = {
+    ...readable(policy.termsFor(subject), systemClock.now()),
+    'enforcement by': by === null ? 'the defaults' : `rule "${by}"`,
+  }
   const rules = policy.rulesFor(subject)
   if (options.json) {
     terminal.stdout(`${JSON.stringify({ version: policy.version, rules, terms }, null, 2)}\n`)
@@ -101,7 +124,7 @@ async function readLifecycle(policies: string): Promise<LifecyclePolicy> {
 }
 
 /** `rotation.every P30D` …: seconds as the durations an operator wrote. */
-function readable(terms: LifecycleTerms): Readonly<Record<string, string | boolean>> {
+function readable(terms: LifecycleTerms, now: Instant): Readonly<Record<string, string | boolean>> {
   const lines: Record<string, string | boolean> = {}
   const add = (name: string, value: Seconds | string | boolean) => {
     lines[name] = typeof value === 'number' ? formatDuration(value) : value
@@ -112,5 +135,13 @@ function readable(terms: LifecycleTerms): Readonly<Record<string, string | boole
   add('hold', terms.hold)
   add('enforcement', terms.enforcement)
   add('require', terms.require.length > 0 ? terms.require.join(', ') : 'any kind')
+  for (const window of terms.freeze ?? []) {
+    const { name } = window
+    const when =
+      window.kind === 'once' ? `${window.from} - ${window.until}` : `${window.text} ${window.zone}`
+    add(`freeze.${name}`, when)
+  }
+  const frozen = frozenAt(terms.freeze ?? [], now)
+  add('planned acts', frozen ? `frozen by "${frozen.window}" until ${frozen.until}` : 'now')
   return lines
 }

@@ -2,6 +2,10 @@ import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { systemClock } from '../../host/clock.ts'
 import { ensureDirectory, homeDirectory } from '../../host/home.ts'
+import type { DirectorySandboxes } from '../../sandbox/directories/both.ts'
+import { startDirectorySandboxes } from '../../sandbox/directories/both.ts'
+import { graphApp } from '../../sandbox/directories/graph.ts'
+import { oktaToken } from '../../sandbox/directories/okta.ts'
 import type { AwsSandbox } from '../../sandbox/aws.ts'
 import { startAwsSandbox } from '../../sandbox/aws.ts'
 import { realisticAwsLimits } from '../../sandbox/aws/limits.ts'
@@ -39,8 +43,10 @@ export async function run(options: SandboxOptions, terminal: Terminal): Promise<
       if (throttle) aws.world.limits.set(realisticAwsLimits)
       const postgres = wantsPostgres ? await startPostgres() : null
       try {
-        await announce({ aws, github, postgres }, options, terminal)
+        const people = options.directories ? await startDirectorySandboxes(systemClock) : null
+        await announce({ aws, github, postgres, people }, options, terminal)
         await stopped
+        await people?.close()
       } finally {
         await postgres?.close()
       }
@@ -66,10 +72,11 @@ interface Places {
   readonly aws: AwsSandbox
   readonly github: GithubSandbox
   readonly postgres: PostgresSandbox | null
+  readonly people: DirectorySandboxes | null
 }
 
 async function announce(
-  { aws, github, postgres }: Places,
+  { aws, github, postgres, people }: Places,
   options: SandboxOptions,
   terminal: Terminal,
 ): Promise<void> {
@@ -77,10 +84,15 @@ async function announce(
   await ensureDirectory(directory)
   const key = path.join(directory, 'github-app.pem')
   await writeFile(key, github.world.app.privateKeyPem, { mode: 0o600 })
+  if (people) {
+    await writeFile(path.join(directory, 'okta-token'), oktaToken, { mode: 0o600 })
+    await writeFile(path.join(directory, 'graph-secret'), graphApp.clientSecret, { mode: 0o600 })
+  }
   const configFile = path.join(directory, 'custody.yaml')
   await writeFile(
     configFile,
-    sandboxConfig(aws, github, 'github-app.pem', postgres, options.throttle),
+    sandboxConfig(aws, github, 'github-app.pem', postgres, options.throttle) +
+      (people === null ? '' : directoriesConfig(people)),
     { mode: 0o600 },
   )
   const repositories = [...github.world.repositories.values()].map((r) => `${r.owner}/${r.name}`)
@@ -101,6 +113,7 @@ async function announce(
       aws: aws.url,
       github: github.url,
       ...(postgres ? { postgres: postgres.url } : {}),
+      ...(people ? { okta: people.okta.url, graph: people.graph.url } : {}),
       repositories,
       config: configFile,
     }
@@ -110,12 +123,20 @@ async function announce(
   const exports = Object.entries(environment).map(([name, value]) => `  export ${name}=${value}`)
   terminal.stdout(`AWS     ${aws.url}
 GitHub  ${github.url}  with ${repositories.join(', ')}
-${postgres ? `PostgreSQL  ${postgres.url}\n` : ''}Try     custody serve --config ${configFile}
+${postgres ? `PostgreSQL  ${postgres.url}\n` : ''}${people ? `Okta    ${people.okta.url}\nGraph   ${people.graph.url}\n` : ''}Try     custody serve --config ${configFile}
 Or your own scripts; the AWS SDKs and the aws command read these by themselves:
 ${exports.join('\n')}
   new Octokit({ baseUrl: process.env.GITHUB_API_URL, auth: <JWT of the App, or a token> })
 Stop with Ctrl-C or SIGTERM; nothing is kept.
 `)
+}
+
+function directoriesConfig({ okta, graph }: DirectorySandboxes): string {
+  const { tenantId, clientId } = graphApp
+  return `directories:
+  - { name: okta, type: okta, config: { baseUrl: "${okta.url}", tokenFile: okta-token } }
+  - { name: entra, type: entra, config: { baseUrl: "${graph.url}", loginUrl: "${graph.url}", tenantId: ${tenantId}, clientId: ${clientId}, clientSecretFile: graph-secret } }
+`
 }
 
 /** @throws CommandFailure when something else has the port */

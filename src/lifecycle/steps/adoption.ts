@@ -45,7 +45,7 @@ export async function stillUsed(
   listing: Listing<ExternalCredential> | null,
 ): Promise<StepResult | null> {
   const { life } = ctx
-  const { capabilities, provider, account, credential } = subject
+  const { provider, account, credential } = subject
   const overlapSeconds = memoOf<number>(ctx, 'overlapSeconds') ?? 0
   const current = currentOf(subject)
   if (overlapSeconds === 0 || memoOf(ctx, 'isLease') === true || !current) return null

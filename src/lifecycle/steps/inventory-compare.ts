@@ -12,6 +12,7 @@ import type { Change, LiveKey } from '../../store/store.ts'
 import { termsOf } from '../credential-terms.ts'
 import { judgeInventory } from '../reconcile-brake.ts'
 import { resolution, sightChanges } from '../reconcile-findings.ts'
+import { driftState } from './compare-rights.ts'
 import { isAbout } from './inventory-page.ts'
 import type { InventoryProgress } from './inventory.ts'
 import { settleOf } from './inventory.ts'
@@ -262,6 +263,18 @@ async function isBusyWith(
   return work.some((operation) => isAbout(operation, { credential }))
 }
 
+/** What rights are is looked at more than once before a difference is over. */
+async function isOver(ctx: StepContext, finding: Finding): Promise<boolean> {
+  const provider = ctx.life.providers.get(finding.provider)
+  if (finding.kind !== 'entitlement-drift' || !provider) return true
+  try {
+    return (await driftState(ctx, provider, finding, ctx.life.clock.now())) === 'over'
+  } catch (error) {
+    if (error instanceof ProviderError) return false
+    throw error
+  }
+}
+
 /** What this run did not see is over: it looked everywhere, and it is believed. */
 async function resolve(ctx: StepContext, provider: string): Promise<void> {
   const { read } = ctx.life.store
@@ -273,6 +286,7 @@ async function resolve(ctx: StepContext, provider: string): Promise<void> {
     for (const finding of rows) {
       // What is being put right is over when that is: until then it could only not be looked at.
       if (await isBusyWith(ctx, finding)) continue
+      if (!(await isOver(ctx, finding))) continue
       changes.push(...resolution(ctx, finding))
       const { kind, keyId, credential: id } = finding
       if (kind !== 'vanished' || keyId === null || id === null) continue

@@ -3,8 +3,8 @@ import type { Credential, IssuedKey } from '../../domain/credential.ts'
 import type { Operation } from '../../domain/operation.ts'
 import type { Change } from '../../store/store.ts'
 import { auditRow, planOperation } from '../context.ts'
-import { termsOf } from '../credential-terms.ts'
 import { reconcileActor } from '../reconcile-findings.ts'
+import { actOf, isWatched } from '../shadow.ts'
 import type { StepContext } from './step.ts'
 import { putAccount, putCredential } from './step.ts'
 
@@ -39,11 +39,19 @@ export class Rearm {
     work: readonly Operation[],
   ): Promise<string | null> {
     const { life } = this.#ctx
-    if (!account || termsOf(life, account).enforcement === 'observe' || work.length > 0) return null
+    if (!account || work.length > 0) return null
     const credential = await life.store.read.credential(key.tenant, key.credential)
     if (!credential) return null
     const isOff = offStatuses.has(account.status)
     if (!isOff && credential.status !== 'revoked') return null
+    if (isWatched(life, account)) {
+      const why = { rule: 'cameBack', cause: `${key.keyId}@${key.disabledAt ?? ''}` }
+      this.changes.push({
+        type: 'shadowAct',
+        act: actOf(life, account, { ...why, facts: { keyId: key.keyId } }, 'rearm', credential.id),
+      })
+      return null
+    }
     const operation = isOff ? this.#close(account) : this.#revoke(credential)
     const alive: IssuedKey = {
       ...key,

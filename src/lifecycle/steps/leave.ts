@@ -1,8 +1,16 @@
 import { setImmediate } from 'node:timers/promises'
 import type { ServiceAccount } from '../../domain/account.ts'
 import type { Operation } from '../../domain/operation.ts'
+import type { OwnerState } from '../../domain/owner.ts'
+import { ownerStateOf } from '../../domain/owner.ts'
+import type { Instant } from '../../domain/time.ts'
+import { earlier } from '../../domain/time.ts'
+import type { LifecycleTerms } from '../../policy/lifecycle.ts'
 import type { Lifecycle } from '../context.ts'
 import { systemActor } from '../context.ts'
+import { termsOf } from '../credential-terms.ts'
+import { actOnDeparture } from '../departures.ts'
+import { isInGrace, leftAtOf } from '../leaver.ts'
 import { actOnLeaver } from '../offboard.ts'
 import { LastUse } from './last-use.ts'
 import type { Step, StepContext } from './step.ts'
@@ -33,7 +41,9 @@ export const fanOut: Step = async (ctx) => {
     accounts: memoOf<number>(ctx, 'accounts') ?? 0,
     operations: memoOf<number>(ctx, 'operations') ?? 0,
     failed: memoOf<number>(ctx, 'failed') ?? 0,
+    graceUntil: memoOf<string>(ctx, 'after') === null ? null : memoOf<Instant>(ctx, 'graceUntil'),
   }
+  const owner = person && ownerStateOf(person)
   const lastUse = new LastUse(ctx)
   for (let page = 1; ; page++) {
     const owned = await life.store.read.accountsOwnedBy(
@@ -43,7 +53,13 @@ export const fanOut: Step = async (ctx) => {
       pageSize,
     )
     await setImmediate()
-    const { started, failed } = await actOn(ctx, owned, lastUse)
+    const ripe: ServiceAccount[] = []
+    for (const account of owned) {
+      const end = graceEnd(ctx, owner, termsOf(life, account))
+      if (end === null) ripe.push(account)
+      else done.graceUntil = done.graceUntil === null ? end : earlier(done.graceUntil, end)
+    }
+    const { started, failed } = await actOn(ctx, ripe, lastUse)
     done.after = owned.at(-1)?.id ?? done.after
     done.accounts += owned.length
     done.operations += started
@@ -57,6 +73,20 @@ export const fanOut: Step = async (ctx) => {
     const again = { ...done, after: null, accounts: 0, failed: 0 }
     return { go: 'retry', failure: { code: 'revokeBlocked', message }, after: null, memo: again }
   }
+  // What the person holds themselves has no selector: the policy's terms for anything at all.
+  const own = { environment: null, labels: [], imported: false }
+  const ownEnd = graceEnd(ctx, owner, life.policy().termsFor(own))
+  const ends = [done.graceUntil, ownEnd].filter((end) => end !== null)
+  if (ends.length > 0) {
+    const until = ends.reduce(earlier)
+    // The next round begins without an end; only what it waits for now tells that it is in grace.
+    const again = { ...done, after: null, accounts: 0, failed: 0, graceUntil: until }
+    return { go: 'wait', until, memo: again }
+  }
+  // What others own and this person could read: the sweep makes up for what fails here.
+  for (const departure of await life.store.read.departuresOf(operation.tenant, operation.subject)) {
+    done.operations += (await actOnDeparture(life, departure, systemActor)).length
+  }
   const { accounts, operations } = done
   const target = { type: 'person', id: operation.subject }
   const isKnownElsewhere = [...life.providers.values()].some((p) => p.removePerson !== undefined)
@@ -66,6 +96,17 @@ export const fanOut: Step = async (ctx) => {
     memo: done,
     changes: [audit(ctx, 'person.offboarded', target, { accounts, operations })],
   }
+}
+
+/** Until when the policy lets the leaving rest; null = it counts. */
+function graceEnd(
+  { life }: StepContext,
+  owner: OwnerState | null,
+  terms: LifecycleTerms,
+): Instant | null {
+  return owner && isInGrace({ owner, terms, now: life.clock.now() })
+    ? leftAtOf({ owner, terms })
+    : null
 }
 
 async function actOn(

@@ -17,7 +17,7 @@ export function wanted(ctx: StepContext, subject: Subject, mint: Mint): WantedCr
     credential: credential.id,
     kind: credential.kind,
     generation: mint.generation,
-    scopes: credential.scopes,
+    scopes: mint.scopes ?? credential.scopes,
     expiresAt: expiryOf(credential, account),
     operation: ctx.operation.id,
     publicPart: mint.publicPart,

@@ -2,6 +2,7 @@ import { isOpen } from '../../domain/account.ts'
 import { addSeconds } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
 import { verdictOn } from '../offboard.ts'
+import { effectiveScopes, refusedSentence } from '../scopes.ts'
 import { waitForBrake, waitIfRestored } from './braked.ts'
 import { listKeys } from './held.ts'
 import { mintClientMade, resumeClientMade } from './mint-client.ts'
@@ -74,7 +75,10 @@ const withheldSeconds = 30
  * Granting fails closed: the owner's row decides at this moment, before any fan-out has come here
  * (R60). The fan-out or the orphan sweep pre-empts what waits.
  */
-async function withholds(ctx: StepContext, { account }: Subject): Promise<StepResult | null> {
+export async function withholds(
+  ctx: StepContext,
+  { account, capabilities }: Pick<Subject, 'account' | 'capabilities'>,
+): Promise<StepResult | null> {
   const isScheduled = memoOf<string>(ctx, 'reason') === 'scheduled'
   const braked = await waitForBrake(ctx, 'mint', ...(isScheduled ? (['rotate'] as const) : []))
   if (braked) return braked
@@ -82,9 +86,11 @@ async function withholds(ctx: StepContext, { account }: Subject): Promise<StepRe
     return ask('accountClosed', `the account is ${account.status}; enable it, then retry`)
   }
   const { decision } = await verdictOn(ctx.life, account)
-  // Within its grace an empty group keeps what works and gets nothing new; so do those who are held.
+  // Within its grace an owner keeps what works and gets nothing new; so do those who are held.
   const { rule } = decision
-  return decision.action === 'disable' || rule === 'groupGrace' || rule === 'held'
+  // A lease that is not renewed stops what works within the hour: no grace at all.
+  const rests = rule === 'grace' && !(isScheduled && capabilities.lease)
+  return decision.action === 'disable' || rule === 'groupGrace' || rule === 'held' || rests
     ? { go: 'wait', until: addSeconds(ctx.life.clock.now(), withheldSeconds) }
     : null
 }
@@ -140,6 +146,10 @@ async function begin(ctx: StepContext, subject: Subject): Promise<StepResult> {
       `${provider.name} allows ${capabilities.maxLive} keys and holds ${slots.map((s) => s.keyId).join(', ')}; delete one that is not needed, then retry`,
     )
   }
+  const scopes = await effectiveScopes(life, subject.account, credential)
+  const refused =
+    credential.scopesFrom.length > 0 ? provider.checkScopes(credential.kind, scopes) : null
+  if (refused) return ask('scopesRefused', refusedSentence(subject, refused))
   // A full disk or a locked vault must show before a key exists, not after (R33).
   if (capabilities.mint !== 'none') await subject.sink.check(subject.target, ctx.call())
 
@@ -149,6 +159,7 @@ async function begin(ctx: StepContext, subject: Subject): Promise<StepResult> {
     startedAt: life.clock.now(),
     lostAt: null,
     before: listing.items.map((item) => item.keyId),
+    scopes,
     publicPart: null,
     fingerprint: null,
     keyId: null,

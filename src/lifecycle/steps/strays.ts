@@ -27,6 +27,8 @@ export interface Mint extends JsonObject {
   readonly lostAt: Instant | null
   /** Keys on the principal before the call: what is new afterwards may be ours. */
   readonly before: readonly string[]
+  /** What the key is to reach; absent in attempts of earlier versions. */
+  readonly scopes?: readonly string[]
   readonly publicPart: string | null
   readonly fingerprint: string | null
   readonly keyId: string | null

@@ -5,6 +5,7 @@ import { addSeconds, earlier, secondsBetween } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
 import { lookAtUse, newKeyInUse, nextLook, stillUsed } from './adoption.ts'
 import { waitForBrake } from './braked.ts'
+import { waitForWindow } from '../windows.ts'
 import { forget, revokeKey } from './held.ts'
 import type { KeyPlace } from './proof.ts'
 import { switchOff, tryKey } from './proof.ts'
@@ -58,6 +59,8 @@ async function plannedEnd(
   const since = memoOf<Instant>(ctx, 'activatedAt')!
   const now = ctx.life.clock.now()
   if (now < planned) return { go: 'wait', until: nextLook(since, now, planned) }
+  const frozen = waitForWindow(ctx, subject)
+  if (frozen) return frozen
   return (await stillUsed(ctx, subject, oldKeys(subject), listing)) ?? { go: 'next' }
 }
 
@@ -72,6 +75,8 @@ export const disableOld: Step = async (ctx) => {
   const place = placeOf(subject)
   let key = old
   if (key.disabledAt === null) {
+    const frozen = isUrgent ? null : waitForWindow(ctx, subject)
+    if (frozen) return frozen
     const off = await switchOff(ctx, place, key)
     await ctx.checkpoint({}, off.changes)
     key = off.key
@@ -152,6 +157,9 @@ export const revokeOld: Step = async (ctx) => {
   const braked = await waitForBrake(ctx, 'retireKey')
   if (braked) return braked
   const subject = await loadSubject(ctx, ctx.operation.subject)
+  const isUrgent = memoOf<Instant>(ctx, 'oldKeysUntil') !== null
+  const frozen = isUrgent || oldKeys(subject).length === 0 ? null : waitForWindow(ctx, subject)
+  if (frozen) return frozen
   const changes: Change[] = []
   for (const old of oldKeys(subject)) changes.push(...(await deleteKey(ctx, subject, old)))
   if (changes.length === 0) return { go: 'next' }

@@ -7,6 +7,7 @@ import type { ProbeAnswer } from '../../provider/contract.ts'
 import { ProviderError } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import { periodOf, rotateAfterOf } from '../credential-terms.ts'
+import { catchUp } from './rescope.ts'
 import { tellConsumers } from '../hooks.ts'
 import { noteProbe } from '../uses.ts'
 import { forget, heldSecret, leftToLease, listKeys, revokeKey } from './held.ts'
@@ -112,6 +113,7 @@ async function promote(
     keys.find((k) => k.status === 'active' && k.generation !== key.generation) ?? null
   const secretRef = key.sinkVersion === null ? null : await moveConsumers(ctx, subject, key)
 
+  const granted = memoOf<{ scopes?: readonly string[] }>(ctx, 'mint')?.scopes ?? credential.scopes
   const now = life.clock.now()
   const every = periodOf(life, subject.account, credential)
   const active: Credential = {
@@ -124,6 +126,7 @@ async function promote(
     secretRef,
     issuedAt: key.issuedAt,
     rotateAfter: rotateAfterOf(key.issuedAt, every),
+    grantedScopes: granted,
     lastRotatedAt: previous ? now : credential.lastRotatedAt,
     refusedAt: null,
     settledAt: null,
@@ -148,6 +151,8 @@ async function promote(
   if (previous)
     changes.push({ type: 'key', key: { ...previous, status: 'superseded', supersededAt: now } })
   changes.push(...(await accountAfter(ctx, subject.account, active)))
+  // Somebody left a group, or asked for less, after the key was made.
+  changes.push(...(await catchUp(ctx, subject.account, active)))
   changes.push(...tellConsumers(life, subject.account, active, ctx.operation))
   return {
     go: 'next',

@@ -1,41 +1,46 @@
 import type * as iam from '@aws-sdk/client-iam'
 import { AwsError, page } from './error.ts'
 import type { Action } from './iam.ts'
+import { shownRole } from './iam-roles.ts'
 import { shown } from './iam.ts'
-import type { IamState } from './iam-state.ts'
+import type { IamRole, IamState, IamUser } from './iam-state.ts'
 
 /** What IAM tells about the account as a whole. */
 export const accountActions = {
-  /** Users alone, which is all that Custody asks for. */
+  /** Users and roles, each in its own list; one marker counts through both. */
   GetAccountAuthorizationDetails(
     state: IamState,
     input: iam.GetAccountAuthorizationDetailsRequest,
   ): iam.GetAccountAuthorizationDetailsResponse {
-    if (input.Filter?.length !== 1 || input.Filter[0] !== 'User') {
-      throw new AwsError('ValidationError', 'The sandbox tells the details of users only.')
+    const filter = input.Filter ?? []
+    const isKnown = filter.every((type) => type === 'User' || type === 'Role')
+    if (filter.length === 0 || !isKnown) {
+      throw new AwsError('ValidationError', 'The sandbox tells the details of users and roles.')
     }
-    const users = [...state.users.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
-    const { items, ...rest } = page(users, input, state.pageSizeMax)
-    const UserDetailList = items.map((user) => {
-      const { PermissionsBoundary, ...detail } = shown(state, user)
-      return {
-        ...detail,
-        ...(PermissionsBoundary ? { PermissionsBoundary } : {}),
-        UserPolicyList: [...user.inline].map(([PolicyName, document]) => ({
-          PolicyName,
-          PolicyDocument: encodeURIComponent(document),
-        })),
-        GroupList: [...user.groups],
-        AttachedManagedPolicies: [...user.attached].map((PolicyArn) => ({
-          PolicyName: state.policy(PolicyArn).name,
-          PolicyArn,
-        })),
-      }
-    })
+    const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1)
+    const users = filter.includes('User') ? [...state.users.values()].sort(byName) : []
+    const roles = filter.includes('Role') ? [...state.roles.values()].sort(byName) : []
+    const all: readonly (IamUser | IamRole)[] = [...users, ...roles]
+    const { items, ...rest } = page(all, input, state.pageSizeMax)
     return {
-      UserDetailList,
+      UserDetailList: items.filter(isUser).map((user) => ({
+        ...shown(state, user),
+        UserPolicyList: inlineOf(user),
+        GroupList: [...user.groups],
+        AttachedManagedPolicies: attachedOf(state, user),
+      })),
       GroupDetailList: [],
-      RoleDetailList: [],
+      RoleDetailList: items
+        .filter((item): item is IamRole => !isUser(item))
+        .map((role) => {
+          const { Description: _, MaxSessionDuration: __, ...detail } = shownRole(state, role)
+          return {
+            ...detail,
+            InstanceProfileList: [],
+            RolePolicyList: inlineOf(role),
+            AttachedManagedPolicies: attachedOf(state, role),
+          }
+        }),
       Policies: [],
       ...rest,
     }
@@ -48,3 +53,18 @@ export const accountActions = {
     return { AccountAliases: ['sandbox'], IsTruncated: false }
   },
 } satisfies Readonly<Record<string, Action>>
+
+function isUser(item: IamUser | IamRole): item is IamUser {
+  return 'userId' in item
+}
+
+function inlineOf({ inline }: IamUser | IamRole): iam.PolicyDetail[] {
+  return [...inline].map(([PolicyName, document]) => ({
+    PolicyName,
+    PolicyDocument: encodeURIComponent(document),
+  }))
+}
+
+function attachedOf(state: IamState, { attached }: IamUser | IamRole): iam.AttachedPolicy[] {
+  return [...attached].map((PolicyArn) => ({ PolicyName: state.policy(PolicyArn).name, PolicyArn }))
+}

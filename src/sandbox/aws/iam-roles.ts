@@ -38,11 +38,11 @@ export const roleActions = {
     }
     setTags(role, input.Tags ?? [])
     state.roles.set(name, role)
-    return { Role: shown(state, role) }
+    return { Role: shownRole(state, role) }
   },
 
   GetRole(state: IamState, input: iam.GetRoleRequest): iam.GetRoleResponse {
-    return { Role: shown(state, state.role(input.RoleName!)) }
+    return { Role: shownRole(state, state.role(input.RoleName!)) }
   },
 
   ListRoles(state: IamState, input: iam.ListRolesRequest): iam.ListRolesResponse {
@@ -60,7 +60,7 @@ export const roleActions = {
           PermissionsBoundary: _boundary,
           RoleLastUsed: _used,
           ...listed
-        } = shown(state, role)
+        } = shownRole(state, role)
         return {
           ...listed,
           AssumeRolePolicyDocument: encodeURIComponent(trustAt(role, seenAt)!),
@@ -309,11 +309,11 @@ function shownProfile(state: IamState, name: string): iam.InstanceProfile {
     InstanceProfileId: id,
     Arn: state.arnOf('instance-profile', detail, name),
     CreateDate: new Date(createdAt),
-    Roles: rolesIn(state, name).map((role) => shown(state, role)),
+    Roles: rolesIn(state, name).map((role) => shownRole(state, role)),
   }
 }
 
-function shown(state: IamState, role: IamRole): iam.Role {
+export function shownRole(state: IamState, role: IamRole): iam.Role {
   return {
     Path: role.path,
     RoleName: role.name,

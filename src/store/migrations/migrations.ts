@@ -14,7 +14,13 @@ import { sweeps } from './0010-sweeps.ts'
 import { sealed } from './0011-sealed.ts'
 import { imported } from './0012-imported.ts'
 import { tasks } from './0013-tasks.ts'
-import { consumers } from './0016-consumers.ts'
+import { entitlements } from './0014-entitlements.ts'
+import { consumers } from './0015-consumers.ts'
+import { shadow } from './0016-shadow.ts'
+import { signals } from './0017-signals.ts'
+import { directoryChecks } from './0018-directory-checks.ts'
+import { failedRequests } from './0019-failed-requests.ts'
+import { directoryMoves } from './0020-directory-moves.ts'
 
 /** One numbered step of the schema; once released it is never edited, its checksum is stored. */
 export interface Migration {
@@ -49,7 +55,13 @@ export const migrations: readonly Migration[] = [
   sealed,
   imported,
   tasks,
+  entitlements,
   consumers,
+  shadow,
+  signals,
+  directoryChecks,
+  failedRequests,
+  directoryMoves,
 ]
 
 /** The ledger itself; it exists before the first migration. */

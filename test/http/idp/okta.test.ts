@@ -182,7 +182,7 @@ const okta: readonly Shape[] = [
     method: 'GET',
     path: '/ResourceTypes',
     status: 200,
-    says: () => ({ totalResults: 3 }),
+    says: () => ({ totalResults: 4 }),
   },
 ]
 

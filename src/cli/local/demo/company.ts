@@ -134,6 +134,7 @@ function accountBody(userName: string, owner: Person, kind: AccountKind, i: numb
       kind: 'serviceAccount',
       owner: { value: owner.id },
       purpose: `runs ${userName}`,
+      consumers: [{ name: 'app' }],
       credentials: [{ kind, ...credential }],
     },
   }

@@ -27,6 +27,14 @@ function rotate(stage: Stage, account: Account): Promise<Body> {
   return stage.requester.call(202, 'POST', `/api/v1/credentials/${account.credential}/rotate`)
 }
 
+/** The consumer says that it has the new key: without that, or a use of it that AWS tells of, the old one stays. */
+async function reportSeen(stage: Stage, { id, credential }: Account): Promise<void> {
+  const { requester } = stage
+  const { generation } = await requester.call(200, 'GET', `/api/v1/credentials/${credential}`)
+  const route = `/api/v1/consumers/${encodeURIComponent(`${id}:app`)}/seen`
+  await requester.call(200, 'POST', route, { credential, generation })
+}
+
 export function mustNotFail(consumer: Consumer): void {
   const { failed, calls, firstFailure } = consumer
   must(failed === 0, `${failed} of ${calls} calls of the consumer failed, first: ${firstFailure}`)
@@ -49,6 +57,7 @@ export async function rotateUnderLoad(stage: Stage, account: Account) {
     (id) => id !== old.keyId,
   )
   const movedAfter = elapsed()
+  await reportSeen(stage, account)
   const isAcceptedBeside = (await old.verdict()) === 'alive'
   await stage.until(
     'the old key refused',

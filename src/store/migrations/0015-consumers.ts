@@ -2,8 +2,8 @@ import type { Migration } from './migrations.ts'
 
 /** What consumers reported, and when Custody itself tried a key. */
 export const consumers: Migration = {
-  number: 16,
-  name: '0016-consumers',
+  number: 15,
+  name: '0015-consumers',
   statements: ({ text, tableSuffix }) => [
     `create table consumer_report (
       tenant ${text} not null,

@@ -1,0 +1,185 @@
+import { setImmediate } from 'node:timers/promises'
+import type { ServiceAccount } from '../domain/account.ts'
+import { isOpen } from '../domain/account.ts'
+import type { Credential } from '../domain/credential.ts'
+import { isDelivered } from '../domain/credential.ts'
+import type { Actor, Operation } from '../domain/operation.ts'
+import type { Person } from '../domain/owner.ts'
+import { ownerStateOf } from '../domain/owner.ts'
+import type { Instant } from '../domain/time.ts'
+import { addSeconds, earlier } from '../domain/time.ts'
+import type { LifecycleTerms } from '../policy/lifecycle.ts'
+import type { Change, Departure } from '../store/store.ts'
+import type { Lifecycle } from './context.ts'
+import { auditRow } from './context.ts'
+import { capabilitiesOf, termsOf } from './credential-terms.ts'
+import { rotation } from './credentials.ts'
+import { leftAtOf, servedBefore } from './leaver.ts'
+
+const pageSize = 100
+/** Something runs on the credential: its key may be older than the departure, so it is looked at again. */
+const busySeconds = 60
+
+/**
+ * When somebody who was among the readers counts as gone: a mover once the debounce is over, a leaver
+ * with the leaving. Null = never, they are there. Pure.
+ */
+export function departedAt(
+  person: Person | null,
+  { at }: Pick<Departure, 'at'>,
+  terms: LifecycleTerms,
+): Instant | null {
+  if (person === null) return at
+  const owner = ownerStateOf(person)
+  if (owner.held) return null
+  if (owner.active) return addSeconds(at, terms.leaver.moverDebounce)
+  const left = leftAtOf({ owner, terms }) ?? at
+  const moved = addSeconds(at, terms.leaver.moverDebounce)
+  // Who moved and then left is a leaver: the debounce is for those who are still in the company.
+  return earlier(left, moved)
+}
+
+interface Round {
+  readonly operations: Operation[]
+  /** When to look again; null = all that follows has been done. */
+  next: Instant | null
+}
+
+/**
+ * Rotates what somebody who is no longer among the readers could read: what the group owns where the
+ * policy says so, and what names the group or the person as a reader. One rotation serves everybody
+ * who left before its key was served, so a team that dissolves costs one and not twenty.
+ */
+export async function actOnDeparture(
+  life: Lifecycle,
+  departure: Departure,
+  actor: Actor,
+): Promise<readonly Operation[]> {
+  const { tenant, member } = departure
+  const person = await life.store.read.person(tenant, member)
+  const round: Round = { operations: [], next: null }
+  if (!(await isBack(life, person, departure))) {
+    if (person?.heldBy) later(round, addSeconds(life.clock.now(), busySeconds))
+    else {
+      await rotateOwned(life, { departure, person, actor }, round)
+      await rotateRead(life, { departure, person, actor }, round)
+    }
+  }
+  await life.store.commit([{ type: 'departureSeen', departure, dueAt: round.next }])
+  if (round.operations.length > 0) life.wake()
+  return round.operations
+}
+
+async function isBack(
+  { store }: Lifecycle,
+  person: Person | null,
+  { tenant, member, group }: Departure,
+): Promise<boolean> {
+  if (!person?.active || person.deletedAt !== null) return false
+  return group === member || (await store.read.groupsAround(tenant, member)).includes(group)
+}
+
+interface Case {
+  readonly departure: Departure
+  readonly person: Person | null
+  readonly actor: Actor
+}
+
+async function rotateOwned(life: Lifecycle, of: Case, round: Round): Promise<void> {
+  const { tenant, member, group } = of.departure
+  if (group === member) return
+  let after: string | null = null
+  for (;;) {
+    const owned: readonly ServiceAccount[] = await life.store.read.accountsOwnedBy(
+      tenant,
+      group,
+      after,
+      pageSize,
+    )
+    for (const account of owned) {
+      if (termsOf(life, account).leaver.onMemberLeft !== 'rotate') continue
+      for (const credential of await life.store.read.credentialsOf(tenant, account.id)) {
+        await rotateOne(life, of, { account, credential }, round)
+      }
+    }
+    const last = owned.at(-1)
+    if (!last || owned.length < pageSize) return
+    after = last.id
+    await setImmediate()
+  }
+}
+
+async function rotateRead(life: Lifecycle, of: Case, round: Round): Promise<void> {
+  const { tenant, group } = of.departure
+  let after = ''
+  for (;;) {
+    const ids = await life.store.read.readBy(tenant, group, after, pageSize)
+    for (const id of ids) {
+      const credential = await life.store.read.credential(tenant, id)
+      const account = credential && (await life.store.read.account(tenant, credential.account))
+      if (account) await rotateOne(life, of, { account, credential }, round)
+    }
+    const last = ids.at(-1)
+    if (last === undefined || ids.length < pageSize) return
+    after = last
+    await setImmediate()
+  }
+}
+
+async function rotateOne(
+  life: Lifecycle,
+  { departure, person, actor }: Case,
+  { account, credential }: { readonly account: ServiceAccount; readonly credential: Credential },
+  round: Round,
+): Promise<void> {
+  const rotates = isDelivered(credential) && capabilitiesOf(life, credential)?.mint !== 'none'
+  if (!isOpen(account.status) || credential.status !== 'active' || !rotates) return
+  const now = life.clock.now()
+  const terms = termsOf(life, account)
+  const counts = departedAt(person, departure, terms)
+  if (counts !== null && now < counts) return later(round, counts)
+  const { tenant } = credential
+  // What a mover was last served is what worked when they moved; a leaver reads until the leaving counts.
+  const since = person?.active === true ? departure.at : (counts ?? departure.at)
+  const keys = await life.store.read.keysOf(tenant, credential.id)
+  const knows = keys.some(
+    (key) =>
+      (key.status === 'active' || key.status === 'superseded') &&
+      servedBefore(since, key, key.issuedAt) &&
+      key.keyId === credential.keyId,
+  )
+  if (!knows) return
+  const facts = {
+    member: departure.member,
+    group: departure.group === departure.member ? null : departure.group,
+    at: departure.at,
+    moved: person?.active === true,
+  }
+  const target = { type: 'credential', id: credential.id }
+  if (terms.enforcement === 'observe') {
+    const action = 'credential.wouldHaveRotated'
+    await life.store.commit([auditRow(life, { tenant, actor, action, target, facts })])
+    return
+  }
+  const operation = rotation(life, account, credential, actor, {
+    reason: 'memberLeft',
+    oldKeysUntil: addSeconds(now, terms.leaver.overlap),
+  })
+  const changes: readonly Change[] = [
+    { type: 'enqueue', operation, preempt: false },
+    auditRow(life, {
+      tenant,
+      actor,
+      target,
+      facts,
+      operation: operation.id,
+      action: 'credential.memberLeft',
+    }),
+  ]
+  if ((await life.store.commit(changes)) === 'saved') round.operations.push(operation)
+  else later(round, addSeconds(now, busySeconds))
+}
+
+function later(round: Round, at: Instant): void {
+  round.next = round.next === null ? at : earlier(round.next, at)
+}

@@ -1,0 +1,73 @@
+import { afterEach, expect, it } from 'vitest'
+import { main } from '../../src/cli/main.ts'
+import { startServer } from './server.ts'
+
+const item = (n: number) => ({
+  id: `01890000-0000-7000-8000-00000000000${n}`,
+  at: `2026-11-2${n}T10:00:00.000Z`,
+  act: 'rotate',
+  rule: 'scheduled',
+  userName: 'deployer',
+  credential: 'c1',
+  owner: 'ada',
+})
+const window = {
+  from: '2026-11-08T00:00:00.000Z',
+  until: '2026-11-22T00:00:00.000Z',
+  counts: { rotate: { acts: 2, accounts: 1 } },
+  summary: ['rotated 2 keys of 1 account'],
+}
+
+let server: Awaited<ReturnType<typeof startServer>> | null = null
+afterEach(async () => {
+  await server?.close()
+  server = null
+})
+
+async function run(args: readonly string[], summary = window.summary) {
+  const items = summary.length === 0 ? [] : [item(2), item(1)]
+  server = await startServer({
+    'GET /api/v1/reports/shadow': ({ url }) => {
+      const isSecond = new URL(url, 'http://x').searchParams.has('cursor')
+      const page = isSecond ? items.slice(1) : items.slice(0, 1)
+      const cursor = isSecond || items.length === 0 ? null : items[0]!.id
+      return { body: { ...window, summary, items: page, cursor } }
+    },
+  })
+  let stdout = ''
+  let stderr = ''
+  const code = await main(['report', 'shadow', ...args], {
+    env: { CUSTODY_SERVER: server.url, CUSTODY_TOKEN: 'cst_x_y' },
+    cwd: '/',
+    stdout: (text) => (stdout += text),
+    stderr: (text) => (stderr += text),
+    columns: null,
+    isInteractive: false,
+    ask: () => Promise.reject(new Error('nobody is there to ask')),
+  })
+  return { code, stdout, stderr, seen: server.seen }
+}
+
+it('reports what enforcing would have done: all pages as a table, the sum in a sentence', async () => {
+  const { code, stdout, stderr, seen } = await run(['--days', '14'])
+
+  expect(code).toBe(0)
+  expect(stdout.match(/deployer/g)).toHaveLength(2)
+  expect(stderr).toBe(
+    'Since 2026-11-08T00:00:00.000Z enforcing would have rotated 2 keys of 1 account.\n',
+  )
+  expect(seen.map(({ url }) => new URL(url, 'http://x').searchParams.get('days'))).toEqual([
+    '14',
+    '14',
+  ])
+})
+
+it('prints one JSON object, and says that there is nothing', async () => {
+  const all = await run(['--json'])
+  expect(JSON.parse(all.stdout)).toEqual({ ...window, items: [item(2), item(1)] })
+  await server!.close()
+
+  const none = await run([], [])
+  expect(none).toMatchObject({ code: 0, stdout: '' })
+  expect(none.stderr).toContain('enforcing would have done nothing.')
+})

@@ -1,0 +1,3 @@
+import { shadowLaw } from '../support/shadow-law.ts'
+
+shadowLaw([1])

@@ -1,3 +1,5 @@
+import type { DirectoryListing, DirectoryPerson } from '../../src/domain/directory.ts'
+import { instantOf } from '../../src/domain/time.ts'
 import { defaultTenant } from '../../src/domain/ids.ts'
 import type { OwnerRef, Person } from '../../src/domain/owner.ts'
 import type { PersonWrite } from '../../src/domain/want.ts'
@@ -230,6 +232,24 @@ export class Company {
   /** Of whom Custody believes what is not true. */
   differences(believed: ReadonlyMap<string, boolean>): readonly Member[] {
     return this.members.filter((m) => believed.get(m.id) !== (m.state === 'here'))
+  }
+
+  /** The directory as somebody finds it who asks it directly; out of reach, it is not all there. */
+  listing(): DirectoryListing {
+    const people = this.members.map(({ userName, manager, state, goneAt }): DirectoryPerson => ({
+      id: userName,
+      userName,
+      email: null,
+      externalId: userName,
+      employeeNumber: null,
+      state: state === 'here' ? 'active' : 'left',
+      deleted: false,
+      manager: this.byId.get(manager ?? '')?.userName ?? null,
+      leavesAt: null,
+      changedAt: goneAt === null ? null : instantOf(goneAt),
+    }))
+    const trouble = this.isOut ? 'the directory does not answer' : null
+    return { people: this.isOut ? [] : people, complete: !this.isOut, trouble }
   }
 
   async #shuffle(team: Team): Promise<void> {

@@ -148,6 +148,7 @@ class Year {
       touched: (account: string) => consumers.touched(account),
       accountOf: (credential: string) => estate.credentials.get(credential)?.account ?? null,
       saved: (changes: Parameters<Estate['saved']>[0]) => estate.saved(changes),
+      listing: () => year!.company.listing(),
       settled: () => judge.settled(),
     }
     const start = span.from - setUpWeeks * week
@@ -218,11 +219,10 @@ class Year {
     await consumers.everybody()
     judge.lookForOrphans()
     judge.close()
-    const before = company.differences(estate.active)
+    const before = await this.operators.accuracy()
     await this.operators.checkTruth()
     await world.worker.drain()
-    const after = company.differences(estate.active)
-    const accuracy = (n: number) => 100 * (1 - n / company.members.length)
+    const after = await this.operators.accuracy()
     const decided = [...judge.decisions.values()].reduce((a, b) => a + b, 0)
     const slow = judge.falseKills.filter(({ at, why, decidedAt, restoredAt }) =>
       decidedAt === null
@@ -261,7 +261,7 @@ class Year {
       },
       mails: judge.mails,
       mailsPerOwnerWeek: judge.mailsPerOwnerWeek(asked.weeks),
-      accuracy: { before: accuracy(before.length), after: accuracy(after.length) },
+      accuracy: { before, after },
       errors: world.errors,
       seconds: (performance.now() - asked.began) / 1_000,
       steps: world.steps,

@@ -53,6 +53,8 @@ const mailOf: Readonly<Record<string, MailKind>> = {
 /** Counts, by what is true and by what the sandbox answers; Custody's rows only say what it believes. */
 export class Judge {
   readonly decisions = new Map<DecisionKind, number>()
+  /** By which operation an account was closed, or taken from its owner, last. */
+  readonly closedBy = new Map<string, string>()
   /** Accounts whose owners confirmed, by the calendar, that they are still needed. */
   confirmed = 0
   readonly mails = new Map<MailKind, number>()
@@ -124,9 +126,11 @@ export class Judge {
     if (typeof owner === 'string') this.mail(kind, owner)
   }
 
-  enqueued({ kind, account, memo }: Operation): void {
+  enqueued({ id, kind, account, memo }: Operation): void {
+    if (account !== null && kind === 'disable') this.closedBy.set(account, id)
     const until = memo['oldKeysUntil']
     if (kind !== 'rotate' || account === null || typeof until !== 'string') return
+    this.closedBy.set(account, id)
     this.#mark(account, 'rotation for a leaver', false)
     this.#touchBefore(account, until)
   }

@@ -242,11 +242,20 @@ export class Operators {
       this.#world.clock.in(5 * second, () => this.#restore(id))
       return
     }
+    if (account.owner.type === 'User' && (await this.#undo(id))) return
     const owner = this.#ownerNow(account)
     if (owner) await this.#pass(id, owner, 'undone')
     if (['disabled', 'expired'].includes(this.#estate.accounts.get(id)?.status ?? '')) {
       await this.#attempt(() => engine.switchAccount(security, id, 'enable', 'undone'))
     }
+  }
+
+  /** The same keys come back, while they are still there. */
+  async #undo(account: string): Promise<boolean> {
+    const event = this.#judge.closedBy.get(account)
+    if (event === undefined) return false
+    const { engine, security } = this.#world
+    return this.#attempt(() => engine.undo(security, event, { reason: 'undone', dryRun: false }))
   }
 
   /** Whoever should own it now: who did, unless that team goes on under another name. */

@@ -35,7 +35,7 @@ export async function directoryGoesMad(
   for (const person of deactivated) await say(stage, person, false)
   show.fact('deactivated', `${victims} people in ${seconds(elapsed())}, by mistake`)
 
-  const { items } = (await stage.admin.call(200, 'GET', '/api/v1/approvals')) as Body
+  const { items } = await stage.admin.call(200, 'GET', '/api/v1/approvals')
   const batch = (items as readonly Body[])[0]
   must(batch !== undefined, 'nothing was held although twelve people left at once')
   const shown = await stage.admin.call(200, 'GET', `/api/v1/approvals/${batch.id}`)
@@ -47,7 +47,7 @@ export async function directoryGoesMad(
     'HELD',
     `${held.size} of ${victims}; the allowance of this hour let ${through.length} go:`,
   )
-  show.fact('', `${through.map((person) => person.name).join(', ')}`)
+  show.fact('', through.map((person) => person.name).join(', '))
   await stage.until(
     `${off.length} keys refused`,
     async () => Promise.all(off.map((one) => one.verdict())),

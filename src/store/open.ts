@@ -382,6 +382,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     scimRequests: (want) => ledger.scimRequests(query, want),
     failedRequest: (tenant, id) => failedRequests.one(query, tenant, id),
     failedRequests: (want) => failedRequests.list(query, want),
+    openFailures: (...of) => failedRequests.count(query, ...of),
     openFailure: (...of) => failedRequests.open(query, ...of),
     move: (tenant, id) => moves.one(query, tenant, id),
     openMove: (tenant) => moves.open(query, tenant),

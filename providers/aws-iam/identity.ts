@@ -29,6 +29,7 @@ type Share = Pick<
   | 'list'
   | 'deletePrincipal'
   | 'adopt'
+  | 'release'
 >
 
 /**
@@ -63,6 +64,7 @@ export interface Beside {
   shutOffBeside(user: User, call: Call): Promise<void>
   turnOnBeside(user: User, call: Call): Promise<void>
   deleteBeside(user: User, call: Call): Promise<void>
+  releaseBeside(user: User, call: Call): Promise<readonly string[]>
 }
 
 export function capabilitiesOf(identities: readonly Identity[]): Capabilities {

@@ -16,6 +16,8 @@ export interface AllowStatement {
 const keepUsers = [
   'iam:DeleteUser',
   'iam:TagUser',
+  'iam:UntagUser',
+  'iam:DeleteUserPermissionsBoundary',
   'iam:CreateAccessKey',
   'iam:UpdateAccessKey',
   'iam:DeleteAccessKey',

@@ -22,6 +22,7 @@ import { registerProviderSwitch } from './commands/provider-switch.ts'
 import { registerSweep } from './commands/sweep.ts'
 import { registerDirectoryMigrate } from './commands/directory-migrate.ts'
 import { registerScimRequest } from './commands/scim-request.ts'
+import { registerEject } from './commands/eject.ts'
 import { registerTask } from './commands/task.ts'
 import { registerTransfer } from './commands/transfer.ts'
 import { registerUndo } from './commands/undo.ts'
@@ -98,6 +99,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerDirectoryMigrate(program.command('directory').description('where people come from'), cli)
   registerScimRequest(program, cli)
   registerUndo(program, cli)
+  registerEject(program, cli)
   registerTask(program, cli)
   registerClient(program, cli)
   registerHelp(program)

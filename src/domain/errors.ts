@@ -435,6 +435,12 @@ const definitions = {
     null,
     (f) => `Event "${f.id}" cannot be undone: ${f.reason}`,
   ),
+  endsWithCustody: def<{ id: string; tokens: number }>(
+    409,
+    null,
+    (f) =>
+      `${f.tokens} tokens of account "${f.id}" live only in Custody and end with it; replace them, or say includeTokens.`,
+  ),
   notReplayable: def<{ id: string; reason: string }>(
     409,
     null,

@@ -13,6 +13,7 @@ export type OperationKind =
   | 'delete'
   | 'reconcile'
   | 'undo'
+  | 'eject'
 
 export type OperationStatus =
   | 'queued'
@@ -63,6 +64,8 @@ export type StepName =
   | 'take-back'
   | 'confirm-back'
   | 'prove-alive'
+  | 'release'
+  | 'hand-over'
 
 export type SubjectType = 'person' | 'account' | 'credential' | 'provider' | 'event'
 
@@ -119,6 +122,7 @@ export const operationRank: Readonly<Record<OperationKind, number>> = {
   issue: 1,
   rotate: 1,
   enable: 2,
+  eject: 2,
   revoke: 3,
   disable: 4,
   delete: 5,

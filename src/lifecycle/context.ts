@@ -154,6 +154,7 @@ export const stepsOf: Readonly<Record<OperationKind, readonly StepName[]>> = {
   leave: ['fan-out', 'remove-person'],
   reconcile: ['take-inventory', 'compare'],
   undo: ['take-back', 'confirm-back'],
+  eject: ['release', 'hand-over'],
 }
 
 /** The steps are frozen here: a later version that plans other steps still finishes this list. */

@@ -14,6 +14,7 @@ import { takeInventory } from './steps/inventory.ts'
 import { TaskOpen, waitForTask } from './steps/by-hand.ts'
 import { disableKeys, proveDead, settle, shutOff } from './steps/kill.ts'
 import { fanOut } from './steps/leave.ts'
+import { handOver, release } from './steps/hand-over.ts'
 import { ensureAccount, issueAndDeliver } from './steps/mint.ts'
 import { StillListed, deleteKeys, deletePrincipals } from './steps/remove.ts'
 import { removePerson } from './steps/remove-person.ts'
@@ -54,6 +55,8 @@ const steps: Readonly<Record<StepName, Step>> = {
   'take-back': takeBack,
   'confirm-back': confirmBack,
   'prove-alive': proveAlive,
+  release,
+  'hand-over': handOver,
 }
 
 /** Longer than the slowest step between two heartbeats: one provider call may take `callSeconds`. */

@@ -387,7 +387,7 @@ function statements({ db, dialect }: Sql) {
         .where('tenant', '=', arg('tenant'))
         .where('sink', '=', arg('sink'))
         .where('path', '=', arg('path'))
-        .where(sql<boolean>`status not in ('revoked', 'failed')`)
+        .where(sql<boolean>`status not in ('revoked', 'failed', 'released')`)
         .where('id', '<>', arg('id')),
     ),
     // One statement over ready-made summaries, and none when the text stays the same: an account's
@@ -401,7 +401,7 @@ function statements({ db, dialect }: Sql) {
             .select(dialect.jsonArray(sql.ref('summary'), sql.ref('id')).as('text'))
             .where('tenant', '=', arg('tenant'))
             .where('account', '=', arg('account'))
-            .where('status', '<>', sql.lit('revoked'))
+            .where(sql<boolean>`status not in ('revoked', 'released')`)
             .as('fresh'),
         )
         .set({

@@ -294,8 +294,6 @@ function leastStatements(path: string, config: Config): readonly AllowStatement[
         'iam:TagRole',
         'iam:UpdateAssumeRolePolicy',
         'iam:PutRolePermissionsBoundary',
-        'iam:DeleteRolePermissionsBoundary',
-        'iam:UntagRole',
         'iam:PutRolePolicy',
         'iam:DeleteRolePolicy',
         'iam:ListRolePolicies',

@@ -16,8 +16,6 @@ export interface AllowStatement {
 const keepUsers = [
   'iam:DeleteUser',
   'iam:TagUser',
-  'iam:UntagUser',
-  'iam:DeleteUserPermissionsBoundary',
   'iam:CreateAccessKey',
   'iam:UpdateAccessKey',
   'iam:DeleteAccessKey',

@@ -303,6 +303,16 @@ function statements({ db, dialect }: Sql) {
     sql` and `,
   )
 
+  const ofOwner = (is: '=' | '<>') =>
+    statement(
+      accountRows
+        .where('owner_id', '=', arg('owner'))
+        .where('status', is, sql.lit('retired'))
+        .where('id', '>', after)
+        .orderBy('id')
+        .limit(limit),
+    )
+
   return {
     // SQLite writes anew each index of which a column is set, also to what it was: leaving them out
     // halves what most writes cost, which move a state and no name.
@@ -442,14 +452,8 @@ function statements({ db, dialect }: Sql) {
       principal.where('account', '=', arg('account')).where('provider', '=', arg('provider')),
     ),
     principalsOf: statement(principal.where('account', '=', arg('account')).orderBy('provider')),
-    ownedBy: statement(
-      accountRows
-        .where('owner_id', '=', arg('owner'))
-        .where('status', '<>', sql.lit('retired'))
-        .where('id', '>', after)
-        .orderBy('id')
-        .limit(limit),
-    ),
+    ownedBy: ofOwner('<>'),
+    retiredOf: ofOwner('='),
     resourcesAfter: statement(
       resource.where('type', '=', arg('type')).where('id', '>', after).orderBy('id').limit(limit),
     ),
@@ -559,6 +563,13 @@ export function resourceRoom(context: Sql, codec: DocumentCodec) {
       one(query, s.principal, { tenant, account, provider }, toPrincipal),
     principalsOf: (query: Query, tenant: TenantId, account: AccountId) =>
       list(query, s.principalsOf, { tenant, account }, toPrincipal),
+    retiredAccountsOf: (
+      query: Query,
+      tenant: TenantId,
+      owner: string,
+      after: string | null,
+      limit: number,
+    ) => list(query, s.retiredOf, { tenant, owner, after: after ?? '', limit }, toAccount),
     accountsOwnedBy: (
       query: Query,
       tenant: TenantId,

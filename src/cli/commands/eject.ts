@@ -114,7 +114,7 @@ async function accountsOf(
   if (account) return [...new Set(account)].map((id) => ({ id, userName: id }))
   const { rows } = await api.list('/api/v1/accounts', {}, null)
   return (
-    (rows as readonly Row[])
+    rows
       // Nothing is left of what was retired, but what was handed back belongs in the list.
       .filter((row) => row['status'] !== 'retired' || row['statusReason'] === 'ejected')
       .map((row) => ({ id: String(row['id']), userName: String(row['userName']) }))

@@ -439,7 +439,7 @@ const definitions = {
     409,
     null,
     (f) =>
-      `${f.tokens} tokens of account "${f.id}" live only in Custody and end with it; replace them, or say includeTokens.`,
+      `Account "${f.id}" has ${f.tokens} token(s) that live only in Custody and end with it; replace them, or say includeTokens (--include-tokens).`,
   ),
   notReplayable: def<{ id: string; reason: string }>(
     409,

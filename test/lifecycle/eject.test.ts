@@ -17,6 +17,17 @@ describe('handing accounts back', () => {
       ...wish,
     })
 
+  /** What somebody does at AWS without Custody. */
+  const byHand = (operation: string, input: Record<string, unknown>): unknown => {
+    const { accessKeyId } = custody.aws.world.admin
+    return custody.aws.world.call({
+      service: 'iam',
+      operation,
+      input,
+      accessKeyId,
+      region: 'us-east-1',
+    })
+  }
   const userNamed = (name: string) => custody.aws.world.users().find((u) => u.userName === name)!
 
   it('leaves every key working, takes tags and boundary off, and touches nothing of it again', async () => {
@@ -57,20 +68,26 @@ describe('handing accounts back', () => {
     })
     expect(again.handOver.credentials.every((c) => c.keyIds.length === 1)).toBe(true)
 
-    const changes = custody.events.length
+    // Whoever goes on makes keys of their own there.
+    const { AccessKey } = byHand('CreateAccessKey', { UserName: name }) as {
+      AccessKey: { AccessKeyId: string }
+    }
     await custody.leave(owner)
     await custody.engine.runSweep(custody.admin, 'reconcile', { full: true })
     await custody.pass(minutes(30))
     await custody.engine.runSweep(custody.admin, 'reconcile', { full: true })
     await custody.pass(days(400), days(100))
-    expect(custody.events.length).toBeGreaterThan(changes)
+    expect(custody.aws.world.wouldAccept(AccessKey.AccessKeyId)).toBe(true)
+    expect((await custody.operations('aws-prod')).map(({ status }) => status)).toContain(
+      'succeeded',
+    )
     expect(await custody.engine.offboarding(custody.admin, owner)).toMatchObject({
       keys: [],
       verdict: 'complete',
       handedBack: [{ account: account.id, at: again.handOver.handedBackAt }],
     })
     const findings = await custody.engine.findings(custody.admin, { after: null, limit: 50 })
-    expect(findings.filter((f) => f.account === account.id)).toEqual([])
+    expect(findings).toEqual([])
     for (const [i, credential] of (await custody.credentials(account.id)).entries()) {
       expect(credential.status).toBe('released')
       expect(await custody.served(credential)).toBe(served[i])
@@ -123,11 +140,17 @@ describe('handing accounts back', () => {
     expect(await custody.account(account.id)).toMatchObject({ status: 'disabled' })
     expect(await custody.works((await custody.credentials(account.id))[0]!)).toBe(false)
 
-    // Handed back as it is: off.
+    // Handed back as it is: off; and whoever switches it on again is left alone.
+    const UserName = custody.awsUser(account.id)!
     await eject(account.id)
     await custody.pass(minutes(1))
     expect(await custody.account(account.id)).toMatchObject({ statusReason: 'ejected' })
     expect(custody.awsUser(account.id)).toBeNull()
     expect(await custody.works((await custody.credentials(account.id))[0]!)).toBe(false)
+    const [off] = await custody.credentials(account.id)
+    byHand('UpdateAccessKey', { UserName, AccessKeyId: off!.keyId!, Status: 'Active' })
+    await custody.engine.runSweep(custody.admin, 'reconcile', { full: true })
+    await custody.pass(minutes(2))
+    expect(await custody.works(off!)).toBe(true)
   })
 })

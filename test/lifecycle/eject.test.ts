@@ -1,6 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { TestEngine } from '../support/engine.ts'
-import { days, hours, minutes, startTestEngine, wants } from '../support/engine.ts'
+import {
+  anotherWorker,
+  days,
+  hours,
+  minutes,
+  mortal,
+  startTestEngine,
+  wants,
+} from '../support/engine.ts'
 
 describe('handing accounts back', () => {
   let custody: TestEngine
@@ -74,7 +82,7 @@ describe('handing accounts back', () => {
     }
     await custody.leave(owner)
     await custody.engine.runSweep(custody.admin, 'reconcile', { full: true })
-    await custody.pass(minutes(30))
+    await custody.pass(minutes(30), minutes(10))
     await custody.engine.runSweep(custody.admin, 'reconcile', { full: true })
     await custody.pass(days(400), days(100))
     expect(custody.aws.world.wouldAccept(AccessKey.AccessKeyId)).toBe(true)
@@ -152,5 +160,30 @@ describe('handing accounts back', () => {
     await custody.engine.runSweep(custody.admin, 'reconcile', { full: true })
     await custody.pass(minutes(2))
     expect(await custody.works(off!)).toBe(true)
+  })
+
+  it('is finished by another process wherever one dies, with the keys as they were', async () => {
+    const owner = await custody.person()
+    let places = 1
+    // The first run lives, to count the places to die at.
+    for (let at = -1; at < places * 2; at++) {
+      const account = await custody.request(owner, { credentials: [wants.accessKey()] })
+      const name = custody.awsUser(account.id)!
+      const { operation } = await eject(account.id)
+      const dying = mortal(
+        at < 0 ? null : { call: at >> 1, when: at % 2 === 0 ? 'after' : 'before' },
+      )
+      await anotherWorker(custody, dying.around).drain()
+      if (at < 0) places = dying.calls.length
+
+      await custody.pass(minutes(3), minutes(1))
+
+      expect(await custody.operation(operation!.id)).toMatchObject({ status: 'succeeded' })
+      expect(userNamed(name)).toMatchObject({ boundary: null, tags: {} })
+      const [credential] = await custody.credentials(account.id)
+      expect(credential).toMatchObject({ status: 'released' })
+      expect(await custody.works(credential!)).toBe(true)
+    }
+    expect(places).toBeGreaterThan(3)
   })
 })

@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import type { ServiceAccount } from '../domain/account.ts'
 import { consumersOf, movedAfter } from '../domain/consumer.ts'
+import { isHandedBack } from '../domain/account.ts'
 import type { Credential, IssuedKey, ProbeOutcome } from '../domain/credential.ts'
 import type { Instant } from '../domain/time.ts'
 import { secondsBetween } from '../domain/time.ts'
@@ -216,6 +217,12 @@ export interface OffboardingReport {
   readonly keys: readonly OffboardingKey[]
   /** What the person held at providers themselves: memberships, grants of personal tokens. */
   readonly removals: readonly OffboardingRemoval[]
+  /** Accounts that left Custody with their keys: nothing here says what became of them. */
+  readonly handedBack: readonly {
+    readonly account: string
+    readonly userName: string
+    readonly at: Instant | null
+  }[]
   /** Keys of the leaver that are not proven dead: neither refused when tried nor absent. */
   readonly open: number
   readonly verdict: 'complete' | 'incomplete' | 'notLeft' | 'held'
@@ -263,9 +270,29 @@ export async function offboardingReport(
     releasedAt: person.releasedAt,
     keys,
     removals,
+    handedBack: await handedBackOf(life, person),
     open,
     verdict: verdictOf(person, open + removals.filter(({ done }) => !done).length),
   }
+}
+
+async function handedBackOf(
+  { store }: Lifecycle,
+  { tenant, id }: Person,
+): Promise<OffboardingReport['handedBack']> {
+  const found: ServiceAccount[] = []
+  for (let after: string | null = null; ;) {
+    const page: readonly ServiceAccount[] = await store.read.retiredAccountsOf(
+      tenant,
+      id,
+      after,
+      pageSize,
+    )
+    found.push(...page.filter(isHandedBack))
+    if (page.length < pageSize) break
+    after = page.at(-1)!.id
+  }
+  return found.map(({ id: account, userName, retiredAt: at }) => ({ account, userName, at }))
 }
 
 /** Neither refused, nor absent, nor shown to be over by whoever had to end it by hand. */

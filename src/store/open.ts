@@ -263,6 +263,8 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     keysOfAccount: (tenant, account) => resources.keysOfAccount(query, tenant, account),
     principal: (tenant, account, provider) => resources.principal(query, tenant, account, provider),
     principalsOf: (tenant, account) => resources.principalsOf(query, tenant, account),
+    retiredAccountsOf: (tenant, owner, after, limit) =>
+      resources.retiredAccountsOf(query, tenant, owner, after, limit),
     accountsOwnedBy: (tenant, owner, after, limit) =>
       resources.accountsOwnedBy(query, tenant, owner, after, limit),
     accountsAfter: (tenant, after, limit) => resources.accountsAfter(query, tenant, after, limit),

@@ -5,14 +5,15 @@ import { addSeconds } from '../../src/domain/time.ts'
 import type { CredentialEntry, MemberWish, PersonWrite } from '../../src/domain/want.ts'
 import { sweepNames } from '../../src/lifecycle/engine.ts'
 import type { Engine, SweepName } from '../../src/lifecycle/engine.ts'
+import { Changes, someConsumers } from './changes.ts'
 import type { Installation } from './installation.ts'
+import type { Laws } from './laws.ts'
 import type { Chance } from './scheduler.ts'
+import { watched } from './terms.ts'
 
 const userSchema = 'urn:ietf:params:scim:schemas:core:2.0:User'
 const groupSchema = 'urn:ietf:params:scim:schemas:core:2.0:Group'
 const nhiSchema = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
-/** It re-reads its secrets, so that rotations end. */
-const reader = { consumers: [{ name: 'app', cacheTtl: 'PT5M' }] }
 
 /** What the people of a company ask of Custody, and what they know of it afterwards. */
 export class Traffic {
@@ -23,10 +24,14 @@ export class Traffic {
   readonly log: string[] = []
   readonly #installation: Installation
   readonly #chance: Chance
+  readonly #laws: Laws
+  readonly #changes: Changes
   #names = 0
 
-  constructor(installation: Installation) {
+  constructor(installation: Installation, laws: Laws) {
     this.#installation = installation
+    this.#laws = laws
+    this.#changes = new Changes(installation, laws)
     this.#chance = installation.scheduler.chance
   }
 
@@ -52,6 +57,11 @@ export class Traffic {
       [2, 'change members', (engine) => this.#changeMembers(engine)],
       [1, 'delete an account', (engine) => this.#deleteAccount(engine)],
       [1, 'delete a person', (engine) => this.#deletePerson(engine)],
+      [3, 'undo', (engine) => this.#changes.undo(engine)],
+      [3, 'rescope', (engine) => this.#changes.rescope(engine, this.accounts, this.groups)],
+      [1, 'rehearse', (engine) => this.#changes.rehearse(engine, this.accounts)],
+      [2, 'restart a consumer', (engine) => this.#changes.restart(engine, this.accounts)],
+      [1, 'waive', (engine) => this.#changes.waive(engine)],
       [2, 'sweep', (engine) => this.#sweep(engine, this.#chance.oneOf(sweepNames))],
     ]
     const weights = acts.reduce((sum, [weight]) => sum + weight, 0)
@@ -143,11 +153,14 @@ export class Traffic {
         : undefined,
       purpose: 'simulation',
       environment: this.#chance.happens(0.3) ? 'prod' : undefined,
-      labels: undefined,
+      labels: this.#chance.happens(0.1) ? [watched] : undefined,
       expiresAt: this.#chance.happens(0.1) ? this.#inMinutes(5) : undefined,
       protected: undefined,
       credentials: Array.from({ length: 1 + this.#chance.below(2) }, () => this.#entry()),
-      attributes: { schemas: [userSchema, nhiSchema], [nhiSchema]: reader },
+      attributes: {
+        schemas: [userSchema, nhiSchema],
+        [nhiSchema]: { consumers: someConsumers(this.#chance) },
+      },
     })
     this.accounts.push(account.id)
     return account.id
@@ -211,6 +224,7 @@ export class Traffic {
     if (all.length === 0) return 'no credential'
     const { id } = this.#chance.oneOf(all)
     await engine[act](this.#admin, id)
+    if (act === 'revokeCredential') this.#laws.promises.revoked(id)
     return id
   }
 
@@ -265,7 +279,11 @@ export class Traffic {
     return group.id
   }
 
+  /** An account may be in a group as well: for what the group grants. */
   #member(): MemberWish {
+    if (this.accounts.length > 0 && this.#chance.happens(0.15)) {
+      return { id: this.#chance.oneOf(this.accounts), type: undefined, display: null }
+    }
     return { id: this.#chance.oneOf(this.people), type: 'User', display: null }
   }
 
@@ -303,6 +321,7 @@ export class Traffic {
     if (this.accounts.length === 0) return 'no account'
     const id = this.#chance.oneOf(this.accounts)
     await engine.switchAccount(this.#admin, id, to, null)
+    this.#laws.promises.switched(id, to)
     return id
   }
 

@@ -2,17 +2,21 @@ import { anyone, consumersOf, mustReport } from '../../src/domain/consumer.ts'
 import type { ServiceAccount } from '../../src/domain/account.ts'
 import type { Credential } from '../../src/domain/credential.ts'
 import type { JsonObject } from '../../src/domain/json.ts'
+import { seconds } from '../../src/domain/time.ts'
 import type { Engine } from '../../src/lifecycle/engine.ts'
 import type { Installation } from './installation.ts'
 import type { Laws } from './laws.ts'
 import type { Chance } from './scheduler.ts'
+
+/** An overlap that a life sees the end of. */
+export const tenMinutes = seconds(600)
 
 /** What each kind may be given on top of what it was asked for with. */
 const moreOf: Readonly<Record<string, readonly string[]>> = {
   'api-token': ['write'],
   'access-key': ['s3:PutObject on arn:aws:s3:::artifacts/*'],
   'deploy-key': ['write'],
-  'app-token': ['permission:issues=read'],
+  'app-token': ['permission:metadata=read'],
 }
 
 /** Who uses the accounts of a company: most read again and again, some when they are started. */
@@ -51,17 +55,18 @@ export class Changes {
   }
 
   /** One of the last leavings, or of the accounts switched off, wherever that has got to. */
-  async undo(engine: Engine): Promise<string> {
+  async undo(engine: Engine, person?: string): Promise<string> {
     const { tenant } = this.#admin
-    const kind = this.#chance.happens(0.8) ? 'leave' : 'disable'
+    const kind = person !== undefined || this.#chance.happens(0.7) ? 'leave' : 'disable'
     const events = await this.#installation.store.read.operations({
       tenant,
       kind,
+      ...(person === undefined ? {} : { subject: person }),
       after: null,
       limit: 3,
     })
     if (events.length === 0) return 'nothing to undo'
-    const { id } = this.#chance.oneOf(events)
+    const { id } = person === undefined ? this.#chance.oneOf(events) : events[0]!
     const wish = { reason: 'simulation', dryRun: this.#chance.happens(0.1) }
     const { operation, plan } = await engine.undo(this.#admin, id, wish)
     if (operation) this.#laws.promises.undid(operation, plan)
@@ -93,7 +98,7 @@ export class Changes {
       deliverTo: undefined,
       expiresAt: undefined,
       rotateEvery: undefined,
-      overlap: undefined,
+      overlap: this.#chance.happens(0.5) ? tenMinutes : undefined,
     })
     return `${credential.id} ${isMore ? 'more' : 'less'}${through ? ' by a group' : ''}`
   }

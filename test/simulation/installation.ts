@@ -134,7 +134,10 @@ export class Installation {
   static async open(seed: number, options: InstallationOptions = {}): Promise<Installation> {
     authoriser ??= compileAuthorisation(`${policies}/authorisation`)
     const shared = {
-      policy: await policyOf(options.terms ?? 'shipped'),
+      policy: await policyOf(
+        options.terms ?? 'shipped',
+        options.sabotage !== 'watching is forgotten',
+      ),
       authoriser: await authoriser,
     }
     const scheduler = new Scheduler(seed)

@@ -121,7 +121,7 @@ class Life {
     const rate = chance.oneOf(isWild ? [0.03, 0.08, 0.2] : [0, 0.02, 0.05, 0.1])
     installation.weather = weatherOf(rate, () => chance.happens(0.3))
     await this.#pass(minutes * minute, 5, () => {
-      if (chance.happens(0.4)) installation.background(this.traffic.act())
+      if (chance.happens(0.5)) installation.background(this.traffic.act())
     })
   }
 
@@ -133,13 +133,12 @@ class Life {
     installation.weather = new Map()
     installation.ways.deathRate = 0
     installation.ways.freezeRate = 0
-    let rounds = 0
     await this.#pass(hour, 10 * minute, () => {
       installation.background(this.traffic.sweep('orphans'))
       installation.background(this.traffic.sweep('expiry'))
       installation.background(this.traffic.operatorRetries())
       // What was cancelled by hand is found behind.
-      if (++rounds === 3) installation.background(this.traffic.sweep('rotation'))
+      if (this.traffic.isBehind) installation.background(this.traffic.sweep('rotation'))
     })
     await this.#pass(minute, minute)
     await this.laws.atRest()

@@ -32,16 +32,19 @@ export function graceOf(terms: Terms): number {
   return terms === 'grace' ? 20 * 60 : 0
 }
 
-const compiled = new Map<Terms, Promise<LifecyclePolicy>>()
+const compiled = new Map<string, Promise<LifecyclePolicy>>()
 
-export function policyOf(terms: Terms): Promise<LifecyclePolicy> {
-  const known = compiled.get(terms) ?? compile(terms)
-  compiled.set(terms, known)
+/** @param watches false: nothing is only watched */
+export function policyOf(terms: Terms, watches: boolean): Promise<LifecyclePolicy> {
+  const name = `${terms} ${watches}`
+  const known = compiled.get(name) ?? compile(terms, watches)
+  compiled.set(name, known)
   return known
 }
 
-async function compile(terms: Terms): Promise<LifecyclePolicy> {
-  let text = (await readFile(file, 'utf8')).replace('\nrules:\n', `\nrules:${watching}`)
+async function compile(terms: Terms, watches: boolean): Promise<LifecyclePolicy> {
+  const shipped = await readFile(file, 'utf8')
+  let text = watches ? shipped.replace('\nrules:\n', `\nrules:${watching}`) : shipped
   for (const [from, to] of edits[terms]) {
     if (!text.includes(from)) throw new Error(`the policy as shipped has no "${from}"`)
     text = text.replace(from, to)

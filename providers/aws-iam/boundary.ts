@@ -36,6 +36,13 @@ export class Boundary {
     return this.#configured ?? this.#account.arnOf(`policy${this.#path}${boundaryPolicyName}`, call)
   }
 
+  /** Whether it is the one that Custody puts on; somebody else's boundary is left alone. */
+  isOurs(arn: string | undefined): boolean {
+    return this.#configured === null
+      ? arn?.endsWith(`:policy${this.#path}${boundaryPolicyName}`) === true
+      : arn === this.#configured
+  }
+
   /** Whether the policy is there and still says what Custody wrote. */
   async check(call: Call): Promise<CheckFinding> {
     const iam = this.#account.iam(call)

@@ -12,6 +12,7 @@ import type {
   KindCapabilities,
   Listing,
   ProbeAnswer,
+  Released,
   WantedCredential,
   WantedPrincipal,
   WantedScopes,
@@ -74,7 +75,7 @@ export class FederatedRoles implements Identity {
     this.#config = config
     this.#account = parts.account
     this.#boundary = parts.boundary
-    this.roles = new Roles(parts.account, parts.users, config, host.clock)
+    this.roles = new Roles(parts, config, host.clock)
     this.#providers = new OidcProviders(parts.account, createProviders ?? false)
     this.#rules = {
       allowedPolicies: config.allowedPolicies ?? [],
@@ -98,6 +99,12 @@ export class FederatedRoles implements Identity {
 
   ensurePrincipal(want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal> {
     return this.roles.ensure(want, call)
+  }
+
+  async release(principal: string, call: Call): Promise<Released> {
+    const { account } = rolesPrincipal(principal)
+    const removed = account === null ? [] : await this.roles.release(account, call)
+    return { removed, stays: ['The roles, their path, their trust and what they may do.'] }
   }
 
   async issue(principal: string, want: WantedCredential, call: Call): Promise<Issued> {

@@ -30,6 +30,7 @@ type Share = Pick<
   | 'list'
   | 'deletePrincipal'
   | 'adopt'
+  | 'release'
 >
 
 /**
@@ -64,6 +65,7 @@ export interface Beside {
   shutOffBeside(user: User, call: Call): Promise<void>
   turnOnBeside(user: User, call: Call): Promise<void>
   deleteBeside(user: User, call: Call): Promise<void>
+  releaseBeside(user: User, call: Call): Promise<readonly string[]>
 }
 
 export function capabilitiesOf(identities: readonly Identity[]): Capabilities {

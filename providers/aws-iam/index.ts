@@ -13,6 +13,7 @@ import type {
   Issued,
   Listing,
   ProbeAnswer,
+  Released,
   Provider,
   ProviderModule,
   WantedCredential,
@@ -200,6 +201,11 @@ class AwsIam implements Provider {
     const identity = this.#ofKind(kind)
     if (!identity?.adopt) throw refuse('invalid', `Provider ${this.name} adopts no ${kind}.`)
     return identity.adopt(external, want, call)
+  }
+
+  async release(principal: string, call: Call): Promise<Released> {
+    const stored = await this.#withUser(principal, call)
+    return (await this.#of(stored).release?.(stored, call)) ?? { removed: [], stays: [] }
   }
 
   async marksOf(principal: string, call: Call): Promise<string | null> {

@@ -14,6 +14,7 @@ import type {
   KindCapabilities,
   Listing,
   ProbeAnswer,
+  Released,
   WantedCredential,
   WantedPrincipal,
   WantedScopes,
@@ -258,6 +259,16 @@ export class UsersWithKeys implements Identity {
 
   leastStatements(): readonly AllowStatement[] {
     return userStatements(this.#config)
+  }
+
+  async release(principal: string, call: Call): Promise<Released> {
+    const user = await this.#users.locate(principal, call)
+    if (!user) return { removed: [], stays: ['The user is gone.'] }
+    const beside = await this.#beside.releaseBeside(user, call)
+    const own = await this.#users.release(user, call)
+    const path = user.Path?.startsWith(this.#path) ? [`Path ${user.Path} and the user's name.`] : []
+    const scopes = 'Policies that grant the scopes: they are what the keys may do.'
+    return { removed: [...beside, ...own], stays: [...path, scopes] }
   }
 
   async marksOf(principal: string, call: Call): Promise<string | null> {

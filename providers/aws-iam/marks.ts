@@ -24,6 +24,11 @@ export function tagOf(tagged: Tagged, key: string): string | null {
   return tagged.Tags?.find((tag) => tag.Key === key)?.Value ?? null
 }
 
+/** The keys of all tags that Custody set. */
+export function ownTags({ Tags }: Tagged): string[] {
+  return (Tags ?? []).flatMap(({ Key }) => (Key?.startsWith('custody:') ? [Key] : []))
+}
+
 /** By its tags, which `GetUser` and `GetRole` show and the listings do not. */
 export function accountOf(tagged: Tagged): string | null {
   return tagOf(tagged, tagAccount) ?? tagOf(tagged, tagAdopted)?.split('/')[1] ?? null

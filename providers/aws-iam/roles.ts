@@ -17,9 +17,10 @@ import { unlessGone } from '../aws/errors.ts'
 import type { AwsAccount } from './account.ts'
 import { within } from './account.ts'
 import type { Config } from './config.ts'
+import type { Boundary } from './boundary.ts'
 import { defaultPath } from './config.ts'
 import type { Beside } from './identity.ts'
-import { accountOf, parsed, refuse, tagAccount, tagOf, tagRoles } from './marks.ts'
+import { accountOf, ownTags, parsed, refuse, tagAccount, tagOf, tagRoles } from './marks.ts'
 import { shutOffDocument, shutOffPolicyName } from './policies.ts'
 import { deleteRole } from './role-deletion.ts'
 import { switchOffRole, trustOf } from './role-switch.ts'
@@ -51,12 +52,19 @@ export interface ListedRole {
 export class Roles implements Beside {
   readonly #account: AwsAccount
   readonly #users: Users
+  readonly #boundary: Boundary
   readonly path: string
   readonly #clock: Clock
   /** Of the roles deleted last, so that they can still be tried. */
   readonly #consumers = new Map<string, Consumer>()
 
-  constructor(account: AwsAccount, users: Users, config: Config, clock: Clock) {
+  constructor(
+    parts: { readonly account: AwsAccount; readonly users: Users; readonly boundary: Boundary },
+    config: Config,
+    clock: Clock,
+  ) {
+    const { account, users } = parts
+    this.#boundary = parts.boundary
     this.#clock = clock
     this.#account = account
     this.#users = users
@@ -137,6 +145,33 @@ export class Roles implements Beside {
   async deleteBeside(user: User, call: Call): Promise<void> {
     const account = accountBeside(user)
     if (account !== null) await this.delete(account, call)
+  }
+
+  async releaseBeside(user: User, call: Call): Promise<readonly string[]> {
+    const account = accountBeside(user)
+    return account === null ? [] : this.release(account, call)
+  }
+
+  /** Takes boundary, denial and tags off; trust and what ended old sessions stay as they are. */
+  async release(account: string, call: Call): Promise<readonly string[]> {
+    const iam = this.#account.iam(call)
+    const removed: string[] = []
+    for (const role of await this.#own(account, call)) {
+      const { RoleName } = role
+      const arn = role.PermissionsBoundary?.PermissionsBoundaryArn
+      if (this.#boundary.isOurs(arn)) {
+        await unlessGone(iam.deleteRolePermissionsBoundary({ RoleName }, within(call)))
+        removed.push(`permissions boundary ${arn} of role ${RoleName}`)
+      }
+      const denial = { RoleName, PolicyName: shutOffPolicyName }
+      if (await unlessGone(iam.deleteRolePolicy(denial, within(call)))) {
+        removed.push(`inline policy ${shutOffPolicyName} of role ${RoleName}`)
+      }
+      const TagKeys = ownTags(role)
+      await unlessGone(iam.untagRole({ RoleName, TagKeys }, within(call)))
+      removed.push(`tags ${TagKeys.join(', ')} of role ${RoleName}`)
+    }
+    return removed
   }
 
   async list(account: string, call: Call): Promise<Listing<ExternalCredential>> {

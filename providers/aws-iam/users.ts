@@ -14,6 +14,7 @@ import {
   accountOf,
   nameEnd,
   nameFor,
+  ownTags,
   parsed,
   refuse,
   tagAccount,
@@ -22,6 +23,7 @@ import {
   tagOperation,
   tagTenant,
 } from './marks.ts'
+import { shutOffPolicyName } from './policies.ts'
 
 /** What later calls need: the name to address the user, the id to be sure it is still that user. */
 export interface UserPrincipal {
@@ -167,6 +169,28 @@ export class Users {
     await this.#account
       .iam(call)
       .putUserPermissionsBoundary({ UserName, PermissionsBoundary: boundary }, within(call))
+  }
+
+  /** Takes off what is Custody's: the boundary, a denial, the tags. The marks go last. */
+  async release(user: User, call: Call): Promise<readonly string[]> {
+    const { UserName, PermissionsBoundary } = user
+    const iam = this.#account.iam(call)
+    const removed: string[] = []
+    const arn = PermissionsBoundary?.PermissionsBoundaryArn
+    if (this.#boundary.isOurs(arn)) {
+      await unlessGone(iam.deleteUserPermissionsBoundary({ UserName }, within(call)))
+      removed.push(`permissions boundary ${arn} of user ${UserName}`)
+    }
+    const denial = { UserName, PolicyName: shutOffPolicyName }
+    if (await unlessGone(iam.deleteUserPolicy(denial, within(call)))) {
+      removed.push(`inline policy ${shutOffPolicyName} of user ${UserName}`)
+    }
+    const TagKeys = ownTags(user)
+    if (TagKeys.length > 0) {
+      await unlessGone(iam.untagUser({ UserName, TagKeys }, within(call)))
+      removed.push(`tags ${TagKeys.join(', ')} of user ${UserName}`)
+    }
+    return removed
   }
 
   /** One adopted user serves one account: the same name asked for by another tenant is refused. */

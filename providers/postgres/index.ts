@@ -14,6 +14,7 @@ import type {
   Listing,
   Prepared,
   ProbeAnswer,
+  Released,
   Provider,
   ProviderModule,
   WantedCredential,
@@ -26,7 +27,7 @@ import { refuse } from './errors.ts'
 import { dropRole, lockOut, setLogin } from './ending.ts'
 import { issueLogin, rescopeGroup } from './issuing.ts'
 import type { Role } from './roles.ts'
-import { groupsOf, loginName, loginOf, loginPage, loginsOf } from './roles.ts'
+import { groupsOf, ident, loginName, loginOf, loginPage, loginsOf } from './roles.ts'
 import { refusedScope } from './scopes.ts'
 import { isVerifier, scramVerifier } from './scram.ts'
 import type { Connection } from './server.ts'
@@ -229,6 +230,18 @@ class PostgresLogins implements Provider {
       return [{ external: account, name: role.name, account, createdAt: null, keys: [key] }]
     })
     return { entries, next, complete: true }
+  }
+
+  /** `VALID UNTIL` stays: to lift it would be a change of a key. */
+  async release(principal: string, call: Call): Promise<Released> {
+    return this.#server.write(call, 'handing the roles back', async (query) => {
+      const roles = [...(await loginsOf(query, principal)), ...(await groupsOf(query, principal))]
+      for (const { name } of roles) await query(`comment on role ${ident(name)} is null`)
+      return {
+        removed: roles.map(({ name }) => `comment of role ${name}`),
+        stays: ['The roles and their grants.', 'VALID UNTIL of the logins: the server ends them.'],
+      }
+    })
   }
 
   async deletePrincipal(principal: string, call: Call): Promise<void> {

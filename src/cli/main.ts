@@ -24,6 +24,7 @@ import { registerReport } from './commands/report.ts'
 import { registerSweep } from './commands/sweep.ts'
 import { registerScimRequest } from './commands/scim-request.ts'
 import { registerConsumer } from './commands/consumer.ts'
+import { registerEject } from './commands/eject.ts'
 import { registerTask } from './commands/task.ts'
 import { registerTransfer } from './commands/transfer.ts'
 import { registerUndo } from './commands/undo.ts'
@@ -101,6 +102,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerDirectory(program, cli)
   registerScimRequest(program, cli)
   registerUndo(program, cli)
+  registerEject(program, cli)
   registerTask(program, cli)
   registerConsumer(program, cli)
   registerClient(program, cli)

@@ -34,6 +34,8 @@ export type StatusReason =
   | 'providerRefused'
   | 'offerPending'
   | 'contained'
+  /** Handed back as it was: Custody does not manage it any more. */
+  | 'ejected'
 
 export interface BackupOwner extends OwnerRef {
   readonly nominatedAt: Instant
@@ -83,14 +85,22 @@ export interface ServiceAccount {
 export const accountTransitions: Readonly<Record<AccountStatus, readonly AccountStatus[]>> = {
   requested: ['provisioning', 'active', 'disabling', 'retiring', 'failed'],
   provisioning: ['active', 'orphaned', 'disabling', 'retiring', 'failed', 'expired'],
-  active: ['provisioning', 'orphaned', 'disabling', 'retiring', 'expired'],
-  orphaned: ['active', 'provisioning', 'disabling', 'retiring', 'expired'],
+  active: ['provisioning', 'orphaned', 'disabling', 'retiring', 'expired', 'retired'],
+  orphaned: ['active', 'provisioning', 'disabling', 'retiring', 'expired', 'retired'],
   disabling: ['disabled', 'expired', 'retiring', 'active', 'provisioning'],
-  disabled: ['provisioning', 'active', 'retiring', 'disabling'],
-  expired: ['disabling', 'retiring', 'disabled', 'provisioning', 'active'],
-  failed: ['provisioning', 'active', 'disabling', 'retiring', 'orphaned'],
+  disabled: ['provisioning', 'active', 'retiring', 'disabling', 'retired'],
+  expired: ['disabling', 'retiring', 'disabled', 'provisioning', 'active', 'retired'],
+  failed: ['provisioning', 'active', 'disabling', 'retiring', 'orphaned', 'retired'],
   retiring: ['retired'],
   retired: [],
+}
+
+/** Straight to `retired` goes only what was handed back. */
+export function isHandedBack({
+  status,
+  statusReason,
+}: Pick<ServiceAccount, 'status' | 'statusReason'>): boolean {
+  return status === 'retired' && statusReason === 'ejected'
 }
 
 export function mayBecome(from: AccountStatus, to: AccountStatus): boolean {

@@ -23,6 +23,8 @@ export type CredentialStatus =
   | 'revoking'
   | 'revoked'
   | 'failed'
+  /** Handed back with its account: what became of it since, Custody does not know. */
+  | 'released'
 
 /** Which status may follow which (contract §4); docs/explanation/lifecycle.md is checked against it. */
 export const credentialTransitions: Readonly<
@@ -30,13 +32,14 @@ export const credentialTransitions: Readonly<
 > = {
   pending: ['issuing', 'failed', 'disabled', 'revoking', 'revoked'],
   issuing: ['active', 'failed', 'disabled', 'revoking', 'revoked'],
-  active: ['disabled', 'revoking', 'revoked'],
-  superseded: ['disabled', 'revoking', 'revoked'],
-  disabled: ['active', 'pending', 'issuing', 'revoking', 'revoked'],
+  active: ['disabled', 'revoking', 'revoked', 'released'],
+  superseded: ['disabled', 'revoking', 'revoked', 'released'],
+  disabled: ['active', 'pending', 'issuing', 'revoking', 'revoked', 'released'],
   revoking: ['revoked'],
   // Only when a provider shows a key of it alive again: it is ended once more.
   revoked: ['revoking'],
-  failed: ['issuing', 'pending', 'revoking', 'disabled', 'revoked'],
+  failed: ['issuing', 'pending', 'revoking', 'disabled', 'revoked', 'released'],
+  released: [],
 }
 
 export interface DeliverTo {
@@ -91,7 +94,14 @@ export interface Credential {
   readonly version: number
 }
 
-export type KeyStatus = 'issuing' | 'active' | 'superseded' | 'disabled' | 'revoked' | 'failed'
+export type KeyStatus =
+  | 'issuing'
+  | 'active'
+  | 'superseded'
+  | 'disabled'
+  | 'revoked'
+  | 'failed'
+  | 'released'
 
 /** How we know that a key is dead. `absent` and `untestable` never count as `refused`. */
 export type ProbeOutcome = 'refused' | 'absent' | 'untestable'
@@ -126,7 +136,7 @@ export interface Principal {
   readonly provider: string
   /** The provider's immutable id together with what its calls need, as one opaque text. */
   readonly external: string | null
-  readonly state: 'absent' | 'live' | 'off'
+  readonly state: 'absent' | 'live' | 'off' | 'released'
   /** True when Custody made it; an adopted principal may hold keys of others. */
   readonly created: boolean
   readonly updatedAt: Instant

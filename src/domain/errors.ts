@@ -441,6 +441,12 @@ const definitions = {
     null,
     (f) => `Event "${f.id}" cannot be undone: ${f.reason}`,
   ),
+  endsWithCustody: def<{ id: string; tokens: number }>(
+    409,
+    null,
+    (f) =>
+      `Account "${f.id}" has ${f.tokens} token(s) that live only in Custody and end with it; replace them, or say includeTokens (--include-tokens).`,
+  ),
   notReplayable: def<{ id: string; reason: string }>(
     409,
     null,

@@ -16,6 +16,7 @@ export type OperationKind =
   | 'rescope'
   | 'revertDrift'
   | 'reload'
+  | 'eject'
 
 export type OperationStatus =
   | 'queued'
@@ -72,6 +73,8 @@ export type StepName =
   | 'compare-rights'
   | 'revert-drift'
   | 'call-hook'
+  | 'release'
+  | 'hand-over'
 
 /**
  * `scopes`: what one credential may do, which changes while its key is being rotated; the subject is
@@ -148,6 +151,7 @@ export const operationRank: Readonly<Record<OperationKind, number>> = {
   issue: 1,
   rotate: 1,
   enable: 2,
+  eject: 2,
   revoke: 3,
   disable: 4,
   delete: 5,

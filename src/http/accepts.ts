@@ -70,6 +70,7 @@ const accepts: Readonly<Record<string, Accepts>> = {
   'GET /clients': { query: page },
   'GET /scim-requests': { query: ['client', 'status', ...page] },
   'POST /events/:id/undo': { query: ['dryRun'], body: ['reason'] },
+  'POST /accounts/:id/eject': { query: ['dryRun'], body: ['reason', 'includeTokens'] },
   'POST /owners/:id/move': {
     query: ['dryRun'],
     body: ['to', 'atOnce', 'reason', 'after'],

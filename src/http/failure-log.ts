@@ -8,6 +8,7 @@ import type { ScimRequest } from '../domain/ledger.ts'
 import { Secret } from '../domain/secret.ts'
 import { addSeconds, day } from '../domain/time.ts'
 import type { Sealer } from '../lifecycle/engine.ts'
+import { auditRow, systemActor } from '../lifecycle/engine.ts'
 import type { Change } from '../store/store.ts'
 import { isSensitiveName } from './mask.ts'
 import type { HttpHost } from './server.ts'
@@ -15,7 +16,11 @@ import type { HttpHost } from './server.ts'
 /** How long a failure nobody dealt with stays on the list, counted from when it was seen last. */
 export const keepFailuresSeconds = 30 * day
 /** What one request may send to be kept; the body of a person or a group's page of members fits. */
-const keptBytesMax = 256 * 1_024
+const keptBytesMax = 128 * 1_024
+/** Open failures of one client: a client that has lost its mind may fill no disk. */
+export const openFailuresMax = 500
+/** The same request refused for the so manieth time is an alarm (R87). */
+const alarmingTimes: ReadonlySet<number> = new Set([10, 100, 1_000, 10_000])
 
 /** One write to SCIM as it was answered: a request of its own, or one of a bulk request. */
 export interface WriteSeen {
@@ -117,12 +122,38 @@ async function keepFailure(host: HttpHost, write: WriteOf): Promise<void> {
   }
   // One that is counted again keeps the body under the id it failed with first.
   const known = await host.store.read.openFailure(tenant, client, fingerprint)
+  const open = known === null ? await host.store.read.openFailures(tenant, client) : 0
+  if (open > openFailuresMax) return
+  const isFull = open === openFailuresMax
+  if (isFull)
+    return void (await host.store.commit([alarm(host, failure, 'scimRequest.tooManyFailing')]))
   const needsBody = obstacle === null && known === null && sealer !== undefined
   const sealed = needsBody ? [await sealedBody(sealer, failure, body)] : []
   await host.store.commit([
     { type: 'requestFailed', failure, before: addSeconds(now, -keepFailuresSeconds) },
     ...sealed,
+    ...(alarmingTimes.has((known?.times ?? 0) + 1)
+      ? [
+          alarm(
+            host,
+            { ...failure, id: known!.id, times: known!.times + 1 },
+            'scimRequest.keepsFailing',
+          ),
+        ]
+      : []),
   ])
+}
+
+/** For whoever watches the feed: a client that is refused for ever tells nobody by itself. */
+function alarm(host: HttpHost, failure: FailedRequest, action: string): Change {
+  const { tenant, id, client, method, route, status, times } = failure
+  return auditRow(host.engine.life, {
+    tenant,
+    actor: systemActor,
+    action,
+    target: { type: 'scimRequest', id },
+    facts: { client, method, route, status, times },
+  })
 }
 
 async function sealedBody(sealer: Sealer, failure: FailedRequest, body: string): Promise<Change> {

@@ -17,7 +17,7 @@ export function credentialEndpoint(host: HttpHost, base: () => string): ScimEndp
     async read(caller, id) {
       const { credential } = await engine.credential(caller, id)
       const document = await store.read.credentialDocument(caller.tenant, id)
-      if (!document || credential.status === 'revoked') {
+      if (!document || ['revoked', 'released'].includes(credential.status)) {
         throw errors.notFound({ what: 'Credential', id })
       }
       return document

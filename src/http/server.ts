@@ -40,6 +40,7 @@ import type { RateLimit } from './rate-limit.ts'
 import { createRateLimit, standardRate } from './rate-limit.ts'
 import { RequestLog, requestLogRoutes } from './request-log.ts'
 import { scimRoutes } from './scim.ts'
+import { ejectRoutes } from './eject.ts'
 import { undoRoutes } from './undo.ts'
 import { sightingRoutes } from './sightings.ts'
 
@@ -192,6 +193,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(sealRoutes(host, authenticate))
       await api.register(providerRoutes(host, authenticate))
       await api.register(providerSwitchRoutes(host, authenticate))
+      await api.register(ejectRoutes(host, authenticate))
       await api.register(undoRoutes(host, authenticate))
       await api.register(directoryMoveRoutes(host, authenticate))
       await api.register(failedRequestRoutes(host, authenticate, log))

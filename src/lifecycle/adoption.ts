@@ -218,7 +218,9 @@ async function refuseOthers(
 ): Promise<void> {
   const keyIds = planned.map(({ key }) => key.keyId)
   const known = await life.store.read.keysById(provider, keyIds)
-  const other = known.find((k) => k.account !== account.id && k.deletedAt === null)
+  const other = known.find(
+    (k) => k.account !== account.id && k.deletedAt === null && k.status !== 'released',
+  )
   if (!other) return
   const whose = other.tenant === account.tenant ? `account ${other.account}` : 'another tenant'
   throw errors.invalidValue({

@@ -166,6 +166,7 @@ export const stepsOf: Readonly<Record<OperationKind, readonly StepName[]>> = {
   rescope: ['find-dependents', 'change-scopes', 'prove-scopes'],
   revertDrift: ['revert-drift'],
   reload: ['call-hook'],
+  eject: ['release', 'hand-over'],
 }
 
 /** The steps are frozen here: a later version that plans other steps still finishes this list. */

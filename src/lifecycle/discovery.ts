@@ -1,6 +1,7 @@
 import type { ServiceAccount } from '../domain/account.ts'
 import { adoptionIds } from '../domain/adoption-ids.ts'
 import { errors } from '../domain/errors.ts'
+import type { IssuedKey } from '../domain/credential.ts'
 import type { TenantId } from '../domain/ids.ts'
 import { isJsonObject } from '../domain/json.ts'
 import type { Person } from '../domain/owner.ts'
@@ -174,7 +175,8 @@ async function managerOf(
     provider,
     item.keys.map((k) => k.keyId),
   )
-  const [key] = journalled.filter((k) => k.status !== 'failed' && k.deletedAt === null)
+  const isOver = (k: IssuedKey) => k.status === 'failed' || k.status === 'released'
+  const [key] = journalled.filter((k) => !isOver(k) && k.deletedAt === null)
   const elsewhere = 'It is managed in another tenant.'
   if (key) {
     return key.tenant === tenant

@@ -31,6 +31,7 @@ import { checkProvider, listProviders, showProvider } from './providers.ts'
 import { advanceMove, finishMove } from './directory-merge.ts'
 import type { MoveWish } from './directory-move.ts'
 import { heardFromOld, openMove, planMove, visibleMove } from './directory-move.ts'
+import { ejectAccount } from './eject.ts'
 import { moveOwned } from './owner-move.ts'
 import { impactOf, offboardingReport } from './reports.ts'
 import type { SweepName } from './due.ts'
@@ -88,6 +89,7 @@ export { findDue, sweepNames } from './due.ts'
 export type { Applied } from './sweeps.ts'
 export { applyBatch } from './sweeps.ts'
 export { reconcilable } from './reconcile.ts'
+export type { HandOver } from './eject.ts'
 export type { UndoItem, UndoPlan } from './undo.ts'
 export { createTokens } from './tokens.ts'
 export { shadowDays } from './shadow-report.ts'
@@ -152,6 +154,8 @@ export function createEngine(life: Lifecycle) {
     deleteGroup: (caller: Caller, current: Group) => deleteGroup(life, caller, current),
     membersOf: (group: Group) => membersOf(life, group),
 
+    eject: (caller: Caller, id: string, wish: Parameters<typeof ejectAccount>[3]) =>
+      ejectAccount(life, caller, id, wish),
     undo: (caller: Caller, id: string, wish: Parameters<typeof undoEvent>[3]) =>
       undoEvent(life, caller, id, wish),
 

@@ -219,6 +219,10 @@ class Intake {
       const message = `Generation ${key.generation} of the credential, which has ended already.`
       return { ...of, outcome: 'alreadyEnded', message }
     }
+    if (key.status === 'released') {
+      const message = `A key that was handed back with its account: end it at ${provider} yourself.`
+      return { ...of, outcome: 'failed', message }
+    }
     const known = this.#revocations.get(credential)
     if (known) return { ...of, ...(await known) }
     const revocation = this.#revoke(credential)

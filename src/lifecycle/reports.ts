@@ -1,5 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import type { ServiceAccount } from '../domain/account.ts'
+import { consumersOf, movedAfter } from '../domain/consumer.ts'
+import { isHandedBack } from '../domain/account.ts'
 import type { Credential, IssuedKey, ProbeOutcome } from '../domain/credential.ts'
 import type { Instant } from '../domain/time.ts'
 import { secondsBetween } from '../domain/time.ts'
@@ -8,6 +10,7 @@ import { authorise } from './context.ts'
 import { errors } from '../domain/errors.ts'
 import type { Operation } from '../domain/operation.ts'
 import type { LeaveClass, LeaveNotice, Person } from '../domain/owner.ts'
+import { termsOf } from './credential-terms.ts'
 import { lastUseOf } from './credentials.ts'
 import type { KeyEvidence } from './evidence.ts'
 import { evidenceOf } from './evidence.ts'
@@ -34,6 +37,8 @@ export interface ImpactRow {
   /** Whom it waits for now, where it was put on offer ahead of a leave date. */
   readonly plannedOffer: string | null
   readonly disableAt: Instant | null
+  /** Consumers that cache for longer than the old keys live beside the new ones. */
+  readonly stillCachedBy: readonly string[]
   readonly lastUsedAt: Instant | null
   /** Of an owner who is held, or in grace: what follows when that ends, as of now; else null. */
   readonly whenReleased: { readonly decision: string; readonly rule: string } | null
@@ -84,6 +89,7 @@ export async function impactOf(
       offeredTo: offer?.to?.id ?? null,
       plannedOffer: account.plannedFor ? (account.pendingOwner?.id ?? null) : null,
       disableAt: offer?.disableAt ?? null,
+      stillCachedBy: offer ? outlasting(life, account) : [],
       lastUsedAt: lastUseOf(credentials),
       whenReleased: released && { decision: released.action, rule: released.rule },
       credentials: credentials.map(({ id, provider, kind, status, lastUsedAt }) => ({
@@ -96,6 +102,14 @@ export async function impactOf(
     })
   }
   return rows
+}
+
+/** Consumers that may still hold the old key when a leaver's overlap is over. */
+function outlasting(life: Lifecycle, account: ServiceAccount): readonly string[] {
+  const { overlap } = termsOf(life, account).leaver
+  return consumersOf(account)
+    .filter((consumer) => (movedAfter(consumer) ?? Infinity) > overlap)
+    .map(({ name }) => name)
 }
 
 async function* accountsOf(
@@ -203,6 +217,12 @@ export interface OffboardingReport {
   readonly keys: readonly OffboardingKey[]
   /** What the person held at providers themselves: memberships, grants of personal tokens. */
   readonly removals: readonly OffboardingRemoval[]
+  /** Accounts that left Custody with their keys: nothing here says what became of them. */
+  readonly handedBack: readonly {
+    readonly account: string
+    readonly userName: string
+    readonly at: Instant | null
+  }[]
   /** Keys of the leaver that are not proven dead: neither refused when tried nor absent. */
   readonly open: number
   readonly verdict: 'complete' | 'incomplete' | 'notLeft' | 'held'
@@ -250,9 +270,29 @@ export async function offboardingReport(
     releasedAt: person.releasedAt,
     keys,
     removals,
+    handedBack: await handedBackOf(life, person),
     open,
     verdict: verdictOf(person, open + removals.filter(({ done }) => !done).length),
   }
+}
+
+async function handedBackOf(
+  { store }: Lifecycle,
+  { tenant, id }: Person,
+): Promise<OffboardingReport['handedBack']> {
+  const found: ServiceAccount[] = []
+  for (let after: string | null = null; ;) {
+    const page: readonly ServiceAccount[] = await store.read.retiredAccountsOf(
+      tenant,
+      id,
+      after,
+      pageSize,
+    )
+    found.push(...page.filter(isHandedBack))
+    if (page.length < pageSize) break
+    after = page.at(-1)!.id
+  }
+  return found.map(({ id: account, userName, retiredAt: at }) => ({ account, userName, at }))
 }
 
 /** Neither refused, nor absent, nor shown to be over by whoever had to end it by hand. */

@@ -103,6 +103,8 @@ export async function rescopeBehind(
   return { operations: [operation], changes }
 }
 
+const over: ReadonlySet<Credential['status']> = new Set(['revoked', 'revoking', 'released'])
+
 /**
  * The elements of an account's `credentials` that name an existing one by `value` and say other
  * scopes. The date follows the account's as in any write of it.
@@ -120,7 +122,7 @@ export async function planEntryScopes(
   const changes: Change[] = []
   for (const { value, scopes, keepsScopes } of entries ?? []) {
     const credential = live.find((c) => c.id === value)
-    const isOver = credential?.status === 'revoked' || credential?.status === 'revoking'
+    const isOver = credential !== undefined && over.has(credential.status)
     if (!credential || isOver || keepsScopes) continue
     const want = { scopes, scopesFrom: credential.scopesFrom }
     const planned = await planScopeChange(life, { account, credential }, want, actor)

@@ -18,7 +18,7 @@ export async function revokeCredential(
 ): Promise<Operation> {
   const { credential, account } = await visibleCredential(life, caller, id)
   const decision = authorise(life, caller, 'credential.revoke', credentialResource(account, id))
-  if (credential.status === 'revoked' || credential.status === 'revoking') {
+  if (['revoked', 'revoking', 'released'].includes(credential.status)) {
     throw errors.wrongState({
       what: 'Credential',
       id,

@@ -18,6 +18,7 @@ import { TaskOpen, waitForTask } from './steps/by-hand.ts'
 import { callHook } from './steps/call-hook.ts'
 import { disableKeys, proveDead, settle, shutOff } from './steps/kill.ts'
 import { fanOut } from './steps/leave.ts'
+import { handOver, release } from './steps/hand-over.ts'
 import { ensureAccount, issueAndDeliver } from './steps/mint.ts'
 import { StillListed, deleteKeys, deletePrincipals } from './steps/remove.ts'
 import { removePerson } from './steps/remove-person.ts'
@@ -64,6 +65,8 @@ const steps: Readonly<Record<StepName, Step>> = {
   'compare-rights': compareRights,
   'revert-drift': revertDrift,
   'call-hook': callHook,
+  release,
+  'hand-over': handOver,
 }
 
 /** Longer than the slowest step between two heartbeats: one provider call may take `callSeconds`. */

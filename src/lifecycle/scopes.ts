@@ -140,6 +140,6 @@ export async function reowned(
   if (before.owner.id === after.owner.id) return []
   const all = await life.store.read.credentialsOf(before.tenant, before.id)
   return all
-    .filter((c) => c.scopesFrom.length > 0 && c.status !== 'revoked')
+    .filter((c) => c.scopesFrom.length > 0 && c.status !== 'revoked' && c.status !== 'released')
     .flatMap((c) => planRescope(life, c, actor, { reason: 'ownerChanged' }).changes)
 }

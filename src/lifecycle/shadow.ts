@@ -271,6 +271,7 @@ function kindOf({ kind }: Operation): ShadowActKind {
     case 'revertDrift':
     case 'undo':
     case 'reload':
+    case 'eject':
       throw new Error(`no policy starts ${kind} by itself`)
     default:
       return assertNever(kind)

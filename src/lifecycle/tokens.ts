@@ -1,3 +1,4 @@
+import { isHandedBack } from '../domain/account.ts'
 import type { Credential } from '../domain/credential.ts'
 import type { Secret } from '../domain/secret.ts'
 import type { Clock, Instant } from '../domain/time.ts'
@@ -67,6 +68,10 @@ export function createTokens(host: {
       ownerStates(host, account.tenant, account.backups),
       store.read.credentialsOf(account.tenant, account.id),
     ])
+    // Nothing but Custody can end it: its date and its owner's leaving count as long as Custody runs.
+    if (isHandedBack(account)) {
+      return token.active && owner?.active === true && clock.now() < credential.expiresAt
+    }
     const rejection = rejectionOf({
       owner,
       account,

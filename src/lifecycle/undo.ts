@@ -1,4 +1,5 @@
 import type { ServiceAccount, StatusReason } from '../domain/account.ts'
+import { isHandedBack } from '../domain/account.ts'
 import type { Credential, IssuedKey } from '../domain/credential.ts'
 import { errors } from '../domain/errors.ts'
 import type { JsonObject } from '../domain/json.ts'
@@ -287,7 +288,9 @@ export async function itemOf(
       return { ...about, act: 'none', why: null, keys: [] }
     case 'retiring':
     case 'retired':
-      return cannot('it was retired for good.')
+      return cannot(
+        isHandedBack(account) ? 'it was handed back since.' : 'it was retired for good.',
+      )
     case 'orphaned':
       return root.kind === 'leave'
         ? { ...about, act: 'withdraw', why: null, keys: [] }

@@ -36,6 +36,7 @@ export const actions = [
   'account.passAtOnce',
   'account.protect',
   'account.certify',
+  'account.eject',
   'transfer.accept',
   'transfer.decline',
   'credential.request',

@@ -178,6 +178,12 @@ export interface InventoryPage {
   readonly complete: boolean
 }
 
+/** What handing a principal back took away there, and what of Custody's is left; a line each. */
+export interface Released {
+  readonly removed: readonly string[]
+  readonly stays: readonly string[]
+}
+
 export type ProbeAnswer = 'accepted' | 'refused' | 'untestable'
 
 /** Leaked secrets in one request: what GitHub takes at once, and more than a paste ever has. */
@@ -280,6 +286,11 @@ export interface Provider {
    * @throws ProviderError `conflict` when it is somebody else's by now, `notFound` when it is gone
    */
   adopt?(external: string, want: WantedPrincipal, call: Call): Promise<EnsuredPrincipal>
+  /**
+   * The inverse of `adopt`: takes off the principal what marks and confines it as Custody's, and
+   * nothing else; every key stays what it is. Repeating is harmless. Absent: nothing marks it.
+   */
+  release?(principal: string, call: Call): Promise<Released>
   /** Tries what it was configured with, and says what is missing. Changes nothing. */
   check?(call: Call): Promise<CheckReport>
   /**

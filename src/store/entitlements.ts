@@ -96,7 +96,7 @@ export function dependents(context: Sql) {
     // Rows of one that names no group any more cost a look now and then, a delete in each write more.
     if (grants.length === 0) return
     yield* run(s.forget, { tenant: tenant!, credential: id! })
-    if (row['status'] === 'revoked') return
+    if (row['status'] === 'revoked' || row['status'] === 'released') return
     for (const { group } of grants) {
       yield* run(s.depend, { tenant: tenant!, credential: id!, group })
     }

@@ -45,6 +45,8 @@ export interface FailedRequestReads {
   failedRequest(tenant: TenantId, id: string): Promise<FailedRequest | null>
   /** Oldest first. */
   failedRequests(query: FailedRequestQuery): Promise<readonly FailedRequest[]>
+  /** How many are open, one more than 1 000 at most. */
+  openFailures(tenant: TenantId, client: ClientId): Promise<number>
   openFailure(
     tenant: TenantId,
     client: ClientId,

@@ -87,6 +87,20 @@ export function failedRequestRoom({ db }: Sql) {
         .orderBy('id')
         .limit(arg<number>('limit')),
     ),
+    count: statement(
+      db
+        .selectFrom(
+          db
+            .selectFrom('failed_request')
+            .select('id')
+            .where('tenant', '=', arg('tenant'))
+            .where('client', '=', arg('client'))
+            .where('state', '=', 'open')
+            .limit(1_001)
+            .as('open'),
+        )
+        .select(sql<number>`cast(count(*) as integer)`.as('total')),
+    ),
     listOf: statement(
       all
         .where('state', '=', arg('state'))
@@ -126,6 +140,10 @@ export function failedRequestRoom({ db }: Sql) {
     async one(query: Query, tenant: TenantId, id: string) {
       const [row] = await query(s.one, { tenant, id })
       return row ? failures.fromRow(row) : null
+    },
+    async count(query: Query, tenant: TenantId, client: ClientId) {
+      const [row] = await query(s.count, { tenant, client })
+      return Number(row!['total'])
     },
     async open(query: Query, tenant: TenantId, client: ClientId, fingerprint: string) {
       const [row] = await query(s.open, { tenant, client, fingerprint })

@@ -263,6 +263,8 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     keysOfAccount: (tenant, account) => resources.keysOfAccount(query, tenant, account),
     principal: (tenant, account, provider) => resources.principal(query, tenant, account, provider),
     principalsOf: (tenant, account) => resources.principalsOf(query, tenant, account),
+    retiredAccountsOf: (tenant, owner, after, limit) =>
+      resources.retiredAccountsOf(query, tenant, owner, after, limit),
     accountsOwnedBy: (tenant, owner, after, limit) =>
       resources.accountsOwnedBy(query, tenant, owner, after, limit),
     accountsAfter: (tenant, after, limit) => resources.accountsAfter(query, tenant, after, limit),
@@ -382,6 +384,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     scimRequests: (want) => ledger.scimRequests(query, want),
     failedRequest: (tenant, id) => failedRequests.one(query, tenant, id),
     failedRequests: (want) => failedRequests.list(query, want),
+    openFailures: (...of) => failedRequests.count(query, ...of),
     openFailure: (...of) => failedRequests.open(query, ...of),
     move: (tenant, id) => moves.one(query, tenant, id),
     openMove: (tenant) => moves.open(query, tenant),

@@ -70,6 +70,16 @@ function statements({ db, dialect }: Sql) {
     sql` and `,
   )
 
+  const ofOwner = (is: '=' | '<>') =>
+    statement(
+      accountRows
+        .where('owner_id', '=', arg('owner'))
+        .where('status', is, sql.lit('retired'))
+        .where('id', '>', after)
+        .orderBy('id')
+        .limit(limit),
+    )
+
   return {
     // SQLite writes anew each index of which a column is set, also to what it was: leaving them out
     // halves what most writes cost, which move a state and no name.
@@ -154,7 +164,7 @@ function statements({ db, dialect }: Sql) {
         .where('tenant', '=', arg('tenant'))
         .where('sink', '=', arg('sink'))
         .where('path', '=', arg('path'))
-        .where(sql<boolean>`status not in ('revoked', 'failed')`)
+        .where(sql<boolean>`status not in ('revoked', 'failed', 'released')`)
         .where('id', '<>', arg('id')),
     ),
     // One statement over ready-made summaries, and none when the text stays the same: an account's
@@ -168,7 +178,7 @@ function statements({ db, dialect }: Sql) {
             .select(dialect.jsonArray(sql.ref('summary'), sql.ref('id')).as('text'))
             .where('tenant', '=', arg('tenant'))
             .where('account', '=', arg('account'))
-            .where('status', '<>', sql.lit('revoked'))
+            .where(sql<boolean>`status not in ('revoked', 'released')`)
             .as('fresh'),
         )
         .set({
@@ -209,14 +219,8 @@ function statements({ db, dialect }: Sql) {
       principal.where('account', '=', arg('account')).where('provider', '=', arg('provider')),
     ),
     principalsOf: statement(principal.where('account', '=', arg('account')).orderBy('provider')),
-    ownedBy: statement(
-      accountRows
-        .where('owner_id', '=', arg('owner'))
-        .where('status', '<>', sql.lit('retired'))
-        .where('id', '>', after)
-        .orderBy('id')
-        .limit(limit),
-    ),
+    ownedBy: ofOwner('<>'),
+    retiredOf: ofOwner('='),
     resourcesAfter: statement(
       resource.where('type', '=', arg('type')).where('id', '>', after).orderBy('id').limit(limit),
     ),
@@ -330,6 +334,13 @@ export function resourceRoom(context: Sql, codec: DocumentCodec) {
       one(query, s.principal, { tenant, account, provider }, toPrincipal),
     principalsOf: (query: Query, tenant: TenantId, account: AccountId) =>
       list(query, s.principalsOf, { tenant, account }, toPrincipal),
+    retiredAccountsOf: (
+      query: Query,
+      tenant: TenantId,
+      owner: string,
+      after: string | null,
+      limit: number,
+    ) => list(query, s.retiredOf, { tenant, owner, after: after ?? '', limit }, toAccount),
     accountsOwnedBy: (
       query: Query,
       tenant: TenantId,

@@ -359,6 +359,13 @@ export interface Reads
     after: string | null,
     limit: number,
   ): Promise<readonly ServiceAccount[]>
+  /** As `accountsOwnedBy`, those that are retired. */
+  retiredAccountsOf(
+    tenant: TenantId,
+    owner: string,
+    after: string | null,
+    limit: number,
+  ): Promise<readonly ServiceAccount[]>
   credentialsAfter(
     tenant: TenantId,
     after: string | null,

@@ -140,6 +140,7 @@ export function ledgerConformance(current: () => Store): void {
       await fail(make('a', { status: 409, error: 'taken', firstAt: later, lastAt: later }))
       const again = { ...a, times: 2, status: 409, error: 'taken', lastAt: later }
       expect(await list()).toEqual([again, b])
+      expect(await current().read.openFailures(tenant, own)).toBe(2)
       expect(await current().read.openFailure(tenant, own, 'a')).toEqual(again)
 
       await current().commit([

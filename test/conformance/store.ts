@@ -268,6 +268,7 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
         const first = await store.read.accountsOwnedBy(tenant, owner.id, null, 2)
         const rest = await store.read.accountsOwnedBy(tenant, owner.id, first[1]!.id, 2)
         expect([...first, ...rest].map((a) => a.id)).toEqual(mine.map((a) => a.id))
+        expect(await store.read.retiredAccountsOf(tenant, owner.id, null, 2)).toEqual([retired])
         const all = await store.read.accountsAfter(tenant, mine[0]!.id, 10)
         expect(all).toHaveLength(4)
         expect(all.map((a) => a.id)).toContain(retired.id)

@@ -31,13 +31,15 @@ describe('requests of a connection that failed', () => {
   it('are listed once however often they are sent, and close when they are accepted', async () => {
     await connection()
     await scim('POST', '/Groups', { schemas: [groupUrn], displayName: 'payments' })
-    for (let i = 0; i < 3; i++) await scim('PATCH', '/Users/nobody', { schemas: [patchUrn] })
+    for (let i = 0; i < 10; i++) await scim('PATCH', '/Users/nobody', { schemas: [patchUrn] })
     const twin = person('twin')
     await scim('POST', '/Users', twin)
     await scim('POST', '/Users', twin)
 
     const [patch, post] = await failed()
-    expect(patch).toMatchObject({ method: 'PATCH', target: 'nobody', status: 404, times: 3 })
+    expect(patch).toMatchObject({ method: 'PATCH', target: 'nobody', status: 404, times: 10 })
+    const alarm = await custody.call('GET', '/api/v1/audit?action=scimRequest.keepsFailing')
+    expect(alarm.body.items).toMatchObject([{ target: patch.id, facts: { times: 10 } }])
     expect(post).toMatchObject({ method: 'POST', status: 409, scimType: 'uniqueness', times: 1 })
     expect(patch).not.toHaveProperty('fingerprint')
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { addSeconds } from '../../src/domain/time.ts'
 import type { TestEngine } from '../support/engine.ts'
-import { hours, minutes, startTestEngine, wants } from '../support/engine.ts'
+import { consumedBy, hours, minutes, startTestEngine, wants } from '../support/engine.ts'
 
 describe('the offboarding report', () => {
   let test: TestEngine
@@ -66,6 +66,22 @@ describe('the offboarding report', () => {
     await test.pass(minutes(1), 1)
 
     expect((await reportOf(owner)).signal).toBeNull()
+  })
+
+  it('is preceded by a preview that names who caches for longer than the old key will live', async () => {
+    const [owner, heir] = [await test.person(), await test.person()]
+    const consumers = [
+      { name: 'daily', cacheTtl: 'P1D' },
+      { name: 'quick', cacheTtl: 'PT5M' },
+      { name: 'daemon', kind: 'restart-only' },
+    ]
+    await test.request(owner, {
+      drain: false,
+      backupOwners: [{ type: 'User', id: heir }],
+      attributes: consumedBy(...consumers),
+    })
+    const [row] = await test.engine.impact(test.admin, owner)
+    expect(row).toMatchObject({ decision: 'offer', stillCachedBy: ['daily', 'daemon'] })
   })
 
   it('takes no word from the future', async () => {

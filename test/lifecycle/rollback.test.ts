@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { seconds } from '../../src/domain/time.ts'
+import { addSeconds, seconds } from '../../src/domain/time.ts'
 import type { Provider } from '../../src/provider/contract.ts'
 import type { Death, TestEngine } from '../support/engine.ts'
 import {
@@ -70,6 +70,8 @@ describe('a planned rotation', () => {
     const waiting = await test.operation(operation)
     expect(waiting).toMatchObject({ status: 'waiting', failure: { code: 'oldKeyInUse' } })
     expect(waiting.failure!.message).toContain(old)
+    // Nothing can come of a look before that use is old enough: an hourly one costs five calls each.
+    expect(waiting.runAt > addSeconds(test.clock.now(), hours(12))).toBe(true)
     expect(await auditOf(credential.id, 'key.stillUsed')).toHaveLength(1)
 
     // A seventh of the overlap, and the four hours that IAM may be late.

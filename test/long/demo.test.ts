@@ -64,7 +64,7 @@ describe('npm run demo', () => {
     expect(code).toBe(0)
     const told = JSON.parse(stdout)
     expect(told.ok).toBe(true)
-    const [start, people, accounts, rotation, kill, leaving, evidence] = told.chapters.map(
+    const [start, people, accounts, rotation, kill, leaving, madness, evidence] = told.chapters.map(
       (c: { facts: unknown }) => c.facts,
     )
     expect(people).toMatchObject({ people: 40, refusal: { status: 400, scimType: 'invalidValue' } })
@@ -92,6 +92,9 @@ describe('npm run demo', () => {
       expect(credential.provenDeadSeconds).toBeGreaterThanOrEqual(credential.switchedOffSeconds)
     }
     expect(leaving).toMatchObject({ keptUp: { accounts: 3, alive: 3 }, consumer: { failed: 0 } })
+    expect(madness).toMatchObject({ deactivated: 12, held: 10, undone: 2 })
+    expect(madness.sameKeys).toBeGreaterThan(0)
+    expect(madness.sameKeys + madness.newKeys).toBe(madness.switchedOff)
     expect(evidence).toMatchObject({
       tried: 8,
       refused: 8,

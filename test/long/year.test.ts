@@ -28,7 +28,7 @@ describe('a simulated year', () => {
   })
 
   it('counts false kills where nothing brakes a directory gone mad', async () => {
-    const { falseKillsBy } = await liveYear(1, { ...small, sabotage: 'no-brake' })
+    const { falseKillsBy } = await liveYear(2, { ...small, sabotage: 'no-brake' })
 
     expect(falseKillsBy.get('mis-sync')).toBeGreaterThan(0)
   })

@@ -80,6 +80,7 @@ const table: Readonly<
   'account.passAtOnce': ['account', { security: 'all' }],
   'account.protect': ['account', {}],
   'account.certify': ['account', { owner: theirs }],
+  'account.eject': ['account', {}],
   'transfer.accept': ['account', { owner: ['named', 'groupNamed'] }],
   'transfer.decline': ['account', { owner: ['named', 'groupNamed'] }],
   'credential.request': ['credential', { requester: keeper }],

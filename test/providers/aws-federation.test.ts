@@ -373,6 +373,27 @@ describe('a federated role', () => {
     }
   })
 
+  it('is handed back with the user beside, both without tags and boundary, as often as asked', async () => {
+    const want = wantPrincipal(under.clock)
+    let external = ''
+    for (const kind of ['access-key', 'federated-role'] as const) {
+      ;({ external } = await provider.ensurePrincipal({ ...want, kind }, callWith()))
+      const scopes = kind === 'access-key' ? [] : consumer
+      const credential = wantCredential(want, kind, under.clock, { scopes })
+      await provider.issue(external, credential, callWith())
+    }
+    await provider.shutOff(external, callWith())
+    const { trust } = role()
+
+    const first = await provider.release!(external, callWith())
+    const second = await provider.release!(external, callWith())
+
+    expect([first.removed.length, second.removed]).toEqual([6, []])
+    const bare = { tags: {}, boundary: null, inlinePolicies: {} }
+    expect(under.sandbox.world.users()).toMatchObject([bare])
+    expect(role()).toMatchObject({ ...bare, trust })
+  })
+
   it('does not hide a key whose user was made while its principal was stored', async () => {
     const want = wantPrincipal(under.clock)
     const key = await provider.ensurePrincipal({ ...want, kind: 'access-key' }, callWith())

@@ -279,6 +279,23 @@ describe('postgres', () => {
     expect(owners.rows).toEqual([{ tableowner: manager.user }])
   })
 
+  it('is handed back by its comments alone: the login goes on, and is nobody’s of ours', async () => {
+    const { external, keyId, secret } = await mint()
+
+    const first = await provider.release!(external, callWith())
+    const second = await provider.release!(external, callWith())
+
+    expect([first.removed.length, second.removed]).toEqual([2, []])
+    const consumer = await session(secret)
+    expect((await consumer.query('select current_setting($1) as ok', ['role'])).rows).toHaveLength(
+      1,
+    )
+    await consumer.end()
+    expect((await provider.list(external, callWith())).items).toEqual([])
+    const { rows } = await admin.query('select 1 from pg_roles where rolname = $1', [keyId])
+    expect(rows).toHaveLength(1)
+  })
+
   it('ends open sessions when a login is switched off, and counts them as use before', async () => {
     const { external, keyId, secret } = await mint()
     const consumer = await session(secret)

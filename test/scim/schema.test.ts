@@ -88,6 +88,7 @@ describe('the schema documents', () => {
       revoking: true,
       revoked: true,
       failed: true,
+      released: true,
     }
     const reasons: Record<StatusReason, true> = {
       ownerLeft: true,
@@ -103,6 +104,7 @@ describe('the schema documents', () => {
       providerRefused: true,
       offerPending: true,
       contained: true,
+      ejected: true,
     }
     const sorted = (words: readonly string[] | undefined): readonly string[] => [...words!].sort()
 

@@ -1,3 +1,5 @@
+import type { DirectoryListing, DirectoryPerson } from '../../src/domain/directory.ts'
+import { instantOf } from '../../src/domain/time.ts'
 import { defaultTenant } from '../../src/domain/ids.ts'
 import type { OwnerRef, Person } from '../../src/domain/owner.ts'
 import type { PersonWrite } from '../../src/domain/want.ts'
@@ -52,6 +54,8 @@ export interface CompanyEvents {
   /** The directory is about to tell of it. */
   readonly telling: (member: Member) => Promise<void>
   readonly returned: (member: Member) => void
+  /** The directory is about to delete its group. */
+  readonly dissolving: (team: Team) => Promise<void>
 }
 
 /** Who works there in truth, and the directory that tells Custody of it, late, wrongly, or not at all. */
@@ -119,11 +123,12 @@ export class Company {
     const spread = (count: number, act: () => Promise<void>) => {
       for (let n = 0; n < Math.round(count * share); n++) clock.at(this.#atWork(), act)
     }
-    for (const member of this.members) {
-      const ends = member.contractEnds
-      if (ends !== null && ends >= from && ends < until) clock.at(ends, () => this.leave(member))
-    }
-    spread(people * (attrition - contractorShare), () => this.leave(this.oneHere()))
+    const ending = this.members.filter(
+      ({ contractEnds: at }) => at !== null && at >= from && at < until,
+    )
+    for (const member of ending) clock.at(member.contractEnds!, () => this.leave(member))
+    const resigning = Math.max(0, people * attrition - ending.length / share)
+    spread(resigning, () => this.leave(this.oneHere()))
     spread(people * attrition * 1.1, async () => {
       await this.#hire(this.oneTeam())
       this.hires += 1
@@ -150,6 +155,11 @@ export class Company {
   async tell(member: Member, active: boolean): Promise<void> {
     if (this.#backlog) this.#backlog.push(() => this.#write(member, active))
     else await this.#write(member, active)
+  }
+
+  /** Whether the directory can be asked for anything at all. */
+  get isOut(): boolean {
+    return this.#backlog !== null
   }
 
   /** For two days nothing is delivered; then everything, at once. */
@@ -195,6 +205,7 @@ export class Company {
         if (current)
           await engine.updatePerson(directory, current, this.#wish(member, current.active))
       }
+      await this.#on.dissolving(team)
       team.dissolved = true
       team.successor = next
       await engine.deleteGroup(directory, await engine.group(directory, team.id))
@@ -221,6 +232,24 @@ export class Company {
   /** Of whom Custody believes what is not true. */
   differences(believed: ReadonlyMap<string, boolean>): readonly Member[] {
     return this.members.filter((m) => believed.get(m.id) !== (m.state === 'here'))
+  }
+
+  /** The directory as somebody finds it who asks it directly; out of reach, it is not all there. */
+  listing(): DirectoryListing {
+    const people = this.members.map(({ userName, manager, state, goneAt }): DirectoryPerson => ({
+      id: userName,
+      userName,
+      email: null,
+      externalId: userName,
+      employeeNumber: null,
+      state: state === 'here' ? 'active' : 'left',
+      deleted: false,
+      manager: this.byId.get(manager ?? '')?.userName ?? null,
+      leavesAt: null,
+      changedAt: goneAt === null ? null : instantOf(goneAt),
+    }))
+    const trouble = this.isOut ? 'the directory does not answer' : null
+    return { people: this.isOut ? [] : people, complete: !this.isOut, trouble }
   }
 
   async #shuffle(team: Team): Promise<void> {

@@ -2,6 +2,7 @@ import type { ServiceAccount } from '../../src/domain/account.ts'
 import { isOpen } from '../../src/domain/account.ts'
 import type { AuditRow } from '../../src/domain/audit.ts'
 import type { Operation } from '../../src/domain/operation.ts'
+import { instantOf } from '../../src/domain/time.ts'
 import { day, hour, week } from './clock.ts'
 import type { Company, Member } from './company.ts'
 import type { Consumers, Failed, Place } from './consumers.ts'
@@ -52,6 +53,8 @@ const mailOf: Readonly<Record<string, MailKind>> = {
 /** Counts, by what is true and by what the sandbox answers; Custody's rows only say what it believes. */
 export class Judge {
   readonly decisions = new Map<DecisionKind, number>()
+  /** By which operation an account was closed, or taken from its owner, last. */
+  readonly closedBy = new Map<string, string>()
   /** Accounts whose owners confirmed, by the calendar, that they are still needed. */
   confirmed = 0
   readonly mails = new Map<MailKind, number>()
@@ -123,9 +126,11 @@ export class Judge {
     if (typeof owner === 'string') this.mail(kind, owner)
   }
 
-  enqueued({ kind, account, memo }: Operation): void {
+  enqueued({ id, kind, account, memo }: Operation): void {
+    if (account !== null && kind === 'disable') this.closedBy.set(account, id)
     const until = memo['oldKeysUntil']
     if (kind !== 'rotate' || account === null || typeof until !== 'string') return
+    this.closedBy.set(account, id)
     this.#mark(account, 'rotation for a leaver', false)
     this.#touchBefore(account, until)
   }
@@ -223,6 +228,15 @@ export class Judge {
   close(): void {
     for (const { since } of this.#pending) this.exposures.push(this.#now - since)
     this.#pending = []
+  }
+
+  /** What an owner has is about to be decided, now or when the grace of an empty group is over. */
+  async leaving(owner: string): Promise<void> {
+    const { ms } = this.#world().clock
+    for (const { id } of this.#estate().ownedBy(owner)) {
+      await this.#consumers().touched(id)
+      this.#touchBefore(id, instantOf(ms + hour))
+    }
   }
 
   /** Tokens end by time alone: what their consumers did before that is looked at before that. */

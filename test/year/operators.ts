@@ -4,7 +4,6 @@ import type { AuditRow } from '../../src/domain/audit.ts'
 import { AppError } from '../../src/domain/errors.ts'
 import { defaultTenant } from '../../src/domain/ids.ts'
 import type { OwnerRef } from '../../src/domain/owner.ts'
-import { instantOf } from '../../src/domain/time.ts'
 import { day, hour, minute, second } from './clock.ts'
 import type { Company, Member, Team } from './company.ts'
 import type { Consumer, Consumers } from './consumers.ts'
@@ -147,21 +146,30 @@ export class Operators {
   }
 
   /**
-   * Compares the directory's own listing with what Custody believes, and declares the leavings that it
-   * never heard of. Human resources' word is what the listing says.
+   * Compares the directory's own listing with what Custody believes, and applies the leavings that it
+   * never heard of. A check that would find none is left out: it reads everybody.
    */
   async checkTruth(): Promise<void> {
+    if (this.#company.isOut) return
     const missed = this.#company.differences(this.#estate.active).filter((m) => m.state === 'gone')
     // What was said an hour ago may be on its way.
     const { clock, engine, security } = this.#world
     const late = missed.filter((m) => (m.goneAt ?? 0) < clock.ms - 9 * hour)
     if (late.length === 0) return
+    const check = await engine.startDirectoryCheck(security, 'default').done
     this.#judge.decided('apply a truth check', `${late.length} missed leavers`)
-    for (const { id, goneAt } of late) {
-      const since = instantOf(goneAt ?? clock.ms)
-      const word = { reason: 'missed by the directory', since }
-      await this.#attempt(() => engine.declareLeave(security, id, word))
-    }
+    const ids = new Set(late.map((m) => m.id))
+    const people = check.report.missed.flatMap((m) => (ids.has(m.id) ? [m.id] : []))
+    const reason = 'missed by the directory'
+    const wish = { check: check.id, people, reason, confirmCount: people.length }
+    await this.#attempt(() => engine.applyDirectoryCheck(security, 'default', wish))
+  }
+
+  /** Records on which Custody and the directory agree, as the truth check counts them, in percent. */
+  async accuracy(): Promise<number> {
+    const { engine, security } = this.#world
+    const { agreeing, all } = await engine.startDirectoryCheck(security, 'default').done
+    return (100 * agreeing) / Math.max(1, all)
   }
 
   /** What is offered is answered within a day by most, and never by some. */
@@ -234,11 +242,20 @@ export class Operators {
       this.#world.clock.in(5 * second, () => this.#restore(id))
       return
     }
+    if (account.owner.type === 'User' && (await this.#undo(id))) return
     const owner = this.#ownerNow(account)
     if (owner) await this.#pass(id, owner, 'undone')
     if (['disabled', 'expired'].includes(this.#estate.accounts.get(id)?.status ?? '')) {
       await this.#attempt(() => engine.switchAccount(security, id, 'enable', 'undone'))
     }
+  }
+
+  /** The same keys come back, while they are still there. */
+  async #undo(account: string): Promise<boolean> {
+    const event = this.#judge.closedBy.get(account)
+    if (event === undefined) return false
+    const { engine, security } = this.#world
+    return this.#attempt(() => engine.undo(security, event, { reason: 'undone', dryRun: false }))
   }
 
   /** Whoever should own it now: who did, unless that team goes on under another name. */

@@ -20,7 +20,7 @@ const goals: readonly {
     name: 'false kills not undone within 60 s of the decision = 0',
     isReached: (f) => f.falseKillsNotUndone === 0,
     value: (f) =>
-      `${f.falseKillsNotUndone} of ${f.falseKills} (most ${f.undoSecondsMost.toFixed(0)} s)`,
+      `${f.falseKillsNotUndone} of ${f.falseKills} (most ${f.undoSecondsMost.toFixed(1)} s)`,
   },
   {
     name: 'orphans older than 24 h = 0',

@@ -9,7 +9,9 @@ import { github } from '../../providers/github/index.ts'
 import { token } from '../../providers/token/index.ts'
 import { createIdSource, defaultTenant } from '../../src/domain/ids.ts'
 import { Secret } from '../../src/domain/secret.ts'
+import type { DirectoryListing } from '../../src/domain/directory.ts'
 import type { Clock } from '../../src/domain/time.ts'
+import { seconds } from '../../src/domain/time.ts'
 import type { Caller, Engine, Lifecycle, Tokens, Worker } from '../../src/lifecycle/engine.ts'
 import {
   callerOf,
@@ -60,6 +62,8 @@ export interface Watcher {
   readonly touched: (account: string) => Promise<void>
   readonly accountOf: (credential: string) => string | null
   readonly saved: (changes: readonly Change[]) => void
+  /** What the directory itself would list, asked for a truth check. */
+  readonly listing: () => DirectoryListing
   /** Nothing is running, and time has not moved yet. */
   readonly settled: () => Promise<void>
 }
@@ -227,6 +231,18 @@ export class YearWorld {
       providers: plugins.providers,
       sinks: plugins.sinks,
       sealer: createSealer({ store, root: pepper, random }),
+      directories: new Map([
+        [
+          'default',
+          {
+            name: 'default',
+            type: 'csv',
+            cycle: seconds(hour / 1_000),
+            scope: 'everyone',
+            read: () => Promise.resolve(watcher.listing()),
+          },
+        ],
+      ]),
       wake: () => undefined,
     }
     world = new YearWorld({ clock, chance, aws, github: hub, tokensAt, life, blank, watcher })

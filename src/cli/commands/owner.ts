@@ -23,6 +23,11 @@ const impactColumns = [
   column('rule'),
   column('until', 'disableAt'),
   column('grace until', 'graceUntil'),
+  // Their next call may fail once the leaver's keys end: a longer leaver.overlap avoids it.
+  {
+    title: 'still cached by',
+    value: (row: Row) => ((row['stillCachedBy'] ?? []) as readonly string[]).join(', '),
+  },
   // Of somebody held back: what letting them go would do.
   {
     title: 'once let go',

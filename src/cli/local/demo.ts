@@ -9,6 +9,7 @@ import { pushPeople, requestAccounts } from './demo/company.ts'
 import { DemoFailure } from './demo/failure.ts'
 import { furnish } from './demo/foreign.ts'
 import { ownersLeave, showEvidence } from './demo/leaving.ts'
+import { directoryGoesMad } from './demo/madness.ts'
 import { killMidRotation, rotateUnderLoad } from './demo/rotation.ts'
 import type { Show } from './demo/show.ts'
 import { createShow, seconds } from './demo/show.ts'
@@ -23,7 +24,7 @@ interface Chapter {
 }
 
 const graceMilliseconds = 3_000
-const notShown = ['real AWS or GitHub', 'groups', 'the brake and the undo']
+const notShown = ['real AWS or GitHub', 'groups', 'consumers that cache']
 const nextCommands = ['npm start', 'npm test']
 
 /**
@@ -164,6 +165,7 @@ async function story(the: {
     killMidRotation(stage, accounts[2]!, accounts[3]!),
   )
   const { leaving, deaths } = await tell('Owners leave', () => ownersLeave(stage, people, accounts))
+  await tell('The directory goes mad', () => directoryGoesMad(stage, people, accounts))
   await tell('Evidence', () =>
     showEvidence(stage, { people, accounts }, leaving, deaths, [...foreign, killed.foreign]),
   )

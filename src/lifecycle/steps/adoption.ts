@@ -13,7 +13,7 @@ import { goOn, keepWaiting } from './waiting.ts'
 
 /** A day for the default overlap of a week: consumers that cache for a day are seen once more. */
 export const quietShare = 7
-const lookAgainSeconds = { least: 60, most: 3_600 }
+const lookAgainSeconds = { least: 60 }
 
 /** Asked for once a look, before we try the new key ourselves: that would hide an earlier use. */
 export async function lookAtUse(

@@ -216,7 +216,8 @@ export async function driftState(
   if (!principal || principal.state === 'absent') return 'over'
   const credentials = await store.read.credentialsOf(finding.tenant, finding.account)
   const isUsed = credentials.some(
-    ({ provider: at, status }) => at === provider.name && status !== 'revoked',
+    ({ provider: at, status }) =>
+      at === provider.name && status !== 'revoked' && status !== 'released',
   )
   if (!isUsed) return 'over'
   const want = await grantedTo(ctx.life, provider, principal, readAt, ctx.operation)

@@ -1,4 +1,5 @@
 import type { ServiceAccount } from '../../domain/account.ts'
+import { isHandedBack } from '../../domain/account.ts'
 import type { IssuedKey, Principal } from '../../domain/credential.ts'
 import type { FindingKind, Sight } from '../../domain/finding.ts'
 import type { JsonObject } from '../../domain/json.ts'
@@ -40,10 +41,11 @@ export async function comparePage(
     listed.map((key) => key.keyId),
   )
   const journal = new Map<string, IssuedKey>()
-  // One key may stand in two lines (a stray that was taken over): the later generation counts.
-  for (const key of [...keys].sort((a, b) => a.generation - b.generation)) {
-    journal.set(key.keyId, key)
-  }
+  // One key may stand in two lines (a stray that was taken over): the later generation counts. What
+  // was handed back and adopted again is its new account's.
+  const isOurs = (key: IssuedKey) => Number(key.status !== 'released')
+  const later = (a: IssuedKey, b: IssuedKey) => isOurs(a) - isOurs(b) || a.generation - b.generation
+  for (const key of [...keys].sort(later)) journal.set(key.keyId, key)
   const principals = await read.principalsByExternal(
     provider.name,
     page.entries.map((entry) => entry.external),
@@ -51,6 +53,7 @@ export async function comparePage(
   const comparison = new Comparison(ctx, provider, readAt, journal)
   for (const entry of page.entries) {
     const principal =
+      principals.find((p) => p.external === entry.external && p.state !== 'released') ??
       principals.find((p) => p.external === entry.external) ??
       (await comparison.principalByKeys(entry))
     if (principal) await comparison.ours(entry, principal)
@@ -105,6 +108,8 @@ class Comparison {
   async ours(entry: InventoryEntry, principal: Principal): Promise<void> {
     const { read } = this.#ctx.life.store
     const account = await read.account(principal.tenant, principal.account)
+    // Handed back: whatever is on it now is nobody's of ours.
+    if (account !== null && isHandedBack(account)) return
     const gone = account === null || principal.state === 'absent'
     if (gone && this.#settled(principal.updatedAt)) {
       this.#see('orphaned-principal', entry.external, principal, null, {

@@ -55,7 +55,8 @@ export async function isBehind(
   credential: Credential,
 ): Promise<boolean> {
   const { grantedScopes, status } = credential
-  if (grantedScopes === null || status === 'revoked' || status === 'revoking') return false
+  const isOver = status === 'revoked' || status === 'revoking' || status === 'released'
+  if (grantedScopes === null || isOver) return false
   return !sameScopes(grantedScopes, await effectiveScopes(life, account, credential))
 }
 

@@ -205,9 +205,9 @@ async function ownedBy({ store }: Lifecycle, person: Person): Promise<readonly S
 }
 
 /** What changed hands, or was retired, since. */
-async function alsoTouched(
-  { store }: Lifecycle,
-  { tenant, id: cause }: Operation,
+export async function alsoTouched(
+  { store }: Pick<Lifecycle, 'store'>,
+  { tenant, id: cause }: Pick<Operation, 'tenant'> & { readonly id: string },
   known: ReadonlySet<string>,
 ): Promise<readonly ServiceAccount[]> {
   const ids = new Set<string>()
@@ -292,7 +292,8 @@ export async function itemOf(
         isHandedBack(account) ? 'it was handed back since.' : 'it was retired for good.',
       )
     case 'orphaned':
-      return root.kind === 'leave'
+      // Of another owner by now: then it is their leaving that offers it.
+      return root.kind === 'leave' && returns
         ? { ...about, act: 'withdraw', why: null, keys: [] }
         : { ...about, act: 'none', why: null, keys: [] }
     case 'disabling':

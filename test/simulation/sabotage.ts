@@ -37,8 +37,8 @@ export const sabotages = [
   'overlaps ignore consumers',
   /** A change of scopes is accepted, and its plan lost. */
   'rescopes are lost',
-  /** AWS says that it has taken rights over, and has not. */
-  'rights stay as they were',
+  /** AWS says that it has given more rights, and has not. */
+  'rights are noted but not given',
   /** The policy acts on what it should only watch. */
   'watching is forgotten',
 ] as const
@@ -120,7 +120,7 @@ export class Saboteur {
         })
       case 'undone keys are not tried':
         return this.#unproven(transport)
-      case 'rights stay as they were':
+      case 'rights are noted but not given':
         return (request, signal) => this.#withoutRights(transport, request, signal)
       case 'old keys end too soon':
         return this.#after(transport, 'CreateAccessKey', (input, body) => {
@@ -177,7 +177,8 @@ export class Saboteur {
   ): Promise<WireAnswer> {
     const input = new URLSearchParams(request.body)
     const user = input.get('UserName') ?? ''
-    const isChange = input.get('Action') === 'PutUserPolicy' && this.#dead.has(user)
+    const isMore = input.get('PolicyDocument')?.includes('PutObject') === true
+    const isChange = input.get('Action') === 'PutUserPolicy' && isMore && this.#dead.has(user)
     if (!isChange) {
       const answer = await transport(request, signal)
       if (input.get('Action') === 'PutUserPolicy') this.#dead.set(user, answer.body)

@@ -177,6 +177,21 @@ describe('taking back what one event did', () => {
     expect((await custody.account(offered.id)).status).toBe('orphaned')
   })
 
+  // Found by the simulation, seeds 2202 and 2472.
+  it('never opens what an operator had closed before', async () => {
+    const owner = await custody.person()
+    const account = await custody.request(owner)
+    await custody.engine.switchAccount(custody.admin, account.id, 'disable', 'odd')
+    await custody.pass(minutes(1))
+    await custody.leave(owner)
+    await custody.pass(minutes(2))
+    expect((await custody.account(account.id)).statusReason).toBe('ownerLeft')
+
+    const { plan } = await undo((await leaveOf(owner)).id, true)
+    expect(plan.items).toMatchObject([{ act: 'cannot', why: expect.stringContaining('by hand') }])
+    await expect(undo((await leaveOf(owner)).id)).rejects.toMatchObject({ code: 'notUndoable' })
+  })
+
   it('stops a leaving that is still under way', async () => {
     const owner = await custody.person()
     const account = await custody.request(owner, { credentials: [wants.accessKey()] })

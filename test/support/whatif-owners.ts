@@ -49,6 +49,8 @@ export const ownerScenarios: Readonly<Record<string, Scenario>> = {
     await test.pass(2)
     row.is('disabled', await bench.status(account))
     expect(await test.liveAtProviders(account.id)).toEqual([])
+    const { keys } = await test.engine.offboarding(test.admin, owner)
+    expect(keys.map((key) => key.outcome)).toEqual(['refused', 'refused'])
   },
 
   'owner leaves, nobody is backup, production used lately': async (bench, row) => {
@@ -238,7 +240,10 @@ export const ownerScenarios: Readonly<Record<string, Scenario>> = {
     await test.pass(days(1) + row.seconds('leaver.leaveDateGrace'), hours(12))
     await sweep('orphans')
     row.is('disabled', await bench.status(account))
-    row.is('leaveDate', (await test.store.read.person(test.admin.tenant, owner))!.leftClass)
+    await test.comeBack(owner)
+    const person = (await test.store.read.person(test.admin.tenant, owner))!
+    row.is('leaveDate', person.leftClass)
+    expect(person.active).toBe(false)
   },
 
   'an owning group becomes empty': async (bench, row) => {
@@ -275,9 +280,8 @@ export const ownerScenarios: Readonly<Record<string, Scenario>> = {
     const least = Number(row.value('brake.least'))
     // A directory this small is held by the least alone: both shares are less.
     expect([row.value('brake.hourly'), row.value('brake.daily')]).toEqual(['1%', '3%'])
-    const directory = unique('mass')
     const ids: string[] = []
-    for (let i = 0; i < least + 2; i++) ids.push(await person({ directory }))
+    for (let i = 0; i < least + 2; i++) ids.push(await person())
     const first = await test.request(ids[0]!)
     const last = await test.request(ids.at(-1)!)
     for (const id of ids) await test.leave(id)
@@ -309,8 +313,8 @@ export const ownerScenarios: Readonly<Record<string, Scenario>> = {
 
   'the directory is wrong: a leaver was never reported': async (bench, row) => {
     const { test, person } = bench
-    const directory = unique('silent')
-    const ids = [await person({ directory }), await person({ directory })]
+    const directory = bench.directory()
+    const ids = [await person(), await person()]
     const account = await test.request(ids[0]!)
     const rows = await Promise.all(ids.map((id) => test.engine.person(test.admin, id)))
     const people = rows.map(({ id, userName }, i) => ({
@@ -357,13 +361,14 @@ export const ownerScenarios: Readonly<Record<string, Scenario>> = {
       ]
       await scim('PATCH', `/Users/${leaver}`, { schemas: [patchUrn], Operations })
       const list = `/api/v1/scim-requests/failed?client=${sender}`
-      const failure = async () => (await custody.call('GET', list)).body.items[0]
-      const { id, state } = await failure()
+      const failure = async (state: string) =>
+        (await custody.call('GET', `${list}&state=${state}`)).body.items[0]
+      const { id, state } = await failure('open')
       row.is('open', state)
       await scim('DELETE', `/Users/${blocking}`)
       const { body } = await custody.call('POST', `/api/v1/scim-requests/failed/${id}/replay`, {})
       expect(body.operations).toMatchObject([{ kind: 'leave' }])
-      row.is('replayed', (await failure()).state)
+      row.is('replayed', (await failure('replayed')).state)
       expect((await scim('GET', `/Users/${leaver}`)).body.active).toBe(false)
     } finally {
       await custody.close()

@@ -30,7 +30,8 @@ export class Row {
 
   constructor(event: string, what: string, defaults: string, settings: string) {
     this.event = event
-    this.#words = new Set(ticked(what))
+    // A command is an advice to the reader; what it does is what the words are about.
+    this.#words = new Set(ticked(what).filter((word) => !word.startsWith('custody ')))
     const [values, names] = [ticked(defaults), ticked(settings)]
     expect(values, `${event}: one default for each setting`).toHaveLength(names.length)
     this.#settings = new Map(names.map((name, i) => [name, values[i]!]))
@@ -94,22 +95,32 @@ function valueOf(name: string): string | undefined {
     rule === undefined ? shipped.defaults : shipped.rules.find((r) => selects(r.when))?.set
   let value: unknown = from
   for (const part of at.split('.')) value = (value as Record<string, unknown> | undefined)?.[part]
-  return value === undefined ? undefined : String(value as string)
+  return typeof value === 'object' ? JSON.stringify(value) : value?.toString()
 }
 
-/** One installation for all lines: each person has a directory of their own, so no brake mixes them. */
+/** One installation for all lines: each line has a directory of its own, so no brake mixes them. */
 export interface Bench {
+  /** Begins a line. */
+  readonly begin: () => void
   readonly test: TestEngine
   readonly found: FoundWorld
-  person(more?: { readonly manager?: string; readonly directory?: string }): Promise<string>
-  group(...members: string[]): Promise<Group>
-  members(group: Group, add: readonly string[], remove: readonly string[]): Promise<void>
-  as(person: string, more?: Partial<Client>): Caller
-  sweep(...names: readonly ('orphans' | 'expiry' | 'rotation' | 'reconcile')[]): Promise<void>
-  credentialOf(account: ServiceAccount | string): Promise<Credential>
-  status(account: ServiceAccount): Promise<string>
-  leaveOf(person: string): Promise<Operation>
-  actions(target: string): Promise<readonly string[]>
+  /** Where the people and groups of this line live. */
+  readonly directory: () => string
+  readonly person: (more?: { readonly manager?: string }) => Promise<string>
+  readonly group: (...members: string[]) => Promise<Group>
+  readonly members: (
+    group: Group,
+    add: readonly string[],
+    remove: readonly string[],
+  ) => Promise<void>
+  readonly as: (person: string, more?: Partial<Client>) => Caller
+  readonly sweep: (
+    ...names: readonly ('orphans' | 'expiry' | 'rotation' | 'reconcile')[]
+  ) => Promise<void>
+  readonly credentialOf: (account: ServiceAccount | string) => Promise<Credential>
+  readonly status: (account: ServiceAccount) => Promise<string>
+  readonly leaveOf: (person: string) => Promise<Operation>
+  readonly actions: (target: string) => Promise<readonly string[]>
 }
 
 /** Not shipped, but what a reader of the page would write: each rule for one label. */
@@ -122,7 +133,7 @@ const rules = `
     set: { leaver: { deactivatedGrace: P2D } }
 `
 
-export async function startBench(): Promise<Bench & { close(): Promise<void> }> {
+export async function startBench(): Promise<Bench & { readonly close: () => Promise<void> }> {
   const found = new FoundWorld()
   const test = await startTestEngine({
     brake: true,
@@ -134,15 +145,21 @@ export async function startBench(): Promise<Bench & { close(): Promise<void> }> 
     const [credential] = await test.credentials(typeof account === 'string' ? account : account.id)
     return credential!
   }
+  let directory = ''
+  const provisioner = () => test.caller('directory', { directory })
   return {
     test,
     found,
     credentialOf,
+    begin() {
+      directory = unique('directory')
+    },
+    directory: () => directory,
     close: () => test.close(),
-    async person({ manager, directory = unique('directory') } = {}) {
+    async person({ manager } = {}) {
       const enterprise = 'urn:ietf:params:scim:schemas:extension:enterprise:2.0:User'
       const more = manager === undefined ? {} : { [enterprise]: { manager: { value: manager } } }
-      const { person } = await engine.createPerson(test.caller('directory', { directory }), {
+      const { person } = await engine.createPerson(provisioner(), {
         type: 'person',
         userName: unique('person'),
         externalId: null,
@@ -153,7 +170,7 @@ export async function startBench(): Promise<Bench & { close(): Promise<void> }> 
     },
     group: (...members) =>
       engine.createGroup(
-        admin,
+        provisioner(),
         {
           displayName: unique('group'),
           externalId: null,
@@ -165,8 +182,8 @@ export async function startBench(): Promise<Bench & { close(): Promise<void> }> 
     async members({ id }, add, remove) {
       const wishes = add.map((member) => ({ id: member, type: undefined, display: null }))
       await engine.updateGroup(
-        admin,
-        await engine.group(admin, id),
+        provisioner(),
+        await engine.group(provisioner(), id),
         { group: null, members: { replace: false, add: wishes, remove: [...remove] } },
         { exact: false, keepsUnknown: false },
       )

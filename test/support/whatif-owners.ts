@@ -22,14 +22,22 @@ export const ownerScenarios: Readonly<Record<string, Scenario>> = {
     const credentials = [wants.accessKey()]
     const { owner, account } = await owned(bench, { backupOwners, credentials })
     const old = (await bench.credentialOf(account)).keyId!
+    const moved = await owned(bench, { backupOwners, credentials: [wants.accessKey()] })
+    const movedFrom = (await bench.credentialOf(moved.account)).keyId!
     await test.leave(owner)
+    await test.leave(moved.owner)
     await test.pass(2)
+    const { keyId } = await bench.credentialOf(moved.account)
+    const call = { service: 'iam', operation: 'GetUser', input: {}, region: 'us-east-1' } as const
+    expect(() => test.aws.world.call({ ...call, accessKeyId: keyId! })).toThrow(/not authorized/)
+    await test.pass(minutes(2), minutes(1))
+    expect(test.aws.world.wouldAccept(movedFrom), 'once the new one is in use').toBe(false)
     const now = await test.account(account.id)
     row.is('orphaned', now.status)
     expect(now.pendingOwner).toEqual(backupOwners[0])
     expect(await bench.credentialOf(account)).toMatchObject({ generation: 2, status: 'active' })
     const overlap = row.seconds('leaver.overlap')
-    await test.pass(overlap - minutes(2), minutes(29))
+    await test.pass(overlap - minutes(4), minutes(28))
     expect(test.aws.world.wouldAccept(old)).toBe(true)
     await test.pass(minutes(3), minutes(1))
     expect(test.aws.world.wouldAccept(old)).toBe(false)
@@ -79,6 +87,24 @@ export const ownerScenarios: Readonly<Record<string, Scenario>> = {
     await test.pass(row.seconds('leaver.containFor'), hours(1))
     await sweep('orphans')
     row.is('disabled', await bench.status(used.account))
+  },
+
+  'owner leaves, the backup in production was named lately': async (bench, row) => {
+    const { test, person } = bench
+    const backup = await person()
+    const backupOwners = [{ type: 'User', id: backup } as const]
+    const more = { backupOwners, environment: 'prod' } as const
+    const one = await owned(bench, more)
+    await test.pass(row.seconds('leaver.backupMinAge (prod)') - hours(1), days(7))
+    const two = await owned(bench, more)
+    await test.engine.acceptBackup(bench.as(backup), two.account.id, null)
+    const young = await owned(bench, more)
+    await test.pass(hours(1), minutes(30))
+    for (const { owner } of [one, two, young]) await test.leave(owner)
+    await test.pass(2)
+    row.is('orphaned', await bench.status(one.account))
+    row.is('orphaned', await bench.status(two.account))
+    row.is('disabled', await bench.status(young.account))
   },
 
   'owner leaves, the account is protected': async (bench, row) => {

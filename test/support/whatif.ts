@@ -1,6 +1,6 @@
+import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
-import { expect } from 'vitest'
 import { parse } from 'yaml'
 import type { ServiceAccount } from '../../src/domain/account.ts'
 import type { Client } from '../../src/domain/client.ts'
@@ -33,7 +33,7 @@ export class Row {
     // A command is an advice to the reader; what it does is what the words are about.
     this.#words = new Set(ticked(what).filter((word) => !word.startsWith('custody ')))
     const [values, names] = [ticked(defaults), ticked(settings)]
-    expect(values, `${event}: one default for each setting`).toHaveLength(names.length)
+    assert.equal(values.length, names.length, `${event}: one default for each setting`)
     this.#settings = new Map(names.map((name, i) => [name, values[i]!]))
   }
 
@@ -44,8 +44,8 @@ export class Row {
 
   /** The line says this word, and it is so. */
   is(word: string, actual: unknown): void {
-    expect(actual, this.event).toBe(word)
-    expect(this.#words, `${this.event}: the line does not say it`).toContain(word)
+    assert.equal(actual, word, this.event)
+    assert.ok(this.#words.has(word), `${this.event}: the line does not say "${word}"`)
     this.#used.add(word)
   }
 
@@ -76,7 +76,7 @@ export function rowsOfPage(): readonly Row[] {
     .filter((line) => line.startsWith('| ') && !/^\| (when|---)/.test(line))
     .map((line) => {
       const cells = line.slice(2, -2).split(' | ')
-      expect(cells, line).toHaveLength(4)
+      assert.equal(cells.length, 4, line)
       const [event = '', what = '', defaults = '', settings = ''] = cells
       return new Row(event, what, defaults, settings)
     })
@@ -95,7 +95,7 @@ function valueOf(name: string): string | undefined {
     rule === undefined ? shipped.defaults : shipped.rules.find((r) => selects(r.when))?.set
   let value: unknown = from
   for (const part of at.split('.')) value = (value as Record<string, unknown> | undefined)?.[part]
-  return typeof value === 'object' ? JSON.stringify(value) : value?.toString()
+  return typeof value === 'string' || value === undefined ? value : JSON.stringify(value)
 }
 
 /** One installation for all lines: each line has a directory of its own, so no brake mixes them. */

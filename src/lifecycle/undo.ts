@@ -205,9 +205,9 @@ async function ownedBy({ store }: Lifecycle, person: Person): Promise<readonly S
 }
 
 /** What changed hands, or was retired, since. */
-async function alsoTouched(
-  { store }: Lifecycle,
-  { tenant, id: cause }: Operation,
+export async function alsoTouched(
+  { store }: Pick<Lifecycle, 'store'>,
+  { tenant, id: cause }: Pick<Operation, 'tenant'> & { readonly id: string },
   known: ReadonlySet<string>,
 ): Promise<readonly ServiceAccount[]> {
   const ids = new Set<string>()
@@ -292,7 +292,8 @@ export async function itemOf(
         isHandedBack(account) ? 'it was handed back since.' : 'it was retired for good.',
       )
     case 'orphaned':
-      return root.kind === 'leave'
+      // Of another owner by now: then it is their leaving that offers it.
+      return root.kind === 'leave' && returns
         ? { ...about, act: 'withdraw', why: null, keys: [] }
         : { ...about, act: 'none', why: null, keys: [] }
     case 'disabling':
@@ -304,6 +305,9 @@ export async function itemOf(
   const isOurs =
     wanted === null ? byLeaving.has(account.statusReason) : account.statusReason === wanted
   if (!isOurs) return cannot(`it is off for another reason (${account.statusReason ?? 'none'}).`)
+  if (wanted === null && (await wasClosedBefore(life, account))) {
+    return cannot('somebody had switched it off by hand; enable it for new keys.')
+  }
   if (wanted === 'leak') return cannot('its keys were found outside; enable it for new ones.')
   if (account.deleteAt !== null && account.deleteAt <= now) {
     return cannot(`the hold was over at ${account.deleteAt}.`)
@@ -318,6 +322,16 @@ export async function itemOf(
   const replaced = keys.filter((key) => !key.same).length
   const why = replaced === 0 ? null : `${replaced} of ${keys.length} keys are gone and made anew.`
   return { ...about, act: 'enable', why, keys }
+}
+
+/**
+ * A leaving marks what an operator has switched off as known to the leaver (`markPaused`), so the
+ * account's own reason does not tell who closed it: what closed it last does.
+ */
+async function wasClosedBefore({ store }: Lifecycle, { tenant, id }: ServiceAccount) {
+  const query = { tenant, account: id, kind: 'disable', after: null, limit: 1 } as const
+  const [last] = await store.read.operations(query)
+  return last !== undefined && !byLeaving.has((last.memo['reason'] ?? null) as StatusReason | null)
 }
 
 async function keysOf(life: Lifecycle, account: ServiceAccount): Promise<UndoItem['keys']> {

@@ -144,6 +144,54 @@ describe('taking back what one event did', () => {
     expect(await custody.works((await custody.credentials(account.id))[0]!)).toBe(true)
   })
 
+  // Found by the simulation, seed 1246.
+  it('brings back what changed hands since, and leaves another owner’s offers alone', async () => {
+    const [owner, next, heir] = [
+      await custody.person(),
+      await custody.person(),
+      await custody.person(),
+    ]
+    const credentials = [wants.token()]
+    const passed = await custody.request(owner, { credentials })
+    const offered = await custody.request(owner, {
+      credentials: [wants.token()],
+      backupOwners: [{ type: 'User', id: heir }],
+    })
+    await custody.leave(owner)
+    await custody.pass(minutes(2))
+    const to = { owner: { type: 'User', id: next }, atOnce: true, reason: 'moved' } as const
+    await custody.engine.transfer(custody.admin, passed.id, to)
+    const another = { ...to, owner: { type: 'User', id: await custody.person() } } as const
+    await custody.engine.transfer(custody.admin, offered.id, another)
+    await custody.leave(another.owner.id)
+    await custody.pass(minutes(2))
+    expect((await custody.account(offered.id)).status).toBe('orphaned')
+
+    await undo((await leaveOf(owner)).id)
+    await custody.pass(minutes(1))
+    expect(await custody.account(passed.id)).toMatchObject({
+      status: 'active',
+      owner: { id: next },
+    })
+    expect(await custody.works((await custody.credentials(passed.id))[0]!)).toBe(true)
+    expect((await custody.account(offered.id)).status).toBe('orphaned')
+  })
+
+  // Found by the simulation, seeds 2202 and 2472.
+  it('never opens what an operator had closed before', async () => {
+    const owner = await custody.person()
+    const account = await custody.request(owner)
+    await custody.engine.switchAccount(custody.admin, account.id, 'disable', 'odd')
+    await custody.pass(minutes(1))
+    await custody.leave(owner)
+    await custody.pass(minutes(2))
+    expect((await custody.account(account.id)).statusReason).toBe('ownerLeft')
+
+    const { plan } = await undo((await leaveOf(owner)).id, true)
+    expect(plan.items).toMatchObject([{ act: 'cannot', why: expect.stringContaining('by hand') }])
+    await expect(undo((await leaveOf(owner)).id)).rejects.toMatchObject({ code: 'notUndoable' })
+  })
+
   it('stops a leaving that is still under way', async () => {
     const owner = await custody.person()
     const account = await custody.request(owner, { credentials: [wants.accessKey()] })

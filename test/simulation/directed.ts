@@ -168,7 +168,7 @@ class Script {
   constructor(installation: Installation) {
     this.#installation = installation
     this.#laws = new Laws(installation)
-    this.traffic = new Traffic(installation)
+    this.traffic = new Traffic(installation, this.#laws)
   }
 
   async play(): Promise<void> {

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -22,12 +21,10 @@ import type { WorkerEvent } from '../../src/lifecycle/worker.ts'
 import type { Authoriser } from '../../src/policy/authorise.ts'
 import { compileAuthorisation } from '../../src/policy/authorise.ts'
 import type { LifecyclePolicy } from '../../src/policy/lifecycle.ts'
-import { compileLifecycle } from '../../src/policy/lifecycle.ts'
 import { openProviders } from '../../src/provider/registry.ts'
 import { AwsWorld } from '../../src/sandbox/aws.ts'
 import { generateAppKey, GithubWorld } from '../../src/sandbox/github.ts'
 import type { Store } from '../../src/store/store.ts'
-import { unbraked } from '../support/engine.ts'
 import { makeClient } from '../support/entities.ts'
 import type { BlankStore } from './blank-store.ts'
 import { takeBlankStore } from './blank-store.ts'
@@ -36,6 +33,8 @@ import type { Ways } from './process.ts'
 import type { Sabotage } from './sabotage.ts'
 import { Saboteur } from './sabotage.ts'
 import { Scheduler } from './scheduler.ts'
+import type { Terms } from './terms.ts'
+import { graceOf, policyOf } from './terms.ts'
 import type { Fate, Weather } from './wire.ts'
 import { fateOf, transportOf } from './wire.ts'
 import type { Worlds } from './wire-services.ts'
@@ -49,16 +48,7 @@ interface Rules {
   readonly policy: LifecyclePolicy
   readonly authoriser: Authoriser
 }
-let rules: Promise<Rules> | null = null
-
-async function compileRules(): Promise<Rules> {
-  const name = `${policies}/lifecycle.yaml`
-  return {
-    // Most of its people leave within the hour; what is held is not what it looks at.
-    policy: { ...compileLifecycle(await readFile(name, 'utf8'), name), brake: unbraked },
-    authoriser: await compileAuthorisation(`${policies}/authorisation`),
-  }
-}
+let authoriser: Promise<Authoriser> | null = null
 
 let directory: string | null = null
 
@@ -82,6 +72,8 @@ export interface InstallationOptions {
   readonly sabotage?: Sabotage | null
   /** How far the lists of AWS lag behind. */
   readonly lagSeconds?: number
+  /** The policy as shipped when omitted. */
+  readonly terms?: Terms
 }
 
 /** One running process of Custody: engine, worker, adapters, all its own. */
@@ -100,6 +92,8 @@ export class Installation {
   readonly admin: Caller
   readonly ways: Ways = { deathRate: 0, freezeRate: 0 }
   readonly witness = new Witness()
+  /** Seconds that a deactivation rests before it counts. */
+  readonly grace: number
   weather: Weather = new Map()
   /** Decides over each call instead of the weather. */
   fate: Fate
@@ -120,8 +114,9 @@ export class Installation {
     worlds: Worlds,
     blank: BlankStore,
     shared: Rules,
-    { sabotage = null, lagSeconds = 0 }: InstallationOptions,
+    { sabotage = null, lagSeconds = 0, terms = 'shipped' }: InstallationOptions,
   ) {
+    this.grace = graceOf(terms)
     this.#saboteur = new Saboteur(sabotage, worlds)
     worlds.aws.lagSeconds = lagSeconds
     // What an operator has to know of a provider: how long its lists may lag.
@@ -137,8 +132,14 @@ export class Installation {
   }
 
   static async open(seed: number, options: InstallationOptions = {}): Promise<Installation> {
-    rules ??= compileRules()
-    const shared = await rules
+    authoriser ??= compileAuthorisation(`${policies}/authorisation`)
+    const shared = {
+      policy: await policyOf(
+        options.terms ?? 'shipped',
+        options.sabotage !== 'watching is forgotten',
+      ),
+      authoriser: await authoriser,
+    }
     const scheduler = new Scheduler(seed)
     const random = (length: number): Uint8Array => scheduler.chance.bytes(length)
     const worlds: Worlds = {

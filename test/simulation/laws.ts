@@ -1,23 +1,30 @@
 import type { ServiceAccount } from '../../src/domain/account.ts'
 import type { Credential } from '../../src/domain/credential.ts'
-import { Secret } from '../../src/domain/secret.ts'
 import { addSeconds, hour } from '../../src/domain/time.ts'
-import type { Tokens } from '../../src/lifecycle/engine.ts'
+import { Consumers } from './consumers.ts'
 import type { Installation } from './installation.ts'
+import { Judge } from './judge.ts'
+import { Promises } from './promises.ts'
 import { Records } from './records.ts'
+import { watched } from './terms.ts'
 import { Violation } from './violation.ts'
 
 /** What must hold, judged by the providers' own state; Custody's rows say only what it believes. */
 export class Laws {
   readonly #installation: Installation
-  readonly #tokens: Tokens
+  readonly #judge: Judge
+  readonly consumers: Consumers
+  /** What was accepted, and has to be true at rest. */
+  readonly promises: Promises
   readonly #records: Records
   /** Keys that are none of Custody's business: user → key. */
   readonly #foreign: readonly { readonly user: string; readonly key: string }[]
 
   constructor(installation: Installation) {
     this.#installation = installation
-    this.#tokens = installation.tokensOf(installation.store)
+    this.#judge = new Judge(installation)
+    this.consumers = new Consumers(installation, this.#judge)
+    this.promises = new Promises(installation, this.#judge)
     this.#records = new Records(installation)
     this.#foreign = plantForeignKeys(installation)
   }
@@ -38,16 +45,24 @@ export class Laws {
           isUp &&
           credential.status === 'active' &&
           credential.expiresAt > this.#installation.scheduler.now()
-        if (isServed && !(await this.#works(credential)) && !(await this.#isOver(credential))) {
+        if (
+          isServed &&
+          !(await this.#judge.works(credential)) &&
+          !(await this.#isOver(credential))
+        ) {
           this.#fail(credential, 'what its consumers read does not work')
         }
+        if (isServed) await this.consumers.look(account, credential)
+        else this.consumers.forget(credential)
         // A group that lost its last member has an hour's grace.
         const mayWork =
           isOwned ||
+          account.labels.includes(watched) ||
+          (await this.#isInGrace(account)) ||
           account.owner.type === 'Group' ||
           account.backups.length > 0 ||
           account.environment === 'prod'
-        if (!mayWork && credential.kind === 'api-token' && (await this.#works(credential))) {
+        if (!mayWork && credential.kind === 'api-token' && (await this.#judge.works(credential))) {
           this.#fail(credential, 'its token is accepted although the owner has left')
         }
       }
@@ -86,17 +101,24 @@ export class Laws {
         // One whose time has come this very moment may have been taken up.
         const isWaiting =
           status === 'waiting' || runAt >= addSeconds(this.#installation.scheduler.now(), -5)
+        const step = steps[cursor]!
         const isPlanned = isWaiting && failure === null
-        if (isPlanned && ['overlap', 'soak', 'settle'].includes(steps[cursor]!)) continue
+        if (isPlanned && ['overlap', 'soak', 'settle'].includes(step)) continue
+        // A wait for those who have not read the new key is no hang.
+        const forConsumers = ['consumersBehind', 'oldKeyInUse'].includes(failure?.code ?? '')
+        if (isWaiting && step === 'overlap' && forConsumers) continue
+        // Who is asked for more than before and has no owner to answer for it, waits for one.
+        if (isWaiting && kind === 'rescope' && step === 'change-scopes') continue
         throw new Violation(
           `${kind} ${id} is ${status} at ${steps[cursor]} (due ${runAt}): ${failure?.message ?? ''}`,
         )
       }
     }
+    await this.promises.hold()
     // What an answer made that was lost has lived its hour by now.
     const accounts = await this.#accounts()
     const live = (await Promise.all(accounts.map((a) => this.#liveKeys(a)))).flat()
-    for (const { id } of this.#leases()) {
+    for (const { id } of this.#judge.leases()) {
       if (!live.some((key) => key.startsWith(id))) throw new Violation(`nobody knows token ${id}`)
     }
     for (const account of accounts) {
@@ -124,7 +146,8 @@ export class Laws {
     await this.atRest()
     for (const account of await this.#accounts()) {
       const live = await this.#liveKeys(account)
-      if (live.length > 0) {
+      // Of those nobody decides anything by himself.
+      if (live.length > 0 && !account.labels.includes(watched)) {
         throw new Violation(
           `${live.join()} of ${account.status} account ${account.id} outlived its owner`,
         )
@@ -149,40 +172,21 @@ export class Laws {
     return this.#installation.store.read.credentialsOf(tenant, id)
   }
 
+  /** The directory's word "deactivated" has its grace; "deleted" has none here. */
+  async #isInGrace({ tenant, owner }: ServiceAccount): Promise<boolean> {
+    const { grace, store, scheduler } = this.#installation
+    if (owner.type === 'Group' || grace === 0) return false
+    const person = await store.read.person(tenant, owner.id)
+    if (!person?.leftAt || person.deletedAt !== null) return false
+    return scheduler.now() < addSeconds(person.leftAt, grace)
+  }
+
   async #isOwned({ tenant, owner }: ServiceAccount): Promise<boolean> {
     const { read } = this.#installation.store
     if (owner.type === 'Group') return (await read.groupState(tenant, owner.id))?.active === true
     const person = await read.person(tenant, owner.id)
     if (!person) throw new Violation(`owner ${owner.id} is in no row`)
     return person.active && person.deletedAt === null
-  }
-
-  async #works(credential: Credential): Promise<boolean> {
-    const { aws, github } = this.#installation.worlds
-    const name = `custody/${credential.tenant}/${credential.deliverTo.path}`
-    const text = aws.secret(name)?.current ?? null
-    if (text === null) return false
-    switch (credential.kind) {
-      case 'api-token':
-        return this.#tokens.book.isAccepted(Secret.ofText(text))
-      case 'access-key': {
-        const { accessKeyId } = JSON.parse(text) as { readonly accessKeyId: string }
-        return aws.wouldAllow(accessKeyId, 's3:GetObject', 'arn:aws:s3:::artifacts/x')
-      }
-      case 'app-token':
-        return this.#leases().some(({ token }) => token === text)
-      default:
-        return github.deployKeys('acme', 'website').some((k) => privateHalfHolds(text, k.key))
-    }
-  }
-
-  /** The app tokens that GitHub accepts now, but for those of Custody itself. */
-  #leases() {
-    const { github } = this.#installation.worlds
-    return github
-      .installationTokens()
-      .filter((t) => t.permissions['contents'] !== undefined && github.isAlive(t))
-      .map(({ token }) => ({ token, id: `it_${Secret.ofText(token).fingerprint().slice(0, 16)}_` }))
   }
 
   async #journalled(account: ServiceAccount): Promise<readonly string[]> {
@@ -202,12 +206,12 @@ export class Laws {
     const issued = await this.#installation.store.read.issuedTokensOf(id, 'tokens')
     const accepted: string[] = []
     for (const credential of await this.#installation.store.read.credentialsOf(tenant, id)) {
-      if (credential.kind === 'api-token' && (await this.#works(credential))) {
+      if (credential.kind === 'api-token' && (await this.#judge.works(credential))) {
         accepted.push(credential.id)
       }
     }
     const journal = await this.#installation.store.read.keysOfAccount(tenant, id)
-    const leases = this.#leases()
+    const leases = this.#judge.leases()
     return [
       ...journal.flatMap(({ keyId }) => (leases.some((t) => keyId.startsWith(t.id)) ? keyId : [])),
       ...keys.filter((key) => aws.wouldAllow(key, 's3:GetObject', 'arn:aws:s3:::artifacts/x')),
@@ -220,12 +224,6 @@ export class Laws {
     const { kind, id, generation, account } = credential
     throw new Violation(`${kind} ${id} (generation ${generation}, account ${account}): ${what}`)
   }
-}
-
-/** An `openssh-key-v1` file has the public half in it, as the wire format has it. */
-function privateHalfHolds(pem: string, publicKey: string): boolean {
-  const file = Buffer.from(pem.split('\n').slice(1, -2).join(''), 'base64')
-  return file.includes(Buffer.from(publicKey.split(' ')[1]!, 'base64'))
 }
 
 /** Users that somebody else made, with keys that work; one bears a name like ours. */

@@ -1,6 +1,8 @@
+import type { ConsumerReport } from '../../src/domain/consumer.ts'
+import { anyone } from '../../src/domain/consumer.ts'
 import { defaultTenant } from '../../src/domain/ids.ts'
-import { seconds } from '../../src/domain/time.ts'
-import type { Transport, WireRequest } from '../../src/provider/contract.ts'
+import { instantOf, seconds } from '../../src/domain/time.ts'
+import type { Transport, WireAnswer, WireRequest } from '../../src/provider/contract.ts'
 import type { Change, Store } from '../../src/store/store.ts'
 import type { Worlds } from './wire-services.ts'
 import { githubUrl } from './wire-services.ts'
@@ -29,6 +31,16 @@ export const sabotages = [
   'keys come in pairs',
   /** Switching a key off reaches one that is somebody else's. */
   'strangers are touched',
+  /** A key that is switched on again is not, and whoever tries it is told that it is. */
+  'undone keys are not tried',
+  /** Everybody is said to have moved to the new key. */
+  'overlaps ignore consumers',
+  /** A change of scopes is accepted, and its plan lost. */
+  'rescopes are lost',
+  /** AWS says that it has given more rights, and has not. */
+  'rights are noted but not given',
+  /** The policy acts on what it should only watch. */
+  'watching is forgotten',
 ] as const
 export type Sabotage = (typeof sabotages)[number]
 
@@ -37,6 +49,8 @@ export class Saboteur {
   readonly #sabotage: Sabotage | null
   readonly #worlds: Worlds
   #lastSecret = ''
+  /** Keys that were to be on, and are not. */
+  readonly #dead = new Map<string, string>()
 
   constructor(sabotage: Sabotage | null, worlds: Worlds) {
     this.#sabotage = sabotage
@@ -76,6 +90,15 @@ export class Saboteur {
               : [c],
           ),
         )
+      case 'overlaps ignore consumers':
+        return {
+          ...store,
+          read: { ...store.read, consumerReports: (...asked) => everybodyMoved(store, asked) },
+        }
+      case 'rescopes are lost':
+        return edited((changes) =>
+          changes.filter((c) => !(c.type === 'enqueue' && c.operation.kind === 'rescope')),
+        )
       case 'secrets are written down':
         return edited((changes) =>
           changes.map((c) =>
@@ -95,6 +118,10 @@ export class Saboteur {
         return this.#after(transport, 'UpdateAccessKey', (input) => {
           this.#setKey(input.get('UserName')!, input.get('AccessKeyId')!, 'Active')
         })
+      case 'undone keys are not tried':
+        return this.#unproven(transport)
+      case 'rights are noted but not given':
+        return (request, signal) => this.#withoutRights(transport, request, signal)
       case 'old keys end too soon':
         return this.#after(transport, 'CreateAccessKey', (input, body) => {
           const user = input.get('UserName')!
@@ -122,6 +149,42 @@ export class Saboteur {
       default:
         return transport
     }
+  }
+
+  #unproven(transport: Transport): Transport {
+    return async (request, signal) => {
+      const answer = await transport(request, signal)
+      const input = new URLSearchParams(request.body)
+      const key = input.get('AccessKeyId')
+      if (input.get('Action') === 'UpdateAccessKey' && answer.status === 200 && key !== null) {
+        if (input.get('Status') === 'Active') {
+          this.#setKey(input.get('UserName')!, key, 'Inactive')
+          this.#dead.set(key, answer.body)
+        } else this.#dead.delete(key)
+      }
+      const caller = /Credential=([A-Z0-9]+)\//.exec(request.headers['authorization'] ?? '')?.[1]
+      const isProbe = input.get('Action') === 'GetCallerIdentity'
+      return isProbe && this.#dead.has(caller ?? '')
+        ? { ...answer, status: 200, body: identityBody }
+        : answer
+    }
+  }
+
+  async #withoutRights(
+    transport: Transport,
+    request: WireRequest,
+    signal: AbortSignal | null,
+  ): Promise<WireAnswer> {
+    const input = new URLSearchParams(request.body)
+    const user = input.get('UserName') ?? ''
+    const isMore = input.get('PolicyDocument')?.includes('PutObject') === true
+    const isChange = input.get('Action') === 'PutUserPolicy' && isMore && this.#dead.has(user)
+    if (!isChange) {
+      const answer = await transport(request, signal)
+      if (input.get('Action') === 'PutUserPolicy') this.#dead.set(user, answer.body)
+      return answer
+    }
+    return { status: 200, headers: { 'content-type': 'text/xml' }, body: this.#dead.get(user)! }
   }
 
   #after(
@@ -169,6 +232,19 @@ async function fencesOf(store: Store, changes: readonly Change[]): Promise<reado
     }),
   )
 }
+
+async function everybodyMoved(
+  { read }: Store,
+  [tenant, account]: Parameters<Store['read']['consumerReports']>,
+): Promise<readonly ConsumerReport[]> {
+  const generation = Number.MAX_SAFE_INTEGER
+  const said = { consumer: anyone, kind: 'waived', generation, at: instantOf(0), by: '' } as const
+  const all = await read.credentialsOf(tenant, account)
+  return all.map(({ id: credential }) => ({ ...said, tenant, account, credential }))
+}
+
+const identityBody =
+  '<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult><Arn>arn:aws:iam::123456789012:user/x</Arn><UserId>AIDAX</UserId><Account>123456789012</Account></GetCallerIdentityResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></GetCallerIdentityResponse>'
 
 const isDeployKeyPost = ({ method, url }: WireRequest): boolean =>
   method === 'POST' && url.origin === githubUrl && url.pathname.endsWith('/keys')

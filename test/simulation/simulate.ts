@@ -2,6 +2,7 @@ import { Installation } from './installation.ts'
 import { Laws } from './laws.ts'
 import type { Sabotage } from './sabotage.ts'
 import { Chance, warmedUp } from './scheduler.ts'
+import { allTerms } from './terms.ts'
 import { Traffic } from './traffic.ts'
 import { Violation } from './violation.ts'
 import type { Weather } from './wire.ts'
@@ -54,10 +55,13 @@ export async function simulate(seed: number, options: SimulateOptions = {}): Pro
 async function lead(seed: number, options: SimulateOptions): Promise<Outcome> {
   const mode = options.mode ?? (seed % 2 === 0 ? 'liveness' : 'safety')
   // Drawn before anything else, since the configuration depends on it; mixed, since seeds come in a row.
-  const lagSeconds = new Chance(seed ^ 0x5eed).oneOf([0, 0, 5, 14, 90])
+  const drawn = new Chance(seed ^ 0x5eed)
+  const lagSeconds = drawn.oneOf([0, 0, 5, 14, 90])
+  const terms = drawn.oneOf(['shipped', ...allTerms] as const)
   const installation = await Installation.open(seed, {
     sabotage: options.sabotage ?? null,
     lagSeconds,
+    terms,
   })
   const life = new Life(installation)
   let violation: string | null = null
@@ -95,7 +99,7 @@ class Life {
   constructor(installation: Installation) {
     this.#installation = installation
     this.laws = new Laws(installation)
-    this.traffic = new Traffic(installation)
+    this.traffic = new Traffic(installation, this.laws)
   }
 
   async open(): Promise<void> {
@@ -117,7 +121,7 @@ class Life {
     const rate = chance.oneOf(isWild ? [0.03, 0.08, 0.2] : [0, 0.02, 0.05, 0.1])
     installation.weather = weatherOf(rate, () => chance.happens(0.3))
     await this.#pass(minutes * minute, 5, () => {
-      if (chance.happens(0.4)) installation.background(this.traffic.act())
+      if (chance.happens(0.5)) installation.background(this.traffic.act())
     })
   }
 
@@ -133,6 +137,8 @@ class Life {
       installation.background(this.traffic.sweep('orphans'))
       installation.background(this.traffic.sweep('expiry'))
       installation.background(this.traffic.operatorRetries())
+      // What was cancelled by hand is found behind.
+      if (this.traffic.isBehind) installation.background(this.traffic.sweep('rotation'))
     })
     await this.#pass(minute, minute)
     await this.laws.atRest()

@@ -5,14 +5,22 @@ import { addSeconds } from '../../src/domain/time.ts'
 import type { CredentialEntry, MemberWish, PersonWrite } from '../../src/domain/want.ts'
 import { sweepNames } from '../../src/lifecycle/engine.ts'
 import type { Engine, SweepName } from '../../src/lifecycle/engine.ts'
+import { Changes, someConsumers, tenMinutes } from './changes.ts'
 import type { Installation } from './installation.ts'
+import type { Laws } from './laws.ts'
 import type { Chance } from './scheduler.ts'
+import { watched } from './terms.ts'
 
 const userSchema = 'urn:ietf:params:scim:schemas:core:2.0:User'
 const groupSchema = 'urn:ietf:params:scim:schemas:core:2.0:Group'
 const nhiSchema = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
-/** It re-reads its secrets, so that rotations end. */
-const reader = { consumers: [{ name: 'app', cacheTtl: 'PT5M' }] }
+
+const plots: readonly (readonly string[])[] = [
+  [],
+  ['leave', 'leave'],
+  ['rescope', 'make a group', 'rescope', 'change members'],
+  ['rescope', 'rotate', 'restart a consumer', 'rotate'],
+]
 
 /** What the people of a company ask of Custody, and what they know of it afterwards. */
 export class Traffic {
@@ -21,12 +29,21 @@ export class Traffic {
   readonly groups: string[] = []
   /** One line per act, for whoever reads a failing seed. */
   readonly log: string[] = []
+  /** Somebody cancelled what a sweep has to find again. */
+  isBehind = false
   readonly #installation: Installation
   readonly #chance: Chance
+  readonly #laws: Laws
+  readonly #changes: Changes
+  /** What comes up too rarely by itself: a few acts that belong together. */
+  readonly #plot: string[]
   #names = 0
 
-  constructor(installation: Installation) {
+  constructor(installation: Installation, laws: Laws) {
     this.#installation = installation
+    this.#laws = laws
+    this.#changes = new Changes(installation, laws)
+    this.#plot = [...installation.scheduler.chance.oneOf(plots)]
     this.#chance = installation.scheduler.chance
   }
 
@@ -41,7 +58,7 @@ export class Traffic {
       [1, 'disable', (engine) => this.#switch(engine, 'disable')],
       [2, 'enable', (engine) => this.#switch(engine, 'enable')],
       [1, 'retire', (engine) => this.#switch(engine, 'retire')],
-      [3, 'leave', (engine) => this.#setActive(engine, false)],
+      [5, 'leave', (engine) => this.#setActive(engine, false)],
       [1, 'return', (engine) => this.#setActive(engine, true)],
       [1, 'cancel', (engine) => this.#cancel(engine)],
       [1, 'retry', (engine) => this.#retry(engine)],
@@ -52,11 +69,19 @@ export class Traffic {
       [2, 'change members', (engine) => this.#changeMembers(engine)],
       [1, 'delete an account', (engine) => this.#deleteAccount(engine)],
       [1, 'delete a person', (engine) => this.#deletePerson(engine)],
+      [2, 'undo', (engine) => this.#changes.undo(engine)],
+      [3, 'rescope', (engine) => this.#changes.rescope(engine, this.accounts, this.groups)],
+      [1, 'rehearse', (engine) => this.#changes.rehearse(engine, this.accounts)],
+      [2, 'restart a consumer', (engine) => this.#changes.restart(engine, this.accounts)],
+      [1, 'waive', (engine) => this.#changes.waive(engine)],
       [2, 'sweep', (engine) => this.#sweep(engine, this.#chance.oneOf(sweepNames))],
     ]
     const weights = acts.reduce((sum, [weight]) => sum + weight, 0)
     let at = this.#chance.below(weights)
-    const [, name, run] = acts.find(([weight]) => (at -= weight) < 0)!
+    const planned = this.#chance.happens(0.5) ? this.#plot.shift() : undefined
+    const [, name, run] = acts.find(([weight, each]) =>
+      planned === undefined ? (at -= weight) < 0 : each === planned,
+    )!
     await this.#do(name, run)
   }
 
@@ -143,11 +168,14 @@ export class Traffic {
         : undefined,
       purpose: 'simulation',
       environment: this.#chance.happens(0.3) ? 'prod' : undefined,
-      labels: undefined,
+      labels: this.#chance.happens(0.1) ? [watched] : undefined,
       expiresAt: this.#chance.happens(0.1) ? this.#inMinutes(5) : undefined,
       protected: undefined,
       credentials: Array.from({ length: 1 + this.#chance.below(2) }, () => this.#entry()),
-      attributes: { schemas: [userSchema, nhiSchema], [nhiSchema]: reader },
+      attributes: {
+        schemas: [userSchema, nhiSchema],
+        [nhiSchema]: { consumers: someConsumers(this.#chance) },
+      },
     })
     this.accounts.push(account.id)
     return account.id
@@ -191,7 +219,7 @@ export class Traffic {
       displayName: null,
       readers: [],
       rotateEvery: undefined,
-      overlap: undefined,
+      overlap: this.#chance.happens(0.3) ? tenMinutes : undefined,
       expiresAt: this.#chance.happens(0.1) ? this.#inMinutes(5) : undefined,
       provider,
       kind,
@@ -211,6 +239,7 @@ export class Traffic {
     if (all.length === 0) return 'no credential'
     const { id } = this.#chance.oneOf(all)
     await engine[act](this.#admin, id)
+    if (act === 'revokeCredential') this.#laws.promises.revoked(id)
     return id
   }
 
@@ -219,8 +248,9 @@ export class Traffic {
     const all = await this.#installation.store.read.operations({ tenant, after: null, limit: 200 })
     const open = all.filter((o) => ['queued', 'waiting', 'needsOperator'].includes(o.status))
     if (open.length === 0) return 'nothing to cancel'
-    const { id } = this.#chance.oneOf(open)
+    const { id, kind } = this.#chance.oneOf(open)
     await engine.cancelOperation(this.#admin, id)
+    if (kind === 'rescope') this.isBehind = true
     return id
   }
 
@@ -265,7 +295,11 @@ export class Traffic {
     return group.id
   }
 
+  /** An account may be in a group as well: for what the group grants. */
   #member(): MemberWish {
+    if (this.accounts.length > 0 && this.#chance.happens(0.15)) {
+      return { id: this.#chance.oneOf(this.accounts), type: undefined, display: null }
+    }
     return { id: this.#chance.oneOf(this.people), type: 'User', display: null }
   }
 
@@ -303,16 +337,40 @@ export class Traffic {
     if (this.accounts.length === 0) return 'no account'
     const id = this.#chance.oneOf(this.accounts)
     await engine.switchAccount(this.#admin, id, to, null)
+    this.#laws.promises.switched(id, to)
     return id
+  }
+
+  /** Mostly one who owns something. */
+  async #somebody(engine: Engine): Promise<string> {
+    if (this.accounts.length > 0 && this.#chance.happens(0.6)) {
+      const id = this.#chance.oneOf(this.accounts)
+      const { owner } = await engine.account(this.#admin, id, { retiredToo: true })
+      if (owner.type === 'User') return owner.id
+    }
+    return this.#chance.oneOf(this.people)
+  }
+
+  #regret(person: string): void {
+    const { scheduler } = this.#installation
+    for (const most of this.#chance.happens(0.2) ? [40, 60] : [40]) {
+      scheduler.after(this.#chance.below(most * 1_000), () =>
+        this.#installation.background(
+          this.#do(`undo ${person}`, (engine) => this.#changes.undo(engine, person)),
+        ),
+      )
+    }
   }
 
   async #setActive(engine: Engine, active: boolean, whom?: string): Promise<string> {
     if (this.people.length === 0) return 'nobody there'
-    const id = whom ?? this.#chance.oneOf(this.people)
+    const id = whom ?? (await this.#somebody(engine))
     const person = await engine.person(this.#admin, id)
     const { userName, externalId, attributes } = person
     const want: PersonWrite = { type: 'person', userName, externalId, attributes, active }
     await engine.updatePerson(this.#admin, person, want)
+    // It was a mistake: while it is being acted on, or after.
+    if (!active && whom === undefined && this.#chance.happens(0.6)) this.#regret(id)
     return id
   }
 }

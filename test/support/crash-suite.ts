@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Credential } from '../../src/domain/credential.ts'
 import type { CredentialEntry } from '../../src/domain/want.ts'
 import type { Death, TestEngine } from './engine.ts'
 import { anotherWorker, days, hours, mortal, startTestEngine, wants } from './engine.ts'
@@ -104,6 +105,121 @@ export function crashSuite(stride: number): void {
         )
       },
     )
+
+    /** Asks for one right more than the entry has. */
+    const rescope = async (credential: Credential, more: string): Promise<void> => {
+      const { displayName, provider, kind, scopes } = credential
+      await test.engine.updateCredential(test.admin, credential, {
+        serviceAccount: credential.account,
+        displayName,
+        provider,
+        kind,
+        scopes: [...scopes, more],
+        readers: [],
+        deliverTo: undefined,
+        expiresAt: undefined,
+        rotateEvery: undefined,
+        overlap: undefined,
+      })
+    }
+    const put = 's3:PutObject on arn:aws:s3:::artifacts/*'
+
+    it.each([
+      ['in place', wants.accessKey, put],
+      ['by a new key', wants.deployKey, 'write'],
+    ] as const)(
+      'anywhere while scopes change %s leaves a working key that has them',
+      async (how, want, more) => {
+        const owner = await test.person()
+        await everywhere(
+          async () => {
+            const account = await test.request(owner, { credentials: [want()] })
+            const [before] = await test.credentials(account.id)
+            await rescope(before!, more)
+            return async () => {
+              const after = await test.credential(before!.id)
+              expect(after.grantedScopes).toContain(more)
+              expect(await test.works(after)).toBe(true)
+              if (how === 'in place') {
+                expect(after.keyId).toBe(before!.keyId)
+                const artifact = 'arn:aws:s3:::artifacts/x'
+                expect(test.aws.world.wouldAllow(after.keyId!, 's3:PutObject', artifact)).toBe(true)
+              } else {
+                const keys = test.github.world.deployKeys('acme', 'website')
+                const own = keys.filter((k) => k.title.startsWith(`custody/${account.id}/`))
+                const current = own.find((k) => after.keyId!.endsWith(`#${k.id}`))
+                expect(current).toMatchObject({ readOnly: false })
+              }
+              expect(await openOf(account.id)).toEqual([])
+            }
+          },
+          async () => {
+            await test.pass(leaseOver * 2 + 8, leaseOver / 2 + 2)
+            if (how !== 'in place') await test.pass(days(14) + hours(1), days(7) + 60)
+          },
+        )
+      },
+    )
+
+    it('anywhere while a leaving is undone brings the same keys back, and they work', async () => {
+      await everywhere(
+        async () => {
+          const owner = await test.person()
+          const account = await test.request(owner, {
+            credentials: [wants.accessKey(), wants.token()],
+          })
+          const before = (await test.credentials(account.id)).map((c) => c.keyId)
+          await test.leave(owner)
+          await test.pass(10)
+          const leave = (await test.operations(owner)).find((o) => o.kind === 'leave')!
+          await test.engine.undo(test.admin, leave.id, { reason: 'crash', dryRun: false })
+          return async () => {
+            expect((await test.account(account.id)).status).toBe('active')
+            const after = await test.credentials(account.id)
+            expect(after.map((c) => c.keyId)).toEqual(before)
+            for (const credential of after) expect(await test.works(credential)).toBe(true)
+            expect(await openOf(account.id)).toEqual([])
+          }
+        },
+        () => test.pass(leaseOver * 3, leaseOver / 2 + 2),
+      )
+    })
+
+    it.each([
+      ['begins', []],
+      ['gives the old key back', [11 * 60]],
+      ['puts the new key away', [11 * 60, days(8)]],
+    ] as const)('anywhere while a rehearsal %s ends with the key there was', async (_n, spans) => {
+      const owner = await test.person()
+      await everywhere(
+        async () => {
+          const account = await test.request(owner, { credentials: [wants.accessKey()] })
+          const [before] = await test.credentials(account.id)
+          await test.engine.rehearseCredential(test.admin, before!.id)
+          // Until the part that is tried is due, and nobody has taken it up.
+          for (const span of spans) {
+            await test.pass(4)
+            test.clock.advance(span)
+          }
+          return async () => {
+            const after = await test.credential(before!.id)
+            expect(after).toMatchObject({ status: 'active', keyId: before!.keyId })
+            expect(await test.works(after)).toBe(true)
+            expect(await test.liveAtProviders(account.id)).toEqual([before!.keyId])
+            expect(await openOf(account.id)).toEqual([])
+          }
+        },
+        async () => {
+          await test.pass(leaseOver + 4, leaseOver / 2 + 2)
+          await test.pass(days(15), days(1))
+        },
+      )
+    })
+
+    const openOf = async (account: string) =>
+      (await test.store.read.openOperations(test.admin.tenant, account as never)).map(
+        ({ kind, steps, cursor, failure }) => `${kind} at ${steps[cursor]} (${failure?.message})`,
+      )
 
     it('anywhere while an account is switched off leaves nothing alive', async () => {
       await everywhere(

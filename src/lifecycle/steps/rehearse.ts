@@ -88,7 +88,13 @@ async function giveBack(ctx: StepContext, subject: Subject, moves: Moves): Promi
   return {
     go: 'wait',
     until: now,
-    memo: { returnedAt: now, moves, rehearsed: fresh.generation },
+    // Told now, not after the overlap that the rehearsed key still has.
+    memo: {
+      returnedAt: now,
+      moves,
+      rehearsed: fresh.generation,
+      result: { moves, returnedAt: now },
+    },
     changes: [
       putCredential(restored, now),
       { type: 'key', key: { ...old, status: 'active', activatedAt: now, supersededAt: null } },
@@ -130,6 +136,8 @@ async function putAway(
     await revokeKey(ctx, { provider, capabilities, external: externalOf(principal) }, key)
     if (key.sinkVersion !== null) await sink.discard(target, key.sinkVersion, ctx.call())
   }
+  const isNews = key !== undefined && key.deletedAt === null
+  const about = { type: 'credential', id: credential.id }
   const result = { moves: memoOf<Moves>(ctx, 'moves') ?? {}, returnedAt }
   return {
     go: 'done',
@@ -141,7 +149,10 @@ async function putAway(
             ...forget(capabilities, key),
           ] as const)
         : []),
-      audit(ctx, 'credential.rehearsed', { type: 'credential', id: credential.id }, result),
+      ...(isNews
+        ? [audit(ctx, 'key.deleted', about, { keyId: key.keyId, generation: key.generation })]
+        : []),
+      audit(ctx, 'credential.rehearsed', about, result),
     ],
   }
 }

@@ -5,7 +5,7 @@ import type { Instant } from '../../domain/time.ts'
 import { addSeconds, secondsBetween } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
 import { planOperation } from '../context.ts'
-import { itemOf } from '../undo.ts'
+import { alsoTouched, itemOf } from '../undo.ts'
 import type { Step, StepContext } from './step.ts'
 import { switchOff } from './proof.ts'
 import { bringUp } from './revive.ts'
@@ -46,6 +46,7 @@ async function* touched(ctx: StepContext): AsyncGenerator<ServiceAccount> {
   }
   const person = memoOf<string>(ctx, 'person')
   if (person === null) return
+  const owned = new Set<string>()
   for (let after: string | null = null; ;) {
     const page: readonly ServiceAccount[] = await read.accountsOwnedBy(
       tenant,
@@ -53,10 +54,14 @@ async function* touched(ctx: StepContext): AsyncGenerator<ServiceAccount> {
       after,
       pageSize,
     )
+    for (const account of page) owned.add(account.id)
     yield* page
-    if (page.length < pageSize) return
+    if (page.length < pageSize) break
     after = page.at(-1)!.id
   }
+  // What changed hands, before the undo or during it, was ended by the same event.
+  const root = { tenant, id: memoOf<string>(ctx, 'cause')! }
+  yield* await alsoTouched(ctx.life, root, owned)
 }
 
 /** @returns false when it has to be looked at again */

@@ -66,6 +66,7 @@ describe('the shipped lifecycle policy', () => {
       hold: 90 * day,
       enforcement: 'enforce',
       require: [],
+      freeze: [],
     })
   })
 

@@ -99,7 +99,7 @@ describe('freeze windows in the policy', () => {
     )
     const prod = { environment: 'prod', labels: [], imported: false }
 
-    expect(policy.termsFor({ ...prod, environment: 'test' }).freeze).toBeUndefined()
+    expect(policy.termsFor({ ...prod, environment: 'test' }).freeze).toEqual([])
     expect(policy.termsFor({ ...prod, labels: ['always'] }).freeze).toEqual([])
     expect(policy.termsFor(prod).freeze).toEqual([
       {

@@ -481,10 +481,12 @@ export interface WatchedLife {
 }
 
 /**
- * A life that ends at the n-th call to a provider, a sink or the store: from then on nothing it
- * does has any effect, as after `kill -9`.
+ * A life that ends at the n-th call to a provider, a sink or the store, or at the first one of a name
+ * (`aws-prod.issue`): from then on nothing it does has any effect, as after `kill -9`.
  */
-export function mortal(death: Death | null): WatchedLife {
+export function mortal(
+  death: Death | { readonly call: string; readonly when: Death['when'] } | null,
+): WatchedLife {
   const calls: string[] = []
   let dead = false
   return {
@@ -492,7 +494,8 @@ export function mortal(death: Death | null): WatchedLife {
     around: (life) =>
       watched(life, async (name, call) => {
         if (dead) throw new Error('this process is dead')
-        const dies = death?.call === calls.push(name) - 1
+        const place = calls.push(name) - 1
+        const dies = death?.call === place || death?.call === name
         if (dies && death.when === 'before') {
           dead = true
           throw new Error('killed before the call')

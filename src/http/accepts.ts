@@ -117,6 +117,7 @@ export function refuseUnknown(api: FastifyInstance, prefix: string): void {
     const query = known?.query ?? (verb === 'GET' ? [] : null)
     done(
       unknownIn(request.query, query, 'parameter') ??
+        noObjectIn(request.body, known?.body) ??
         unknownIn(request.body, known?.body, 'field') ??
         unstorableIn(request.query) ??
         unstorableIn(request.params),
@@ -134,6 +135,13 @@ function unstorableIn(sent: unknown): Error | undefined {
   if (odd === undefined) return undefined
   const reason = 'holds a NUL, or half a character, which no database keeps.'
   return errors.invalidValue({ path: odd[0], reason })
+}
+
+/** A list with the right fields in it would count as no fields at all. */
+function noObjectIn(sent: unknown, known: readonly string[] | undefined): Error | undefined {
+  if (!known || sent === undefined || sent === null || isJsonObject(sent)) return undefined
+  const wanted = known.length === 0 ? 'empty' : `with ${known.join(', ')}`
+  return errors.invalidSyntax({ reason: `The body must be one JSON object, ${wanted}.` })
 }
 
 const shown = 64

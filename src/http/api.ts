@@ -57,6 +57,7 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
     return {
       ...accountRow(account),
       asked: await engine.asked(account),
+      enforcement: engine.isWatched(account) ? 'observe' : 'enforce',
       credentials: credentials.map((c) =>
         credentialView(
           c,

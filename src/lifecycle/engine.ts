@@ -53,6 +53,7 @@ import {
   revertFinding,
 } from './drift-decisions.ts'
 import { asked } from './protected.ts'
+import { isWatched } from './shadow.ts'
 import { shadowReport } from './shadow-report.ts'
 import { planSweep, runSweep } from './sweep-runs.ts'
 import { adopt } from './adoption.ts'
@@ -200,6 +201,7 @@ export function createEngine(life: Lifecycle) {
     credential: (caller: Caller, id: string) => visibleCredential(life, caller, id),
     /** Of a protected account: what one person asked for and a second one has to. */
     asked: (account: ServiceAccount) => asked(life, account),
+    isWatched: (account: ServiceAccount) => isWatched(life, account),
     /** The window that a planned act on it waits for. */
     frozen: (account: ServiceAccount, credential: Credential) =>
       frozenCredential(life, account, credential),

@@ -26,5 +26,14 @@ export async function rehearseCredential(
   const held = consumersOf(account).find(mustReport)
   // It would have to be restarted twice, and nothing would tell that it has the old key back.
   if (held) refuse(`that "${held.name}" reads only when it is restarted`)
+  const keys = await life.store.read.keysOf(caller.tenant, credential.id)
+  const served = keys.find((key) => key.generation === credential.generation)
+  // Nobody but its consumers has the secret of what was imported: the rehearsal could never end.
+  if (served && served.sinkVersion === null) {
+    const next =
+      'Custody never delivered its secret; rotate it once (custody credential rotate), then rehearse the next time.'
+    const status = 'a credential whose old key cannot be given back'
+    throw errors.wrongState({ what: 'Credential', id, status, action: 'rehearsed', next })
+  }
   return rotateCredential(life, caller, id, 'rehearsal')
 }

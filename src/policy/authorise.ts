@@ -359,7 +359,13 @@ async function readFiles(directory: string): Promise<Map<string, string>> {
 
 function schemaProblems(schema: string): string[] {
   const answer = checkParseSchema(schema)
-  return answer.type === 'success' ? [] : [describe(schemaFile, schema, answer.errors)]
+  if (answer.type === 'failure') return [describe(schemaFile, schema, answer.errors)]
+  // A copy that an upgrade left behind: without this each of these actions would be a 500.
+  const missing = actions.filter((action) => !schema.includes(`"${action}"`))
+  if (missing.length === 0) return []
+  const names = missing.map((action) => `"${action}"`).join(', ')
+  const message = `has no action ${names}; take this file from the version of Custody that runs, and look there for rules that are new. Your own rules stay.`
+  return [describeProblems(schemaFile, [{ path: '', line: 1, message }])]
 }
 
 function ruleProblems([stem, text]: readonly [string, string]): string[] {

@@ -43,6 +43,15 @@ describe('custody eject', () => {
     const dry = await run('--dry-run')
     expect([dry.code, dry.stdout]).toEqual([0, expect.stringContaining('ends with Custody')])
 
+    const none = await run('--account', 'ci-deployer', 'ci-deploier', '--reason', 'x', '--yes')
+    expect([none.code, none.stdout]).toEqual([3, ''])
+    const lost = ['--reason', 'x', '--yes', '--include-tokens', '--output', '/nowhere/x.csv']
+    expect((await run(...lost)).code).toBe(2)
+    const kept = await custody.call('GET', `/api/v1/accounts/${account}`)
+    expect(kept.body.status).toBe('active')
+    const named = await run('--account', 'ci-deployer', '--dry-run')
+    expect(named.stdout).toBe(dry.stdout)
+
     const refused = await run('--reason', 'leaving', '--yes')
     expect(refused.code).toBe(6)
     expect(refused.stderr).toContain('live only in Custody')

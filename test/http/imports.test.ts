@@ -138,7 +138,12 @@ describe('an import over HTTP and on the command line, with AWS and GitHub at th
     expect(unfinished.code).toBe(2)
     expect(unfinished.stderr).toMatch(/import-aws-prod\.yaml:\d+: entries\[\d\]\.purpose/)
 
-    await review('import-aws-prod.yaml', '/ci', { purpose: '"builds"' })
+    await review('import-aws-prod.yaml', '/ci', { purpose: '"builds"', owner: '"nobody-here"' })
+    const unowned = await custodyCli('apply', 'import-aws-prod.yaml', '--yes')
+    expect(unowned.code).toBe(1)
+    expect(unowned.stderr).toMatch(/^ci: .*nobody-here/)
+
+    await review('import-aws-prod.yaml', '/ci', { purpose: '"builds"', owner: `"${ada}"` })
     const applied = await custodyCli(
       'provider',
       'import',
@@ -174,9 +179,14 @@ describe('an import over HTTP and on the command line, with AWS and GitHub at th
       })
     const rotate = () => custody.call('POST', `/api/v1/credentials/${id}/rotate`)
 
+    expect(body.enforcement).toBe('observe')
     expect((await rotate()).status).toBe(409)
     expect((await patch('aws-secrets:imported/ci')).status).toBe(200)
     expect((await patch('aws-secrets:imported/other')).body.scimType).toBe('mutability')
+    // Its first key was never delivered by us, so nobody could be given it back.
+    const rehearsed = await custody.call('POST', `/api/v1/credentials/${id}/rehearse`)
+    expect(rehearsed).toMatchObject({ status: 409 })
+    expect(rehearsed.body.detail).toContain('rotate it once')
     expect((await rotate()).status).toBe(202)
 
     const rotated = await eventually(

@@ -44,6 +44,14 @@ describe('what a route does not know is refused, since it would widen what is do
     expect(body.items.map((i: { outcome: unknown }) => i.outcome)).toEqual([null, null])
   })
 
+  it.each([[[{ reason: 'x' }]], [5]])('a body that is no object: %j', async (body) => {
+    const made = await custody.call('POST', '/api/v1/consumers/hook-secret', body)
+    const decided = await custody.call('POST', `/api/v1/approvals/${batch.id}/deny`, body)
+
+    expect([made.status, decided.status]).toEqual([400, 400])
+    expect(decided.body.detail).toContain('one JSON object, with hash, subjects, reason')
+  })
+
   it('a decision with its subjects in the query decides about nobody', async () => {
     const route = `/api/v1/approvals/${batch.id}/approve?subjects=${held[0]}`
     const answer = await custody.call('POST', route, { hash: batch.hash }, security)

@@ -138,6 +138,11 @@ describe('a rehearsal', () => {
     const given = await test.credential(id)
     expect(given).toMatchObject({ keyId: old, generation: 1, status: 'active' })
     expect(await test.served(given)).toContain(old)
+    const told = await test.operation(operation)
+    expect([told.status, told.memo['result']]).toMatchObject([
+      'waiting',
+      { moves: { web: { state: 'reread' }, job: { state: 'seen' } } },
+    ])
     // Who has read the new key may use it until it reads again.
     expect(test.aws.world.wouldAccept(fresh)).toBe(true)
     await pass(days(9))

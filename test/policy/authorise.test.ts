@@ -312,6 +312,15 @@ describe('a directory of rules with mistakes', () => {
     )
   })
 
+  it('refuses a schema of an older version, which would answer 500 for what is new', async () => {
+    const schema = await readFile(path.join(shipped, 'schema.cedarschema'), 'utf8')
+    const older = schema.replace('"account.eject", ', '').replace('"account.eject",', '')
+
+    expect(await compileWith({ 'schema.cedarschema': older })).toMatch(
+      /schema\.cedarschema:1: has no action "account\.eject"; take this file from the version/,
+    )
+  })
+
   it('refuses a broken schema and a directory that is not there', async () => {
     expect(await compileWith({ 'schema.cedarschema': 'entity A;\nentity {' })).toMatch(
       /schema\.cedarschema:2: /,

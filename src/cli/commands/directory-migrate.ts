@@ -112,6 +112,7 @@ interface Plan {
 function summary({ people, groups, twins, groupTwins, ambiguous, keyless }: Plan): string {
   return (
     `${people} people and ${groups} groups, of which ${twins} and ${groupTwins} are there already.\n` +
+    (people + groups === 0 ? 'Nobody is there: moved already, or is --from spelt right?\n' : '') +
     `${keyless.count} people have no key, ${ambiguous.length} keys are shared: whom several share, or who has none, arrives as somebody new.\n`
   )
 }

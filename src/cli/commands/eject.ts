@@ -2,7 +2,15 @@ import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Command } from 'commander'
 import type { ApiClient } from '../client.ts'
-import { apiCommand, type Cli, column, confirm, printJson, printRows } from '../command.ts'
+import {
+  apiCommand,
+  type Cli,
+  column,
+  confirm,
+  printJson,
+  printRows,
+  resolveId,
+} from '../command.ts'
 import type { ExitCode, Row } from '../terminal.ts'
 import { CommandFailure, exitCodes } from '../terminal.ts'
 
@@ -54,7 +62,7 @@ export function registerEject(program: Command, cli: Cli): void {
       .command('eject')
       .description('hand every credential back as it is; Custody does not manage it any more')
       .option('--provider <name>', 'only accounts with something at this provider')
-      .option('--account <id...>', 'only these')
+      .option('--account <account...>', 'only these, by userName or id')
       .option('--include-tokens', 'also accounts with tokens that live only in Custody')
       .option('--reason <text>', 'kept in the audit log')
       .option('--dry-run', 'only say what would be handed back')
@@ -63,7 +71,8 @@ export function registerEject(program: Command, cli: Cli): void {
     cli,
     async ({ api, options, terminal }): Promise<ExitCode> => {
       const { dryRun = false, output } = options
-      const write = output === undefined ? null : writerFor(path.resolve(terminal.cwd, output))
+      const file = output === undefined ? null : path.resolve(terminal.cwd, output)
+      const write = file === null ? null : writerFor(file)
       if (!dryRun && !options.reason) {
         throw new CommandFailure(exitCodes.usage, 'Say why: --reason "we are leaving".')
       }
@@ -82,6 +91,8 @@ export function registerEject(program: Command, cli: Cli): void {
       async function acted(): Promise<readonly HandOver[]> {
         const warning = 'Custody will not rotate, expire or end any of these keys again.'
         await confirm(warning, options, terminal)
+        // Before anything is handed back: afterwards the list is all that tells where keys lie.
+        if (file !== null) await orUnwritable(file, writeFile(file, '', { flag: 'a', mode: 0o600 }))
         const { reason, includeTokens = false } = options
         const done: HandOver[] = []
         for (const plan of planned) {
@@ -111,7 +122,12 @@ async function accountsOf(
   api: ApiClient,
   { account }: EjectOptions,
 ): Promise<readonly { readonly id: string; readonly userName: string }[]> {
-  if (account) return [...new Set(account)].map((id) => ({ id, userName: id }))
+  if (account) {
+    // All of them before the first is handed back: a typo must not be found half-way.
+    const ids = await Promise.all(account.map((name) => resolveId('account', name, api)))
+    const named = new Map(ids.map((id, at) => [id, account[at]!]))
+    return [...named].map(([id, userName]) => ({ id, userName }))
+  }
   const { rows } = await api.list('/api/v1/accounts', {}, null)
   return (
     rows
@@ -209,11 +225,7 @@ const csvColumns = [
 ]
 
 function writerFor(file: string): (answers: readonly HandOver[]) => Promise<void> {
-  const save = async (text: string): Promise<void> => {
-    await writeFile(file, text, { mode: 0o600 }).catch((error: Error) => {
-      throw new CommandFailure(exitCodes.failed, `${file}: ${error.message}`, error)
-    })
-  }
+  const save = (text: string) => orUnwritable(file, writeFile(file, text, { mode: 0o600 }))
   if (file.endsWith('.json')) return (answers) => save(`${JSON.stringify(answers, null, 2)}\n`)
   if (file.endsWith('.csv')) {
     return (answers) =>
@@ -224,6 +236,12 @@ function writerFor(file: string): (answers: readonly HandOver[]) => Promise<void
       )
   }
   throw new CommandFailure(exitCodes.usage, '--output takes a file that ends in .json or .csv.')
+}
+
+async function orUnwritable(file: string, written: Promise<void>): Promise<void> {
+  await written.catch((error: Error) => {
+    throw new CommandFailure(exitCodes.usage, `${file} cannot be written: ${error.message}`, error)
+  })
 }
 
 /** A spreadsheet runs what begins like a formula, whoever named the account. RFC 4180 otherwise. */

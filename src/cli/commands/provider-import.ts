@@ -250,16 +250,21 @@ async function applyPlan(
     if (retryAfter !== null) await pause(retryAfter)
   }
   progress.end()
-  return report(answers, session)
+  const names = new Map(adoptions.map((a) => [a.external, a.userName]))
+  return report(answers, names, session)
 }
 
-function report(answers: readonly Answer[], { options, terminal }: Session<unknown>): ExitCode {
+function report(
+  answers: readonly Answer[],
+  names: ReadonlyMap<string, string | undefined>,
+  { options, terminal }: Session<unknown>,
+): ExitCode {
   const count = (status: Answer['status']) => answers.filter((a) => a.status === status).length
   const failed = answers.filter((a) => a.status === 'failed')
   if (options.json) printJson({ items: answers }, terminal)
   else {
     for (const { external, error } of failed) {
-      terminal.stderr(`${external}: ${error?.message ?? 'failed'}\n`)
+      terminal.stderr(`${names.get(external) ?? external}: ${error?.message ?? 'failed'}\n`)
     }
     terminal.stdout(
       `${count('adopted')} adopted, ${count('already')} managed already, ${failed.length} failed\n`,

@@ -88,7 +88,13 @@ async function giveBack(ctx: StepContext, subject: Subject, moves: Moves): Promi
   return {
     go: 'wait',
     until: now,
-    memo: { returnedAt: now, moves, rehearsed: fresh.generation },
+    // Told now, not after the overlap that the rehearsed key still has.
+    memo: {
+      returnedAt: now,
+      moves,
+      rehearsed: fresh.generation,
+      result: { moves, returnedAt: now },
+    },
     changes: [
       putCredential(restored, now),
       { type: 'key', key: { ...old, status: 'active', activatedAt: now, supersededAt: null } },

@@ -8,8 +8,8 @@ import { scopesSubject } from '../../src/lifecycle/scopes.ts'
 import { runSweep } from '../../src/lifecycle/sweep-runs.ts'
 import { ProviderError } from '../../src/provider/contract.ts'
 import { unique } from '../support/entities.ts'
-import type { TestEngine } from '../support/engine.ts'
-import { hours, minutes, startTestEngine, wants } from '../support/engine.ts'
+import type { Death, TestEngine } from '../support/engine.ts'
+import { anotherWorker, hours, minutes, mortal, startTestEngine, wants } from '../support/engine.ts'
 
 const schemas = ['urn:ietf:params:scim:schemas:core:2.0:Group']
 const listUsers = 'iam:ListUsers'
@@ -105,6 +105,25 @@ async function audited(id: string, action: string) {
 const operationOf = async ({ id }: Up) => (await test.operations(scopesSubject(id)))[0]!
 
 describe('changing what a living key may do', () => {
+  // Found by the simulation, seed 3216: consumers had its key, and it was removed as a stray.
+  it('lets a rotation under way finish before it gives more by another key', async () => {
+    const begin = async (death: Death | null) => {
+      const it = await up(wants.deployKey())
+      await test.engine.rotateCredential(test.admin, it.id)
+      const life = mortal(death)
+      await anotherWorker(test, life.around).drain()
+      return { it, calls: life.calls }
+    }
+    const promotion = (await begin(null)).calls.indexOf('files.promote')
+    const { it } = await begin({ call: promotion, when: 'after' })
+    await ask(it, { scopes: ['repo:acme/website', 'write'] })
+    await test.pass(minutes(3), 31)
+    const keys = test.github.world
+      .deployKeys('acme', 'website')
+      .filter((k) => k.title.startsWith(`custody/${it.account.id}/`))
+    expect(keys.map((k) => k.readOnly)).toEqual([true, true, false])
+  })
+
   it('keeps key and generation, tries the key, and tells before, after and cause', async () => {
     const it = await up(wants.accessKey({ scopes: [listUsers, getUser] }))
     const before = await test.credential(it.id)

@@ -124,6 +124,16 @@ export function crashSuite(stride: number): void {
     }
     const put = 's3:PutObject on arn:aws:s3:::artifacts/*'
 
+    /** Whether its key may write. */
+    const may = ({ keyId, account }: Credential): boolean => {
+      const keys = test.github.world.deployKeys('acme', 'website')
+      const own = keys.filter((k) => k.title.startsWith(`custody/${account}/`))
+      const isWriting = own.some((k) => keyId!.endsWith(`#${k.id}`) && !k.readOnly)
+      return (
+        isWriting || test.aws.world.wouldAllow(keyId!, 's3:PutObject', 'arn:aws:s3:::artifacts/x')
+      )
+    }
+
     it.each([
       ['in place', wants.accessKey, put],
       ['by a new key', wants.deployKey, 'write'],
@@ -140,18 +150,8 @@ export function crashSuite(stride: number): void {
               const after = await test.credential(before!.id)
               expect(after.grantedScopes).toContain(more)
               expect(await test.works(after)).toBe(true)
-              // oxlint-disable vitest/no-conditional-expect -- which key it is depends on the kind
-              if (how === 'in place') {
-                expect(after.keyId).toBe(before!.keyId)
-                const artifact = 'arn:aws:s3:::artifacts/x'
-                expect(test.aws.world.wouldAllow(after.keyId!, 's3:PutObject', artifact)).toBe(true)
-              } else {
-                const keys = test.github.world.deployKeys('acme', 'website')
-                const own = keys.filter((k) => k.title.startsWith(`custody/${account.id}/`))
-                const current = own.find((k) => after.keyId!.endsWith(`#${k.id}`))
-                expect(current).toMatchObject({ readOnly: false })
-              }
-              // oxlint-enable vitest/no-conditional-expect
+              expect(after.keyId === before!.keyId).toBe(how === 'in place')
+              expect(may(after)).toBe(true)
               expect(await openOf(account.id)).toEqual([])
             }
           },
@@ -215,6 +215,29 @@ export function crashSuite(stride: number): void {
           await test.pass(leaseOver + 4, leaseOver / 2 + 2)
           await test.pass(days(15), days(1))
         },
+      )
+    })
+
+    it('anywhere while an account is handed back leaves every key as it was', async () => {
+      const owner = await test.person()
+      await everywhere(
+        async () => {
+          const account = await test.request(owner, {
+            credentials: [wants.accessKey(), wants.deployKey()],
+          })
+          const before = await test.liveAtProviders(account.id)
+          const wish = { reason: 'crash', includeTokens: false, dryRun: false }
+          await test.engine.eject(test.admin, account.id, wish)
+          return async () => {
+            const { aws, github } = test
+            const deployKeys = github.world.deployKeys('acme', 'website').map((k) => `${k.id}`)
+            const isThere = (key: string) => aws.world.wouldAccept(key) || deployKeys.includes(key)
+            expect(before.filter((key) => !isThere(key))).toEqual([])
+            expect(await test.account(account.id)).toMatchObject({ statusReason: 'ejected' })
+            expect(await openOf(account.id)).toEqual([])
+          }
+        },
+        () => test.pass(leaseOver + 4, leaseOver / 2 + 2),
       )
     })
 

@@ -173,6 +173,10 @@ async function byNewKey(
   const isMade = running !== undefined && running.memo['activatedAt'] !== undefined
   const endsSoon = !narrows || (running?.memo['oldKeysUntil'] ?? null) !== null
   if (running && !isMade && endsSoon && (!carried || sameScopes(carried, to))) return { go: 'done' }
+  // Its key may be served already without a row that says so, and would end as a stray while a
+  // consumer has it. Once it is the current one, `catchUp` plans what is missing.
+  const willBeMade = running !== undefined && !isMade && running.status !== 'needsOperator'
+  if (willBeMade && !narrows) return { go: 'done' }
   const { leaver } = termsOf(life, account, credential)
   const rotate = rotation(life, account, credential, operation.actor, {
     reason: 'rescoped',

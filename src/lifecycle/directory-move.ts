@@ -60,6 +60,10 @@ export async function openMove(
   const decision = authorise(life, caller, 'directory.move', target)
   const { plan, people, groups, twinOf } = await readBoth(life, tenant, wish)
   const { from, to, match, ambiguous: _, keyless: __, ...counts } = plan
+  if (people.length + groups.length === 0) {
+    const reason = `nobody is in "${from}"; nothing was moved.`
+    throw errors.invalidValue({ path: 'from', reason })
+  }
   const id = life.ids.next()
   const move: DirectoryMove = {
     tenant,

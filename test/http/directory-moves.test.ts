@@ -136,6 +136,7 @@ describe('a move from one directory to another', () => {
 
     const again = (await open(okta, entra, '?dryRun=true')).body
     expect(again).toMatchObject({ people: 0, groups: 0 })
+    expect((await open(okta, entra)).status).toBe(400)
   })
 
   it('hands over what hangs on people and groups who are there twice', async () => {

@@ -73,6 +73,18 @@ export class Promises {
     }
   }
 
+  async #wasGivenUp({ tenant, id }: Credential): Promise<boolean> {
+    const { store } = this.#installation
+    const [last] = await store.read.operations({
+      tenant,
+      subject: id,
+      kind: 'rotate',
+      after: null,
+      limit: 1,
+    })
+    return last?.memo['reason'] === 'rescoped' && last.failure?.code === 'cancelled'
+  }
+
   /** What the provider allows is what was last given, and that is what holds now. */
   async #mayDoWhatItMay(account: ServiceAccount, credential: Credential): Promise<void> {
     if (credential.status !== 'active' || !isOpen(account.status)) return
@@ -88,8 +100,12 @@ export class Promises {
     }
     if (!same(allowed, grantedScopes ?? []))
       throw new Violation(`what it may is not noted: ${tell}`)
-    // Nobody answers for more while the owner is gone.
-    const waits = account.status !== 'active' || !(await this.#isOwned(account))
+    // Nobody answers for more while the owner is gone; and more by a new key that somebody gave up
+    // comes with the next rotation sweep, which no run here lasts for.
+    const waits =
+      account.status !== 'active' ||
+      !(await this.#isOwned(account)) ||
+      (await this.#wasGivenUp(credential))
     if (!waits && !same(allowed, wanted))
       throw new Violation(`it may not do all it should: ${tell}`)
   }

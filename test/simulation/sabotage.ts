@@ -50,7 +50,9 @@ export class Saboteur {
   readonly #worlds: Worlds
   #lastSecret = ''
   /** Keys that were to be on, and are not. */
-  readonly #dead = new Map<string, string>()
+  readonly #dead = new Set<string>()
+  /** What AWS said when a user was given rights, by user. */
+  readonly #given = new Map<string, WireAnswer>()
 
   constructor(sabotage: Sabotage | null, worlds: Worlds) {
     this.#sabotage = sabotage
@@ -159,7 +161,7 @@ export class Saboteur {
       if (input.get('Action') === 'UpdateAccessKey' && answer.status === 200 && key !== null) {
         if (input.get('Status') === 'Active') {
           this.#setKey(input.get('UserName')!, key, 'Inactive')
-          this.#dead.set(key, answer.body)
+          this.#dead.add(key)
         } else this.#dead.delete(key)
       }
       const caller = /Credential=([A-Z0-9]+)\//.exec(request.headers['authorization'] ?? '')?.[1]
@@ -178,13 +180,13 @@ export class Saboteur {
     const input = new URLSearchParams(request.body)
     const user = input.get('UserName') ?? ''
     const isMore = input.get('PolicyDocument')?.includes('PutObject') === true
-    const isChange = input.get('Action') === 'PutUserPolicy' && isMore && this.#dead.has(user)
+    const isChange = input.get('Action') === 'PutUserPolicy' && isMore && this.#given.has(user)
     if (!isChange) {
       const answer = await transport(request, signal)
-      if (input.get('Action') === 'PutUserPolicy') this.#dead.set(user, answer.body)
+      if (input.get('Action') === 'PutUserPolicy') this.#given.set(user, answer)
       return answer
     }
-    return { status: 200, headers: { 'content-type': 'text/xml' }, body: this.#dead.get(user)! }
+    return this.#given.get(user)!
   }
 
   #after(

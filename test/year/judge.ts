@@ -230,12 +230,15 @@ export class Judge {
     this.#pending = []
   }
 
-  /** What an owner has is about to be decided, now or when the grace of an empty group is over. */
+  /**
+   * What an owner has is about to be decided, now or when a grace is over: of an empty group, and of
+   * one whose last member may have moved (`leaver.moverDebounce`).
+   */
   async leaving(owner: string): Promise<void> {
     const { ms } = this.#world().clock
     for (const { id } of this.#estate().ownedBy(owner)) {
       await this.#consumers().touched(id)
-      this.#touchBefore(id, instantOf(ms + hour))
+      for (const grace of [hour, 2 * week]) this.#touchBefore(id, instantOf(ms + grace))
     }
   }
 

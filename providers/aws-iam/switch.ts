@@ -32,6 +32,22 @@ export async function shutOffUser(account: AwsAccount, user: User, call: Call): 
   }
 }
 
+async function denyOldSessions(
+  account: AwsAccount,
+  { UserName, now }: { readonly UserName: string | undefined; readonly now: Instant },
+  call: Call,
+): Promise<void> {
+  const iam = account.iam(call)
+  const inline = { UserName, PolicyName: shutOffPolicyName }
+  try {
+    const PolicyDocument = oldSessionsDocument(now)
+    await iam.putUserPolicy({ ...inline, PolicyDocument }, within(call))
+  } catch (error) {
+    if (!(error instanceof ProviderError && error.kind === 'limit')) throw error
+    await unlessGone(iam.deleteUserPolicy(inline, within(call)))
+  }
+}
+
 /**
  * Takes `shutOffUser` back. Sessions from before stay denied, where there can be any: Custody's own
  * boundary forbids making them.
@@ -47,15 +63,11 @@ export async function turnOnUser(
   const inline = { UserName, PolicyName: shutOffPolicyName }
   if (user.PermissionsBoundary?.PermissionsBoundaryArn?.endsWith(`/${boundaryPolicyName}`)) {
     await unlessGone(iam.deleteUserPolicy(inline, within(call)))
-    return
+  } else {
+    await denyOldSessions(account, { UserName, now }, call)
   }
-  try {
-    const PolicyDocument = oldSessionsDocument(now)
-    await iam.putUserPolicy({ ...inline, PolicyDocument }, within(call))
-  } catch (error) {
-    if (!(error instanceof ProviderError && error.kind === 'limit')) throw error
-    await unlessGone(iam.deleteUserPolicy(inline, within(call)))
-  }
+  // Of our own users, too: a limit that was reached for a moment is enough to have attached it, and a
+  // key that signs in and may do nothing looks alive to every probe.
   const { partition } = await account.own(call)
   const attached = { UserName, PolicyArn: denyAll(partition) }
   await unlessGone(iam.detachUserPolicy(attached, within(call)))

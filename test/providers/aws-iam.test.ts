@@ -314,6 +314,24 @@ describe('aws-iam', () => {
       expect(listing.items.map((k) => [k.keyId, k.active])).toEqual([[key.keyId, false]])
     })
 
+    it('takes all of a denial back, also the one that stood in for a policy that did not fit', async () => {
+      const { external, key, userName: UserName } = await issued(['s3:GetObject'])
+      const filler = { Sid: 'x'.repeat(1_840), Effect: 'Allow', Action: 'a:B', Resource: '*' }
+      await admin.putUserPolicy({
+        UserName,
+        PolicyName: 'filler',
+        PolicyDocument: JSON.stringify({ Version: '2012-10-17', Statement: [filler] }),
+      })
+      const may = () =>
+        sandbox.world.wouldAllow(key.keyId, 's3:GetObject', 'arn:aws:s3:::artifacts/x')
+      expect(may()).toBe(true)
+      await provider.shutOff(external, callWith())
+      expect(may()).toBe(false)
+      expect(seen(UserName).attachedPolicies).toHaveLength(1)
+      await provider.turnOn(external, callWith())
+      expect(may()).toBe(true)
+    })
+
     it('leaves a stranger of the same name alone', async () => {
       const { external, key, userName } = await issued()
       await admin.deleteAccessKey({ UserName: userName, AccessKeyId: key.keyId })

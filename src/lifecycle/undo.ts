@@ -5,12 +5,14 @@ import { errors } from '../domain/errors.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Operation } from '../domain/operation.ts'
 import type { Person } from '../domain/owner.ts'
+import { noNotices } from '../domain/owner.ts'
 import type { Instant } from '../domain/time.ts'
 import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, planOperation, replanned, save } from './context.ts'
 import { capabilitiesOf } from './credential-terms.ts'
 import { ownerState, planSave } from './people.ts'
+import { reconcileActor } from './reconcile-findings.ts'
 
 /** What comes back of one account, or why nothing of it does. */
 export interface UndoItem {
@@ -140,14 +142,19 @@ function revived(
   person: Person,
   { decision, facts }: { readonly decision: ReturnType<typeof authorise>; facts: JsonObject },
 ): readonly Change[] {
+  const now = life.clock.now()
+  const { leavesAt = null } = person
   const next: Person = {
     ...person,
+    ...noNotices,
     active: true,
+    // One that has passed would let the next sweep, or write, do it all again.
+    leavesAt: leavesAt !== null && leavesAt <= now ? null : leavesAt,
     leftAt: null,
     leftCause: null,
     releasedAt: null,
     deletedAt: null,
-    updatedAt: life.clock.now(),
+    updatedAt: now,
   }
   const write = { current: person, next, action: 'person.returned', decision }
   return planSave(life, caller, { ...write, operation: null, facts, more: [] }).changes
@@ -254,7 +261,7 @@ async function planUndo(life: Lifecycle, { root, person, accounts }: Cause): Pro
   const items: UndoItem[] = []
   for (const account of accounts) {
     const isOwned = person !== null && account.owner.id === person.id
-    items.push(await itemOf(life, account, { kind: root.kind, memo: root.memo }, isOwned))
+    items.push(await itemOf(life, account, root, isOwned))
   }
   return {
     cause: root.id,
@@ -274,7 +281,7 @@ const byLeaving: ReadonlySet<StatusReason | null> = new Set(['ownerLeft', 'owner
 export async function itemOf(
   life: Lifecycle,
   account: ServiceAccount,
-  root: Pick<Operation, 'kind' | 'memo'>,
+  root: Pick<Operation, 'kind' | 'memo'> & { readonly id: string },
   returns: boolean,
 ): Promise<UndoItem> {
   const about = { account: account.id, userName: account.userName }
@@ -305,8 +312,15 @@ export async function itemOf(
   const isOurs =
     wanted === null ? byLeaving.has(account.statusReason) : account.statusReason === wanted
   if (!isOurs) return cannot(`it is off for another reason (${account.statusReason ?? 'none'}).`)
-  if (wanted === null && (await wasClosedBefore(life, account))) {
+  const last = await lastClosing(life, account)
+  if (wanted === null && last !== null && !byLeaving.has(reasonOf(last))) {
     return cannot('somebody had switched it off by hand; enable it for new keys.')
+  }
+  if (wanted !== null && last !== null && last.id > root.id) {
+    return cannot(`it was switched off again since; undo that: ${last.id}.`)
+  }
+  if (byLeaving.has(wanted) && (await ownerAtLeaving(life, account)) !== account.owner.id) {
+    return cannot('whoever had it then is gone and knows its keys; enable it for new keys.')
   }
   if (wanted === 'leak') return cannot('its keys were found outside; enable it for new ones.')
   if (account.deleteAt !== null && account.deleteAt <= now) {
@@ -324,14 +338,31 @@ export async function itemOf(
   return { ...about, act: 'enable', why, keys }
 }
 
+const reasonOf = ({ memo }: Operation) => (memo['reason'] ?? null) as StatusReason | null
+
+/** Enough to look past what reconcile closed once more, which is nobody's decision. */
+const closingsMax = 20
+
 /**
  * A leaving marks what an operator has switched off as known to the leaver (`markPaused`), so the
  * account's own reason does not tell who closed it: what closed it last does.
  */
-async function wasClosedBefore({ store }: Lifecycle, { tenant, id }: ServiceAccount) {
-  const query = { tenant, account: id, kind: 'disable', after: null, limit: 1 } as const
-  const [last] = await store.read.operations(query)
-  return last !== undefined && !byLeaving.has((last.memo['reason'] ?? null) as StatusReason | null)
+async function lastClosing({ store }: Lifecycle, { tenant, id }: ServiceAccount) {
+  const query = { tenant, account: id, kind: 'disable', after: null, limit: closingsMax } as const
+  const closings = await store.read.operations(query)
+  return closings.find(({ actor }) => actor.id !== reconcileActor.id) ?? null
+}
+
+/** Who had the account when a leaving closed it; null when no entry tells. */
+async function ownerAtLeaving({ store }: Lifecycle, { tenant, id }: ServiceAccount) {
+  let owner: unknown = null
+  for (let after: string | null = null; ;) {
+    const query = { target: id, action: 'account.leaverDecided', after, limit: pageSize }
+    const rows = await store.read.audit(tenant, query)
+    owner = rows.at(-1)?.facts['owner'] ?? owner
+    if (rows.length < pageSize) return owner
+    after = rows.at(-1)!.id
+  }
 }
 
 async function keysOf(life: Lifecycle, account: ServiceAccount): Promise<UndoItem['keys']> {

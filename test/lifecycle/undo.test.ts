@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Operation } from '../../src/domain/operation.ts'
+import { addSeconds } from '../../src/domain/time.ts'
 import type { TestEngine } from '../support/engine.ts'
 import { days, hours, minutes, startTestEngine, wants } from '../support/engine.ts'
 
@@ -274,5 +275,89 @@ describe('taking back what one event did', () => {
     await custody.pass(minutes(1))
     expect(await custody.account(account.id)).toMatchObject({ status: 'active' })
     expect(await keyIds(account.id)).toEqual(before)
+  })
+
+  it('of a leave date takes the date back as well, or the next sweep would act on it again', async () => {
+    const owner = await custody.person()
+    const account = await custody.request(owner)
+    const { userName } = await custody.engine.person(custody.admin, owner)
+    await custody.engine.setLeaveDates(custody.admin, {
+      entries: [{ line: 2, who: userName, date: addSeconds(custody.clock.now(), -60) }],
+      key: 'userName',
+      zone: 'UTC',
+      apply: true,
+      pastToo: true,
+    })
+    await custody.engine.runSweep(custody.admin, 'orphans')
+    await custody.pass(minutes(2), 10)
+    expect((await custody.account(account.id)).status).toBe('disabled')
+
+    await undo((await leaveOf(owner)).id)
+    await custody.pass(minutes(1), 10)
+    await custody.engine.runSweep(custody.admin, 'orphans')
+    await custody.pass(minutes(1), 10)
+    expect(await custody.engine.person(custody.admin, owner)).toMatchObject({
+      active: true,
+      leavesAt: null,
+      leftClass: null,
+      notices: [],
+    })
+    expect((await custody.account(account.id)).status).toBe('active')
+  })
+
+  it('gives nothing back to somebody who has left again before it came to that', async () => {
+    const owner = await custody.person()
+    const account = await custody.request(owner)
+    const [credential] = await custody.credentials(account.id)
+    await custody.leave(owner)
+    await custody.pass(minutes(2), 10)
+    const { operation } = await undo((await leaveOf(owner)).id)
+    await custody.leave(owner)
+    await custody.pass(minutes(2), 10)
+    expect(await custody.account(account.id)).toMatchObject({
+      status: 'disabled',
+      statusReason: 'ownerLeft',
+    })
+    expect(await custody.works(credential!)).toBe(false)
+    expect(await custody.operation(operation!.id)).toMatchObject({
+      status: 'failed',
+      failure: { code: 'preempted' },
+    })
+  })
+
+  it('of one switching off is no word about a later one', async () => {
+    const account = await custody.request(await custody.person())
+    const off = async (why: string) => {
+      const to = await custody.engine.switchAccount(custody.admin, account.id, 'disable', why)
+      await custody.pass(minutes(1), 10)
+      return to.operations[0]!.id
+    }
+    const first = await off('odd')
+    await custody.engine.switchAccount(custody.admin, account.id, 'enable', null)
+    await custody.pass(minutes(1), 10)
+    const second = await off('odd again')
+    await expect(undo(first)).rejects.toMatchObject({
+      code: 'notUndoable',
+      message: expect.stringContaining(second) as string,
+    })
+    expect((await undo(second, true)).plan.items).toMatchObject([{ act: 'enable' }])
+  })
+
+  it('never gives an heir the keys that the owner before, who is gone, still knows', async () => {
+    const [owner, heir] = [await custody.person(), await custody.person()]
+    const account = await custody.request(owner)
+    await custody.leave(owner)
+    const to = { owner: { type: 'User', id: heir }, atOnce: true, reason: 'hand-over' } as const
+    await custody.engine.transfer(custody.admin, account.id, to)
+    await custody.pass(minutes(2), 10)
+    expect(await custody.account(account.id)).toMatchObject({
+      status: 'disabled',
+      owner: { id: heir },
+    })
+    const [off] = (await custody.operations(account.id)).filter((o) => o.kind === 'disable')
+    await expect(undo(off!.id)).rejects.toMatchObject({
+      code: 'notUndoable',
+      message: expect.stringContaining('enable it for new keys') as string,
+    })
   })
 })

@@ -1,6 +1,6 @@
 import type { ServiceAccount } from '../../domain/account.ts'
 import type { Credential } from '../../domain/credential.ts'
-import type { Operation } from '../../domain/operation.ts'
+import type { Failure, Operation } from '../../domain/operation.ts'
 import type { Instant } from '../../domain/time.ts'
 import { addSeconds, secondsBetween } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
@@ -23,6 +23,8 @@ const aliveWithinSeconds = 120
  */
 export const takeBack: Step = async (ctx) => {
   const { life, operation } = ctx
+  const left = await leftAgain(ctx)
+  if (left) return { go: 'fail', failure: left }
   let waiting = 0
   for await (const account of touched(ctx)) {
     const done = await takeBackOne(ctx, account)
@@ -35,6 +37,15 @@ export const takeBack: Step = async (ctx) => {
     until: nextLook(operation.createdAt, life.clock.now()),
     failure: { code: 'stillClosing', message },
   }
+}
+
+/** A newer word than the undo: what it would switch on, somebody who is gone would know. */
+async function leftAgain(ctx: StepContext): Promise<Failure | null> {
+  const id = memoOf<string>(ctx, 'person')
+  const person = id === null ? null : await ctx.life.store.read.person(ctx.operation.tenant, id)
+  if (id === null || person?.active || person?.heldBy) return null
+  const message = `the person left again meanwhile; undo that: ${person?.leftCause ?? 'nobody is known'}`
+  return { code: 'preempted', message }
 }
 
 async function* touched(ctx: StepContext): AsyncGenerator<ServiceAccount> {
@@ -68,7 +79,10 @@ async function* touched(ctx: StepContext): AsyncGenerator<ServiceAccount> {
 async function takeBackOne(ctx: StepContext, account: ServiceAccount): Promise<boolean> {
   const { life, operation } = ctx
   const person = memoOf<string>(ctx, 'person')
-  const root = { kind: person === null ? 'disable' : 'leave', memo: operation.memo } as const
+  const kind = person === null ? 'disable' : 'leave'
+  const root = { kind, id: memoOf<string>(ctx, 'cause')!, memo: operation.memo } as const
+  // Asked with each account: there may be thousands, and the next word may come in between.
+  if (await leftAgain(ctx)) return false
   const { act } = await itemOf(life, account, root, account.owner.id === person)
   if (act === 'none' || act === 'cannot') return true
   const changes = act === 'withdraw' ? await withdrawal(ctx, account) : await enabling(ctx, account)

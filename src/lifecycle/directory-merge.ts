@@ -2,8 +2,10 @@ import type { ServiceAccount } from '../domain/account.ts'
 import type { Credential } from '../domain/credential.ts'
 import type { DirectoryMove, Moved, MoveStage } from '../domain/directory-move.ts'
 import { errors } from '../domain/errors.ts'
-import type { Member } from '../domain/group.ts'
+import type { Group, Member } from '../domain/group.ts'
+import type { GroupId } from '../domain/ids.ts'
 import type { OwnerRef } from '../domain/owner.ts'
+import type { Instant } from '../domain/time.ts'
 import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, replanned, save } from './context.ts'
@@ -85,26 +87,58 @@ async function pageOf(work: Work, rows: readonly Moved[]): Promise<string | null
     return page.length < pageSize ? null : page.at(-1)!.id
   }
   const some = rows.filter((row) => after === null || row.subject > after).slice(0, pageSize)
+  if (move.stage === 'groups') await nest(work, some)
   for (const row of some) {
     await (move.stage === 'groups' ? join(work, row) : endDouble(work, row))
   }
   return some.length < pageSize ? null : some.at(-1)!.subject
 }
 
+const additionTo = (
+  { tenant }: DirectoryMove,
+  group: string,
+  add: readonly Member[],
+  at: Instant,
+): Change => ({
+  type: 'members',
+  tenant,
+  group: group as GroupId,
+  expectedVersion: null,
+  replace: false,
+  add,
+  remove: [],
+  at,
+})
+
+/** A group that is there only once, around one that goes: without the new one it would be empty. */
+async function nest({ life, move, twins }: Work, rows: readonly Moved[]): Promise<void> {
+  const { tenant, to } = move
+  const old = rows.filter((row) => row.type === 'Group').map((row) => row.subject)
+  if (old.length === 0) return
+  for (let after: string | null = null; ;) {
+    const page: readonly Group[] = await life.store.read.groupsOfDirectory(
+      tenant,
+      to,
+      after,
+      pageSize,
+    )
+    for (const { id } of page) {
+      const inside = await life.store.read.membersAmong(tenant, id, old)
+      const add = inside.map((member) => ({ ...member, id: twins.get(member.id)! }))
+      if (add.length === 0) continue
+      const change = additionTo(move, id, add, life.clock.now())
+      await save(life, [change], { what: 'Group', id })
+    }
+    if (page.length < pageSize) return
+    after = page.at(-1)!.id
+  }
+}
+
 /** The new one is wherever the old one was, so that no group is empty in between. */
 async function join({ life, move, twins }: Work, { type, subject, twin }: Moved): Promise<void> {
   const { tenant } = move
   const at = life.clock.now()
-  const put = (group: string, add: readonly Member[]): Change => ({
-    type: 'members',
-    tenant,
-    group: group as never,
-    expectedVersion: null,
-    replace: false,
-    add,
-    remove: [],
-    at,
-  })
+  const put = (group: string, add: readonly Member[]) => additionTo(move, group, add, at)
   const changes: Change[] = []
   if (type === 'User') {
     const member: Member = { id: twin!, type: 'User', display: null }
@@ -164,12 +198,17 @@ async function repoint(work: Work, seen: ServiceAccount): Promise<void> {
 }
 
 async function reread({ life, twins }: Work, seen: Credential): Promise<void> {
-  if (!seen.readers.some((id) => twins.has(id))) return
+  const named = [...seen.readers, ...seen.scopesFrom.map(({ group }) => group)]
+  if (!named.some((id) => twins.has(id))) return
   await replanned(async () => {
     const credential = await life.store.read.credential(seen.tenant, seen.id)
     if (!credential) return
     const readers = credential.readers.map((id) => twins.get(id) ?? id)
-    const next = { ...credential, readers, updatedAt: life.clock.now() }
+    // Or the end of the old group would take what it grants, and with it what consumers may do.
+    const scopesFrom = credential.scopesFrom.map((grant) => {
+      return { ...grant, group: twins.get(grant.group) ?? grant.group }
+    })
+    const next = { ...credential, readers, scopesFrom, updatedAt: life.clock.now() }
     await save(
       life,
       [{ type: 'credential', credential: next, expectedVersion: credential.version }],

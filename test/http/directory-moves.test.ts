@@ -155,6 +155,26 @@ describe('a move from one directory to another', () => {
         })
       ).body.id
     const [oldTeam, newTeam] = [await groupOf(okta, [ada.old]), await groupOf(entra, [])]
+    // Only the old directory nests: there is no second one of it to join.
+    const outer = (
+      await okta.scim('POST', '/Groups', {
+        schemas: [groupUrn],
+        displayName: `outer-${count}`,
+        members: [{ value: oldTeam }],
+      })
+    ).body.id
+    const nested = await account('nested', ada.old, { owner: { value: outer, type: 'Group' } })
+    const granting = await account('granted', ada.old)
+    const granted = await custody.call('POST', '/scim/v2/Credentials', {
+      schemas: ['urn:custody:scim:schemas:core:1.0:Credential'],
+      serviceAccount: { value: granting },
+      provider: 'tokens',
+      kind: 'api-token',
+      scopes: ['read'],
+      scopesFrom: [{ group: oldTeam, scopes: ['write'] }],
+      deliverTo: { sink: 'files', path: `granted-${count}/more` },
+    })
+    expect(granted.status).toBe(201)
     const mine = await account('twice', ada.old, { backupOwners: [{ value: ben.old }] })
     const ours = await account('team', ada.old, { owner: { value: oldTeam, type: 'Group' } })
 
@@ -170,6 +190,11 @@ describe('a move from one directory to another', () => {
     expect(await accountOf(ours)).toMatchObject({ owner: { type: 'Group', id: newTeam } })
     const members = (await entra.scim('GET', `/Groups/${newTeam}`)).body.members
     expect(members.map((m: Json) => m.value)).toContain(ada.new)
+    const around = (await entra.scim('GET', `/Groups/${outer}`)).body.members
+    expect(around.map((m: Json) => m.value)).toEqual([newTeam])
+    expect((await accountOf(nested)).owner).toMatchObject({ id: outer })
+    const { body: kept } = await custody.call('GET', `/scim/v2/Credentials/${granted.body.id}`)
+    expect(kept.scopesFrom).toEqual([{ group: newTeam, scopes: ['write'] }])
     expect((await entra.scim('GET', `/Users/${ada.old}`)).status).toBe(404)
     expect(await orphans()).toEqual([])
     const end = await custody.call('POST', `${base}/${move.id}/finish`, {})

@@ -3,13 +3,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { LeaveClass } from '../../src/domain/owner.ts'
 import { addSeconds, seconds } from '../../src/domain/time.ts'
 import type { Instant } from '../../src/domain/time.ts'
-import type { CredentialWrite } from '../../src/domain/want.ts'
 import { departedAt } from '../../src/lifecycle/departures.ts'
 import { decideLeaver, graceOf, leftAtOf } from '../../src/lifecycle/leaver.ts'
 import { runSweep } from '../../src/lifecycle/sweep-runs.ts'
 import { makeAccount, makePerson, t0, unique } from '../support/entities.ts'
 import type { TestEngine } from '../support/engine.ts'
-import { days, hours, minutes, startTestEngine } from '../support/engine.ts'
+import { consumedBy, days, hours, minutes, startTestEngine } from '../support/engine.ts'
 import { policyForTests } from '../support/policy.ts'
 
 const schemas = ['urn:ietf:params:scim:schemas:core:2.0:Group']
@@ -147,6 +146,19 @@ describe('a leaving that the policy lets rest', () => {
       },
       { exact: false, keepsUnknown: true },
     )
+  const names = async (id: string, ...readers: readonly string[]) => {
+    const credential = await test.credential(id)
+    const want = {
+      ...credential,
+      serviceAccount: credential.account,
+      readers,
+      expiresAt: undefined,
+      rotateEvery: undefined,
+      overlap: undefined,
+      deliverTo: undefined,
+    }
+    await test.engine.updateCredential(test.admin, credential, want)
+  }
   const generationOf = async (id: string) => (await test.credential(id)).generation
 
   it('touches nothing in a leave of absence, and makes nothing new meanwhile', async () => {
@@ -259,18 +271,7 @@ describe('a leaving that the policy lets rest', () => {
     const [one, two, stays, alone] = await Promise.all([1, 2, 3, 4].map(() => test.person()))
     const readers = await group(one!, two!, stays!)
     const { owner, account, credential } = await owned()
-    const want: CredentialWrite = {
-      ...(await test.credential(credential.id)),
-      serviceAccount: account.id,
-      readers: [readers.id, alone!],
-    } as unknown as CredentialWrite
-    await test.engine.updateCredential(test.admin, await test.credential(credential.id), {
-      ...want,
-      expiresAt: undefined,
-      rotateEvery: undefined,
-      overlap: undefined,
-      deliverTo: undefined,
-    })
+    await names(credential.id, readers.id, alone!)
     // Moved: nothing for two weeks, and nothing at all when they are back by then.
     await change(readers.id, [], [one!])
     await sweep()
@@ -291,6 +292,50 @@ describe('a leaving that the policy lets rest', () => {
     await test.engine.declareLeave(test.admin, alone!, { reason: null, since: null })
     await test.pass(hours(3), minutes(10))
     expect(await generationOf(credential.id)).toBe(3)
+  })
+
+  it('of readers: ends what they know although a planned rotation waits for its consumers', async () => {
+    const reader = await test.person()
+    const account = await test.request(await test.person(), {
+      attributes: consumedBy({ name: 'monolith', kind: 'restart-only' }),
+    })
+    const [credential] = await test.credentials(account.id)
+    await names(credential!.id, reader)
+    await test.engine.rotateCredential(test.admin, credential!.id)
+    await test.pass(days(10), days(1))
+    expect(await test.keys(credential!.id)).toMatchObject([
+      { status: 'superseded' },
+      { status: 'active' },
+    ])
+    await test.engine.declareLeave(test.admin, reader, { reason: null, since: null })
+    await test.pass(hours(3), minutes(10))
+    await sweep()
+    expect(await generationOf(credential!.id)).toBe(3)
+    for (const key of (await test.keys(credential!.id)).slice(0, 2)) {
+      expect(key.disabledAt).not.toBeNull()
+    }
+    expect(await test.works(await test.credential(credential!.id))).toBe(true)
+  })
+
+  it('of readers: also when their group is deleted, or taken out of the one that reads', async () => {
+    const [one, two] = [await test.person(), await test.person()]
+    const [deleted, inner] = [await group(one), await group(two)]
+    const outer = await group(inner.id)
+    const held = await Promise.all(
+      [deleted, outer].map(async (readers) => {
+        const { credential } = await owned()
+        await names(credential.id, readers.id)
+        return credential.id
+      }),
+    )
+    await test.engine.deleteGroup(test.admin, await test.engine.group(test.admin, deleted.id))
+    await change(outer.id, [], [inner.id])
+    await test.pass(days(13), days(13))
+    await sweep()
+    expect(await Promise.all(held.map(generationOf))).toEqual([1, 1])
+    await test.pass(days(1), hours(12))
+    await sweep()
+    expect(await Promise.all(held.map(generationOf))).toEqual([2, 2])
   })
 
   it('of a member of an owning group: what it could read rotates, for a mover after the debounce', async () => {

@@ -15,6 +15,8 @@ import { auditRow } from './context.ts'
 import { capabilitiesOf, termsOf } from './credential-terms.ts'
 import { rotation } from './credentials.ts'
 import { leftAtOf, servedBefore } from './leaver.ts'
+import type { Twin } from './shadow.ts'
+import { twinOf, unlessWatched } from './shadow.ts'
 
 const pageSize = 100
 /** Something runs on the credential: its key may be older than the departure, so it is looked at again. */
@@ -173,12 +175,8 @@ async function rotateOne(
     moved: person?.active === true,
     ...(handed ? { handedOver: true } : {}),
   }
-  const target = { type: 'credential', id: credential.id }
-  if (terms.enforcement === 'observe') {
-    const action = 'credential.wouldHaveRotated'
-    await life.store.commit([auditRow(life, { tenant, actor, action, target, facts })])
-    return
-  }
+  const twin = await twinOf(life, account)
+  if (twin.watched && !wouldRotate(twin, credential, counts.since)) return
   const operation = rotation(life, account, credential, actor, {
     reason: 'memberLeft',
     oldKeysUntil: addSeconds(now, terms.leaver.overlap),
@@ -192,14 +190,24 @@ async function rotateOne(
     auditRow(life, {
       tenant,
       actor,
-      target,
+      target: { type: 'credential', id: credential.id },
       facts,
       operation: operation.id,
       action: 'credential.memberLeft',
     }),
   ]
-  if ((await life.store.commit(changes)) === 'saved') round.operations.push(operation)
+  const decided = { operations: [operation], changes }
+  const why = { actor, rule: 'memberLeft', cause: operation.cause, facts }
+  const plan = unlessWatched(life, account, twin, decided, why)
+  if ((await life.store.commit(plan.changes)) === 'saved') round.operations.push(...plan.operations)
   else later(round, addSeconds(now, busySeconds))
+}
+
+/** Of what is only watched: enforced, it would be up, and its key one that they know. */
+function wouldRotate(twin: Twin, credential: Credential, since: Instant): boolean {
+  const rotatedAt = twin.rotatedAt(credential)
+  const isUp = isOpen(twin.account.status) && twin.credential(credential).status === 'active'
+  return isUp && (rotatedAt === null || rotatedAt < since)
 }
 
 function isPaused({ status }: ServiceAccount): boolean {

@@ -27,7 +27,13 @@ describe('a leave date', () => {
 describe('a leaving that is known ahead', () => {
   let test: TestEngine
   beforeAll(async () => {
-    test = await startTestEngine()
+    test = await startTestEngine({
+      policy: (text) => `${text}
+  - name: watched
+    when: { label: watched=yes }
+    set: { enforcement: observe }
+`,
+    })
   })
   afterAll(() => test.close())
 
@@ -133,6 +139,20 @@ describe('a leaving that is known ahead', () => {
     await sweep()
     expect(await personOf(owner)).toMatchObject({ active: true, leavesAt: null })
     expect((await test.account(handed.id)).pendingOwner).toBeNull()
+  })
+
+  it('offers nothing that is only watched, and says so once', async () => {
+    const { heir, owner } = await setUp(days(5))
+    const backupOwners = [{ type: 'User', id: heir } as const]
+    const watched = await test.request(owner, { backupOwners, labels: ['watched=yes'] })
+    await sweep()
+    await test.pass(minutes(2), minutes(1))
+    await sweep()
+    expect((await test.account(watched.id)).pendingOwner).toBeNull()
+    const would = await audited(watched.id, 'account.wouldHave')
+    expect(would.map((row) => row.facts)).toMatchObject([
+      { act: 'offer', rule: 'plannedLeave', offeredTo: heir },
+    ])
   })
 
   it('rotates nothing that was handed over while they stay, nor what was rotated since', async () => {

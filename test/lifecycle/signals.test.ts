@@ -104,7 +104,10 @@ describe('a leaving that the policy lets rest', () => {
         text
           .replace('deactivatedGrace: PT0S', 'deactivatedGrace: P2D')
           .replace('deletedGrace: PT0S', 'deletedGrace: PT6H')
-          .replace('onMemberLeft: nothing', 'onMemberLeft: rotate'),
+          .replace('onMemberLeft: nothing', 'onMemberLeft: rotate')
+          .concat(
+            '\n  - name: watched\n    when: { label: watched=yes }\n    set: { enforcement: observe }\n',
+          ),
     })
   })
   afterAll(() => test.close())
@@ -292,6 +295,28 @@ describe('a leaving that the policy lets rest', () => {
     await test.engine.declareLeave(test.admin, alone!, { reason: null, since: null })
     await test.pass(hours(3), minutes(10))
     expect(await generationOf(credential.id)).toBe(3)
+  })
+
+  it('of readers: is told once in the report of what is only watched', async () => {
+    const [one, two] = [await test.person(), await test.person()]
+    const account = await test.request(await test.person(), { labels: ['watched=yes'] })
+    const [credential] = await test.credentials(account.id)
+    await names(credential!.id, one, two)
+    for (const reader of [one, two]) {
+      await test.pass(minutes(5), minutes(1))
+      await test.engine.declareLeave(test.admin, reader, { reason: null, since: null })
+    }
+    await test.pass(minutes(3), minutes(1))
+    expect(await generationOf(credential!.id)).toBe(1)
+    const report = await test.engine.shadowReport(test.admin, { days: 1, after: null, limit: 50 })
+    const acts = report.items.filter((item) => item.account === account.id)
+    // Enforced, the second one would know the first one's new key as well.
+    expect(acts.map(({ act, rule }) => [act, rule])).toEqual([
+      ['rotate', 'memberLeft'],
+      ['rotate', 'memberLeft'],
+    ])
+    await sweep()
+    expect(await test.store.read.departuresOf(test.admin.tenant, one)).toEqual([])
   })
 
   it('of readers: ends what they know although a planned rotation waits for its consumers', async () => {

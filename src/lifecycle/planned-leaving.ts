@@ -136,12 +136,13 @@ async function wouldOffer(
   { twin, to, of }: { readonly twin: Twin; readonly to: OwnerRef; readonly of: Planned },
 ): Promise<void> {
   const { shadow, account: would } = twin
-  const { leavesAt, person, actor } = of
+  const { leavesAt, actor } = of
   if (would.status !== account.status || shadow?.told?.['plannedLeave'] === leavesAt) return
   const base = shadow ?? blankShadow(account, life.clock.now())
   const next = { ...base, told: { ...base.told, plannedLeave: leavesAt } }
   const facts = { offeredTo: to.id, leavesAt }
-  const why = { rule: 'plannedLeave', cause: person.id, facts }
+  // Of its own: an act of one cause is counted once, and another date is another offer.
+  const why = { rule: 'plannedLeave', cause: life.ids.next(), facts }
   await life.store.commit([
     { type: 'shadow', shadow: next, expectedVersion: shadow?.version ?? null },
     ...journalled(life, actOf(life, account, why, 'offer', null), actor),

@@ -40,7 +40,15 @@ describe('a request that cannot be honoured', () => {
     return Object.fromEntries(
       tables.map((table) => [
         table,
-        database.prepare(`select count(*) from "${table}"`).pluck().get(),
+        database
+          .prepare(
+            // The list of what failed is written behind the answers, and says when one keeps failing.
+            table === 'audit'
+              ? "select count(*) from audit where action not like 'scimRequest.%'"
+              : `select count(*) from "${table}"`,
+          )
+          .pluck()
+          .get(),
       ]),
     )
   }

@@ -72,7 +72,8 @@ export class Laws {
   /** Keys of somebody who left end within the hour, even if nothing could replace them by then. */
   async #isOver({ tenant, account, id, kind, issuedAt }: Credential): Promise<boolean> {
     // Nothing renews a lease but the rotation sweep, which comes by when traffic asks for it.
-    const leaseEnd = addSeconds(issuedAt!, hour)
+    // The provider counts from when it made it, which a slow answer tells up to a minute late.
+    const leaseEnd = addSeconds(issuedAt!, hour - 60)
     if (kind === 'app-token' && leaseEnd <= this.#installation.scheduler.now()) return true
     const open = await this.#installation.store.read.openOperations(tenant, account)
     return open.some(({ subject, memo }) => {

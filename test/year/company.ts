@@ -258,6 +258,8 @@ export class Company {
     const to = this.oneTeam()
     if (!one || to === team || team.members.size < 3) return
     team.members.delete(one)
+    // Nobody who is left may be there: what hangs on the team is about to be decided.
+    if (![...team.members].some((m) => m.state === 'here')) await this.#on.dissolving(team)
     to.members.add(one)
     one.team = to
     await this.#moveMember(team, { add: [], remove: [one.id] })

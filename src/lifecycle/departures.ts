@@ -177,9 +177,10 @@ async function rotateOne(
   }
   const twin = await twinOf(life, account)
   if (twin.watched && !wouldRotate(twin, credential, counts.since)) return
+  const oldKeysUntil = addSeconds(now, terms.leaver.overlap)
   const operation = rotation(life, account, credential, actor, {
     reason: 'memberLeft',
-    oldKeysUntil: addSeconds(now, terms.leaver.overlap),
+    oldKeysUntil,
   })
   // A planned one may wait for its consumers for months; one that ends known keys serves this, too.
   const open = await life.store.read.openOperations(tenant, account.id)
@@ -199,8 +200,13 @@ async function rotateOne(
   const decided = { operations: [operation], changes }
   const why = { actor, rule: 'memberLeft', cause: operation.cause, facts }
   const plan = unlessWatched(life, account, twin, decided, why)
-  if ((await life.store.commit(plan.changes)) === 'saved') round.operations.push(...plan.operations)
-  else later(round, addSeconds(now, busySeconds))
+  if ((await life.store.commit(plan.changes)) !== 'saved') {
+    return later(round, addSeconds(now, busySeconds))
+  }
+  if (plan.operations.length === 0) return
+  round.operations.push(...plan.operations)
+  // It may be cancelled, or pre-empted by one that is taken back: over is what they know, not this.
+  later(round, addSeconds(oldKeysUntil, busySeconds))
 }
 
 /** Of what is only watched: enforced, it would be up, and its key one that they know. */

@@ -297,6 +297,27 @@ describe('a leaving that the policy lets rest', () => {
     expect(await generationOf(credential.id)).toBe(3)
   })
 
+  it('of readers: is not over before what they know is, whatever ends its rotation', async () => {
+    const reader = await test.person()
+    const { credential } = await owned()
+    await names(credential.id, reader)
+    await test.engine.declareLeave(test.admin, reader, { reason: null, since: null })
+    await test.pass(minutes(5), minutes(1))
+    const [rotation] = (await test.operations(credential.id)).filter((o) => o.kind === 'rotate')
+    expect(rotation).toMatchObject({ status: 'waiting', memo: { reason: 'memberLeft' } })
+    const { id, fence } = rotation!
+    const at = test.clock.now()
+    const set = { status: 'cancelled' as const, finishedAt: at }
+    await test.store.commit([{ type: 'advance', id, fence, set, release: true, at }])
+    for (let i = 0; i < 3; i++) {
+      await test.pass(hours(2), minutes(10))
+      await sweep()
+    }
+    expect((await test.keys(credential.id))[0]!.disabledAt).not.toBeNull()
+    expect(await test.works(await test.credential(credential.id))).toBe(true)
+    expect(await test.store.read.departuresOf(test.admin.tenant, reader)).toEqual([])
+  })
+
   it('of readers: is told once in the report of what is only watched', async () => {
     const [one, two] = [await test.person(), await test.person()]
     const account = await test.request(await test.person(), { labels: ['watched=yes'] })

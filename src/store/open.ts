@@ -245,6 +245,8 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return shadows.consentUsed(change)
       case 'departed':
         return departures.depart(change)
+      case 'handedOver':
+        return departures.handOver(change)
       case 'departureSeen':
         return departures.seen(change)
       case 'directoryCheck':

@@ -114,7 +114,11 @@ export class Laws {
         const forConsumers = ['consumersBehind', 'oldKeyInUse'].includes(failure?.code ?? '')
         if (isWaiting && step === 'overlap' && forConsumers) continue
         // What has ended on an account that is only watched, nobody revokes: the provider refuses it.
-        if (isWaiting && failure?.code === 'credentialExpired' && (await this.#isWatched(operation)))
+        if (
+          isWaiting &&
+          failure?.code === 'credentialExpired' &&
+          (await this.#isWatched(operation))
+        )
           continue
         // Who is asked for more than before and has no owner to answer for it, waits for one.
         if (isWaiting && kind === 'rescope' && step === 'change-scopes') continue

@@ -136,7 +136,9 @@ export async function removeInterrupted(
   const { capabilities } = subject
   const open = await openIntents(ctx, { subject: credential.id, account: null })
   // Of a secret that we made ourselves, nothing was sent before its public part was written down.
-  const intents = open.filter(({ mint }) => capabilities.mint === 'server' || mint.publicPart !== null)
+  const intents = open.filter(
+    ({ mint }) => capabilities.mint === 'server' || mint.publicPart !== null,
+  )
   if (!capabilities.canList) {
     for (const { operation: cut, mint } of intents) {
       await noteExposed(ctx, { capabilities, credential, mint, operation: cut.id })

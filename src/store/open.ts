@@ -145,6 +145,8 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return journal.enqueue(change.operation, change.preempt)
       case 'advance':
         return journal.advance(change)
+      case 'claimed':
+        return journal.claimed(change.operation, change.fence)
       case 'audit':
         return audit.append(change.row)
       case 'auditSequenced':

@@ -134,6 +134,8 @@ export type Change =
   /** Clients and tokens are written whole, by id; conflict `missing` without their client or credential. */
   | { readonly type: 'client'; readonly client: Client }
   | { readonly type: 'clientToken'; readonly token: ClientToken }
+  /** What follows is written only while this claim on an operation holds: else `fence`. */
+  | { readonly type: 'claimed'; readonly operation: string; readonly fence: number }
   | { readonly type: 'issuedToken'; readonly token: IssuedToken }
   /** Conflict `missing` for an unknown token; removing and noting a use are silent about one. */
   | { readonly type: 'issuedTokenActive'; readonly id: string; readonly active: boolean }

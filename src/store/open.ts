@@ -30,6 +30,7 @@ import type { Change, CommitResult, DocumentCodec, Reads, Store } from './store.
 import { departureRoom } from './departures.ts'
 import { sweepRoom } from './sweeps.ts'
 import { vitalsRoom } from './vitals.ts'
+import { inOrder, worksOf } from './works.ts'
 
 export interface StoreOptions {
   /** `sqlite:<path>`, `sqlite::memory:` or `postgres://user:password@host:port/database`. */
@@ -397,9 +398,10 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     sightings: (tenant, client) => ledger.sightings(query, tenant, client),
   }
 
+  const rooms = { work, advanceAll: journal.advanceAll, appendAll: audit.appendAll }
   let trouble: string | null = null
   const commit = async (changes: readonly Change[]): Promise<CommitResult> => {
-    const prepared = changes.map(work)
+    const prepared = worksOf(changes, rooms)
     try {
       const result = await database.write(
         () => inOrder(prepared),
@@ -448,14 +450,6 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
       ),
     close: () => database.close(),
   }
-}
-
-function* inOrder(work: readonly (() => Steps<Refusal | null>)[]): Steps<CommitResult> {
-  for (const [change, steps] of work.entries()) {
-    const refusal = yield* steps()
-    if (refusal !== null) return { change, ...refusal }
-  }
-  return 'saved'
 }
 
 /**

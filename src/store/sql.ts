@@ -23,11 +23,15 @@ export interface Statement {
 export interface Run {
   readonly statement: Statement
   readonly args: Row
+  /** The same statement for other rows, in any order: a database may answer all at once. */
+  readonly more?: readonly Row[]
 }
 
 export interface Outcome {
   readonly rows: readonly Row[]
   readonly changes: number
+  /** Of a run with `more`: of `args`, then of each of them. */
+  readonly each?: readonly (Outcome | ConstraintFailed)[]
 }
 
 /**
@@ -84,7 +88,7 @@ export class ConstraintFailed extends Error {
   }
 }
 
-class Gap {
+export class Gap {
   readonly name: string
 
   constructor(name: string) {
@@ -120,6 +124,19 @@ export function bind(statement: Statement, args: Row): SqlValue[] {
 
 export function* run(statement: Statement, args: Row): Steps<Outcome> {
   return yield { statement, args }
+}
+
+/**
+ * A statement for several rows, none of which depends on another, nor is the same. One that a
+ * constraint refuses is told in its place.
+ */
+export function* runAll(
+  statement: Statement,
+  list: readonly Row[],
+): Steps<readonly (Outcome | ConstraintFailed)[]> {
+  const [args, ...more] = list
+  if (args === undefined) return []
+  return (yield { statement, args, more }).each!
 }
 
 export function* first(statement: Statement, args: Row): Steps<Row | null> {

@@ -97,8 +97,7 @@ function advanceRow({ id, fence, set, release, at }: Advance): Row {
  * the operation must notice, so its fence moves.
  */
 function advancing(db: Sql['db']): Statement {
-  const kept = <T>(column: string) =>
-    sql<T>`coalesce(${arg(column)}, ${sql.ref(column)})`
+  const kept = <T>(column: string) => sql<T>`coalesce(${arg(column)}, ${sql.ref(column)})`
   const given = (flag: string, column: string) =>
     sql<string | null>`case when ${arg(flag)} = 1 then ${arg(column)} else ${sql.ref(column)} end`
   const leased = (column: string) =>

@@ -407,6 +407,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         () => inOrder(prepared),
         (kept) => kept === 'saved',
         changes.flatMap(lockOf),
+        changes.every(isGuarded) ? 'shared' : 'alone',
       )
       trouble = null
       return result
@@ -437,6 +438,8 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
       database.write(
         () => journal.heartbeat(id, fence, until),
         () => true,
+        [],
+        'shared',
       ),
     letGo: (id, worker, at) =>
       database.write(
@@ -451,6 +454,21 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     close: () => database.close(),
   }
 }
+
+/** All that such a change reads is what its lock, version or fence guards. */
+function isGuarded({ type }: Change): boolean {
+  return guarded.includes(type)
+}
+const guarded: readonly Change['type'][] = [
+  'person',
+  'account',
+  'credential',
+  'key',
+  'principal',
+  'enqueue',
+  'advance',
+  'audit',
+]
 
 /**
  * The account whose summaries or open operations a change has to find as they were: its row alone

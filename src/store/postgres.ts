@@ -5,8 +5,16 @@ import { errors } from '../domain/errors.ts'
 import { postgresDialect, postgresFunctions } from './dialect-postgres.ts'
 import type { AppliedMigration, Migration } from './migrations/migrations.ts'
 import { ledgerTable, missingMigration, pendingMigrations } from './migrations/migrations.ts'
+import {
+  answerAll,
+  driveTogether,
+  type Member,
+  MemberFailed,
+  WriteGroups,
+} from './postgres-group.ts'
+import { SetForms } from './postgres-sets.ts'
 import { bind, ConstraintFailed } from './sql.ts'
-import type { Cost, Database, Outcome, Row, Statement, Steps } from './sql.ts'
+import type { Cost, Database, Outcome, Row, Run, Statement, Steps } from './sql.ts'
 import { scanDeadlineMs, tooSlow } from './sql.ts'
 
 /** Texts of lists vary with their filter: beyond this many, new ones are planned at each run. */
@@ -43,6 +51,12 @@ function asConstraint(error: unknown): ConstraintFailed | null {
 /** Serialisation failure and deadlock: the transaction did nothing and will succeed when repeated. */
 function isTransient(error: unknown): boolean {
   return ['40001', '40P01'].includes(codeOf(error))
+}
+
+/** One write of several brought it about; the others may do without it. */
+function isOfOne(error: unknown): boolean {
+  // Data, constraints, and what another transaction stood in the way of.
+  return error instanceof MemberFailed || ['22', '23', '40'].includes(codeOf(error).slice(0, 2))
 }
 
 /** Errors of a connection and of a server that is not there; none of them repeats the URL. */
@@ -84,10 +98,20 @@ export class PostgresDatabase implements Database {
   readonly #pool: Pool
   readonly #readonly: boolean
   readonly #names = new Map<string, string>()
+  readonly #sets = new SetForms()
+  /** Null with a single connection: writes are then applied in the order of their calls. */
+  readonly #groups: WriteGroups | null
 
-  private constructor(pool: Pool, readonly: boolean) {
+  private constructor(pool: Pool, readonly: boolean, connections: number) {
     this.#pool = pool
     this.#readonly = readonly
+    this.#groups =
+      connections < 2
+        ? null
+        : new WriteGroups(
+            (group) => this.#together(group),
+            ({ steps, keep, locks }) => this.#alone(steps, keep, locks),
+          )
   }
 
   /**
@@ -98,9 +122,10 @@ export class PostgresDatabase implements Database {
     if (!URL.canParse(url)) {
       throw errors.configInvalid({ problems: 'store.url: is not a URL; is a character unescaped?' })
     }
+    const connections = options.connections ?? 10
     const pool = new Pool({
       connectionString: url,
-      max: options.connections ?? 10,
+      max: connections,
       connectionTimeoutMillis: connectTimeoutMs,
       application_name: 'custody',
       async onConnect(client) {
@@ -111,7 +136,7 @@ export class PostgresDatabase implements Database {
     })
     // A lost idle connection is replaced at the next use; unheard, the event would end the process.
     pool.on('error', () => undefined)
-    const database = new PostgresDatabase(pool, options.readonly)
+    const database = new PostgresDatabase(pool, options.readonly, connections)
     try {
       await database.#migrate(options)
       return database
@@ -135,16 +160,36 @@ export class PostgresDatabase implements Database {
     })
   }
 
-  /** @param locks names of what no other write may touch meanwhile */
+  /**
+   * @param locks names of what no other write may touch meanwhile
+   * @param side 'shared' when others may be written in the same transaction
+   */
   async write<T>(
     steps: () => Steps<T>,
     keep: (result: T) => boolean,
     locks: readonly string[] = [],
+    side: 'alone' | 'shared' = 'alone',
   ): Promise<T> {
     if (this.#readonly) throw new Error('the store was opened for reading only')
-    // In one order everywhere, so that nobody waits in a circle.
-    const keys = [...new Set(locks)].sort().map((name) => `pg_advisory_xact_lock(${lockKey(name)})`)
-    const begin = keys.length === 0 ? 'begin' : `begin; select ${keys.join(', ')}`
+    if (side === 'alone' || this.#groups === null) return this.#alone(steps, keep, locks)
+    const groups = this.#groups
+    return new Promise<T>((resolve, reject) => {
+      groups.add({
+        steps,
+        keep: keep as (result: unknown) => boolean,
+        locks,
+        resolve: resolve as (result: unknown) => void,
+        reject,
+      })
+    })
+  }
+
+  async #alone<T>(
+    steps: () => Steps<T>,
+    keep: (result: T) => boolean,
+    locks: readonly string[],
+  ): Promise<T> {
+    const begin = beginWith(locks)
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.#with((client) => this.#twice(client, begin, steps, keep))
@@ -157,6 +202,26 @@ export class PostgresDatabase implements Database {
 
   async close(): Promise<void> {
     await this.#pool.end()
+  }
+
+  /** @returns null when nothing was kept because of one of them: they are to be tried apart */
+  async #together(group: readonly Member[]): Promise<readonly unknown[] | null> {
+    return this.#with(async (client) => {
+      await client.query(beginWith(group.flatMap(({ locks }) => locks)))
+      try {
+        const results = await driveTogether(client, group, this.#sets, this.#execute.bind(this))
+        if (group.every((member, i) => member.keep(results[i]))) {
+          await client.query('commit')
+          return results
+        }
+      } catch (error) {
+        await rollback(client)
+        if (isOfOne(error)) return null
+        throw error
+      }
+      await rollback(client)
+      return null
+    })
   }
 
   /** The second try has the first one's connection: whoever waits for one stays behind. */
@@ -200,11 +265,15 @@ export class PostgresDatabase implements Database {
   async #drive<T>(client: PoolClient, steps: Steps<T>, careful: boolean): Promise<T> {
     let step = steps.next()
     while (step.done !== true) {
-      const { statement, args } = step.value
+      const { statement, args, more } = step.value
+      if (careful && more !== undefined) {
+        step = steps.next(await this.#oneByOne(client, statement, [args, ...more]))
+        continue
+      }
       if (careful) await client.query('savepoint statement')
       let outcome: Outcome
       try {
-        outcome = await this.#execute(client, statement, args)
+        outcome = await this.#answer(client, step.value)
       } catch (error) {
         const constraint = asConstraint(error)
         if (constraint === null) throw error
@@ -217,6 +286,33 @@ export class PostgresDatabase implements Database {
       step = steps.next(outcome)
     }
     return step.value
+  }
+
+  async #answer(client: PoolClient, run: Run): Promise<Outcome> {
+    if (run.more === undefined) return this.#execute(client, run.statement, run.args)
+    const answers = await answerAll(client, [run], this.#sets, this.#execute.bind(this))
+    return answers.get(run)!
+  }
+
+  async #oneByOne(
+    client: PoolClient,
+    statement: Statement,
+    list: readonly Row[],
+  ): Promise<Outcome> {
+    const each: (Outcome | ConstraintFailed)[] = []
+    for (const args of list) {
+      await client.query('savepoint statement')
+      try {
+        each.push(await this.#execute(client, statement, args))
+        await client.query('release statement')
+      } catch (error) {
+        const constraint = asConstraint(error)
+        if (constraint === null) throw error
+        await client.query('rollback to statement')
+        each.push(constraint)
+      }
+    }
+    return { rows: [], changes: 0, each }
   }
 
   async #execute(client: PoolClient, statement: Statement, args: Row): Promise<Outcome> {
@@ -272,6 +368,12 @@ export class PostgresDatabase implements Database {
       }
     })
   }
+}
+
+function beginWith(locks: readonly string[]): string {
+  // In one order everywhere, so that nobody waits in a circle.
+  const keys = [...new Set(locks)].sort().map((name) => `pg_advisory_xact_lock(${lockKey(name)})`)
+  return keys.length === 0 ? 'begin' : `begin; select ${keys.join(', ')}`
 }
 
 /** It can only fail with its connection, which is noticed elsewhere; what failed before matters. */

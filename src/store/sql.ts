@@ -57,11 +57,14 @@ export interface Database {
   /**
    * Runs `steps` in a transaction, which is kept when `keep` says so.
    * @param locks names of what no other write may touch meanwhile, where writes run side by side
+   * @param side 'shared' when the rows it reads and writes are guarded by `locks`, versions, fences or
+   *   constraints: it may then take its steps within a transaction beside those of others
    */
   write<T>(
     steps: () => Steps<T>,
     keep: (result: T) => boolean,
     locks?: readonly string[],
+    side?: 'alone' | 'shared',
   ): Promise<T>
   close(): Promise<void>
 }

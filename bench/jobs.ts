@@ -229,7 +229,7 @@ async function kept(store: Store, changes: readonly Change[]): Promise<void> {
   if (result !== 'saved') throw new Error(`refused: ${JSON.stringify(result)}`)
 }
 
-function waiting(): Change {
+export function waiting(): Change {
   const now = systemClock.now()
   const operation: Operation = {
     tenant: defaultTenant,
@@ -258,7 +258,7 @@ function waiting(): Change {
   return { type: 'enqueue', operation, preempt: false }
 }
 
-function done({ id, fence }: Operation): Change {
+export function done({ id, fence }: Operation): Change {
   const at = systemClock.now()
   const set = { status: 'succeeded', cursor: 4, finishedAt: at } as const
   return { type: 'advance', id, fence, set, release: true, at }

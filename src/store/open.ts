@@ -431,8 +431,10 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
       database.write(
         () => journal.claim(worker, now, lease, limit, others, except),
         () => true,
-        // A second claim has to see what the first made running.
+        // A second claim has to see what the first made running: with clocks apart, or something
+        // urgent queued in between, each would find another operation of an account to be its first.
         ['claim'],
+        'planned',
       ),
     heartbeat: (id, fence, until) =>
       database.write(

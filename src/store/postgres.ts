@@ -14,7 +14,7 @@ import {
 } from './postgres-group.ts'
 import { SetForms } from './postgres-sets.ts'
 import { bind, ConstraintFailed } from './sql.ts'
-import type { Cost, Database, Outcome, Row, Run, Statement, Steps } from './sql.ts'
+import type { Cost, Database, Manner, Outcome, Row, Run, Statement, Steps } from './sql.ts'
 import { scanDeadlineMs, tooSlow } from './sql.ts'
 
 /** Texts of lists vary with their filter: beyond this many, new ones are planned at each run. */
@@ -110,7 +110,7 @@ export class PostgresDatabase implements Database {
         ? null
         : new WriteGroups(
             (group) => this.#together(group),
-            ({ steps, keep, locks }) => this.#alone(steps, keep, locks),
+            ({ steps, keep, locks }) => this.#alone(steps, keep, beginWith(locks, false)),
           )
   }
 
@@ -162,17 +162,18 @@ export class PostgresDatabase implements Database {
 
   /**
    * @param locks names of what no other write may touch meanwhile
-   * @param side 'shared' when others may be written in the same transaction
    */
   async write<T>(
     steps: () => Steps<T>,
     keep: (result: T) => boolean,
     locks: readonly string[] = [],
-    side: 'alone' | 'shared' = 'alone',
+    manner: Manner = 'alone',
   ): Promise<T> {
     if (this.#readonly) throw new Error('the store was opened for reading only')
-    if (side === 'alone' || this.#groups === null) return this.#alone(steps, keep, locks)
     const groups = this.#groups
+    if (manner !== 'shared' || groups === null) {
+      return this.#alone(steps, keep, beginWith(locks, manner === 'planned'))
+    }
     return new Promise<T>((resolve, reject) => {
       groups.add({
         steps,
@@ -184,12 +185,7 @@ export class PostgresDatabase implements Database {
     })
   }
 
-  async #alone<T>(
-    steps: () => Steps<T>,
-    keep: (result: T) => boolean,
-    locks: readonly string[],
-  ): Promise<T> {
-    const begin = beginWith(locks)
+  async #alone<T>(steps: () => Steps<T>, keep: (result: T) => boolean, begin: string): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.#with((client) => this.#twice(client, begin, steps, keep))
@@ -207,7 +203,8 @@ export class PostgresDatabase implements Database {
   /** @returns null when nothing was kept because of one of them: they are to be tried apart */
   async #together(group: readonly Member[]): Promise<readonly unknown[] | null> {
     return this.#with(async (client) => {
-      await client.query(beginWith(group.flatMap(({ locks }) => locks)))
+      const locks = group.flatMap((member) => member.locks)
+      await client.query(beginWith(locks, true))
       try {
         const results = await driveTogether(client, group, this.#sets, this.#execute.bind(this))
         if (group.every((member, i) => member.keep(results[i]))) {
@@ -370,10 +367,15 @@ export class PostgresDatabase implements Database {
   }
 }
 
-function beginWith(locks: readonly string[]): string {
+/** @param planned statements are planned once and for all: one for a set is dear to plan */
+function beginWith(locks: readonly string[], planned: boolean): string {
   // In one order everywhere, so that nobody waits in a circle.
   const keys = [...new Set(locks)].sort().map((name) => `pg_advisory_xact_lock(${lockKey(name)})`)
-  return keys.length === 0 ? 'begin' : `begin; select ${keys.join(', ')}`
+  return [
+    'begin',
+    ...(planned ? ['set local plan_cache_mode = force_generic_plan'] : []),
+    ...(keys.length === 0 ? [] : [`select ${keys.join(', ')}`]),
+  ].join('; ')
 }
 
 /** It can only fail with its connection, which is noticed elsewhere; what failed before matters. */

@@ -51,20 +51,26 @@ export type Cost = 'light' | 'steady' | 'heavy'
 
 export type Query = (statement: Statement, args?: Row, cost?: Cost) => Promise<readonly Row[]>
 
+/**
+ * `shared`: the rows that it reads and writes are guarded by its locks, by versions, fences or
+ * constraints, and it may take its steps within a transaction beside those of others. `planned`: its
+ * statements want the same plan whatever their values are.
+ */
+export type Manner = 'alone' | 'shared' | 'planned'
+
 /** What the rooms are built upon. */
 export interface Database {
   readonly query: Query
   /**
    * Runs `steps` in a transaction, which is kept when `keep` says so.
    * @param locks names of what no other write may touch meanwhile, where writes run side by side
-   * @param side 'shared' when the rows it reads and writes are guarded by `locks`, versions, fences or
-   *   constraints: it may then take its steps within a transaction beside those of others
+   * @param manner what a database may do to be quicker
    */
   write<T>(
     steps: () => Steps<T>,
     keep: (result: T) => boolean,
     locks?: readonly string[],
-    side?: 'alone' | 'shared',
+    manner?: Manner,
   ): Promise<T>
   close(): Promise<void>
 }

@@ -210,7 +210,15 @@ function statements({ db, dialect }: Sql) {
     )
   }
 
-  const dueNow = db.selectFrom('operation').select('id').where('due_at', '<=', arg('now')).limit(1)
+  // In order, or PostgreSQL reads the table from its start, past all that is done, to find any one:
+  // 4 ms with 10 000 of them.
+  const dueNow = db
+    .selectFrom('operation')
+    .select('id')
+    .where('due_at', '<=', arg('now'))
+    .orderBy('due_at')
+    .orderBy('id')
+    .limit(1)
 
   const idle = db
     .selectFrom('operation as o')

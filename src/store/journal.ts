@@ -10,11 +10,14 @@ import {
   first,
   gaps,
   run,
+  runAll,
   statement,
   type Query,
   type Refusal,
   type Row,
   type Sql,
+  type SqlValue,
+  type Statement,
   type Steps,
 } from './sql.ts'
 import type { Change, OperationQuery } from './store.ts'
@@ -66,6 +69,63 @@ function dueAt(operation: Operation): Instant | null {
     default:
       return null
   }
+}
+
+function advanceRow({ id, fence, set, release, at }: Advance): Row {
+  const written = <T>(value: T | undefined, text: (value: T) => SqlValue): SqlValue =>
+    value === undefined ? null : text(value)
+  return {
+    id,
+    fence,
+    at,
+    release: Number(release),
+    cursor: set.cursor ?? null,
+    attempt: set.attempt ?? null,
+    status: set.status ?? null,
+    run_at: set.runAt ?? null,
+    memo: written(set.memo, JSON.stringify),
+    sets_failure: Number(set.failure !== undefined),
+    failure: set.failure ? JSON.stringify(set.failure) : null,
+    sets_finished: Number(set.finishedAt !== undefined),
+    finished_at: set.finishedAt ?? null,
+  }
+}
+
+/**
+ * One statement that reads nothing first and sets what may have moved only: SQLite writes anew each
+ * index of which a column is set. A cancel is an operator's pre-emption: the worker that still runs
+ * the operation must notice, so its fence moves.
+ */
+function advancing(db: Sql['db']): Statement {
+  const kept = <T>(column: string) => sql<T>`coalesce(${arg(column)}, ${sql.ref(column)})`
+  const given = (flag: string, column: string) =>
+    sql<string | null>`case when ${arg(flag)} = 1 then ${arg(column)} else ${sql.ref(column)} end`
+  const leased = (column: string) =>
+    sql<string | null>`case when ${arg('release')} = 1 then null else ${sql.ref(column)} end`
+  const runAt = kept<string>('run_at')
+  return statement(
+    db
+      .updateTable('operation')
+      .set({
+        cursor: kept<number>('cursor'),
+        attempt: kept<number>('attempt'),
+        status: kept<string>('status'),
+        run_at: runAt,
+        due_at: sql<string | null>`case ${kept('status')} when 'queued' then ${runAt}
+          when 'waiting' then ${runAt}
+          when 'running' then coalesce(${leased('lease_until')}, ${runAt}) end`,
+        lease_worker: leased('lease_worker'),
+        lease_until: leased('lease_until'),
+        memo: kept<string>('memo'),
+        failure: given('sets_failure', 'failure'),
+        finished_at: given('sets_finished', 'finished_at'),
+        fence: sql<number>`fence
+          + case when ${arg('status')} = 'cancelled' and status <> 'cancelled' then 1 else 0 end`,
+        updated_at: arg('at'),
+      })
+      .where('id', '=', arg('id'))
+      .where('fence', '=', arg<number>('fence')),
+  )
 }
 
 /** Spelt as in the partial indexes: with parameters in its place no index would be considered. */
@@ -150,7 +210,15 @@ function statements({ db, dialect }: Sql) {
     )
   }
 
-  const dueNow = db.selectFrom('operation').select('id').where('due_at', '<=', arg('now')).limit(1)
+  // In order, or PostgreSQL reads the table from its start, past all that is done, to find any one:
+  // 4 ms with 10 000 of them.
+  const dueNow = db
+    .selectFrom('operation')
+    .select('id')
+    .where('due_at', '<=', arg('now'))
+    .orderBy('due_at')
+    .orderBy('id')
+    .limit(1)
 
   const idle = db
     .selectFrom('operation as o')
@@ -178,14 +246,7 @@ function statements({ db, dialect }: Sql) {
 
   return {
     insert: statement(db.insertInto('operation').values(gaps(columns))),
-    save: statement(
-      db
-        .updateTable('operation')
-        .set(gaps(columns.filter((c) => c !== 'id' && c !== 'fence')))
-        .set({ fence: arg<number>('next_fence') })
-        .where('id', '=', arg('id'))
-        .where('fence', '=', arg<number>('fence')),
-    ),
+    advance: advancing(db),
     byId: statement(one.where('id', '=', arg('id'))),
     get: statement(one.where('tenant', '=', arg('tenant')).where('id', '=', arg('id'))),
     preemptSubject: statement(
@@ -299,6 +360,18 @@ export function journalRoom(context: Sql) {
     return above === null ? null : { reason: 'busy', with: above['id'] as string }
   }
 
+  function* notAdvanced({ id }: Advance): Steps<Refusal> {
+    const stored = yield* first(s.byId, { id })
+    return { reason: stored === null ? 'missing' : 'fence', with: id }
+  }
+
+  /** Only an operation that is opened again can meet another open one. */
+  function* notOpenedAgain({ id }: Advance): Steps<Refusal> {
+    const stored = yield* first(s.byId, { id })
+    const open = stored && (yield* first(s.openOnSubject, stored))
+    return { reason: 'busy', with: (open?.['id'] as string | undefined) ?? null }
+  }
+
   return {
     enqueue(operation: Operation, preempt: boolean): () => Steps<Refusal | null> {
       const row = toRow(operation)
@@ -334,31 +407,28 @@ export function journalRoom(context: Sql) {
     },
 
     advance(change: Advance): () => Steps<Refusal | null> {
+      const row = advanceRow(change)
       return function* advance() {
-        const stored = yield* first(s.byId, { id: change.id })
-        if (stored === null) return { reason: 'missing', with: change.id }
-        if (stored['fence'] !== change.fence) return { reason: 'fence', with: change.id }
-        const before = operations.fromRow(stored)
-        const after: Operation = {
-          ...before,
-          ...change.set,
-          ...(change.release ? { leaseWorker: null, leaseUntil: null } : {}),
-          updatedAt: change.at,
-        }
-        // A cancel is an operator's pre-emption: the worker that still runs it must notice.
-        const cancels = after.status === 'cancelled' && before.status !== 'cancelled'
         try {
-          const saved = yield* run(s.save, {
-            ...toRow(after),
-            next_fence: change.fence + (cancels ? 1 : 0),
-          })
-          return saved.changes === 1 ? null : { reason: 'fence', with: change.id }
+          const saved = yield* run(s.advance, row)
+          return saved.changes === 1 ? null : yield* notAdvanced(change)
         } catch (error) {
-          // Only an operation that is opened again can meet another open one.
           if (!(error instanceof ConstraintFailed)) throw error
-          const open = yield* first(s.openOnSubject, stored)
-          return { reason: 'busy', with: (open?.['id'] as string | undefined) ?? null }
+          return yield* notOpenedAgain(change)
         }
+      }
+    },
+
+    /** As `advance`, of different operations. @returns the place of the first refused one with why */
+    advanceAll(changes: readonly Advance[]): () => Steps<readonly [number, Refusal] | null> {
+      const rows = changes.map(advanceRow)
+      return function* advanceAll() {
+        for (const [i, outcome] of (yield* runAll(s.advance, rows)).entries()) {
+          const change = changes[i]!
+          if (outcome instanceof ConstraintFailed) return [i, yield* notOpenedAgain(change)]
+          if (outcome.changes !== 1) return [i, yield* notAdvanced(change)]
+        }
+        return null
       }
     },
 

@@ -31,6 +31,7 @@ import { departureRoom } from './departures.ts'
 import { sweepRoom } from './sweeps.ts'
 import { replicaRoom } from './replicas.ts'
 import { vitalsRoom } from './vitals.ts'
+import { inOrder, worksOf } from './works.ts'
 
 export interface StoreOptions {
   /** `sqlite:<path>`, `sqlite::memory:` or `postgres://user:password@host:port/database`. */
@@ -413,14 +414,16 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     leader: (job) => replicas.leader(query, job),
   }
 
+  const rooms = { work, advanceAll: journal.advanceAll, appendAll: audit.appendAll }
   let trouble: string | null = null
   const commit = async (changes: readonly Change[]): Promise<CommitResult> => {
-    const prepared = changes.map(work)
+    const prepared = worksOf(changes, rooms)
     try {
       const result = await database.write(
         () => inOrder(prepared),
         (kept) => kept === 'saved',
         changes.flatMap(lockOf),
+        changes.every(isGuarded) ? 'shared' : 'alone',
       )
       trouble = null
       return result
@@ -444,13 +447,17 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
       database.write(
         () => journal.claim(worker, now, lease, limit, others, except),
         () => true,
-        // A second claim has to see what the first made running.
+        // A second claim has to see what the first made running: with clocks apart, or something
+        // urgent queued in between, each would find another operation of an account to be its first.
         ['claim'],
+        'planned',
       ),
     heartbeat: (id, fence, until) =>
       database.write(
         () => journal.heartbeat(id, fence, until),
         () => true,
+        [],
+        'shared',
       ),
     letGo: (id, worker, at) =>
       database.write(
@@ -469,13 +476,20 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   }
 }
 
-function* inOrder(work: readonly (() => Steps<Refusal | null>)[]): Steps<CommitResult> {
-  for (const [change, steps] of work.entries()) {
-    const refusal = yield* steps()
-    if (refusal !== null) return { change, ...refusal }
-  }
-  return 'saved'
+/** All that such a change reads is what its lock, version or fence guards. */
+function isGuarded({ type }: Change): boolean {
+  return guarded.includes(type)
 }
+const guarded: readonly Change['type'][] = [
+  'person',
+  'account',
+  'credential',
+  'key',
+  'principal',
+  'enqueue',
+  'advance',
+  'audit',
+]
 
 /**
  * The account whose summaries or open operations a change has to find as they were: its row alone

@@ -5,13 +5,24 @@ import { errors } from '../domain/errors.ts'
 import { postgresDialect, postgresFunctions } from './dialect-postgres.ts'
 import type { AppliedMigration, Migration } from './migrations/migrations.ts'
 import { ledgerTable, missingMigration, pendingMigrations } from './migrations/migrations.ts'
+import {
+  answerAll,
+  driveTogether,
+  type Member,
+  MemberFailed,
+  WriteGroups,
+} from './postgres-group.ts'
+import { isLookup, SharedReads } from './postgres-reads.ts'
+import { SetForms } from './postgres-sets.ts'
 import { PostgresSignals } from './postgres-signals.ts'
 import { bind, ConstraintFailed } from './sql.ts'
-import type { Cost, Database, Outcome, Row, Statement, Steps } from './sql.ts'
+import type { Cost, Database, Manner, Outcome, Row, Run, Statement, Steps } from './sql.ts'
 import { scanDeadlineMs, tooSlow } from './sql.ts'
 
 /** Texts of lists vary with their filter: beyond this many, new ones are planned at each run. */
 const namedMax = 500
+/** Of the same question about different rows: while one is answered, another is put together. */
+const readsAtOnce = 2
 /** Of a transaction that another one stood in the way of. */
 const attemptsMax = 10
 const connectTimeoutMs = 5_000
@@ -44,6 +55,12 @@ function asConstraint(error: unknown): ConstraintFailed | null {
 /** Serialisation failure and deadlock: the transaction did nothing and will succeed when repeated. */
 function isTransient(error: unknown): boolean {
   return ['40001', '40P01'].includes(codeOf(error))
+}
+
+/** One write of several brought it about; the others may do without it. */
+function isOfOne(error: unknown): boolean {
+  // Data, constraints, and what another transaction stood in the way of.
+  return error instanceof MemberFailed || ['22', '23', '40'].includes(codeOf(error).slice(0, 2))
 }
 
 /** Errors of a connection and of a server that is not there; none of them repeats the URL. */
@@ -85,12 +102,25 @@ export class PostgresDatabase implements Database {
   readonly #pool: Pool
   readonly #readonly: boolean
   readonly #names = new Map<string, string>()
+  readonly #sets = new SetForms()
+  /** Null with a single connection: writes are then applied in the order of their calls. */
+  readonly #groups: WriteGroups | null
+  readonly #reads: SharedReads | null
+
   readonly signals: PostgresSignals
 
-  private constructor(pool: Pool, url: string, readonly: boolean) {
+  private constructor(pool: Pool, url: string, readonly: boolean, connections: number) {
     this.#pool = pool
     this.signals = new PostgresSignals(url)
     this.#readonly = readonly
+    this.#reads = connections < 2 ? null : new SharedReads(this.#readMany.bind(this), readsAtOnce)
+    this.#groups =
+      connections < 2
+        ? null
+        : new WriteGroups(
+            (group) => this.#together(group),
+            ({ steps, keep, locks }) => this.#alone(steps, keep, beginWith(locks, false)),
+          )
   }
 
   /**
@@ -101,9 +131,10 @@ export class PostgresDatabase implements Database {
     if (!URL.canParse(url)) {
       throw errors.configInvalid({ problems: 'store.url: is not a URL; is a character unescaped?' })
     }
+    const connections = options.connections ?? 10
     const pool = new Pool({
       connectionString: url,
-      max: options.connections ?? 10,
+      max: connections,
       connectionTimeoutMillis: connectTimeoutMs,
       application_name: 'custody',
       async onConnect(client) {
@@ -114,7 +145,7 @@ export class PostgresDatabase implements Database {
     })
     // A lost idle connection is replaced at the next use; unheard, the event would end the process.
     pool.on('error', () => undefined)
-    const database = new PostgresDatabase(pool, url, options.readonly)
+    const database = new PostgresDatabase(pool, url, options.readonly, connections)
     try {
       await database.#migrate(options)
       return database
@@ -125,6 +156,9 @@ export class PostgresDatabase implements Database {
   }
 
   async query(statement: Statement, args: Row = {}, cost: Cost = 'light'): Promise<readonly Row[]> {
+    if (this.#reads !== null && (cost === 'steady' || (cost === 'light' && isLookup(statement)))) {
+      return this.#reads.read(statement, args)
+    }
     return this.#with(async (client) => {
       if (cost !== 'heavy') return (await this.#execute(client, statement, args)).rows
       await client.query(`begin read only; set local statement_timeout = ${scanDeadlineMs}`)
@@ -138,16 +172,44 @@ export class PostgresDatabase implements Database {
     })
   }
 
+  async #readMany(
+    statement: Statement,
+    list: readonly Row[],
+  ): Promise<readonly (readonly Row[])[]> {
+    return this.#with(async (client) => {
+      if (list.length > 1 && this.#sets.allows(statement)) {
+        return (await this.#sets.run(client, statement, list)).map(({ rows }) => rows)
+      }
+      const answers: (readonly Row[])[] = []
+      for (const args of list) answers.push((await this.#execute(client, statement, args)).rows)
+      return answers
+    })
+  }
+
   /** @param locks names of what no other write may touch meanwhile */
   async write<T>(
     steps: () => Steps<T>,
     keep: (result: T) => boolean,
     locks: readonly string[] = [],
+    manner: Manner = 'alone',
   ): Promise<T> {
     if (this.#readonly) throw new Error('the store was opened for reading only')
-    // In one order everywhere, so that nobody waits in a circle.
-    const keys = [...new Set(locks)].sort().map((name) => `pg_advisory_xact_lock(${lockKey(name)})`)
-    const begin = keys.length === 0 ? 'begin' : `begin; select ${keys.join(', ')}`
+    const groups = this.#groups
+    if (manner !== 'shared' || groups === null) {
+      return this.#alone(steps, keep, beginWith(locks, manner === 'planned'))
+    }
+    return new Promise<T>((resolve, reject) => {
+      groups.add({
+        steps,
+        keep: keep as (result: unknown) => boolean,
+        locks,
+        resolve: resolve as (result: unknown) => void,
+        reject,
+      })
+    })
+  }
+
+  async #alone<T>(steps: () => Steps<T>, keep: (result: T) => boolean, begin: string): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.#with((client) => this.#twice(client, begin, steps, keep))
@@ -168,6 +230,27 @@ export class PostgresDatabase implements Database {
   async close(): Promise<void> {
     await this.signals.close()
     await this.#pool.end()
+  }
+
+  /** @returns null when nothing was kept because of one of them: they are to be tried apart */
+  async #together(group: readonly Member[]): Promise<readonly unknown[] | null> {
+    return this.#with(async (client) => {
+      const locks = group.flatMap((member) => member.locks)
+      await client.query(beginWith(locks, true))
+      try {
+        const results = await driveTogether(client, group, this.#sets, this.#execute.bind(this))
+        if (group.every((member, i) => member.keep(results[i]))) {
+          await client.query('commit')
+          return results
+        }
+      } catch (error) {
+        await rollback(client)
+        if (isOfOne(error)) return null
+        throw error
+      }
+      await rollback(client)
+      return null
+    })
   }
 
   /** The second try has the first one's connection: whoever waits for one stays behind. */
@@ -211,11 +294,15 @@ export class PostgresDatabase implements Database {
   async #drive<T>(client: PoolClient, steps: Steps<T>, careful: boolean): Promise<T> {
     let step = steps.next()
     while (step.done !== true) {
-      const { statement, args } = step.value
+      const { statement, args, more } = step.value
+      if (careful && more !== undefined) {
+        step = steps.next(await this.#oneByOne(client, statement, [args, ...more]))
+        continue
+      }
       if (careful) await client.query('savepoint statement')
       let outcome: Outcome
       try {
-        outcome = await this.#execute(client, statement, args)
+        outcome = await this.#answer(client, step.value)
       } catch (error) {
         const constraint = asConstraint(error)
         if (constraint === null) throw error
@@ -228,6 +315,33 @@ export class PostgresDatabase implements Database {
       step = steps.next(outcome)
     }
     return step.value
+  }
+
+  async #answer(client: PoolClient, run: Run): Promise<Outcome> {
+    if (run.more === undefined) return this.#execute(client, run.statement, run.args)
+    const answers = await answerAll(client, [run], this.#sets, this.#execute.bind(this))
+    return answers.get(run)!
+  }
+
+  async #oneByOne(
+    client: PoolClient,
+    statement: Statement,
+    list: readonly Row[],
+  ): Promise<Outcome> {
+    const each: (Outcome | ConstraintFailed)[] = []
+    for (const args of list) {
+      await client.query('savepoint statement')
+      try {
+        each.push(await this.#execute(client, statement, args))
+        await client.query('release statement')
+      } catch (error) {
+        const constraint = asConstraint(error)
+        if (constraint === null) throw error
+        await client.query('rollback to statement')
+        each.push(constraint)
+      }
+    }
+    return { rows: [], changes: 0, each }
   }
 
   async #execute(client: PoolClient, statement: Statement, args: Row): Promise<Outcome> {
@@ -283,6 +397,17 @@ export class PostgresDatabase implements Database {
       }
     })
   }
+}
+
+/** @param planned statements are planned once and for all: one for a set is dear to plan */
+function beginWith(locks: readonly string[], planned: boolean): string {
+  // In one order everywhere, so that nobody waits in a circle.
+  const keys = [...new Set(locks)].sort().map((name) => `pg_advisory_xact_lock(${lockKey(name)})`)
+  return [
+    'begin',
+    ...(planned ? ['set local plan_cache_mode = force_generic_plan'] : []),
+    ...(keys.length === 0 ? [] : [`select ${keys.join(', ')}`]),
+  ].join('; ')
 }
 
 /** It can only fail with its connection, which is noticed elsewhere; what failed before matters. */

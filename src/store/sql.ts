@@ -23,11 +23,15 @@ export interface Statement {
 export interface Run {
   readonly statement: Statement
   readonly args: Row
+  /** The same statement for other rows, in any order: a database may answer all at once. */
+  readonly more?: readonly Row[]
 }
 
 export interface Outcome {
   readonly rows: readonly Row[]
   readonly changes: number
+  /** Of a run with `more`: of `args`, then of each of them. */
+  readonly each?: readonly (Outcome | ConstraintFailed)[]
 }
 
 /**
@@ -47,6 +51,13 @@ export type Cost = 'light' | 'steady' | 'heavy'
 
 export type Query = (statement: Statement, args?: Row, cost?: Cost) => Promise<readonly Row[]>
 
+/**
+ * `shared`: the rows that it reads and writes are guarded by its locks, by versions, fences or
+ * constraints, and it may take its steps within a transaction beside those of others. `planned`: its
+ * statements want the same plan whatever their values are.
+ */
+export type Manner = 'alone' | 'shared' | 'planned'
+
 /** What the processes on one database tell each other; no word carries data, any may be lost. */
 export type Topic = 'work' | 'policy'
 
@@ -63,11 +74,13 @@ export interface Database {
   /**
    * Runs `steps` in a transaction, which is kept when `keep` says so.
    * @param locks names of what no other write may touch meanwhile, where writes run side by side
+   * @param manner what a database may do to be quicker
    */
   write<T>(
     steps: () => Steps<T>,
     keep: (result: T) => boolean,
     locks?: readonly string[],
+    manner?: Manner,
   ): Promise<T>
   /** Absent where no other process can be told. */
   readonly signals?: Signals
@@ -98,7 +111,7 @@ export class ConstraintFailed extends Error {
   }
 }
 
-class Gap {
+export class Gap {
   readonly name: string
 
   constructor(name: string) {
@@ -134,6 +147,19 @@ export function bind(statement: Statement, args: Row): SqlValue[] {
 
 export function* run(statement: Statement, args: Row): Steps<Outcome> {
   return yield { statement, args }
+}
+
+/**
+ * A statement for several rows, none of which depends on another, nor is the same. One that a
+ * constraint refuses is told in its place.
+ */
+export function* runAll(
+  statement: Statement,
+  list: readonly Row[],
+): Steps<readonly (Outcome | ConstraintFailed)[]> {
+  const [args, ...more] = list
+  if (args === undefined) return []
+  return (yield { statement, args, more }).each!
 }
 
 export function* first(statement: Statement, args: Row): Steps<Row | null> {

@@ -12,7 +12,16 @@ import {
   type Migration,
 } from './migrations/migrations.ts'
 import { bind, ConstraintFailed } from './sql.ts'
-import type { Cost, Database as Store, Outcome, Row, SqlValue, Statement, Steps } from './sql.ts'
+import type {
+  Cost,
+  Database as Store,
+  Outcome,
+  Row,
+  Run,
+  SqlValue,
+  Statement,
+  Steps,
+} from './sql.ts'
 import { SqliteAside } from './sqlite-aside.ts'
 import { Connection } from './sqlite-connection.ts'
 
@@ -394,8 +403,7 @@ function drive<T>(connection: Connection, steps: Steps<T>): T {
   while (step.done !== true) {
     let outcome: Outcome
     try {
-      const { statement, args } = step.value
-      outcome = connection.execute(statement, statement.text, bind(statement, args))
+      outcome = answer(connection, step.value)
     } catch (error) {
       const constraint = asConstraint(error)
       if (constraint === null) throw error
@@ -405,6 +413,22 @@ function drive<T>(connection: Connection, steps: Steps<T>): T {
     step = steps.next(outcome)
   }
   return step.value
+}
+
+function answer(connection: Connection, { statement, args, more }: Run): Outcome {
+  const one = (row: Row): Outcome =>
+    connection.execute(statement, statement.text, bind(statement, row))
+  if (more === undefined) return one(args)
+  const each = [args, ...more].map((row) => {
+    try {
+      return one(row)
+    } catch (error) {
+      const constraint = asConstraint(error)
+      if (constraint === null) throw error
+      return constraint
+    }
+  })
+  return { rows: [], changes: 0, each }
 }
 
 /** Hashes and names of owners are nobody else's business; WAL and shm inherit the file's mode. */

@@ -12,6 +12,11 @@ export type { WorkerEvent } from './run.ts'
 /** How often, in milliseconds, work is looked for behind what waits for a crowded provider. */
 const passingMs = 100
 
+const claiming = { operation: '-', kind: '-', step: 'claim', failure: null } as const
+/** A database that is away is asked again soon, and then less often. */
+const claimPauseMs = 500
+const longestClaimPauseMs = 5_000
+
 /** What others queue, in another process, is seen after this long at most. */
 const pollSeconds = 5
 
@@ -130,21 +135,22 @@ export function createWorker(open: Lifecycle, options: WorkerOptions): Worker {
   }
 
   const forever = async (): Promise<void> => {
+    let pauseMs = 0
+    let told = ''
     while (!stopped) {
       try {
         woken = false
         if ((await claimSome()) === 0) await idle()
+        if (pauseMs > 0) options.log({ ...claiming, outcome: 'recovered', error: null })
+        pauseMs = 0
+        told = ''
       } catch (error) {
         if (stopped) return
-        options.log({
-          operation: '-',
-          kind: '-',
-          step: 'claim',
-          outcome: 'error',
-          failure: null,
-          error,
-        })
-        await pause(life.clock, 1_000)
+        pauseMs = Math.min(Math.max(claimPauseMs, pauseMs * 2), longestClaimPauseMs)
+        // One line for one trouble, however long it lasts.
+        if (told !== String(error)) options.log({ ...claiming, outcome: 'error', error })
+        told = String(error)
+        await pause(life.clock, pauseMs)
       }
     }
   }

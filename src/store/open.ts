@@ -439,6 +439,8 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     read,
     commit,
     async unwritable() {
+      const known = (await database.health?.()) ?? null
+      if (known !== null) return known
       if (trouble === null) return null
       await commit([{ type: 'meta', key: 'writeProbe', value: 'kept' }]).catch(() => undefined)
       return trouble

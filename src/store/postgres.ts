@@ -1,17 +1,24 @@
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Pool, type PoolClient } from 'pg'
-import { errors } from '../domain/errors.ts'
+import { Pool, type PoolClient, type QueryConfig, type QueryResult } from 'pg'
+import { AppError, errors } from '../domain/errors.ts'
 import { postgresDialect, postgresFunctions } from './dialect-postgres.ts'
 import type { AppliedMigration, Migration } from './migrations/migrations.ts'
 import { ledgerTable, missingMigration, pendingMigrations } from './migrations/migrations.ts'
 import {
-  answerAll,
-  driveTogether,
-  type Member,
-  MemberFailed,
-  WriteGroups,
-} from './postgres-group.ts'
+  asConstraint,
+  asFailure,
+  asRefused,
+  asUnreachable,
+  codeOf,
+  CommitUnheard,
+  isLost,
+  isOfOne,
+  isRefusal,
+  isTransient,
+  unheard,
+} from './postgres-failures.ts'
+import { answerAll, driveTogether, type Member, WriteGroups } from './postgres-group.ts'
 import { isLookup, SharedReads } from './postgres-reads.ts'
 import { SetForms } from './postgres-sets.ts'
 import { PostgresSignals } from './postgres-signals.ts'
@@ -25,7 +32,22 @@ const namedMax = 500
 const readsAtOnce = 2
 /** Of a transaction that another one stood in the way of. */
 const attemptsMax = 10
+/** To connect, or for one of the connections to be free. */
 const connectTimeoutMs = 5_000
+/** The server gives up a statement, and a wait for somebody else's lock. */
+const statementTimeoutMs = 10_000
+const lockTimeoutMs = 5_000
+/** We give up a server that does not even say so: a network may swallow what it answers. */
+const answerTimeoutMs = 15_000
+/** A migration may build an index of a million rows. */
+const migrationTimeoutMs = 3_600_000
+/** It waits for a table no longer than this at a time: everybody who comes after it waits, too. */
+const migrationLockMs = 2_000
+const migrationAttempts = 30
+/** So long the outcome of a commit whose answer was lost is asked for. */
+const unheardMs = 10_000
+/** After this, a transaction that nobody is connected to any more is ended. */
+const orphanMs = 1_000
 /** Under this key replicas that start together migrate one after the other. */
 const migrationLock = lockKey('custody migration')
 
@@ -34,58 +56,6 @@ export interface PostgresOptions {
   readonly migrations: readonly Migration[]
   /** At most so many at once. With one, writes are applied in the order of their calls. */
   readonly connections?: number
-}
-
-function codeOf(error: unknown): string {
-  const { code } = error as { readonly code?: unknown }
-  return typeof code === 'string' ? code : ''
-}
-
-function asConstraint(error: unknown): ConstraintFailed | null {
-  switch (codeOf(error)) {
-    case '23505':
-      return new ConstraintFailed('unique', error)
-    case '23503':
-      return new ConstraintFailed('foreignKey', error)
-    default:
-      return null
-  }
-}
-
-/** Serialisation failure and deadlock: the transaction did nothing and will succeed when repeated. */
-function isTransient(error: unknown): boolean {
-  return ['40001', '40P01'].includes(codeOf(error))
-}
-
-/** One write of several brought it about; the others may do without it. */
-function isOfOne(error: unknown): boolean {
-  // Data, constraints, and what another transaction stood in the way of.
-  return error instanceof MemberFailed || ['22', '23', '40'].includes(codeOf(error).slice(0, 2))
-}
-
-/** Errors of a connection and of a server that is not there; none of them repeats the URL. */
-function asUnreachable(error: unknown): Error {
-  switch (codeOf(error)) {
-    case '28000':
-    case '28P01':
-    case '3D000':
-      return errors.configInvalid(
-        {
-          problems: 'store.url: the database refused the user, the password or the database name.',
-        },
-        { cause: error },
-      )
-    default:
-      return errors.notReady({ reason: 'the database cannot be reached' }, { cause: error })
-  }
-}
-
-/** Why a statement failed, in words a client may read where it is the client's doing. */
-function asFailure(error: unknown): unknown {
-  // PostgreSQL keeps any text but U+0000.
-  return codeOf(error) === '22021'
-    ? errors.invalidValue({ path: 'text', reason: 'must not contain U+0000.' }, { cause: error })
-    : error
 }
 
 function lockKey(name: string): string {
@@ -119,7 +89,7 @@ export class PostgresDatabase implements Database {
         ? null
         : new WriteGroups(
             (group) => this.#together(group),
-            ({ steps, keep, locks }) => this.#alone(steps, keep, beginWith(locks, false)),
+            ({ steps, keep, locks }) => this.#alone(steps, keep, beginWith(locks, false, true)),
           )
   }
 
@@ -136,11 +106,16 @@ export class PostgresDatabase implements Database {
       connectionString: url,
       max: connections,
       connectionTimeoutMillis: connectTimeoutMs,
+      query_timeout: answerTimeoutMs,
+      keepAlive: true,
       application_name: 'custody',
       async onConnect(client) {
         // Compiling a filter to machine code takes longer than any list may.
-        const access = options.readonly ? '; set default_transaction_read_only = on' : ''
-        await client.query(`set jit = off${access}`)
+        await client.query(
+          `set jit = off; set statement_timeout = ${statementTimeoutMs};
+          set lock_timeout = ${lockTimeoutMs}; set idle_in_transaction_session_timeout = 60000
+          ${options.readonly ? '; set default_transaction_read_only = on' : ''}`,
+        )
       },
     })
     // A lost idle connection is replaced at the next use; unheard, the event would end the process.
@@ -151,7 +126,7 @@ export class PostgresDatabase implements Database {
       return database
     } catch (error) {
       await pool.end()
-      throw error
+      throw isRefusal((error as Error).cause) ? asRefused((error as Error).cause) : error
     }
   }
 
@@ -196,7 +171,7 @@ export class PostgresDatabase implements Database {
     if (this.#readonly) throw new Error('the store was opened for reading only')
     const groups = this.#groups
     if (manner !== 'shared' || groups === null) {
-      return this.#alone(steps, keep, beginWith(locks, manner === 'planned'))
+      return this.#alone(steps, keep, beginWith(locks, manner === 'planned', manner === 'shared'))
     }
     return new Promise<T>((resolve, reject) => {
       groups.add({
@@ -214,9 +189,50 @@ export class PostgresDatabase implements Database {
       try {
         return await this.#with((client) => this.#twice(client, begin, steps, keep))
       } catch (error) {
-        if (!isTransient(error) || attempt >= attemptsMax) throw error
+        if (error instanceof CommitUnheard) {
+          if (await this.#wasKept(error)) return error.result as T
+        } else if (!isTransient(error)) throw error
+        if (attempt >= attemptsMax) throw error
         await sleep(attempt * 2)
       }
+    }
+  }
+
+  /**
+   * What became of a commit whose answer was lost, by the word of the server (`pg_xact_status`).
+   * @throws notReady when it cannot be asked
+   */
+  async #wasKept({ xid, backend, cause }: CommitUnheard): Promise<boolean> {
+    const since = performance.now()
+    for (let ended = false; performance.now() - since < unheardMs;) {
+      const status = await this.#with(async (client) => {
+        const text = 'select pg_xact_status($1::text::xid8) as status'
+        return (await client.query<{ status: string | null }>(text, [xid])).rows[0]!.status
+      }).catch(() => 'unanswered')
+      if (status === 'committed') return true
+      if (status === 'aborted') return false
+      if (status === 'in progress' && !ended && performance.now() - since > orphanMs) {
+        ended = true
+        await this.#with((client) =>
+          client.query('select pg_terminate_backend($1)', [backend]),
+        ).catch(() => undefined)
+      }
+      await sleep(100)
+    }
+    throw unheard(cause)
+  }
+
+  /** Why nothing could be written now; null when nothing speaks against it. */
+  async health(): Promise<string | null> {
+    try {
+      return await this.#with(async (client) => {
+        const text = `select current_setting('transaction_read_only') = 'on' as "readOnly"`
+        const [row] = (await client.query<{ readOnly: boolean }>(text)).rows
+        return row!.readOnly && !this.#readonly ? 'the database is read-only' : null
+      })
+    } catch (error) {
+      if (error instanceof AppError) return String(error.facts['reason'])
+      throw error
     }
   }
 
@@ -234,16 +250,26 @@ export class PostgresDatabase implements Database {
 
   /** @returns null when nothing was kept because of one of them: they are to be tried apart */
   async #together(group: readonly Member[]): Promise<readonly unknown[] | null> {
+    try {
+      return await this.#tryTogether(group)
+    } catch (error) {
+      if (!(error instanceof CommitUnheard)) throw error
+      return (await this.#wasKept(error)) ? (error.result as readonly unknown[]) : null
+    }
+  }
+
+  async #tryTogether(group: readonly Member[]): Promise<readonly unknown[] | null> {
     return this.#with(async (client) => {
       const locks = group.flatMap((member) => member.locks)
-      await client.query(beginWith(locks, true))
+      const xid = await begun(client, beginWith(locks, true, true))
       try {
         const results = await driveTogether(client, group, this.#sets, this.#execute.bind(this))
         if (group.every((member, i) => member.keep(results[i]))) {
-          await client.query('commit')
+          await commit(client, xid, results)
           return results
         }
       } catch (error) {
+        if (error instanceof CommitUnheard) throw error
         await rollback(client)
         if (isOfOne(error)) return null
         throw error
@@ -280,12 +306,14 @@ export class PostgresDatabase implements Database {
     keep: (result: T) => boolean,
     careful: boolean,
   ): Promise<T> {
-    await client.query(begin)
+    const xid = await begun(client, begin)
     try {
       const result = await this.#drive(client, steps(), careful)
-      await client.query(keep(result) ? 'commit' : 'rollback')
+      if (keep(result)) await commit(client, xid, result)
+      else await client.query('rollback')
       return result
     } catch (error) {
+      if (error instanceof CommitUnheard) throw error
       await rollback(client)
       throw error
     }
@@ -377,6 +405,11 @@ export class PostgresDatabase implements Database {
     try {
       return await use(client)
     } catch (error) {
+      if (broken === undefined && isLost(error)) broken = error as Error
+      if (error instanceof CommitUnheard) {
+        broken ??= error
+        throw error
+      }
       throw broken === undefined ? asFailure(error) : asUnreachable(error)
     } finally {
       client.off('error', note)
@@ -385,6 +418,18 @@ export class PostgresDatabase implements Database {
   }
 
   async #migrate(options: PostgresOptions): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#migrateOnce(options)
+      } catch (error) {
+        const isHeldUp = codeOf((error as Error).cause) === '55P03'
+        if (!isHeldUp || attempt >= migrationAttempts) throw error
+        await sleep(500)
+      }
+    }
+  }
+
+  async #migrateOnce(options: PostgresOptions): Promise<void> {
     await this.#with(async (client) => {
       await client.query('begin')
       try {
@@ -399,14 +444,35 @@ export class PostgresDatabase implements Database {
   }
 }
 
-/** @param planned statements are planned once and for all: one for a set is dear to plan */
-function beginWith(locks: readonly string[], planned: boolean): string {
+/** @returns the number of the transaction, where its outcome will matter to somebody */
+async function begun(client: PoolClient, text: string): Promise<string | null> {
+  const answers = (await client.query(text)) as unknown as
+    | QueryResult<{ xid?: string }>
+    | readonly QueryResult<{ xid?: string }>[]
+  return [answers].flat().at(-1)?.rows[0]?.xid ?? null
+}
+
+/** @throws CommitUnheard when its outcome is not known, and can be asked for */
+async function commit(client: PoolClient, xid: string | null, result: unknown): Promise<void> {
+  await client.query('commit').catch((error: unknown) => {
+    if (xid === null || !isLost(error)) throw error
+    const { processID = null } = client as unknown as { readonly processID?: number }
+    throw new CommitUnheard({ xid, backend: processID, result }, error)
+  })
+}
+
+/**
+ * @param planned statements are planned once and for all: one for a set is dear to plan
+ * @param tracked its outcome can be asked for even if its answer is lost
+ */
+function beginWith(locks: readonly string[], planned: boolean, tracked: boolean): string {
   // In one order everywhere, so that nobody waits in a circle.
   const keys = [...new Set(locks)].sort().map((name) => `pg_advisory_xact_lock(${lockKey(name)})`)
   return [
     'begin',
     ...(planned ? ['set local plan_cache_mode = force_generic_plan'] : []),
     ...(keys.length === 0 ? [] : [`select ${keys.join(', ')}`]),
+    ...(tracked ? ['select pg_current_xact_id()::text as xid'] : []),
   ].join('; ')
 }
 
@@ -416,8 +482,14 @@ async function rollback(client: PoolClient): Promise<void> {
 }
 
 async function migrate(client: PoolClient, known: readonly Migration[]): Promise<void> {
-  await client.query(`select pg_advisory_xact_lock(${migrationLock})`)
-  await client.query('set local client_min_messages = warning')
+  await client.query('set local statement_timeout = 0; set local lock_timeout = 0')
+  await client.query({
+    text: `select pg_advisory_xact_lock(${migrationLock})`,
+    query_timeout: migrationTimeoutMs,
+  } as QueryConfig)
+  await client.query(
+    `set local lock_timeout = ${migrationLockMs}; set local client_min_messages = warning`,
+  )
   const { rows } = await client.query<{ version: number; encoding: string }>(
     `select current_setting('server_version_num')::integer as version,
       current_setting('server_encoding') as encoding`,
@@ -432,7 +504,9 @@ async function migrate(client: PoolClient, known: readonly Migration[]): Promise
   if (pending.length === 0) return
   for (const text of postgresFunctions(version)) await client.query(text)
   for (const { number, name, checksum, statements } of pending) {
-    for (const text of statements) await client.query(text)
+    for (const text of statements) {
+      await client.query({ text, query_timeout: migrationTimeoutMs } as QueryConfig)
+    }
     const values = [number, name, checksum]
     await client.query('insert into migration (number, name, checksum) values ($1, $2, $3)', values)
   }

@@ -86,6 +86,8 @@ export interface Database {
   readonly signals?: Signals
   /** The database's own time, in milliseconds since 1970; null where it has none but the machine's. */
   time(): Promise<number | null>
+  /** Why nothing could be written now; absent where only a write can tell. */
+  health?(): Promise<string | null>
   close(): Promise<void>
 }
 

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Pool, type PoolClient } from 'pg'
 import { errors } from '../domain/errors.ts'
@@ -12,6 +11,7 @@ import {
   MemberFailed,
   WriteGroups,
 } from './postgres-group.ts'
+import { beginWith, lockKey } from './postgres-locks.ts'
 import { isLookup, SharedReads } from './postgres-reads.ts'
 import { SetForms } from './postgres-sets.ts'
 import { PostgresSignals } from './postgres-signals.ts'
@@ -86,10 +86,6 @@ function asFailure(error: unknown): unknown {
   return codeOf(error) === '22021'
     ? errors.invalidValue({ path: 'text', reason: 'must not contain U+0000.' }, { cause: error })
     : error
-}
-
-function lockKey(name: string): string {
-  return createHash('sha256').update(name).digest().readBigInt64BE(0).toString()
 }
 
 /**
@@ -397,17 +393,6 @@ export class PostgresDatabase implements Database {
       }
     })
   }
-}
-
-/** @param planned statements are planned once and for all: one for a set is dear to plan */
-function beginWith(locks: readonly string[], planned: boolean): string {
-  // In one order everywhere, so that nobody waits in a circle.
-  const keys = [...new Set(locks)].sort().map((name) => `pg_advisory_xact_lock(${lockKey(name)})`)
-  return [
-    'begin',
-    ...(planned ? ['set local plan_cache_mode = force_generic_plan'] : []),
-    ...(keys.length === 0 ? [] : [`select ${keys.join(', ')}`]),
-  ].join('; ')
 }
 
 /** It can only fail with its connection, which is noticed elsewhere; what failed before matters. */

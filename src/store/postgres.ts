@@ -199,6 +199,7 @@ export class PostgresDatabase implements Database {
         steps,
         keep: keep as (result: unknown) => boolean,
         locks,
+        scope: null,
         resolve: resolve as (result: unknown) => void,
         reject,
       })

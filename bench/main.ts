@@ -14,6 +14,7 @@ import { spread } from './measure.ts'
 import { isPinned, pinLoad } from './process.ts'
 import { runRotations } from './rotations.ts'
 import type { Goal, Options } from './scim.ts'
+import { runStartup } from './startup.ts'
 import { runUndo } from './undoing.ts'
 import { goalsOf, isWanted, runScim, title } from './scim.ts'
 
@@ -22,6 +23,7 @@ npm run bench -- leaver [options]  an owner who leaves, and the sweeps
 npm run bench -- rotations [options]  access keys at AWS, and a reconciliation
 npm run bench -- undo [options]    a directory's mistake, taken back
 npm run bench -- jobs [options]    the journal as a queue, beside pg-boss
+npm run bench -- startup [options] from start to ready, and memory when idle, at the last size
 
   --sizes 1k,1m     resources in the database (k and m count thousands and millions); the first
                     and the last are compared; large ones are kept for the next run
@@ -74,7 +76,7 @@ const [scenario = ''] = positionals
 if (
   values.help ||
   positionals.length !== 1 ||
-  !['scim', 'leaver', 'rotations', 'undo', 'jobs'].includes(scenario)
+  !['scim', 'leaver', 'rotations', 'undo', 'jobs', 'startup'].includes(scenario)
 ) {
   process.stdout.write(help)
   process.exit(values.help ? 0 : 2)
@@ -98,6 +100,7 @@ if (scenario === 'leaver') await leaver()
 else if (scenario === 'rotations') await rotations()
 else if (scenario === 'undo') await undo()
 else if (scenario === 'jobs') await jobs()
+else if (scenario === 'startup') await startup()
 else await scim()
 // What a scenario started in this process may still be winding down.
 process.exit()
@@ -137,6 +140,11 @@ async function jobs(): Promise<void> {
   const { rounds, only, say } = options
   const lanes = wholeNumber('lanes', values.lanes)
   print(await runJobs({ jobs: countOf(values.jobs), lanes, rounds, only, say }))
+}
+
+async function startup(): Promise<void> {
+  const { rounds, say } = options
+  print(await runStartup({ size: options.sizes.at(-1)!.count, rounds, say }))
 }
 
 function print(figures: readonly Figure[]): void {

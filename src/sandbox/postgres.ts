@@ -19,11 +19,7 @@ export interface PostgresSandbox {
   closeNow(): void
 }
 
-const settings = [
-  'listen_addresses=127.0.0.1',
-  'unix_socket_directories=',
-  'deadlock_timeout=50ms',
-]
+const settings = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', 'deadlock_timeout=50ms']
 /** Nobody pulls the plug on it. */
 const careless = ['fsync=off', 'full_page_writes=off', 'synchronous_commit=off']
 

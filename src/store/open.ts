@@ -31,7 +31,7 @@ import { departureRoom } from './departures.ts'
 import { sweepRoom } from './sweeps.ts'
 import { replicaRoom } from './replicas.ts'
 import { vitalsRoom } from './vitals.ts'
-import { inOrder, worksOf } from './works.ts'
+import { inOrder, isGuarded, worksOf, type WorkRooms } from './works.ts'
 
 export interface StoreOptions {
   /** `sqlite:<path>`, `sqlite::memory:` or `postgres://user:password@host:port/database`. */
@@ -414,7 +414,11 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     leader: (job) => replicas.leader(query, job),
   }
 
-  const rooms = { work, advanceAll: journal.advanceAll, appendAll: audit.appendAll }
+  const rooms: WorkRooms = {
+    work,
+    advanceAll: (advances) => journal.advanceAll(advances),
+    appendAll: (rows) => audit.appendAll(rows),
+  }
   let trouble: string | null = null
   const commit = async (changes: readonly Change[]): Promise<CommitResult> => {
     const prepared = worksOf(changes, rooms)
@@ -477,21 +481,6 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     close: () => database.close(),
   }
 }
-
-/** All that such a change reads is what its lock, version or fence guards. */
-function isGuarded({ type }: Change): boolean {
-  return guarded.includes(type)
-}
-const guarded: readonly Change['type'][] = [
-  'person',
-  'account',
-  'credential',
-  'key',
-  'principal',
-  'enqueue',
-  'advance',
-  'audit',
-]
 
 /**
  * The account whose summaries or open operations a change has to find as they were: its row alone

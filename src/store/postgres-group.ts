@@ -9,6 +9,8 @@ export interface Member {
   readonly keep: (result: unknown) => boolean
   /** What no other write may touch meanwhile; of two members with one in common, one waits. */
   readonly locks: readonly string[]
+  /** Of what its transaction may see: those of one group have the same. */
+  readonly scope: unknown
   readonly resolve: (result: unknown) => void
   readonly reject: (error: unknown) => void
 }
@@ -79,9 +81,10 @@ export class WriteGroups {
     // Whoever waits keeps those behind it that want the same from going first.
     const awaited = new Set<string>()
     for (const member of this.#queue) {
-      const { locks } = member
+      const { locks, scope } = member
       if (
         group.length >= groupMax ||
+        (group.length > 0 && group[0]!.scope !== scope) ||
         locks.some((lock) => this.#held.has(lock) || awaited.has(lock))
       ) {
         left.push(member)

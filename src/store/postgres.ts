@@ -1,6 +1,5 @@
-import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Pool, type PoolClient, type QueryConfig, type QueryResult } from 'pg'
+import { Pool, type PoolClient, type QueryConfig } from 'pg'
 import { AppError, errors } from '../domain/errors.ts'
 import { postgresDialect, postgresFunctions } from './dialect-postgres.ts'
 import type { AppliedMigration, Migration } from './migrations/migrations.ts'
@@ -19,6 +18,7 @@ import {
   unheard,
 } from './postgres-failures.ts'
 import { answerAll, driveTogether, type Member, WriteGroups } from './postgres-group.ts'
+import { begun, beginWith, commit, lockKey, rollback } from './postgres-transaction.ts'
 import { isLookup, SharedReads } from './postgres-reads.ts'
 import { SetForms } from './postgres-sets.ts'
 import { PostgresSignals } from './postgres-signals.ts'
@@ -56,10 +56,6 @@ export interface PostgresOptions {
   readonly migrations: readonly Migration[]
   /** At most so many at once. With one, writes are applied in the order of their calls. */
   readonly connections?: number
-}
-
-function lockKey(name: string): string {
-  return createHash('sha256').update(name).digest().readBigInt64BE(0).toString()
 }
 
 /**
@@ -178,6 +174,7 @@ export class PostgresDatabase implements Database {
         steps,
         keep: keep as (result: unknown) => boolean,
         locks,
+        scope: null,
         resolve: resolve as (result: unknown) => void,
         reject,
       })
@@ -442,43 +439,6 @@ export class PostgresDatabase implements Database {
       }
     })
   }
-}
-
-/** @returns the number of the transaction, where its outcome will matter to somebody */
-async function begun(client: PoolClient, text: string): Promise<string | null> {
-  const answers = (await client.query(text)) as unknown as
-    | QueryResult<{ xid?: string }>
-    | readonly QueryResult<{ xid?: string }>[]
-  return [answers].flat().at(-1)?.rows[0]?.xid ?? null
-}
-
-/** @throws CommitUnheard when its outcome is not known, and can be asked for */
-async function commit(client: PoolClient, xid: string | null, result: unknown): Promise<void> {
-  await client.query('commit').catch((error: unknown) => {
-    if (xid === null || !isLost(error)) throw error
-    const { processID = null } = client as unknown as { readonly processID?: number }
-    throw new CommitUnheard({ xid, backend: processID, result }, error)
-  })
-}
-
-/**
- * @param planned statements are planned once and for all: one for a set is dear to plan
- * @param tracked its outcome can be asked for even if its answer is lost
- */
-function beginWith(locks: readonly string[], planned: boolean, tracked: boolean): string {
-  // In one order everywhere, so that nobody waits in a circle.
-  const keys = [...new Set(locks)].sort().map((name) => `pg_advisory_xact_lock(${lockKey(name)})`)
-  return [
-    'begin',
-    ...(planned ? ['set local plan_cache_mode = force_generic_plan'] : []),
-    ...(keys.length === 0 ? [] : [`select ${keys.join(', ')}`]),
-    ...(tracked ? ['select pg_current_xact_id()::text as xid'] : []),
-  ].join('; ')
-}
-
-/** It can only fail with its connection, which is noticed elsewhere; what failed before matters. */
-async function rollback(client: PoolClient): Promise<void> {
-  await client.query('rollback').catch(() => undefined)
 }
 
 async function migrate(client: PoolClient, known: readonly Migration[]): Promise<void> {

@@ -73,3 +73,18 @@ export function* inOrder(works: readonly Work[]): Steps<CommitResult> {
   }
   return 'saved'
 }
+
+/** All that such a change reads is what its lock, version or fence guards. */
+export function isGuarded({ type }: Change): boolean {
+  return guarded.includes(type)
+}
+const guarded: readonly Change['type'][] = [
+  'person',
+  'account',
+  'credential',
+  'key',
+  'principal',
+  'enqueue',
+  'advance',
+  'audit',
+]

@@ -1,0 +1,50 @@
+import { createHash } from 'node:crypto'
+import type { PoolClient, QueryResult } from 'pg'
+import { CommitUnheard, isLost } from './postgres-failures.ts'
+
+/** The number under which PostgreSQL knows a lock of that name. */
+export function lockKey(name: string): string {
+  return createHash('sha256').update(name).digest().readBigInt64BE(0).toString()
+}
+
+/**
+ * The beginning of a transaction that holds locks, as one message.
+ * @param planned statements are planned once and for all: one for a set is dear to plan
+ * @param tracked its outcome can be asked for even if its answer is lost
+ */
+export function beginWith(locks: readonly string[], planned: boolean, tracked: boolean): string {
+  // In one order everywhere, so that nobody waits in a circle.
+  const keys = [...new Set(locks)].sort().map((name) => `pg_advisory_xact_lock(${lockKey(name)})`)
+  return [
+    'begin',
+    ...(planned ? ['set local plan_cache_mode = force_generic_plan'] : []),
+    ...(keys.length === 0 ? [] : [`select ${keys.join(', ')}`]),
+    ...(tracked ? ['select pg_current_xact_id()::text as xid'] : []),
+  ].join('; ')
+}
+
+/** @returns the number of the transaction, where its outcome will matter to somebody */
+export async function begun(client: PoolClient, text: string): Promise<string | null> {
+  const answers = (await client.query(text)) as unknown as
+    | QueryResult<{ xid?: string }>
+    | readonly QueryResult<{ xid?: string }>[]
+  return [answers].flat().at(-1)?.rows[0]?.xid ?? null
+}
+
+/** @throws CommitUnheard when its outcome is not known, and can be asked for */
+export async function commit(
+  client: PoolClient,
+  xid: string | null,
+  result: unknown,
+): Promise<void> {
+  await client.query('commit').catch((error: unknown) => {
+    if (xid === null || !isLost(error)) throw error
+    const { processID = null } = client as unknown as { readonly processID?: number }
+    throw new CommitUnheard({ xid, backend: processID, result }, error)
+  })
+}
+
+/** It can only fail with its connection, which is noticed elsewhere; what failed before matters. */
+export async function rollback(client: PoolClient): Promise<void> {
+  await client.query('rollback').catch(() => undefined)
+}

@@ -3,10 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Pool, type PoolClient } from 'pg'
 import { errors } from '../domain/errors.ts'
 import { postgresDialect, postgresFunctions } from './dialect-postgres.ts'
+import { everyTenant, noTenant, postgresFacts, sayScope } from './fence.ts'
+import type { Scope, StoreFacts } from './fence.ts'
 import type { AppliedMigration, Migration } from './migrations/migrations.ts'
 import { ledgerTable, missingMigration, pendingMigrations } from './migrations/migrations.ts'
 import { bind, ConstraintFailed } from './sql.ts'
-import type { Cost, Database, Outcome, Row, Statement, Steps } from './sql.ts'
+import type { Cost, Database, Outcome, Query, Row, Statement, Steps } from './sql.ts'
 import { scanDeadlineMs, tooSlow } from './sql.ts'
 
 /** Texts of lists vary with their filter: beyond this many, new ones are planned at each run. */
@@ -84,6 +86,9 @@ export class PostgresDatabase implements Database {
   readonly #pool: Pool
   readonly #readonly: boolean
   readonly #names = new Map<string, string>()
+  /** The scope that each connection was told last, unless something went wrong since. */
+  readonly #scopes = new WeakMap<PoolClient, Scope>()
+  #facts: StoreFacts | null = null
 
   private constructor(pool: Pool, readonly: boolean) {
     this.#pool = pool
@@ -106,7 +111,7 @@ export class PostgresDatabase implements Database {
       async onConnect(client) {
         // Compiling a filter to machine code takes longer than any list may.
         const access = options.readonly ? '; set default_transaction_read_only = on' : ''
-        await client.query(`set jit = off${access}`)
+        await client.query(`set jit = off; set custody.tenant = '${noTenant}'${access}`)
       },
     })
     // A lost idle connection is replaced at the next use; unheard, the event would end the process.
@@ -121,10 +126,23 @@ export class PostgresDatabase implements Database {
     }
   }
 
-  async query(statement: Statement, args: Row = {}, cost: Cost = 'light'): Promise<readonly Row[]> {
+  get facts(): StoreFacts {
+    if (this.#facts === null) throw new Error('the store is not open yet')
+    return this.#facts
+  }
+
+  within(scope: Scope): Query {
+    return (statement, args = {}, cost = 'light') => this.#query(scope, statement, args, cost)
+  }
+
+  async #query(scope: Scope, statement: Statement, args: Row, cost: Cost): Promise<readonly Row[]> {
     return this.#with(async (client) => {
-      if (cost !== 'heavy') return (await this.#execute(client, statement, args)).rows
-      await client.query(`begin read only; set local statement_timeout = ${scanDeadlineMs}`)
+      if (cost !== 'heavy') {
+        await this.#enter(client, scope)
+        return (await this.#execute(client, statement, args)).rows
+      }
+      const begin = `begin read only; set local statement_timeout = ${scanDeadlineMs}`
+      await client.query(`${begin}${this.#scopeIn(client, scope)}`)
       try {
         return (await this.#execute(client, statement, args)).rows
       } catch (error) {
@@ -137,6 +155,7 @@ export class PostgresDatabase implements Database {
 
   /** @param locks names of what no other write may touch meanwhile */
   async write<T>(
+    scope: Scope,
     steps: () => Steps<T>,
     keep: (result: T) => boolean,
     locks: readonly string[] = [],
@@ -144,10 +163,13 @@ export class PostgresDatabase implements Database {
     if (this.#readonly) throw new Error('the store was opened for reading only')
     // In one order everywhere, so that nobody waits in a circle.
     const keys = [...new Set(locks)].sort().map((name) => `pg_advisory_xact_lock(${lockKey(name)})`)
-    const begin = keys.length === 0 ? 'begin' : `begin; select ${keys.join(', ')}`
+    const taken = keys.length === 0 ? '' : `; select ${keys.join(', ')}`
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#with((client) => this.#twice(client, begin, steps, keep))
+        return await this.#with((client) => {
+          const begin = `begin${this.#scopeIn(client, scope)}${taken}`
+          return this.#twice(client, begin, steps, keep)
+        })
       } catch (error) {
         if (!isTransient(error) || attempt >= attemptsMax) throw error
         await sleep(attempt * 2)
@@ -252,6 +274,8 @@ export class PostgresDatabase implements Database {
     try {
       return await use(client)
     } catch (error) {
+      // What the server made of the scope is anybody's guess now; the next one says it anew.
+      this.#scopes.delete(client)
       throw broken === undefined ? asFailure(error) : asUnreachable(error)
     } finally {
       client.off('error', note)
@@ -259,12 +283,26 @@ export class PostgresDatabase implements Database {
     }
   }
 
+  /** Tells a connection the scope, when it has another: an installation with one tenant pays nothing. */
+  async #enter(client: PoolClient, scope: Scope): Promise<void> {
+    if (this.#scopes.get(client) === scope) return
+    this.#scopes.delete(client)
+    await client.query(sayScope(scope, 'session'))
+    this.#scopes.set(client, scope)
+  }
+
+  /** The same for one transaction, behind its BEGIN and without a trip; the session keeps its own. */
+  #scopeIn(client: PoolClient, scope: Scope): string {
+    return this.#scopes.get(client) === scope ? '' : `; ${sayScope(scope, 'transaction')}`
+  }
+
   async #migrate(options: PostgresOptions): Promise<void> {
     await this.#with(async (client) => {
-      await client.query('begin')
+      await client.query(`begin; ${sayScope(everyTenant, 'transaction')}`)
       try {
         if (options.readonly) await checkMigrated(client, options.migrations)
         else await migrate(client, options.migrations)
+        this.#facts = await postgresFacts(client)
         await client.query('commit')
       } catch (error) {
         await rollback(client)

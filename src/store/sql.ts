@@ -1,6 +1,7 @@
 import type { Compilable, Kysely } from 'kysely'
 import { errors } from '../domain/errors.ts'
 import type { Dialect } from './dialect.ts'
+import type { Scope, StoreFacts } from './fence.ts'
 import type { Conflict } from './store.ts'
 import type { Tables } from './tables.ts'
 
@@ -49,12 +50,16 @@ export type Query = (statement: Statement, args?: Row, cost?: Cost) => Promise<r
 
 /** What the rooms are built upon. */
 export interface Database {
-  readonly query: Query
+  readonly facts: StoreFacts
+  /** What reads in that scope; where the database has row security it shows nothing else. */
+  within(scope: Scope): Query
   /**
    * Runs `steps` in a transaction, which is kept when `keep` says so.
+   * @param scope whose rows it may touch
    * @param locks names of what no other write may touch meanwhile, where writes run side by side
    */
   write<T>(
+    scope: Scope,
     steps: () => Steps<T>,
     keep: (result: T) => boolean,
     locks?: readonly string[],

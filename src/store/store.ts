@@ -25,6 +25,7 @@ import type { DirectoryCheckChange, DirectoryCheckReads } from './directory-stor
 import type { HoldChange, HoldReads } from './holds.ts'
 import type { MoveChange, MoveReads } from './move-store.ts'
 import type { FailedRequestChange, FailedRequestReads } from './failed-request-store.ts'
+import type { StoreFacts } from './fence.ts'
 import type { FindingChange, FindingReads } from './finding-store.ts'
 import type { ImportReads } from './import-store.ts'
 import type { SealedChange, SealedReads } from './sealed-store.ts'
@@ -523,6 +524,8 @@ export interface Store {
   unwritable(): Promise<string | null>
   /** Ends the leases of a worker that is known to be dead, so that its work need not wait for them. */
   releaseLeases(worker: string, at: Instant): Promise<number>
+  /** What was found when it was opened: the engine, and whether it keeps tenants apart by itself. */
+  facts(): StoreFacts
   close(): Promise<void>
 }
 
@@ -544,6 +547,7 @@ export interface DocumentCodec {
 
 export { isIndexed } from './sources.ts'
 export type { AuditHead, AuditQuery, Vitals } from './store-audit.ts'
+export type { Fence, StoreFacts } from './fence.ts'
 export type { LiveKey } from './finding-store.ts'
 export type { VendorCount } from './import-store.ts'
 export type { Sealed } from './sealed-store.ts'

@@ -21,6 +21,7 @@ import { signals } from './0017-signals.ts'
 import { directoryChecks } from './0018-directory-checks.ts'
 import { failedRequests } from './0019-failed-requests.ts'
 import { directoryMoves } from './0020-directory-moves.ts'
+import { tenantFence } from './0021-tenant-fence.ts'
 
 /** One numbered step of the schema; once released it is never edited, its checksum is stored. */
 export interface Migration {
@@ -62,6 +63,7 @@ export const migrations: readonly Migration[] = [
   directoryChecks,
   failedRequests,
   directoryMoves,
+  tenantFence,
 ]
 
 /** The ledger itself; it exists before the first migration. */

@@ -135,6 +135,10 @@ export async function startCustody(options: StartOptions): Promise<Running> {
     }
     const opened = await openStore({ url: storeUrl, codec: documentCodec })
     closers.unshift(() => opened.close())
+    const { fence } = opened.facts()
+    if (config.store.kind === 'postgres' && fence.state === 'off') {
+      log.warn(fence, 'no row security by tenant')
+    }
     const store = options.store?.(opened) ?? opened
     await checkMasterKey(store, config, home)
     const ids = createIdSource(clock, pooledRandom)

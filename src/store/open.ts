@@ -106,7 +106,8 @@ async function migrated(
   }
 }
 
-function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec): Store {
+/** A store whose statements run on that database. */
+export function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec): Store {
   const sql: Sql = { db: dialect.compiler(), dialect }
   const resources = resourceRoom(sql, codec)
   const documents = documentRoom(sql)

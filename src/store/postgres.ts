@@ -164,17 +164,12 @@ export class PostgresDatabase implements Database {
     // In one order everywhere, so that nobody waits in a circle.
     const keys = [...new Set(locks)].sort().map((name) => `pg_advisory_xact_lock(${lockKey(name)})`)
     const taken = keys.length === 0 ? '' : `; select ${keys.join(', ')}`
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.#with((client) => {
-          const begin = `begin${this.#scopeIn(client, scope)}${taken}`
-          return this.#twice(client, begin, steps, keep)
-        })
-      } catch (error) {
-        if (!isTransient(error) || attempt >= attemptsMax) throw error
-        await sleep(attempt * 2)
-      }
-    }
+    return repeated(() =>
+      this.#with((client) => {
+        const begin = `begin${this.#scopeIn(client, scope)}${taken}`
+        return this.#twice(client, begin, steps, keep)
+      }),
+    )
   }
 
   async close(): Promise<void> {
@@ -297,6 +292,11 @@ export class PostgresDatabase implements Database {
   }
 
   async #migrate(options: PostgresOptions): Promise<void> {
+    // Replicas of the version before still serve: the locks of a migration may meet theirs in a circle.
+    await repeated(() => this.#migrateOnce(options))
+  }
+
+  async #migrateOnce(options: PostgresOptions): Promise<void> {
     await this.#with(async (client) => {
       await client.query(`begin; ${sayScope(everyTenant, 'transaction')}`)
       try {
@@ -309,6 +309,18 @@ export class PostgresDatabase implements Database {
         throw error
       }
     })
+  }
+}
+
+/** A transaction that stood in another's way did nothing and is done again, a little later. */
+async function repeated<T>(transaction: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await transaction()
+    } catch (error) {
+      if (!isTransient(error) || attempt >= attemptsMax) throw error
+      await sleep(attempt * 2)
+    }
   }
 }
 

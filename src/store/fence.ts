@@ -4,7 +4,7 @@ import type { TenantId } from '../domain/ids.ts'
 
 /**
  * Whose rows a connection to PostgreSQL sees and may write: the setting `custody.tenant`, which the
- * policies of migration 0021 compare with each row. It is said by whoever asks for a connection, not
+ * policies of migration 0022 compare with each row. It is said by whoever asks for a connection, not
  * by the statement that runs on it: a statement whose condition was forgotten still shows nothing
  * foreign.
  */

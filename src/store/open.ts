@@ -32,6 +32,7 @@ import { migrateSqlite, SqliteDatabase } from './sqlite.ts'
 import type { Change, CommitResult, DocumentCodec, Reads, Store } from './store.ts'
 import { departureRoom } from './departures.ts'
 import { sweepRoom } from './sweeps.ts'
+import { replicaRoom } from './replicas.ts'
 import { vitalsRoom } from './vitals.ts'
 
 export interface StoreOptions {
@@ -87,6 +88,7 @@ export function storeOver(database: SqliteDatabase, codec: DocumentCodec): Store
     facts: sqliteFacts,
     within: () => query,
     write: (_, steps, keep) => database.write(steps, keep),
+    time: () => database.time(),
     close: () => database.close(),
   }
   return buildStore(unfenced, sqliteDialect, codec)
@@ -132,6 +134,7 @@ export function buildStore(database: Database, dialect: Dialect, codec: Document
   const moves = moveRoom(sql, codec)
   const departures = departureRoom(sql)
   const directoryChecks = directoryCheckRoom(sql)
+  const replicas = replicaRoom(sql)
   const within = (tenant: TenantId): Query => database.within(scopeOf(tenant))
   const everywhere = database.within(everyTenant)
   const ofToken = tenantMemory()
@@ -266,6 +269,14 @@ export function buildStore(database: Database, dialect: Dialect, codec: Document
         return departures.seen(change)
       case 'directoryCheck':
         return directoryChecks.put(change.check)
+      case 'replicaSeen':
+        return replicas.seen(change)
+      case 'replicaGone':
+        return replicas.gone(change)
+      case 'lead':
+        return replicas.lead(change)
+      case 'led':
+        return replicas.led(change)
       default:
         return assertNever(change)
     }
@@ -439,6 +450,8 @@ export function buildStore(database: Database, dialect: Dialect, codec: Document
     peopleOfDirectory: (...of) => moves.people(within(of[0]), ...of),
     groupsOfDirectory: (...of) => moves.groups(within(of[0]), ...of),
     sightings: (tenant, client) => ledger.sightings(within(tenant), tenant, client),
+    replicas: () => replicas.replicas(everywhere),
+    leader: (job) => replicas.leader(everywhere, job),
   }
 
   let trouble: string | null = null
@@ -495,6 +508,9 @@ export function buildStore(database: Database, dialect: Dialect, codec: Document
         () => journal.releaseLeases(worker, at),
         () => true,
       ),
+    announce: (topic) => database.signals?.announce(topic),
+    listen: async (heard) => (await database.signals?.listen(heard)) ?? (() => undefined),
+    time: () => database.time(),
     facts: () => database.facts,
     close: () => database.close(),
   }

@@ -110,6 +110,10 @@ function reachOf(change: Change): Reach | readonly Reach[] {
     case 'meta':
     case 'keysSeen':
     case 'keyMissed':
+    case 'replicaSeen':
+    case 'replicaGone':
+    case 'lead':
+    case 'led':
       return byId
     // They also forget what is over, of whichever tenant: one that has gone quiet must not keep
     // bodies of requests for ever.

@@ -32,6 +32,8 @@ import type { SealedChange, SealedReads } from './sealed-store.ts'
 import type { ConsumerChange, ConsumerReads } from './consumer-store.ts'
 import type { ShadowChange, ShadowReads } from './shadow-store.ts'
 import type { DepartureChange, DepartureReads } from './departure-store.ts'
+import type { ReplicaChange, ReplicaReads } from './replica-store.ts'
+import type { Signals } from './sql.ts'
 import type { TaskChange, TaskReads } from './task-store.ts'
 
 /**
@@ -172,6 +174,7 @@ export type Change =
   | MoveChange
   | ShadowChange
   | DirectoryCheckChange
+  | ReplicaChange
 
 /** Why nothing of a commit was written. */
 export interface Conflict {
@@ -346,7 +349,8 @@ export interface Reads
     ConsumerReads,
     ShadowReads,
     DepartureReads,
-    DirectoryCheckReads {
+    DirectoryCheckReads,
+    ReplicaReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>
@@ -526,6 +530,15 @@ export interface Store {
   releaseLeases(worker: string, at: Instant): Promise<number>
   /** What was found when it was opened: the engine, and whether it keeps tenants apart by itself. */
   facts(): StoreFacts
+  /** To the other processes on this database, soon; a word may be lost, and carries no data. */
+  announce: Signals['announce']
+  /**
+   * Hears what others announce, and each topic once whenever a word may have been missed. Where
+   * nobody else can announce anything nothing is heard. Returns the end of it.
+   */
+  listen: Signals['listen']
+  /** The database's own time, in milliseconds since 1970; null where it has none but the machine's. */
+  time(): Promise<number | null>
   close(): Promise<void>
 }
 
@@ -545,6 +558,7 @@ export interface DocumentCodec {
   attributes(text: string): JsonObject
 }
 
+export type { Topic } from './sql.ts'
 export { isIndexed } from './sources.ts'
 export type { AuditHead, AuditQuery, Vitals } from './store-audit.ts'
 export type { Fence, StoreFacts } from './fence.ts'

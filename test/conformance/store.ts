@@ -28,6 +28,7 @@ import { shadowConformance } from './store-shadow.ts'
 import { signalConformance } from './store-signals.ts'
 import { filterConformance } from './store-filters.ts'
 import { directoryCheckConformance } from './store-directory-checks.ts'
+import { replicaConformance } from './store-replicas.ts'
 import { sealedConformance } from './store-sealed.ts'
 import { listConformance } from './store-lists.ts'
 import { groupConformance } from './store-groups.ts'
@@ -1129,6 +1130,7 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
     signalConformance(() => store)
     sealedConformance(() => store)
     directoryCheckConformance(() => store)
+    replicaConformance(() => store)
 
     storeModel(open, effort)
   })

@@ -32,7 +32,9 @@ beforeAll(async () => {
   store = buildStore(fenced, postgresDialect, codec)
   administrator = new Client({ connectionString: database.url })
   await administrator.connect()
-  for (const world of [mine, foreign]) expect(await store.commit(world.changes)).toBe('saved')
+  for (const { changes } of [mine, foreign]) {
+    if ((await store.commit(changes)) !== 'saved') throw new Error('the worlds are not there')
+  }
 })
 afterAll(async () => {
   await administrator.end()
@@ -140,6 +142,7 @@ function forgetful(inner: Database): Database {
     within: (scope) => (statement, args, cost) =>
       inner.within(scope)(forget(statement), args, cost),
     write: (...of) => inner.write(...of),
+    time: () => inner.time(),
     close: () => inner.close(),
   }
 }

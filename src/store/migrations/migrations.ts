@@ -16,12 +16,13 @@ import { imported } from './0012-imported.ts'
 import { tasks } from './0013-tasks.ts'
 import { entitlements } from './0014-entitlements.ts'
 import { consumers } from './0015-consumers.ts'
+import { replicas } from './0021-replicas.ts'
+import { tenantFence } from './0022-tenant-fence.ts'
 import { shadow } from './0016-shadow.ts'
 import { signals } from './0017-signals.ts'
 import { directoryChecks } from './0018-directory-checks.ts'
 import { failedRequests } from './0019-failed-requests.ts'
 import { directoryMoves } from './0020-directory-moves.ts'
-import { tenantFence } from './0021-tenant-fence.ts'
 
 /** One numbered step of the schema; once released it is never edited, its checksum is stored. */
 export interface Migration {
@@ -63,6 +64,7 @@ export const migrations: readonly Migration[] = [
   directoryChecks,
   failedRequests,
   directoryMoves,
+  replicas,
   tenantFence,
 ]
 

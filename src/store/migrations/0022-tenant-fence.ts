@@ -61,7 +61,7 @@ export function fenced(table: string): readonly string[] {
 
 /** PostgreSQL's row security as a second fence between tenants; SQLite has no such thing. */
 export const tenantFence: Migration = {
-  number: 21,
-  name: '0021-tenant-fence',
+  number: 22,
+  name: '0022-tenant-fence',
   statements: ({ name }) => (name === 'postgres' ? tables.flatMap(fenced) : []),
 }

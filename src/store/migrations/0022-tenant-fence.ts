@@ -41,8 +41,8 @@ const tables = [
   'directory_check',
 ]
 
-/** Asked once per statement, not once per row: a subquery that depends on no row. */
-const said = `(select current_setting('custody.tenant', true))`
+/** Null: all tenants. A subquery that depends on no row is asked once per statement, not per row. */
+const said = `(select nullif(nullif(current_setting('custody.tenant', true), ''), '*'))`
 
 /**
  * Keeps a table's rows apart by tenant: what `custody.tenant` says is seen and written, `*` says all
@@ -51,8 +51,8 @@ const said = `(select current_setting('custody.tenant', true))`
  */
 export function fenced(table: string): readonly string[] {
   return [
-    `create policy custody_tenant on ${table}
-      using (tenant = ${said} or coalesce(${said}, '') in ('', '*'))`,
+    // One equation: with OR the planner guessed worse, and a page of 100 took 1.5 times as long.
+    `create policy custody_tenant on ${table} using (tenant = coalesce(${said}, tenant))`,
     `alter table ${table} enable row level security`,
     // The owner of the tables is whom Custody connects as.
     `alter table ${table} force row level security`,

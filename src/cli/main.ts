@@ -76,6 +76,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   const cli = { terminal, exit }
   registerLocal(program, cli, {
     serve: () => import('./local/serve.ts'),
+    db: () => import('./local/db.ts'),
     demo: () => import('./local/demo.ts'),
     sandbox: () => import('./local/sandbox.ts'),
     policy: () => import('./local/policy.ts'),

@@ -1,5 +1,8 @@
 import type { Instant } from './time.ts'
 
+/** Not heard of for this long, a process is taken for gone. */
+export const silentAfterSeconds = 35
+
 /** One running process of this installation, as it last told about itself. */
 export interface Replica {
   /** `<host>/<process id>/<id>`: a worker's name in leases. */

@@ -1,12 +1,11 @@
 import type { IdSource } from '../domain/ids.ts'
 import type { Replica } from '../domain/replica.ts'
+import { silentAfterSeconds } from '../domain/replica.ts'
 import type { Clock, Instant } from '../domain/time.ts'
 import { addSeconds, secondsBetween } from '../domain/time.ts'
 import type { Store } from '../store/store.ts'
 
 const beatSeconds = 10
-/** Not heard of for this long, a process is taken for gone. */
-export const silentSeconds = 35
 /** A row of one that was killed stays this long, for whoever looks for it. */
 const keptSeconds = 3_600
 /** Changes with each word that the policies are to be read again. */
@@ -49,7 +48,7 @@ export interface ReplicaLife {
 
 /** Those that are alive by their own word. */
 export function liveReplicas(all: readonly Replica[], now: Instant): readonly Replica[] {
-  return all.filter(({ seenAt }) => secondsBetween(seenAt, now) <= silentSeconds)
+  return all.filter(({ seenAt }) => secondsBetween(seenAt, now) <= silentAfterSeconds)
 }
 
 /**

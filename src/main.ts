@@ -287,7 +287,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
           life,
           storeUrl,
           clock,
-          worker: String(process.pid),
+          worker: name,
           log: (event) => {
             noteSweep(event)
             if (event.outcome === 'failed') log.error(event, 'sweep')

@@ -12,8 +12,11 @@ export interface Tracing {
   close(): Promise<void>
 }
 
+type Environment = Readonly<Record<string, string | undefined>>
+
 export interface TracingOptions {
-  readonly env: Readonly<Record<string, string | undefined>>
+  /** The process's own when omitted, which is what the exporter reads in any case. */
+  readonly env?: Environment
   readonly version: string
   /** The name of this process among its replicas. */
   readonly instance: string
@@ -28,7 +31,7 @@ type Packages = Awaited<ReturnType<typeof loadPackages>>
 const closeMilliseconds = 2_000
 
 /** Whether the standard environment variables ask for traces. */
-export function wantsTraces(env: TracingOptions['env']): boolean {
+export function wantsTraces(env: Environment): boolean {
   const endpoint =
     env['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'] || env['OTEL_EXPORTER_OTLP_ENDPOINT'] || ''
   const isOff = env['OTEL_SDK_DISABLED']?.toLowerCase() === 'true'
@@ -41,7 +44,7 @@ export function wantsTraces(env: TracingOptions['env']): boolean {
  * @returns null when nobody asks, or when the packages are not installed
  */
 export async function openTracing(options: TracingOptions): Promise<Tracing | null> {
-  const { env, onProblem } = options
+  const { env = process.env, onProblem } = options
   if (!wantsTraces(env)) return null
   let packages: Packages
   try {
@@ -154,7 +157,7 @@ function traceparentOf({ traceId, spanId, traceFlags }: SpanContext): string {
 }
 
 /** `key=value,key=value`, percent-encoded; what is none is left out. */
-function attributesOf(env: TracingOptions['env']): Record<string, string> {
+function attributesOf(env: Environment): Record<string, string> {
   const pairs = (env['OTEL_RESOURCE_ATTRIBUTES'] ?? '').split(',').map((pair) => pair.split('='))
   const decoded = pairs.flatMap(([key, value]) => {
     if (!key || value === undefined) return []
@@ -171,7 +174,7 @@ function attributesOf(env: TracingOptions['env']): Record<string, string> {
 }
 
 function samplerOf(
-  env: TracingOptions['env'],
+  env: Environment,
   sdk: Packages['sdk'],
   onProblem: TracingOptions['onProblem'],
 ): Sampler {
@@ -200,7 +203,10 @@ function telling(exporter: SpanExporter, onProblem: TracingOptions['onProblem'])
       exporter.export(spans, (result) => {
         const fails = result.code !== 0
         if (fails && !failing) {
-          onProblem({ error: result.error }, 'the collector of traces takes none; spans are dropped')
+          onProblem(
+            { error: result.error },
+            'the collector of traces takes none; spans are dropped',
+          )
         }
         failing = fails
         done(result)

@@ -1,4 +1,8 @@
 import type { CallNote, EndingNote } from '../lifecycle/engine.ts'
+import { liveReplicas, sweepNames } from '../lifecycle/engine.ts'
+import type { Clock } from '../domain/time.ts'
+import { secondsBetween } from '../domain/time.ts'
+import type { Store } from '../store/store.ts'
 import { createHistogram } from './histogram.ts'
 import type { Collector } from './metrics.ts'
 
@@ -103,4 +107,78 @@ export interface PoolFacts {
   readonly total: number
   readonly idle: number
   readonly waiting: number
+}
+
+/** How old the newest slot of each sweep is, whichever replica took it. */
+export function slotCollector(store: Store, clock: Clock): Collector {
+  const name = 'custody_sweep_slot_age_seconds'
+  return {
+    name: 'slots',
+    metrics: [
+      {
+        name,
+        type: 'gauge',
+        help: 'Age of the newest slot of the sweep that any replica took, in seconds; absent before the first.',
+        labels: ['sweep'],
+      },
+    ],
+    async collect() {
+      const now = clock.now()
+      const slots = await Promise.all(
+        sweepNames.map(async (sweep) => ({ sweep, slot: await store.read.lastSlot(sweep) })),
+      )
+      return slots.flatMap(({ sweep, slot }) =>
+        slot === null
+          ? []
+          : [{ name, labels: { sweep }, value: Math.max(0, secondsBetween(slot, now)) }],
+      )
+    },
+  }
+}
+
+/** Who is there, as the processes themselves tell. */
+export function replicaCollector(store: Store, clock: Clock): Collector {
+  return {
+    name: 'replicas',
+    metrics: [
+      {
+        name: 'custody_replicas',
+        type: 'gauge',
+        help: 'Processes on this database that were seen lately, by role; one may have several.',
+        labels: ['role'],
+      },
+      {
+        name: 'custody_replica_versions',
+        type: 'gauge',
+        help: 'Versions of Custody among them; more than 1 is an upgrade under way.',
+      },
+      {
+        name: 'custody_replica_policies',
+        type: 'gauge',
+        help: 'Versions of the policies among them; more than 1: some decide by other files.',
+      },
+      {
+        name: 'custody_replica_clock_offset_seconds',
+        type: 'gauge',
+        help: 'The farthest that the clock of one of their machines is from the database, in seconds.',
+      },
+    ],
+    async collect() {
+      const live = liveReplicas(await store.read.replicas(), clock.now())
+      const different = (words: readonly string[]): number => new Set(words).size
+      return [
+        ...['http', 'worker', 'scheduler'].map((role) => ({
+          name: 'custody_replicas',
+          labels: { role },
+          value: live.filter(({ roles }) => roles.includes(role)).length,
+        })),
+        { name: 'custody_replica_versions', value: different(live.map((r) => r.version)) },
+        { name: 'custody_replica_policies', value: different(live.map((r) => r.policy)) },
+        {
+          name: 'custody_replica_clock_offset_seconds',
+          value: Math.max(0, ...live.map((r) => Math.abs(r.clockOffset))) / 1_000,
+        },
+      ]
+    },
+  }
 }

@@ -147,7 +147,11 @@ export function tracedStore(store: Store, tracer: Tracer | null): Store {
             }
           : change,
       )
-      const start = { name: 'commit', kind: 'client', facts: { 'custody.changes': changes.length } } as const
+      const start = {
+        name: 'commit',
+        kind: 'client',
+        facts: { 'custody.changes': changes.length },
+      } as const
       return traced(tracer, start, () => store.commit(marked))
     },
   }

@@ -96,13 +96,16 @@ export function createWorker(open: Lifecycle, options: WorkerOptions): Worker {
     for (const operation of claimed) {
       const weight = urgentKinds.includes(operation.kind) ? 0 : 1
       others += weight
-      const run: Promise<void> = runOperation(life, operation, { ...options, endings }, abort.signal).finally(
-        () => {
-          running.delete(run)
-          others -= weight
-          wake()
-        },
-      )
+      const run: Promise<void> = runOperation(
+        life,
+        operation,
+        { ...options, endings },
+        abort.signal,
+      ).finally(() => {
+        running.delete(run)
+        others -= weight
+        wake()
+      })
       running.add(run)
     }
     return claimed.length

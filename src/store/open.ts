@@ -347,7 +347,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     auditHeads: () => tree.heads(query),
     auditNodes: (tenant, level, place, limit) => tree.nodes(query, tenant, level, place, limit),
     checkpoint: (tenant, size) => tree.checkpoint(query, tenant, size),
-    vitals: (now) => vitals(query, now),
+    vitals: (now, providers) => vitals(query, now, providers),
     meta: (key) => clients.meta(query, key),
     brakes: () => brakes.all(query),
     leaveCounts: (tenant, directory, who) => approvals.counts(query, tenant, directory, who),
@@ -465,6 +465,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     announce: (topic) => database.signals?.announce(topic),
     listen: async (heard) => (await database.signals?.listen(heard)) ?? (() => undefined),
     time: () => database.time(),
+    connections: () => database.connections?.() ?? null,
     close: () => database.close(),
   }
 }

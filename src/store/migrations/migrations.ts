@@ -17,6 +17,7 @@ import { tasks } from './0013-tasks.ts'
 import { entitlements } from './0014-entitlements.ts'
 import { consumers } from './0015-consumers.ts'
 import { replicas } from './0021-replicas.ts'
+import { vitalSigns } from './0024-vitals.ts'
 import { shadow } from './0016-shadow.ts'
 import { signals } from './0017-signals.ts'
 import { directoryChecks } from './0018-directory-checks.ts'
@@ -64,6 +65,7 @@ export const migrations: readonly Migration[] = [
   failedRequests,
   directoryMoves,
   replicas,
+  vitalSigns,
 ]
 
 /** The ledger itself; it exists before the first migration. */

@@ -14,7 +14,7 @@ import { createMetrics, type Collector } from '../../src/http/metrics.ts'
 import type { Instant } from '../../src/domain/time.ts'
 import { openStore } from '../../src/store/open.ts'
 import type { Store } from '../../src/store/store.ts'
-import { nhiUrn, startTestCustody, type TestCustody } from '../support/custody.ts'
+import { eventually, nhiUrn, startTestCustody, type TestCustody } from '../support/custody.ts'
 import { jsonCodec as codec } from '../support/json-codec.ts'
 import { ManualClock } from '../support/manual-clock.ts'
 import { parseExposition } from '../support/prometheus.ts'
@@ -242,15 +242,20 @@ describe('GET /metrics', () => {
     const owner = await custody.createPerson(canary)
     const account = await custody.requestAccount(`${canary}-robot`, owner)
     await custody.running.worker.drain()
+    const secret = await eventually(
+      () => custody.secretAt(`${canary}-robot/token`),
+      (s) => s !== null,
+    )
     const [credential] = (await custody.call('GET', `/scim/v2/Users/${account.body.id}`)).body[
       nhiUrn
     ].credentials as { value: string }[]
-    const secret = await custody.secretAt(`${canary}-robot`)
     await custody.call('GET', `/scim/v2/Users?filter=userName%20eq%20%22${canary}%22`)
     await custody.call('GET', `/scim/v2/${canary}`)
     await custody.call('DELETE', `/scim/v2/Users/${owner}`)
-    await custody.running.worker.drain()
-    const { text } = await scrape(custody.adminToken)
+    const { text } = await eventually(
+      () => scrape(custody.adminToken),
+      (answer) => answer.text.includes('proof="refused"'),
+    )
     const families = new Map(parseExposition(text).map((f) => [f.name, f]))
     const labelsOf = (name: string) => families.get(name)!.samples.map((s) => s.labels)
 

@@ -36,7 +36,8 @@ export function parseExposition(text: string): readonly Family[] {
     }
     const typed = /^# TYPE (\S+) (\S+)$/.exec(line)
     if (typed) {
-      if (help === null || help[0] !== typed[1] || !types.includes(typed[2]!)) throw refuse('type without help')
+      if (help === null || help[0] !== typed[1] || !types.includes(typed[2]!))
+        throw refuse('type without help')
       families.push({ name: help[0], help: help[1], type: typed[2]!, samples: [] })
       help = null
       continue

@@ -47,5 +47,5 @@ export async function traced<T>(
 /** What may be told of an error outside: its kind, code or class. A message may quote anything. */
 export function failureWord(error: unknown): string {
   const { kind, code, name } = (error ?? {}) as Readonly<Record<string, unknown>>
-  return String([kind, code, name].find((word) => typeof word === 'string') ?? 'error')
+  return [kind, code, name].find((word) => typeof word === 'string') ?? 'error'
 }

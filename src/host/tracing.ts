@@ -195,13 +195,17 @@ function samplerOf(
   return name.startsWith('parentbased_') ? new sdk.ParentBasedSampler({ root: make() }) : make()
 }
 
+/** `ExportResultCode.SUCCESS`, of a package that nothing else is needed from. */
+const exported = 0
+
 /** Tells once when the collector stops taking spans; they are lost, and nothing else is. */
 function telling(exporter: SpanExporter, onProblem: TracingOptions['onProblem']): SpanExporter {
   let failing = false
   return {
     export(spans, done) {
       exporter.export(spans, (result) => {
-        const fails = result.code !== 0
+        const code: number = result.code
+        const fails = code !== exported
         if (fails && !failing) {
           onProblem(
             { error: result.error },

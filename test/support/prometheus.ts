@@ -48,11 +48,12 @@ export function parseExposition(text: string): readonly Family[] {
     const suffixes = family.type === 'histogram' ? ['_bucket', '_sum', '_count'] : ['']
     if (!suffixes.some((suffix) => name === family.name + suffix)) throw refuse('stray sample')
     const labels = labelsOf(pairs ?? '', refuse)
-    const key = JSON.stringify([name, Object.entries(labels).sort()])
+    const key = JSON.stringify([name, sorted(labels)])
     if (series.has(key)) throw refuse('series twice')
     series.add(key)
     const value = Number(number!.replace('Inf', 'Infinity'))
-    if (family.type === 'counter' && !(value >= 0)) throw refuse('negative counter')
+    if (family.type === 'counter' && (Number.isNaN(value) || value < 0))
+      throw refuse('negative counter')
     family.samples.push({ series: line.slice(0, line.lastIndexOf(' ')), name, labels, value })
   }
   for (const family of families) if (family.type === 'histogram') checkBuckets(family)
@@ -72,9 +73,13 @@ function labelsOf(pairs: string, refuse: (why: string) => Error): Record<string,
   return labels
 }
 
+function sorted(labels: Readonly<Record<string, string>>): readonly (readonly [string, string])[] {
+  return Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1))
+}
+
 function checkBuckets({ name, samples }: Family): void {
   const keyOf = ({ le: _le, ...labels }: Readonly<Record<string, string>>) =>
-    JSON.stringify(Object.entries(labels).sort())
+    JSON.stringify(sorted(labels))
   for (const [key, group] of Map.groupBy(samples, (s) => keyOf(s.labels))) {
     const buckets = group.filter((s) => s.name === `${name}_bucket`)
     const bounds = buckets.map((s) => Number(s.labels['le']!.replace('Inf', 'Infinity')))

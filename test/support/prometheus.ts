@@ -66,8 +66,8 @@ function labelsOf(pairs: string, refuse: (why: string) => Error): Record<string,
   while (rest !== '') {
     const [all, name, value] =
       /^([a-zA-Z_]\w*)="((?:[^"\\\n]|\\[\\"n])*)"(?:,(?=.)|$)/.exec(rest) ?? []
-    if (all === undefined || name! in labels) throw refuse('label')
-    labels[name!] = value!
+    if (all === undefined || name === undefined || name in labels) throw refuse('label')
+    labels[name] = value!
     rest = rest.slice(all.length)
   }
   return labels

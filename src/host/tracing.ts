@@ -130,7 +130,7 @@ export async function openTracing(options: TracingOptions): Promise<Tracing | nu
   }
 }
 
-/** 40 ms and 9 MB that only they pay who want traces. */
+/** Loaded only where traces are wanted. */
 async function loadPackages() {
   const [api, sdk, resources, otlp] = await Promise.all([
     import('@opentelemetry/api'),

@@ -383,7 +383,7 @@ export function buildStore(database: Database, dialect: Dialect, codec: Document
     auditNodes: (tenant, level, place, limit) =>
       tree.nodes(within(tenant), tenant, level, place, limit),
     checkpoint: (tenant, size) => tree.checkpoint(within(tenant), tenant, size),
-    vitals: (now) => vitals(everywhere, now),
+    vitals: (now, providers) => vitals(everywhere, now, providers),
     meta: (key) => clients.meta(everywhere, key),
     brakes: () => brakes.all(everywhere),
     leaveCounts: (tenant, directory, who) =>
@@ -512,6 +512,7 @@ export function buildStore(database: Database, dialect: Dialect, codec: Document
     listen: async (heard) => (await database.signals?.listen(heard)) ?? (() => undefined),
     time: () => database.time(),
     facts: () => database.facts,
+    connections: () => database.connections?.() ?? null,
     close: () => database.close(),
   }
 }

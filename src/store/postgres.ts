@@ -9,7 +9,7 @@ import type { AppliedMigration, Migration } from './migrations/migrations.ts'
 import { ledgerTable, missingMigration, pendingMigrations } from './migrations/migrations.ts'
 import { PostgresSignals } from './postgres-signals.ts'
 import { bind, ConstraintFailed } from './sql.ts'
-import type { Cost, Database, Outcome, Query, Row, Statement, Steps } from './sql.ts'
+import type { Connections, Cost, Database, Outcome, Query, Row, Statement, Steps } from './sql.ts'
 import { scanDeadlineMs, tooSlow } from './sql.ts'
 
 /** Texts of lists vary with their filter: beyond this many, new ones are planned at each run. */
@@ -180,6 +180,11 @@ export class PostgresDatabase implements Database {
       const text = 'select extract(epoch from clock_timestamp())::double precision * 1000 as ms'
       return (await client.query<{ ms: number }>(text)).rows[0]!.ms
     })
+  }
+
+  connections(): Connections {
+    const { totalCount, idleCount, waitingCount } = this.#pool
+    return { total: totalCount, idle: idleCount, waiting: waitingCount }
   }
 
   async close(): Promise<void> {

@@ -58,6 +58,13 @@ export interface Signals {
   listen(heard: (topic: Topic) => void): Promise<() => void>
 }
 
+/** How many connections there are, are free, and how much waits for one. */
+export interface Connections {
+  readonly total: number
+  readonly idle: number
+  readonly waiting: number
+}
+
 /** What the rooms are built upon. */
 export interface Database {
   readonly facts: StoreFacts
@@ -74,6 +81,8 @@ export interface Database {
     keep: (result: T) => boolean,
     locks?: readonly string[],
   ): Promise<T>
+  /** Of a database behind a pool. */
+  connections?(): Connections
   /** Absent where no other process can be told. */
   readonly signals?: Signals
   /** The database's own time, in milliseconds since 1970; null where it has none but the machine's. */

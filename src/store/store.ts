@@ -539,6 +539,8 @@ export interface Store {
   listen: Signals['listen']
   /** The database's own time, in milliseconds since 1970; null where it has none but the machine's. */
   time(): Promise<number | null>
+  /** Null of a store without a pool. */
+  connections(): { readonly total: number; readonly idle: number; readonly waiting: number } | null
   close(): Promise<void>
 }
 

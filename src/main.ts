@@ -29,6 +29,8 @@ import { isRunning } from './host/lock.ts'
 import type { Log } from './host/log.ts'
 import { createHooks } from './host/hooks.ts'
 import { createLog } from './host/log.ts'
+import type { Tracing } from './host/tracing.ts'
+import { openTracing } from './host/tracing.ts'
 import { machineName, watchProcess } from './host/process.ts'
 import { pooledRandom } from './host/random.ts'
 import { serviceMetrics } from './http/collectors.ts'
@@ -56,6 +58,7 @@ import {
   engagedBrakes,
   enterRestored,
   systemActor,
+  tracedStore,
   treesOf,
 } from './lifecycle/engine.ts'
 import { loadPolicies } from './policy/load.ts'
@@ -120,7 +123,11 @@ export const checkConfig: ConfigCheck = async (config, lineOf) => {
  */
 export async function startCustody(options: StartOptions): Promise<Running> {
   const { config } = options
-  const log = options.log ?? createLog({ level: config.logLevel })
+  let tracing: Tracing | null = null
+  // What a worker's name and a replica's begin with.
+  const processName = `${machineName()}/${process.pid}`
+  const about = () => ({ replica: processName, ...tracing?.current() })
+  const log = options.log ?? createLog({ level: config.logLevel, about })
   const roles = options.roles ?? ['http', 'worker', 'scheduler']
   const policies = await loadPolicies(config.policies)
   const storeUrl = storeUrlOf(config)
@@ -134,7 +141,18 @@ export async function startCustody(options: StartOptions): Promise<Running> {
     }
     const opened = await openStore({ url: storeUrl, codec: documentCodec })
     closers.unshift(() => opened.close())
-    const store = options.store?.(opened) ?? opened
+    const { fence } = opened.facts()
+    if (config.store.kind === 'postgres' && fence.state === 'off') {
+      log.warn(fence, 'no row security by tenant')
+    }
+    tracing = await openTracing({
+      version: packageVersion(),
+      instance: processName,
+      onProblem: (facts, message) => log.warn(facts, message),
+    })
+    closers.unshift(async () => tracing?.close())
+    const tracer = tracing?.tracer ?? null
+    const store = tracedStore(options.store?.(opened) ?? opened, tracer)
     const time = createInstallationClock(options.clock ?? systemClock, () => store.time())
     const { clock } = time
     await time.measure()
@@ -197,9 +215,9 @@ export async function startCustody(options: StartOptions): Promise<Running> {
     }
     if (anchor) await compareWithAnchor(anchor, life, log)
     let sequencer: Sequencer | null = null
-    const watch = watchProcess()
-    closers.unshift(async () => watch.stop())
-    const { metrics, noteStep, noteSweep } = serviceMetrics({
+    const vital = watchProcess()
+    closers.unshift(async () => vital.stop())
+    const { metrics, noteStep, noteSweep, traffic, watch } = serviceMetrics({
       store,
       clock,
       worker: () => worker,
@@ -207,12 +225,16 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       anchoredAt: async () =>
         Array.from((await anchor?.all().catch(() => null))?.values() ?? [], (a) => a.at),
       brakes: () => engagedBrakes({ store }),
-      process: () => watch.facts(),
+      process: () => vital.facts(),
+      providers: () => [...plugins.providers.keys()],
+      build: { version: packageVersion(), node: process.version, store: config.store.kind },
+      tracer,
     })
     await releaseDeadWorkers(store, clock)
     worker = createWorker(life, {
       name,
       concurrency: workerConcurrency,
+      watch,
       log: (event) => {
         const { error, ...facts } = event
         noteStep(event)
@@ -236,6 +258,8 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       pepper,
       signer,
       metrics,
+      traffic,
+      tracer,
       ...(options.rateLimit === undefined ? {} : { rateLimit: options.rateLimit }),
       baseUrl: () => url,
       notReady: () => (stopping ? 'it is shutting down' : null),
@@ -283,7 +307,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
           life,
           storeUrl,
           clock,
-          worker: String(process.pid),
+          worker: name,
           log: (event) => {
             noteSweep(event)
             if (event.outcome === 'failed') log.error(event, 'sweep')

@@ -41,6 +41,8 @@ export function createLog(options: {
   readonly level: LogLevel
   readonly write?: (line: string) => void
   readonly pretty?: boolean
+  /** What every line says besides: which process, and the trace it belongs to. */
+  readonly about?: () => object
 }): Log {
   const write = options.write ?? ((line: string) => void process.stderr.write(line))
   const pretty = options.pretty ?? (options.write === undefined && isatty(2))
@@ -59,6 +61,7 @@ export function createLog(options: {
     {
       level: options.level,
       base: null,
+      ...(options.about ? { mixin: options.about } : {}),
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: {
         level: (label) => ({ level: label }),
@@ -133,7 +136,14 @@ function framesOf(stack: string): string {
 
 /** `09:55:41 WARN message key=value …`; control characters are shown, never obeyed. */
 function prettyLine(json: string): string {
-  const { level, time, msg, ...facts } = JSON.parse(json) as Record<string, unknown>
+  // Who reads on a terminal has started the process.
+  const {
+    level,
+    time,
+    msg,
+    replica: _replica,
+    ...facts
+  } = JSON.parse(json) as Record<string, unknown>
   const rest = Object.entries(facts)
     .map(([key, value]) => ` ${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
     .join('')

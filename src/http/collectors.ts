@@ -5,8 +5,20 @@ import { secondsBetween } from '../domain/time.ts'
 import type { SequencerState, Worker, WorkerEvent } from '../lifecycle/engine.ts'
 import { sweepNames } from '../lifecycle/engine.ts'
 import type { Store, Vitals } from '../store/store.ts'
+import type { Tracer } from '../domain/trace.ts'
+import type { Watch } from '../lifecycle/engine.ts'
 import type { Collector, Metrics, Sample } from './metrics.ts'
 import { createMetrics } from './metrics.ts'
+import type { Traffic } from './traffic.ts'
+import { createTraffic } from './traffic.ts'
+import {
+  buildCollector,
+  callCollector,
+  endingCollector,
+  poolCollector,
+  replicaCollector,
+  slotCollector,
+} from './work-collectors.ts'
 
 /** Where the metrics of a whole service come from; functions, for most of it starts later. */
 export interface MetricSources {
@@ -19,6 +31,10 @@ export interface MetricSources {
   readonly anchoredAt: () => Promise<readonly Instant[]>
   readonly brakes: () => Promise<readonly Brake[]>
   readonly process: () => ProcessFacts
+  readonly providers: () => readonly string[]
+  readonly build: { readonly version: string; readonly node: string; readonly store: string }
+  /** Null where no traces are collected. */
+  readonly tracer: Tracer | null
   /** Whatever else is worth measuring. */
   readonly more?: readonly Collector[]
 }
@@ -28,33 +44,52 @@ export function serviceMetrics(sources: MetricSources): {
   readonly metrics: Metrics
   readonly noteStep: (event: WorkerEvent) => void
   readonly noteSweep: (event: SweepNote) => void
+  /** Counts what is served, once it watches the server. */
+  readonly traffic: Traffic
+  /** For the worker. */
+  readonly watch: Watch
 } {
-  const { store, clock } = sources
+  const { store, clock, tracer } = sources
+  const traffic = createTraffic()
+  const calls = callCollector()
+  const endings = endingCollector()
   const worker = workerCollector(sources.worker)
   const sweeps = sweepCollector(clock)
   const metrics = createMetrics([
-    storeCollector(store, clock),
+    buildCollector(sources.build),
+    traffic.collector,
+    storeCollector(store, clock, sources.providers),
+    calls.collector,
+    endings.collector,
     worker.collector,
     sweeps.collector,
+    slotCollector(store, clock),
+    replicaCollector(store, clock),
+    poolCollector(() => store.connections()),
     auditCollector(sources),
     brakeCollector(sources.brakes),
     directoryCollector(store, clock),
     processCollector(sources.process),
     ...(sources.more ?? []),
   ])
-  return { metrics, noteStep: worker.note, noteSweep: sweeps.note }
+  const watch: Watch = { call: calls.note, ending: endings.note, tracer }
+  return { metrics, noteStep: worker.note, noteSweep: sweeps.note, traffic, watch }
 }
 
 /** Two scrapers, or an impatient one, do not make the store count twice. */
 const freshMilliseconds = 2_000
 
 /** The journal and the audit log, as the database has them: the same on every replica. */
-export function storeCollector(store: Store, clock: Clock): Collector {
+export function storeCollector(
+  store: Store,
+  clock: Clock,
+  providers: () => readonly string[] = () => [],
+): Collector {
   let asked: { readonly at: number; readonly vitals: Promise<Vitals> } | null = null
   const vitals = (): Promise<Vitals> => {
     const at = clock.monotonic()
     if (asked === null || at - asked.at > freshMilliseconds) {
-      const found = store.read.vitals(clock.now())
+      const found = store.read.vitals(clock.now(), providers())
       found.catch(() => (asked = null))
       asked = { at, vitals: found }
     }
@@ -85,6 +120,38 @@ export function storeCollector(store: Store, clock: Clock): Collector {
         help: 'Age of the oldest unfinished leave, revoke, disable or retire, in seconds; 0 = none.',
       },
       {
+        name: 'custody_operations_stuck',
+        type: 'gauge',
+        help: 'Operations that get nowhere, up to 100000; failing = for an hour and the last try failed, lapsed = running past their lease.',
+        labels: ['reason'],
+      },
+      {
+        name: 'custody_accounts_orphaned',
+        type: 'gauge',
+        help: 'Service accounts that have no owner, up to 100000.',
+      },
+      {
+        name: 'custody_rotations_overdue',
+        type: 'gauge',
+        help: 'Credentials whose rotation was due more than an hour ago, up to 100000.',
+      },
+      {
+        name: 'custody_rotation_overdue_seconds',
+        type: 'gauge',
+        help: 'Since when the first of them has been due, in seconds; 0 = none.',
+      },
+      {
+        name: 'custody_oldest_key_seconds',
+        type: 'gauge',
+        help: 'Age of the oldest active key at each provider, in seconds.',
+        labels: ['provider'],
+      },
+      {
+        name: 'custody_approvals_waiting',
+        type: 'gauge',
+        help: 'Approvals that wait for a person, up to 100000.',
+      },
+      {
         name: 'custody_audit_unsequenced_rows',
         type: 'gauge',
         help: 'Audit rows that have no place in the tree yet, up to 100000.',
@@ -108,6 +175,21 @@ export function storeCollector(store: Store, clock: Clock): Collector {
         { name: 'custody_operations_needing_operator', value: found.needsOperator },
         { name: 'custody_operation_due_lag_seconds', value: age(found.oldestDueAt) },
         { name: 'custody_revocation_unfinished_seconds', value: age(found.oldestRevocationAt) },
+        {
+          name: 'custody_operations_stuck',
+          labels: { reason: 'failing' },
+          value: found.failing,
+        },
+        { name: 'custody_operations_stuck', labels: { reason: 'lapsed' }, value: found.lapsed },
+        { name: 'custody_accounts_orphaned', value: found.orphaned },
+        { name: 'custody_rotations_overdue', value: found.overdueRotations },
+        { name: 'custody_rotation_overdue_seconds', value: age(found.oldestOverdueAt) },
+        ...found.oldestKeys.map(({ provider, issuedAt }) => ({
+          name: 'custody_oldest_key_seconds',
+          labels: { provider },
+          value: age(issuedAt),
+        })),
+        { name: 'custody_approvals_waiting', value: found.approvalsWaiting },
         { name: 'custody_audit_unsequenced_rows', value: found.auditUnsequenced },
         { name: 'custody_audit_unsequenced_seconds', value: age(found.oldestUnsequencedAt) },
       ]

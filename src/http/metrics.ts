@@ -6,7 +6,7 @@ import type { Authenticate } from './auth.ts'
 /** One metric as it is announced, whether or not it has a value right now. */
 export interface MetricDefinition {
   readonly name: string
-  readonly type: 'gauge' | 'counter'
+  readonly type: 'gauge' | 'counter' | 'histogram'
   /** One sentence, with the unit. */
   readonly help: string
   readonly labels?: readonly string[]
@@ -16,6 +16,8 @@ export interface Sample {
   readonly name: string
   readonly labels?: Readonly<Record<string, string>>
   readonly value: number
+  /** Of a histogram: which of its three series this line belongs to. */
+  readonly part?: 'bucket' | 'sum' | 'count'
 }
 
 /** A group of metrics from one source; a new source of metrics is one of these, passed to the registry. */
@@ -85,11 +87,12 @@ export function createMetrics(collectors: readonly Collector[]): Metrics {
   }
 }
 
-function lineOf({ name, labels, value }: Sample): string {
+function lineOf({ name, labels, value, part }: Sample): string {
   const pairs = Object.entries(labels ?? {}).map(
     ([label, text]) => `${label}="${escaped(text).replaceAll('"', '\\"')}"`,
   )
-  return `${name}${pairs.length === 0 ? '' : `{${pairs.join(',')}}`} ${numberOf(value)}`
+  const series = part === undefined ? name : `${name}_${part}`
+  return `${series}${pairs.length === 0 ? '' : `{${pairs.join(',')}}`} ${numberOf(value)}`
 }
 
 function numberOf(value: number): string {

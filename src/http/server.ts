@@ -4,6 +4,7 @@ import fastify from 'fastify'
 import type { Secret } from '../domain/secret.ts'
 import type { IdSource } from '../domain/ids.ts'
 import type { Clock } from '../domain/time.ts'
+import type { Tracer } from '../domain/trace.ts'
 import { errors } from '../domain/errors.ts'
 import type { Engine, Tokens } from '../lifecycle/engine.ts'
 import type { Store } from '../store/store.ts'
@@ -33,6 +34,8 @@ import type { Metrics } from './metrics.ts'
 import { leaveDateRoutes } from './leave-dates.ts'
 import { leakRoutes } from './leaks.ts'
 import { metricsRoute } from './metrics.ts'
+import { traceRequests } from './traces.ts'
+import type { Traffic } from './traffic.ts'
 import { oauthRoutes } from './oauth.ts'
 import { opsRoutes } from './ops.ts'
 import { providerSwitchRoutes } from './provider-switch.ts'
@@ -59,6 +62,9 @@ export interface HttpHost {
   /** Whose public key checkpoints are checked with. */
   readonly signer: Pick<CheckpointSigner, 'verifierKeyOf'>
   readonly metrics: Metrics
+  /** Counts what is served. */
+  readonly traffic?: Traffic
+  readonly tracer?: Tracer | null
   /** SCIM requests per client; absent = the standard, null = unlimited. */
   readonly rateLimit?: RateLimit | null
   /** One event per failed request; the cause is for the operator only. */
@@ -113,6 +119,8 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
     },
   })
   const methods = collectMethods(app)
+  traceRequests(app, host.tracer ?? null)
+  host.traffic?.watch(app)
   acceptJson(app)
   app.addHook('preClose', (done) => {
     const impatient = setTimeout(() => app.server.closeAllConnections(), closeMilliseconds)

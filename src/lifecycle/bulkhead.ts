@@ -4,6 +4,8 @@ import { addSeconds, secondsBetween } from '../domain/time.ts'
 import type { Call, Provider, SecretSink } from '../provider/contract.ts'
 import { ProviderError } from '../provider/contract.ts'
 import type { Lifecycle } from './context.ts'
+import type { Watch } from './watch.ts'
+import { watchedCall } from './watch.ts'
 
 /** So many answers in a row that say "not now", or none at all, and a provider is left in peace. */
 const failuresMax = 5
@@ -264,8 +266,11 @@ export interface Bulkhead {
   states(): readonly GateState[]
 }
 
-/** @param concurrency of the worker: half of it is the most that one provider gets */
-export function createBulkhead(life: Lifecycle, concurrency: number): Bulkhead {
+/**
+ * @param concurrency of the worker: half of it is the most that one provider gets
+ * @param watch is told of each call that was sent
+ */
+export function createBulkhead(life: Lifecycle, concurrency: number, watch?: Watch): Bulkhead {
   const most = Math.max(1, Math.floor(concurrency / 2))
   const providers: Gate[] = []
   const gates: Gate[] = []
@@ -273,6 +278,7 @@ export function createBulkhead(life: Lifecycle, concurrency: number): Bulkhead {
     // A key that was just minted is lost unless it is delivered: a sink makes it wait, here, and
     // turns none away.
     const gate = new Gate(name, life.clock, most, isProvider)
+    const role = isProvider ? ('provider' as const) : ('sink' as const)
     gates.push(gate)
     if (isProvider) providers.push(gate)
     const methods = new Map<PropertyKey, unknown>()
@@ -283,12 +289,15 @@ export function createBulkhead(life: Lifecycle, concurrency: number): Bulkhead {
         const known = methods.get(property)
         if (known !== undefined) return known
         const method = (value as (...args: unknown[]) => unknown).bind(object)
+        const what = { target: name, role, call: String(property) }
         const wrapped = (...args: unknown[]): unknown => {
           const last = args.at(-1)
           if (isCall(last) && revoking.has(property)) urgent.add(last)
           // What takes no call does not leave the process.
           return isCall(last)
-            ? gate.through(last, () => method(...args) as Promise<unknown>)
+            ? gate.through(last, () =>
+                watchedCall({ life, watch }, what, () => method(...args) as Promise<unknown>),
+              )
             : method(...args)
         }
         methods.set(property, wrapped)

@@ -111,6 +111,8 @@ export { createSequencer } from './sequencer.ts'
 export type { Sequencer, SequencerEvent, SequencerState } from './sequencer.ts'
 export { createWorker } from './worker.ts'
 export type { Worker, WorkerEvent } from './worker.ts'
+export { tracedStore } from './watch.ts'
+export type { CallNote, EndingNote, Watch } from './watch.ts'
 
 /**
  * The door of the lifecycle floor: everything a client can ask for, authorised, decided and

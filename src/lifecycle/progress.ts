@@ -46,11 +46,16 @@ function isRenewal({ memo }: Operation): boolean {
   return memo['isLease'] === true
 }
 
-/** Commits what the step decided. @returns the operation when this claim may go on with it */
+/**
+ * Commits what the step decided.
+ * @param wasSaved is told of the step's own changes when they are
+ * @returns the operation when this claim may go on with it
+ */
 export async function settleResult(
   life: Lifecycle,
   context: StepContext,
   result: StepResult,
+  wasSaved: (changes: readonly Change[]) => void = () => undefined,
 ): Promise<Operation | null> {
   const { operation } = context
   const now = life.clock.now()
@@ -96,6 +101,7 @@ export async function settleResult(
     if (again !== 'saved') throw new Preempted('a newer claim owns this operation')
     return null
   }
+  wasSaved(result.changes ?? [])
   if (failure) await tellAccount(life, operation, { failure, isFinal: result.go === 'ask' })
   if (next.release) {
     life.wake()

@@ -27,6 +27,8 @@ import { confirmBack, proveAlive, takeBack } from './steps/take-back.ts'
 import { removeUnanswered } from './steps/strays.ts'
 import type { Step, StepContext, StepResult, Subject } from './steps/step.ts'
 import { NotConfigured, Preempted, loadSubject, memoOf } from './steps/step.ts'
+import type { Watch } from './watch.ts'
+import { watchedStep } from './watch.ts'
 import {
   disableOld,
   endKnownKeys,
@@ -82,30 +84,44 @@ export interface WorkerEvent {
   readonly error: unknown
 }
 
+interface RunOptions {
+  readonly name: string
+  readonly log: (event: WorkerEvent) => void
+  readonly watch?: Watch
+  /** Told of what a step has written, once it is saved. */
+  readonly endings: (operation: Operation, step: StepName, changes: readonly Change[]) => void
+}
+
 /** Runs the steps of a claimed operation, one after the other, until it has to wait or is done. */
 export async function runOperation(
   life: Lifecycle,
   claimed: Operation,
-  options: { readonly name: string; readonly log: (event: WorkerEvent) => void },
+  options: RunOptions,
   signal: AbortSignal,
 ): Promise<void> {
   let operation = claimed
   const lease: Lease = { beatAt: life.clock.monotonic(), until: claimed.leaseUntil! }
   while (!signal.aborted) {
     const step = operation.steps[operation.cursor]!
-    const context = new Context(life, operation, signal, lease)
-    try {
+    const { endings } = options
+    const context = new Context(life, operation, signal, lease, (changes) =>
+      endings(context.operation, step, changes),
+    )
+    const runStep = async (): Promise<Operation | null> => {
       await context.beat()
       const result = await attempt(context, steps[step])
       options.log({
-        operation: operation.id,
-        kind: operation.kind,
+        operation: context.operation.id,
+        kind: context.operation.kind,
         step,
         outcome: result.go,
         failure: 'failure' in result ? (result.failure ?? null) : null,
         error: null,
       })
-      const next = await settleResult(life, context, result)
+      return settleResult(life, context, result, context.saved)
+    }
+    try {
+      const next = await watchedStep(options.watch, operation, step, runStep)
       if (next === null) return
       operation = next
     } catch (error) {
@@ -140,8 +156,16 @@ class Context implements StepContext {
   readonly #signal: AbortSignal
   readonly #lease: Lease
   operation: Operation
+  readonly saved: (changes: readonly Change[]) => void
 
-  constructor(life: Lifecycle, operation: Operation, signal: AbortSignal, lease: Lease) {
+  constructor(
+    life: Lifecycle,
+    operation: Operation,
+    signal: AbortSignal,
+    lease: Lease,
+    saved: (changes: readonly Change[]) => void,
+  ) {
+    this.saved = saved
     this.life = life
     this.operation = operation
     this.#signal = signal
@@ -166,6 +190,7 @@ class Context implements StepContext {
       throw new Replan(`the ${result.reason} of change ${result.change} did not match`)
     }
     this.operation = { ...this.operation, memo: merged }
+    this.saved(changes)
     await this.beat()
   }
 

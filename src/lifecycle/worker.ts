@@ -6,6 +6,8 @@ import { createBulkhead } from './bulkhead.ts'
 import type { Lifecycle } from './context.ts'
 import type { WorkerEvent } from './run.ts'
 import { leaseSeconds, runOperation } from './run.ts'
+import type { Watch } from './watch.ts'
+import { createEndings } from './watch.ts'
 
 export type { WorkerEvent } from './run.ts'
 
@@ -31,6 +33,8 @@ export interface WorkerOptions {
   readonly pollSeconds?: number
   /** Where an operator reads of a failing step; receives no secrets. */
   readonly log: (event: WorkerEvent) => void
+  /** Told of calls, endings and steps, for metrics and traces. */
+  readonly watch?: Watch
 }
 
 export interface Worker {
@@ -53,8 +57,9 @@ export interface Worker {
  * steps in a row; each commit is guarded by the fence, so a pre-empted worker changes nothing more.
  */
 export function createWorker(open: Lifecycle, options: WorkerOptions): Worker {
-  const bulkhead = createBulkhead(open, options.concurrency)
+  const bulkhead = createBulkhead(open, options.concurrency, options.watch)
   const { life } = bulkhead
+  const endings = createEndings(life, options.watch)
   const abort = new AbortController()
   const running = new Set<Promise<void>>()
   const othersMax = Math.ceil((options.concurrency * 3) / 4)
@@ -96,13 +101,16 @@ export function createWorker(open: Lifecycle, options: WorkerOptions): Worker {
     for (const operation of claimed) {
       const weight = urgentKinds.includes(operation.kind) ? 0 : 1
       others += weight
-      const run: Promise<void> = runOperation(life, operation, options, abort.signal).finally(
-        () => {
-          running.delete(run)
-          others -= weight
-          wake()
-        },
-      )
+      const run: Promise<void> = runOperation(
+        life,
+        operation,
+        { ...options, endings },
+        abort.signal,
+      ).finally(() => {
+        running.delete(run)
+        others -= weight
+        wake()
+      })
       running.add(run)
     }
     return claimed.length

@@ -145,7 +145,13 @@ function statements({ db, dialect }: Sql) {
           due_at: arg('until'),
           updated_at: arg('now'),
         })
-        .where('id', 'in', dialect.skipLocked ? due.forUpdate().skipLocked() : due)
+        .where((eb) =>
+          // An array is read once. What is joined may be read again for each row, and what is locked
+          // meanwhile skipped: the limit would then hold for each reading, and far more be claimed.
+          dialect.skipLocked
+            ? sql<boolean>`id = any(array(${due.forUpdate().skipLocked()}))`
+            : eb('id', 'in', due),
+        )
         .returningAll(),
     )
   }

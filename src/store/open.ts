@@ -1,4 +1,5 @@
 import { AppError, errors } from '../domain/errors.ts'
+import type { TenantId } from '../domain/ids.ts'
 import { assertNever } from '../domain/json.ts'
 import { approvalRoom } from './approvals.ts'
 import { auditRoom } from './audit.ts'
@@ -10,6 +11,7 @@ import { postgresDialect } from './dialect-postgres.ts'
 import { documentRoom } from './documents.ts'
 import { moveRoom } from './moves.ts'
 import { failedRequestRoom } from './failed-requests.ts'
+import { everyTenant, scopeOf, sqliteFacts, tenantMemory } from './fence.ts'
 import { findingRoom } from './findings.ts'
 import { entitlementRoom } from './entitlements.ts'
 import { importRoom } from './imports.ts'
@@ -23,6 +25,7 @@ import { journalRoom } from './journal.ts'
 import { ledgerRoom } from './ledger.ts'
 import { migrations, type Migration } from './migrations/migrations.ts'
 import { PostgresDatabase } from './postgres.ts'
+import { lockOf, scopeOfCommit } from './reach.ts'
 import { resourceRoom } from './resources.ts'
 import type { Database, Query, Refusal, Sql, Steps } from './sql.ts'
 import { migrateSqlite, SqliteDatabase } from './sqlite.ts'
@@ -59,7 +62,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     case 'sqlite': {
       const path = options.url.slice('sqlite:'.length)
       const database = await SqliteDatabase.open(path, { readonly })
-      return buildStore(await migrated(database, known, readonly), sqliteDialect, options.codec)
+      return storeOver(await migrated(database, known, readonly), options.codec)
     }
     case 'postgres':
     case 'postgresql': {
@@ -81,7 +84,15 @@ export async function openStore(options: StoreOptions): Promise<Store> {
 
 /** A store over a SQLite database that the caller opened, migrated and will close. */
 export function storeOver(database: SqliteDatabase, codec: DocumentCodec): Store {
-  return buildStore(database, sqliteDialect, codec)
+  const query: Query = database.query.bind(database)
+  const unfenced: Database = {
+    facts: sqliteFacts,
+    within: () => query,
+    write: (_, steps, keep) => database.write(steps, keep),
+    time: () => database.time(),
+    close: () => database.close(),
+  }
+  return buildStore(unfenced, sqliteDialect, codec)
 }
 
 async function migrated(
@@ -98,7 +109,8 @@ async function migrated(
   }
 }
 
-function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec): Store {
+/** A store whose statements run on that database. */
+export function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec): Store {
   const sql: Sql = { db: dialect.compiler(), dialect }
   const resources = resourceRoom(sql, codec)
   const documents = documentRoom(sql)
@@ -124,7 +136,9 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   const departures = departureRoom(sql)
   const directoryChecks = directoryCheckRoom(sql)
   const replicas = replicaRoom(sql)
-  const query: Query = database.query.bind(database)
+  const within = (tenant: TenantId): Query => database.within(scopeOf(tenant))
+  const everywhere = database.within(everyTenant)
+  const ofToken = tenantMemory()
 
   function work(change: Change): () => Steps<Refusal | null> {
     switch (change.type) {
@@ -270,148 +284,175 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   }
 
   const read: Reads = {
-    person: (tenant, id) => resources.person(query, tenant, id),
-    account: (tenant, id) => resources.account(query, tenant, id),
-    credential: (tenant, id) => resources.credential(query, tenant, id),
-    credentialsOf: (tenant, account) => resources.credentialsOf(query, tenant, account),
-    keysOf: (tenant, credential) => resources.keysOf(query, tenant, credential),
-    keysOfAccount: (tenant, account) => resources.keysOfAccount(query, tenant, account),
-    principal: (tenant, account, provider) => resources.principal(query, tenant, account, provider),
-    principalsOf: (tenant, account) => resources.principalsOf(query, tenant, account),
+    person: (tenant, id) => resources.person(within(tenant), tenant, id),
+    account: (tenant, id) => resources.account(within(tenant), tenant, id),
+    credential: (tenant, id) => resources.credential(within(tenant), tenant, id),
+    credentialsOf: (tenant, account) => resources.credentialsOf(within(tenant), tenant, account),
+    keysOf: (tenant, credential) => resources.keysOf(within(tenant), tenant, credential),
+    keysOfAccount: (tenant, account) => resources.keysOfAccount(within(tenant), tenant, account),
+    principal: (tenant, account, provider) =>
+      resources.principal(within(tenant), tenant, account, provider),
+    principalsOf: (tenant, account) => resources.principalsOf(within(tenant), tenant, account),
     retiredAccountsOf: (tenant, owner, after, limit) =>
-      resources.retiredAccountsOf(query, tenant, owner, after, limit),
+      resources.retiredAccountsOf(within(tenant), tenant, owner, after, limit),
     accountsOwnedBy: (tenant, owner, after, limit) =>
-      resources.accountsOwnedBy(query, tenant, owner, after, limit),
-    accountsAfter: (tenant, after, limit) => resources.accountsAfter(query, tenant, after, limit),
+      resources.accountsOwnedBy(within(tenant), tenant, owner, after, limit),
+    accountsAfter: (tenant, after, limit) =>
+      resources.accountsAfter(within(tenant), tenant, after, limit),
     credentialsAfter: (tenant, after, limit) =>
-      resources.credentialsAfter(query, tenant, after, limit),
-    peopleAfter: (tenant, after, limit) => resources.peopleAfter(query, tenant, after, limit),
+      resources.credentialsAfter(within(tenant), tenant, after, limit),
+    peopleAfter: (tenant, after, limit) =>
+      resources.peopleAfter(within(tenant), tenant, after, limit),
 
-    userDocument: (tenant, id) => documents.userDocument(query, tenant, id),
-    credentialDocument: (tenant, id) => documents.credentialDocument(query, tenant, id),
-    listUsers: (want) => documents.listUsers(query, want),
-    listCredentials: (want) => documents.listCredentials(query, want),
+    userDocument: (tenant, id) => documents.userDocument(within(tenant), tenant, id),
+    credentialDocument: (tenant, id) => documents.credentialDocument(within(tenant), tenant, id),
+    listUsers: (want) => documents.listUsers(within(want.tenant), want),
+    listCredentials: (want) => documents.listCredentials(within(want.tenant), want),
 
-    group: (tenant, id) => groups.group(query, tenant, id),
-    groupState: (tenant, id) => groups.groupState(query, tenant, id),
-    members: (tenant, group, after, limit) => groups.members(query, tenant, group, after, limit),
-    membersAmong: (tenant, group, ids) => groups.membersAmong(query, tenant, group, ids),
-    memberTargets: (tenant, ids) => groups.memberTargets(query, tenant, ids),
-    groupsOf: (tenant, person) => groups.groupsOf(query, tenant, person),
-    groupsAround: (tenant, person) => groups.groupsAround(query, tenant, person),
-    groupDocument: (tenant, id, options) => documents.groupDocument(query, tenant, id, options),
-    listGroups: (want) => documents.listGroups(query, want),
+    group: (tenant, id) => groups.group(within(tenant), tenant, id),
+    groupState: (tenant, id) => groups.groupState(within(tenant), tenant, id),
+    members: (tenant, group, after, limit) =>
+      groups.members(within(tenant), tenant, group, after, limit),
+    membersAmong: (tenant, group, ids) => groups.membersAmong(within(tenant), tenant, group, ids),
+    memberTargets: (tenant, ids) => groups.memberTargets(within(tenant), tenant, ids),
+    groupsOf: (tenant, person) => groups.groupsOf(within(tenant), tenant, person),
+    groupsAround: (tenant, person) => groups.groupsAround(within(tenant), tenant, person),
+    groupDocument: (tenant, id, options) =>
+      documents.groupDocument(within(tenant), tenant, id, options),
+    listGroups: (want) => documents.listGroups(within(want.tenant), want),
 
-    operation: (tenant, id) => journal.get(query, tenant, id),
-    operations: (want) => journal.list(query, want),
-    openOperations: (tenant, account) => journal.openOf(query, tenant, account),
-    inFlightUntil: (tenant, account, now) => journal.inFlightUntil(query, tenant, account, now),
-    leaseHolders: () => journal.leaseHolders(query),
-    nextRunAt: () => journal.nextRunAt(query),
+    operation: (tenant, id) => journal.get(within(tenant), tenant, id),
+    operations: (want) => journal.list(within(want.tenant), want),
+    openOperations: (tenant, account) => journal.openOf(within(tenant), tenant, account),
+    inFlightUntil: (tenant, account, now) =>
+      journal.inFlightUntil(within(tenant), tenant, account, now),
+    leaseHolders: () => journal.leaseHolders(everywhere),
+    nextRunAt: () => journal.nextRunAt(everywhere),
 
-    orphans: (...want) => sweeps.orphans(query, ...want),
-    overdue: (...want) => sweeps.overdue(query, ...want),
-    gone: (...want) => sweeps.gone(query, ...want),
-    departure: (...want) => departures.one(query, ...want),
-    departuresOf: (...want) => departures.of(query, ...want),
-    movedFrom: (...want) => departures.movedFrom(query, ...want),
-    departuresDue: (...want) => departures.due(query, ...want),
-    readBy: (...want) => departures.readBy(query, ...want),
-    leaving: (...want) => sweeps.leaving(query, ...want),
-    accountsOf: (...want) => sweeps.accountsOf(query, ...want),
-    expired: (...want) => sweeps.expired(query, ...want),
-    expiring: (...want) => sweeps.expiring(query, ...want),
-    deletable: (...want) => sweeps.deletable(query, ...want),
-    expiredCredentials: (...want) => sweeps.expiredCredentials(query, ...want),
-    rotationDue: (...want) => sweeps.rotationDue(query, ...want),
-    leftBehind: (...want) => sweeps.leftBehind(query, ...want),
-    planned: (...want) => sweeps.planned(query, ...want),
-    lastSlot: (job) => sweeps.lastSlot(query, job),
+    orphans: (...want) => sweeps.orphans(everywhere, ...want),
+    overdue: (...want) => sweeps.overdue(everywhere, ...want),
+    gone: (...want) => sweeps.gone(everywhere, ...want),
+    departure: (...want) => departures.one(within(want[0]), ...want),
+    departuresOf: (...want) => departures.of(within(want[0]), ...want),
+    movedFrom: (...want) => departures.movedFrom(within(want[0]), ...want),
+    departuresDue: (...want) => departures.due(everywhere, ...want),
+    readBy: (...want) => departures.readBy(within(want[0]), ...want),
+    leaving: (...want) => sweeps.leaving(everywhere, ...want),
+    accountsOf: (...want) => sweeps.accountsOf(within(want[1]), ...want),
+    expired: (...want) => sweeps.expired(everywhere, ...want),
+    expiring: (...want) => sweeps.expiring(everywhere, ...want),
+    deletable: (...want) => sweeps.deletable(everywhere, ...want),
+    expiredCredentials: (...want) => sweeps.expiredCredentials(everywhere, ...want),
+    rotationDue: (...want) => sweeps.rotationDue(everywhere, ...want),
+    leftBehind: (...want) => sweeps.leftBehind(everywhere, ...want),
+    planned: (...want) => sweeps.planned(everywhere, ...want),
+    lastSlot: (job) => sweeps.lastSlot(everywhere, job),
 
-    client: (id) => clients.client(query, id),
-    clients: (tenant) => clients.clients(query, tenant),
-    clientToken: (id) => clients.clientToken(query, id),
-    clientTokensOf: (client) => clients.clientTokensOf(query, client),
-    issuedToken: (id) => clients.issuedToken(query, id),
-    issuedTokensOf: (account, provider) => clients.issuedTokensOf(query, account, provider),
+    client: (id) => clients.client(everywhere, id),
+    clients: (tenant) => clients.clients(within(tenant), tenant),
+    clientToken: (id) =>
+      ofToken(
+        id,
+        (scope) => clients.clientToken(database.within(scope), id),
+        ({ client }) => client.tenant,
+      ),
+    clientTokensOf: (client) => clients.clientTokensOf(everywhere, client),
+    issuedToken: (id) =>
+      ofToken(
+        id,
+        (scope) => clients.issuedToken(database.within(scope), id),
+        ({ tenant }) => tenant,
+      ),
+    issuedTokensOf: (account, provider) => clients.issuedTokensOf(everywhere, account, provider),
     issuedTokensAfter: (provider, after, limit) =>
-      clients.issuedTokensAfter(query, provider, after, limit),
-    tokenState: (id) => clients.tokenState(query, id),
+      clients.issuedTokensAfter(everywhere, provider, after, limit),
+    tokenState: (id) =>
+      ofToken(
+        id,
+        (scope) => clients.tokenState(database.within(scope), id),
+        ({ token }) => token.tenant,
+      ),
 
-    audit: (tenant, want) => audit.list(query, tenant, want),
-    auditEntries: (tenant, want) => audit.entries(query, tenant, want),
-    auditFrom: (tenant, from, limit) => audit.from(query, tenant, from, limit),
-    auditEntry: (tenant, id) => audit.entry(query, tenant, id),
-    auditPending: (after) => tree.pending(query, after),
-    auditUnsequenced: (tenant, limit) => tree.unsequenced(query, tenant, limit),
-    auditHead: (tenant) => tree.head(query, tenant),
-    auditHeads: () => tree.heads(query),
-    auditNodes: (tenant, level, place, limit) => tree.nodes(query, tenant, level, place, limit),
-    checkpoint: (tenant, size) => tree.checkpoint(query, tenant, size),
-    vitals: (now) => vitals(query, now),
-    meta: (key) => clients.meta(query, key),
-    brakes: () => brakes.all(query),
-    leaveCounts: (tenant, directory, who) => approvals.counts(query, tenant, directory, who),
-    approval: (tenant, id) => approvals.approval(query, tenant, id),
-    formingApproval: (tenant, kind, subject) => approvals.forming(query, tenant, kind, subject),
-    approvals: (tenant, want) => approvals.list(query, tenant, want),
-    approvalItems: (tenant, id, after, limit) => approvals.items(query, tenant, id, after, limit),
-    approvalItem: (tenant, id, subject) => approvals.item(query, tenant, id, subject),
-    finding: (tenant, id) => findings.one(query, tenant, id),
-    findings: (want) => findings.list(query, want),
-    unresolvedFindings: (provider, subjects) => findings.unresolved(query, provider, subjects),
+    audit: (tenant, want) => audit.list(within(tenant), tenant, want),
+    auditEntries: (tenant, want) => audit.entries(within(tenant), tenant, want),
+    auditFrom: (tenant, from, limit) => audit.from(within(tenant), tenant, from, limit),
+    auditEntry: (tenant, id) => audit.entry(within(tenant), tenant, id),
+    auditPending: (after) => tree.pending(everywhere, after),
+    auditUnsequenced: (tenant, limit) => tree.unsequenced(within(tenant), tenant, limit),
+    auditHead: (tenant) => tree.head(within(tenant), tenant),
+    auditHeads: () => tree.heads(everywhere),
+    auditNodes: (tenant, level, place, limit) =>
+      tree.nodes(within(tenant), tenant, level, place, limit),
+    checkpoint: (tenant, size) => tree.checkpoint(within(tenant), tenant, size),
+    vitals: (now, providers) => vitals(everywhere, now, providers),
+    meta: (key) => clients.meta(everywhere, key),
+    brakes: () => brakes.all(everywhere),
+    leaveCounts: (tenant, directory, who) =>
+      approvals.counts(within(tenant), tenant, directory, who),
+    approval: (tenant, id) => approvals.approval(within(tenant), tenant, id),
+    formingApproval: (tenant, kind, subject) =>
+      approvals.forming(within(tenant), tenant, kind, subject),
+    approvals: (tenant, want) => approvals.list(within(tenant), tenant, want),
+    approvalItems: (tenant, id, after, limit) =>
+      approvals.items(within(tenant), tenant, id, after, limit),
+    approvalItem: (tenant, id, subject) => approvals.item(within(tenant), tenant, id, subject),
+    finding: (tenant, id) => findings.one(within(tenant), tenant, id),
+    findings: (want) => findings.list(within(want.tenant), want),
+    unresolvedFindings: (provider, subjects) => findings.unresolved(everywhere, provider, subjects),
     findingsNotSeen: (provider, run, after, limit) =>
-      findings.notSeen(query, provider, run, after, limit),
-    keysById: (provider, keyIds) => findings.keysById(query, provider, keyIds),
-    keysByFingerprint: (provider, prints) => findings.keysByFingerprint(query, provider, prints),
+      findings.notSeen(everywhere, provider, run, after, limit),
+    keysById: (provider, keyIds) => findings.keysById(everywhere, provider, keyIds),
+    keysByFingerprint: (provider, prints) =>
+      findings.keysByFingerprint(everywhere, provider, prints),
     principalsByExternal: (provider, externals) =>
-      findings.principalsByExternal(query, provider, externals),
-    liveKeysAt: (provider, after, limit) => findings.liveKeys(query, provider, after, limit),
-    liveKeysTally: (...of) => findings.tally(query, ...of),
-    keysDeletedSince: (provider, since) => findings.deletedSince(query, provider, since),
-    groupsHolding: (tenant, member) => entitlements.groupsHolding(query, tenant, member),
+      findings.principalsByExternal(everywhere, provider, externals),
+    liveKeysAt: (provider, after, limit) => findings.liveKeys(everywhere, provider, after, limit),
+    liveKeysTally: (...of) => findings.tally(everywhere, ...of),
+    keysDeletedSince: (provider, since) => findings.deletedSince(everywhere, provider, since),
+    groupsHolding: (tenant, member) => entitlements.groupsHolding(within(tenant), tenant, member),
     grantedThrough: (tenant, groups, after, limit) =>
-      entitlements.grantedThrough(query, tenant, groups, after, limit),
-    groupGranted: (after, limit) => entitlements.groupGranted(query, after, limit),
-    peopleNamed: (tenant, names) => imports.peopleNamed(query, tenant, names),
-    peopleAtLogin: (tenant, login, limit) => imports.peopleAtLogin(query, tenant, login, limit),
+      entitlements.grantedThrough(within(tenant), tenant, groups, after, limit),
+    groupGranted: (after, limit) => entitlements.groupGranted(everywhere, after, limit),
+    peopleNamed: (tenant, names) => imports.peopleNamed(within(tenant), tenant, names),
+    peopleAtLogin: (tenant, login, limit) =>
+      imports.peopleAtLogin(within(tenant), tenant, login, limit),
     accountsOfVendor: (tenant, vendor, after, limit) =>
-      imports.accountsOfVendor(query, tenant, vendor, after, limit),
-    vendors: (tenant, after, limit) => imports.vendors(query, tenant, after, limit),
-    sealed: (tenant, credential, keyId) => sealed.one(query, tenant, credential, keyId),
-    allSealed: (after, limit) => sealed.page(query, after, limit),
-    task: (tenant, id) => tasks.one(query, tenant, id),
-    tasks: (want) => tasks.list(query, want),
-    tasksOfAccount: (tenant, account) => tasks.ofAccount(query, tenant, account),
-    tasksAt: (provider, after, limit) => tasks.atProvider(query, provider, after, limit),
-    consumerReports: (tenant, account) => consumers.ofAccount(query, tenant, account),
+      imports.accountsOfVendor(within(tenant), tenant, vendor, after, limit),
+    vendors: (tenant, after, limit) => imports.vendors(within(tenant), tenant, after, limit),
+    sealed: (tenant, credential, keyId) => sealed.one(within(tenant), tenant, credential, keyId),
+    allSealed: (after, limit) => sealed.page(everywhere, after, limit),
+    task: (tenant, id) => tasks.one(within(tenant), tenant, id),
+    tasks: (want) => tasks.list(within(want.tenant), want),
+    tasksOfAccount: (tenant, account) => tasks.ofAccount(within(tenant), tenant, account),
+    tasksAt: (provider, after, limit) => tasks.atProvider(everywhere, provider, after, limit),
+    consumerReports: (tenant, account) => consumers.ofAccount(within(tenant), tenant, account),
     keyProbe: (tenant, credential, generation) =>
-      consumers.probeOf(query, tenant, credential, generation),
-    taskEvidence: (tenant, task) => tasks.evidence(query, tenant, task),
-    shadow: (tenant, account) => shadows.one(query, tenant, account),
-    shadowsDue: (now, after, limit) => shadows.due(query, now, after, limit),
-    shadowActs: (want) => shadows.acts(query, want),
-    shadowCounts: (tenant, from, until) => shadows.counts(query, tenant, from, until),
-    consent: (tenant, account, act) => shadows.waiting(query, tenant, account, act),
-    directoryCheck: (tenant, name) => directoryChecks.one(query, tenant, name),
-    directoryChecks: () => directoryChecks.heads(query),
-    replay: (tenant, client, scope) => ledger.replay(query, tenant, client, scope),
-    scimRequests: (want) => ledger.scimRequests(query, want),
-    failedRequest: (tenant, id) => failedRequests.one(query, tenant, id),
-    failedRequests: (want) => failedRequests.list(query, want),
-    openFailures: (...of) => failedRequests.count(query, ...of),
-    openFailure: (...of) => failedRequests.open(query, ...of),
-    move: (tenant, id) => moves.one(query, tenant, id),
-    openMove: (tenant) => moves.open(query, tenant),
-    moves: (tenant) => moves.all(query, tenant),
-    movedOne: (...of) => moves.movedOne(query, ...of),
-    movedByKey: (...of) => moves.byKey(query, ...of),
-    movedAfter: (...of) => moves.movedAfter(query, ...of),
-    peopleOfDirectory: (...of) => moves.people(query, ...of),
-    groupsOfDirectory: (...of) => moves.groups(query, ...of),
-    sightings: (tenant, client) => ledger.sightings(query, tenant, client),
-    replicas: () => replicas.replicas(query),
-    leader: (job) => replicas.leader(query, job),
+      consumers.probeOf(within(tenant), tenant, credential, generation),
+    taskEvidence: (tenant, task) => tasks.evidence(within(tenant), tenant, task),
+    shadow: (tenant, account) => shadows.one(within(tenant), tenant, account),
+    shadowsDue: (now, after, limit) => shadows.due(everywhere, now, after, limit),
+    shadowActs: (want) => shadows.acts(within(want.tenant), want),
+    shadowCounts: (tenant, from, until) => shadows.counts(within(tenant), tenant, from, until),
+    consent: (tenant, account, act) => shadows.waiting(within(tenant), tenant, account, act),
+    directoryCheck: (tenant, name) => directoryChecks.one(within(tenant), tenant, name),
+    directoryChecks: () => directoryChecks.heads(everywhere),
+    replay: (tenant, client, scope) => ledger.replay(within(tenant), tenant, client, scope),
+    scimRequests: (want) => ledger.scimRequests(within(want.tenant), want),
+    failedRequest: (tenant, id) => failedRequests.one(within(tenant), tenant, id),
+    failedRequests: (want) => failedRequests.list(within(want.tenant), want),
+    openFailures: (...of) => failedRequests.count(within(of[0]), ...of),
+    openFailure: (...of) => failedRequests.open(within(of[0]), ...of),
+    move: (tenant, id) => moves.one(within(tenant), tenant, id),
+    openMove: (tenant) => moves.open(within(tenant), tenant),
+    moves: (tenant) => moves.all(within(tenant), tenant),
+    movedOne: (...of) => moves.movedOne(within(of[0]), ...of),
+    movedByKey: (...of) => moves.byKey(within(of[0]), ...of),
+    movedAfter: (...of) => moves.movedAfter(within(of[0]), ...of),
+    peopleOfDirectory: (...of) => moves.people(within(of[0]), ...of),
+    groupsOfDirectory: (...of) => moves.groups(within(of[0]), ...of),
+    sightings: (tenant, client) => ledger.sightings(within(tenant), tenant, client),
+    replicas: () => replicas.replicas(everywhere),
+    leader: (job) => replicas.leader(everywhere, job),
   }
 
   const rooms: WorkRooms = {
@@ -424,6 +465,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     const prepared = worksOf(changes, rooms)
     try {
       const result = await database.write(
+        scopeOfCommit(changes),
         () => inOrder(prepared),
         (kept) => kept === 'saved',
         changes.flatMap(lockOf),
@@ -451,6 +493,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     },
     claim: (worker, now, lease, limit, others = limit, except = []) =>
       database.write(
+        everyTenant,
         () => journal.claim(worker, now, lease, limit, others, except),
         () => true,
         // A second claim has to see what the first made running: with clocks apart, or something
@@ -460,6 +503,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
       ),
     heartbeat: (id, fence, until) =>
       database.write(
+        everyTenant,
         () => journal.heartbeat(id, fence, until),
         () => true,
         [],
@@ -467,57 +511,21 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
       ),
     letGo: (id, worker, at) =>
       database.write(
+        everyTenant,
         () => journal.letGo(id, worker, at),
         () => true,
       ),
     releaseLeases: (worker, at) =>
       database.write(
+        everyTenant,
         () => journal.releaseLeases(worker, at),
         () => true,
       ),
     announce: (topic) => database.signals?.announce(topic),
     listen: async (heard) => (await database.signals?.listen(heard)) ?? (() => undefined),
     time: () => database.time(),
+    facts: () => database.facts,
+    connections: () => database.connections?.() ?? null,
     close: () => database.close(),
-  }
-}
-
-/**
- * The account whose summaries or open operations a change has to find as they were: its row alone
- * does not guard them. Resources are named too: commits that touch the same ones in different
- * orders then queue, where PostgreSQL would wait a second and break one off.
- */
-function lockOf(change: Change): readonly string[] {
-  switch (change.type) {
-    case 'person':
-      return [change.person.id]
-    case 'account':
-      return [change.account.id]
-    case 'credential':
-      return [change.credential.account]
-    case 'group':
-      return [change.group.id]
-    // Whether a group has anybody active follows from the rows of many people and groups: what two
-    // commits change side by side, neither would see.
-    case 'members':
-      return [change.group, `members:${change.tenant}`]
-    case 'memberSwitched':
-    case 'departed':
-      return [`members:${change.tenant}`]
-    case 'moveOpened':
-      return [`members:${change.move.tenant}`]
-    // How many left, and which batch they wait in, follows from the rows of many people.
-    case 'leaving':
-      return [`leavers:${change.tenant}:${change.directory}`]
-    case 'held':
-      return [`leavers:${change.approval.tenant}:${change.approval.subject}`]
-    case 'approvalFrozen':
-      return [`leavers:${change.tenant}:${change.directory}`]
-    case 'approvalDecided':
-      return [`leavers:${change.item.tenant}:${change.directory}`]
-    case 'enqueue':
-      return [change.operation.account ?? change.operation.subject]
-    default:
-      return []
   }
 }

@@ -1,4 +1,5 @@
 import type { PoolClient } from 'pg'
+import type { Scope } from './fence.ts'
 import type { SetForms } from './postgres-sets.ts'
 import type { Outcome, Row, Run, Statement, Steps } from './sql.ts'
 
@@ -10,7 +11,7 @@ export interface Member {
   /** What no other write may touch meanwhile; of two members with one in common, one waits. */
   readonly locks: readonly string[]
   /** Of what its transaction may see: those of one group have the same. */
-  readonly scope: unknown
+  readonly scope: Scope
   readonly resolve: (result: unknown) => void
   readonly reject: (error: unknown) => void
 }

@@ -7,16 +7,24 @@ export function lockKey(name: string): string {
   return createHash('sha256').update(name).digest().readBigInt64BE(0).toString()
 }
 
+export interface Beginning {
+  /** Names of what no other write may touch meanwhile. */
+  readonly locks: readonly string[]
+  /** Statements are planned once and for all: one for a set is dear to plan. */
+  readonly planned: boolean
+  /** Its outcome can be asked for even if its answer is lost. */
+  readonly tracked: boolean
+}
+
 /**
  * The beginning of a transaction that holds locks, as one message.
- * @param planned statements are planned once and for all: one for a set is dear to plan
- * @param tracked its outcome can be asked for even if its answer is lost
+ * @param said what tells the connection its scope, behind a semicolon; empty when it knows
  */
-export function beginWith(locks: readonly string[], planned: boolean, tracked: boolean): string {
+export function beginWith(said: string, { locks, planned, tracked }: Beginning): string {
   // In one order everywhere, so that nobody waits in a circle.
   const keys = [...new Set(locks)].sort().map((name) => `pg_advisory_xact_lock(${lockKey(name)})`)
   return [
-    'begin',
+    `begin${said}`,
     ...(planned ? ['set local plan_cache_mode = force_generic_plan'] : []),
     ...(keys.length === 0 ? [] : [`select ${keys.join(', ')}`]),
     ...(tracked ? ['select pg_current_xact_id()::text as xid'] : []),

@@ -2,6 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Pool, type PoolClient, type QueryConfig } from 'pg'
 import { AppError, errors } from '../domain/errors.ts'
 import { postgresDialect, postgresFunctions } from './dialect-postgres.ts'
+import { everyTenant, noTenant, postgresFacts, sayScope } from './fence.ts'
+import type { Scope, StoreFacts } from './fence.ts'
 import type { AppliedMigration, Migration } from './migrations/migrations.ts'
 import { ledgerTable, missingMigration, pendingMigrations } from './migrations/migrations.ts'
 import {
@@ -18,18 +20,32 @@ import {
   unheard,
 } from './postgres-failures.ts'
 import { answerAll, driveTogether, type Member, WriteGroups } from './postgres-group.ts'
+import type { Beginning } from './postgres-transaction.ts'
 import { begun, beginWith, commit, lockKey, rollback } from './postgres-transaction.ts'
 import { isLookup, SharedReads } from './postgres-reads.ts'
 import { SetForms } from './postgres-sets.ts'
 import { PostgresSignals } from './postgres-signals.ts'
 import { bind, ConstraintFailed } from './sql.ts'
-import type { Cost, Database, Manner, Outcome, Row, Run, Statement, Steps } from './sql.ts'
+import type {
+  Connections,
+  Cost,
+  Database,
+  Manner,
+  Outcome,
+  Query,
+  Row,
+  Run,
+  Statement,
+  Steps,
+} from './sql.ts'
 import { scanDeadlineMs, tooSlow } from './sql.ts'
 
 /** Texts of lists vary with their filter: beyond this many, new ones are planned at each run. */
 const namedMax = 500
 /** Of the same question about different rows: while one is answered, another is put together. */
 const readsAtOnce = 2
+/** Tenants whose reads are gathered at a time. */
+const scopesMax = 1_000
 /** Of a transaction that another one stood in the way of. */
 const attemptsMax = 10
 /** To connect, or for one of the connections to be free. */
@@ -68,24 +84,28 @@ export class PostgresDatabase implements Database {
   readonly #pool: Pool
   readonly #readonly: boolean
   readonly #names = new Map<string, string>()
+  /** The scope that each connection was told last, unless something went wrong since. */
+  readonly #scopes = new WeakMap<PoolClient, Scope>()
   readonly #sets = new SetForms()
   /** Null with a single connection: writes are then applied in the order of their calls. */
   readonly #groups: WriteGroups | null
-  readonly #reads: SharedReads | null
-
+  /** Per scope: rows of different tenants are never asked for in one statement. */
+  readonly #reads: Map<Scope, SharedReads> | null
+  #facts: StoreFacts | null = null
   readonly signals: PostgresSignals
 
   private constructor(pool: Pool, url: string, readonly: boolean, connections: number) {
     this.#pool = pool
     this.signals = new PostgresSignals(url)
     this.#readonly = readonly
-    this.#reads = connections < 2 ? null : new SharedReads(this.#readMany.bind(this), readsAtOnce)
+    this.#reads = connections < 2 ? null : new Map<Scope, SharedReads>()
     this.#groups =
       connections < 2
         ? null
         : new WriteGroups(
             (group) => this.#together(group),
-            ({ steps, keep, locks }) => this.#alone(steps, keep, beginWith(locks, false, true)),
+            ({ steps, keep, locks, scope }) =>
+              this.#alone(steps, keep, { scope, locks, planned: false, tracked: true }),
           )
   }
 
@@ -109,7 +129,7 @@ export class PostgresDatabase implements Database {
         // Compiling a filter to machine code takes longer than any list may.
         await client.query(
           `set jit = off; set statement_timeout = ${statementTimeoutMs};
-          set lock_timeout = ${lockTimeoutMs}; set idle_in_transaction_session_timeout = 60000
+          set lock_timeout = ${lockTimeoutMs}; set idle_in_transaction_session_timeout = 60000; set custody.tenant = '${noTenant}'
           ${options.readonly ? '; set default_transaction_read_only = on' : ''}`,
         )
       },
@@ -126,13 +146,27 @@ export class PostgresDatabase implements Database {
     }
   }
 
-  async query(statement: Statement, args: Row = {}, cost: Cost = 'light'): Promise<readonly Row[]> {
-    if (this.#reads !== null && (cost === 'steady' || (cost === 'light' && isLookup(statement)))) {
-      return this.#reads.read(statement, args)
+  get facts(): StoreFacts {
+    if (this.#facts === null) throw new Error('the store is not open yet')
+    return this.#facts
+  }
+
+  within(scope: Scope): Query {
+    return (statement, args = {}, cost = 'light') => this.#query(scope, statement, args, cost)
+  }
+
+  async #query(scope: Scope, statement: Statement, args: Row, cost: Cost): Promise<readonly Row[]> {
+    const reads = this.#readsOf(scope)
+    if (reads !== null && (cost === 'steady' || (cost === 'light' && isLookup(statement)))) {
+      return reads.read(statement, args)
     }
     return this.#with(async (client) => {
-      if (cost !== 'heavy') return (await this.#execute(client, statement, args)).rows
-      await client.query(`begin read only; set local statement_timeout = ${scanDeadlineMs}`)
+      if (cost !== 'heavy') {
+        await this.#enter(client, scope)
+        return (await this.#execute(client, statement, args)).rows
+      }
+      const begin = `begin read only; set local statement_timeout = ${scanDeadlineMs}`
+      await client.query(`${begin}${this.#scopeIn(client, scope)}`)
       try {
         return (await this.#execute(client, statement, args)).rows
       } catch (error) {
@@ -143,11 +177,28 @@ export class PostgresDatabase implements Database {
     })
   }
 
+  #readsOf(scope: Scope): SharedReads | null {
+    if (this.#reads === null) return null
+    let reads = this.#reads.get(scope)
+    if (reads === undefined) {
+      // What is on its way holds on to its own.
+      if (this.#reads.size >= scopesMax) this.#reads.clear()
+      reads = new SharedReads(
+        (statement, list) => this.#readMany(scope, statement, list),
+        readsAtOnce,
+      )
+      this.#reads.set(scope, reads)
+    }
+    return reads
+  }
+
   async #readMany(
+    scope: Scope,
     statement: Statement,
     list: readonly Row[],
   ): Promise<readonly (readonly Row[])[]> {
     return this.#with(async (client) => {
+      await this.#enter(client, scope)
       if (list.length > 1 && this.#sets.allows(statement)) {
         return (await this.#sets.run(client, statement, list)).map(({ rows }) => rows)
       }
@@ -159,6 +210,7 @@ export class PostgresDatabase implements Database {
 
   /** @param locks names of what no other write may touch meanwhile */
   async write<T>(
+    scope: Scope,
     steps: () => Steps<T>,
     keep: (result: T) => boolean,
     locks: readonly string[] = [],
@@ -167,24 +219,32 @@ export class PostgresDatabase implements Database {
     if (this.#readonly) throw new Error('the store was opened for reading only')
     const groups = this.#groups
     if (manner !== 'shared' || groups === null) {
-      return this.#alone(steps, keep, beginWith(locks, manner === 'planned', manner === 'shared'))
+      const tracked = manner === 'shared'
+      return this.#alone(steps, keep, { scope, locks, planned: manner === 'planned', tracked })
     }
     return new Promise<T>((resolve, reject) => {
       groups.add({
         steps,
         keep: keep as (result: unknown) => boolean,
         locks,
-        scope: null,
+        scope,
         resolve: resolve as (result: unknown) => void,
         reject,
       })
     })
   }
 
-  async #alone<T>(steps: () => Steps<T>, keep: (result: T) => boolean, begin: string): Promise<T> {
+  async #alone<T>(
+    steps: () => Steps<T>,
+    keep: (result: T) => boolean,
+    beginning: Beginning & { readonly scope: Scope },
+  ): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#with((client) => this.#twice(client, begin, steps, keep))
+        return await this.#with((client) => {
+          const said = this.#scopeIn(client, beginning.scope)
+          return this.#twice(client, beginWith(said, beginning), steps, keep)
+        })
       } catch (error) {
         if (error instanceof CommitUnheard) {
           if (await this.#wasKept(error)) return error.result as T
@@ -240,6 +300,11 @@ export class PostgresDatabase implements Database {
     })
   }
 
+  connections(): Connections {
+    const { totalCount, idleCount, waitingCount } = this.#pool
+    return { total: totalCount, idle: idleCount, waiting: waitingCount }
+  }
+
   async close(): Promise<void> {
     await this.signals.close()
     await this.#pool.end()
@@ -258,7 +323,8 @@ export class PostgresDatabase implements Database {
   async #tryTogether(group: readonly Member[]): Promise<readonly unknown[] | null> {
     return this.#with(async (client) => {
       const locks = group.flatMap((member) => member.locks)
-      const xid = await begun(client, beginWith(locks, true, true))
+      const said = this.#scopeIn(client, group[0]!.scope)
+      const xid = await begun(client, beginWith(said, { locks, planned: true, tracked: true }))
       try {
         const results = await driveTogether(client, group, this.#sets, this.#execute.bind(this))
         if (group.every((member, i) => member.keep(results[i]))) {
@@ -402,6 +468,8 @@ export class PostgresDatabase implements Database {
     try {
       return await use(client)
     } catch (error) {
+      // What the server made of the scope is anybody's guess now; the next one says it anew.
+      this.#scopes.delete(client)
       if (broken === undefined && isLost(error)) broken = error as Error
       if (error instanceof CommitUnheard) {
         broken ??= error
@@ -414,24 +482,39 @@ export class PostgresDatabase implements Database {
     }
   }
 
+  /** Tells a connection the scope, when it has another: an installation with one tenant pays nothing. */
+  async #enter(client: PoolClient, scope: Scope): Promise<void> {
+    if (this.#scopes.get(client) === scope) return
+    this.#scopes.delete(client)
+    await client.query(sayScope(scope, 'session'))
+    this.#scopes.set(client, scope)
+  }
+
+  /** The same for one transaction, behind its BEGIN and without a trip; the session keeps its own. */
+  #scopeIn(client: PoolClient, scope: Scope): string {
+    return this.#scopes.get(client) === scope ? '' : `; ${sayScope(scope, 'transaction')}`
+  }
+
   async #migrate(options: PostgresOptions): Promise<void> {
+    // Replicas of the version before still serve: the locks of a migration may meet theirs in a circle.
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.#migrateOnce(options)
       } catch (error) {
         const isHeldUp = codeOf((error as Error).cause) === '55P03'
-        if (!isHeldUp || attempt >= migrationAttempts) throw error
-        await sleep(500)
+        if (!(isHeldUp || isTransient(error)) || attempt >= migrationAttempts) throw error
+        await sleep(isHeldUp ? 500 : attempt * 2)
       }
     }
   }
 
   async #migrateOnce(options: PostgresOptions): Promise<void> {
     await this.#with(async (client) => {
-      await client.query('begin')
+      await client.query(`begin; ${sayScope(everyTenant, 'transaction')}`)
       try {
         if (options.readonly) await checkMigrated(client, options.migrations)
         else await migrate(client, options.migrations)
+        this.#facts = await postgresFacts(client)
         await client.query('commit')
       } catch (error) {
         await rollback(client)

@@ -1,6 +1,7 @@
 import type { Compilable, Kysely } from 'kysely'
 import { errors } from '../domain/errors.ts'
 import type { Dialect } from './dialect.ts'
+import type { Scope, StoreFacts } from './fence.ts'
 import type { Conflict } from './store.ts'
 import type { Tables } from './tables.ts'
 
@@ -68,20 +69,33 @@ export interface Signals {
   listen(heard: (topic: Topic) => void): Promise<() => void>
 }
 
+/** How many connections there are, are free, and how much waits for one. */
+export interface Connections {
+  readonly total: number
+  readonly idle: number
+  readonly waiting: number
+}
+
 /** What the rooms are built upon. */
 export interface Database {
-  readonly query: Query
+  readonly facts: StoreFacts
+  /** What reads in that scope; where the database has row security it shows nothing else. */
+  within(scope: Scope): Query
   /**
    * Runs `steps` in a transaction, which is kept when `keep` says so.
+   * @param scope whose rows it may touch
    * @param locks names of what no other write may touch meanwhile, where writes run side by side
    * @param manner what a database may do to be quicker
    */
   write<T>(
+    scope: Scope,
     steps: () => Steps<T>,
     keep: (result: T) => boolean,
     locks?: readonly string[],
     manner?: Manner,
   ): Promise<T>
+  /** Of a database behind a pool. */
+  connections?(): Connections
   /** Absent where no other process can be told. */
   readonly signals?: Signals
   /** The database's own time, in milliseconds since 1970; null where it has none but the machine's. */

@@ -12,16 +12,7 @@ import {
   type Migration,
 } from './migrations/migrations.ts'
 import { bind, ConstraintFailed } from './sql.ts'
-import type {
-  Cost,
-  Database as Store,
-  Outcome,
-  Row,
-  Run,
-  SqlValue,
-  Statement,
-  Steps,
-} from './sql.ts'
+import type { Cost, Outcome, Row, Run, SqlValue, Statement, Steps } from './sql.ts'
 import { SqliteAside } from './sqlite-aside.ts'
 import { Connection } from './sqlite-connection.ts'
 
@@ -152,7 +143,7 @@ interface Member {
  * `begin immediate` is retried asynchronously; once it holds, everything up to COMMIT is
  * synchronous, so nobody else's statement can slip in.
  */
-export class SqliteDatabase implements Store {
+export class SqliteDatabase {
   readonly #writer: Connection | null
   readonly #reader: Connection
   /** For heavy queries; a database in memory has no second handle. */

@@ -57,6 +57,19 @@ export interface Vitals {
   /** Since when the oldest revocation waits to be done. */
   readonly oldestRevocationAt: Instant | null
   readonly needsOperator: number
+  /** Open for more than an hour, and the last try failed. */
+  readonly failing: number
+  /** Running past their lease: whoever ran them has not been replaced yet. */
+  readonly lapsed: number
+  /** Accounts without an owner. */
+  readonly orphaned: number
+  /** Credentials whose rotation was due more than an hour ago. */
+  readonly overdueRotations: number
+  readonly oldestOverdueAt: Instant | null
+  /** Questions that wait for a person. */
+  readonly approvalsWaiting: number
+  /** Of each provider asked about that has an active key: when the oldest was issued. */
+  readonly oldestKeys: readonly { readonly provider: string; readonly issuedAt: Instant }[]
   readonly auditUnsequenced: number
   readonly oldestUnsequencedAt: Instant | null
 }
@@ -88,5 +101,6 @@ export interface AuditReads {
   ): Promise<readonly Hash[]>
   /** The newest one; with `size`, the first kept one of at least so many rows. */
   checkpoint(tenant: TenantId, size: number | null): Promise<SignedCheckpoint | null>
-  vitals(now: Instant): Promise<Vitals>
+  /** @param providers whose oldest key is looked for */
+  vitals(now: Instant, providers?: readonly string[]): Promise<Vitals>
 }

@@ -25,6 +25,7 @@ import type { DirectoryCheckChange, DirectoryCheckReads } from './directory-stor
 import type { HoldChange, HoldReads } from './holds.ts'
 import type { MoveChange, MoveReads } from './move-store.ts'
 import type { FailedRequestChange, FailedRequestReads } from './failed-request-store.ts'
+import type { StoreFacts } from './fence.ts'
 import type { FindingChange, FindingReads } from './finding-store.ts'
 import type { ImportReads } from './import-store.ts'
 import type { SealedChange, SealedReads } from './sealed-store.ts'
@@ -527,6 +528,8 @@ export interface Store {
   unwritable(): Promise<string | null>
   /** Ends the leases of a worker that is known to be dead, so that its work need not wait for them. */
   releaseLeases(worker: string, at: Instant): Promise<number>
+  /** What was found when it was opened: the engine, and whether it keeps tenants apart by itself. */
+  facts(): StoreFacts
   /** To the other processes on this database, soon; a word may be lost, and carries no data. */
   announce: Signals['announce']
   /**
@@ -536,6 +539,8 @@ export interface Store {
   listen: Signals['listen']
   /** The database's own time, in milliseconds since 1970; null where it has none but the machine's. */
   time(): Promise<number | null>
+  /** Null of a store without a pool. */
+  connections(): { readonly total: number; readonly idle: number; readonly waiting: number } | null
   close(): Promise<void>
 }
 
@@ -558,6 +563,7 @@ export interface DocumentCodec {
 export type { Topic } from './sql.ts'
 export { isIndexed } from './sources.ts'
 export type { AuditHead, AuditQuery, Vitals } from './store-audit.ts'
+export type { Fence, StoreFacts } from './fence.ts'
 export type { LiveKey } from './finding-store.ts'
 export type { VendorCount } from './import-store.ts'
 export type { Sealed } from './sealed-store.ts'

@@ -65,7 +65,9 @@ describe('custody serve', () => {
       stdio: ['ignore', 'ignore', 'pipe'],
     })
     const ended = once(worker, 'exit')
-    await once(worker.stderr, 'data')
+    let stderr = ''
+    worker.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
+    await expect.poll(() => stderr, { timeout: 10_000 }).toMatch(/^ready: worker$/m)
     // Idle, it would be gone before it could answer to anything.
     await Promise.race([ended, setTimeout(700)])
 

@@ -2,9 +2,18 @@ import { describe, expect, it } from 'vitest'
 import { leafHash } from '../../src/domain/audit.ts'
 import type { TenantId } from '../../src/domain/ids.ts'
 import { emptyFrontier, grow, tileWidth, type Frontier } from '../../src/domain/merkle.ts'
-import { addSeconds } from '../../src/domain/time.ts'
+import { addSeconds, seconds } from '../../src/domain/time.ts'
 import type { Change, Store } from '../../src/store/store.ts'
-import { makeAudit, makeOperation, t0, unique } from '../support/entities.ts'
+import {
+  makeAccount,
+  makeAudit,
+  makeClient,
+  makeCredential,
+  makeKey,
+  makeOperation,
+  t0,
+  unique,
+} from '../support/entities.ts'
 
 const sequenced = (
   tenant: TenantId,
@@ -170,6 +179,13 @@ export function auditConformance(current: () => Store): void {
       makeOperation({ kind: 'issue', runAt: addSeconds(t0, -30), createdAt: addSeconds(t0, -600) }),
       makeOperation({ kind: 'issue', runAt: addSeconds(t0, 30) }),
       makeOperation({ kind: 'rotate', status: 'needsOperator' }),
+      makeOperation({
+        kind: 'reload',
+        status: 'waiting',
+        failure: { code: 'unavailable', message: 'no answer' },
+        createdAt: addSeconds(t0, -3_601),
+        runAt: addSeconds(t0, 60),
+      }),
     ]
     const done = makeOperation({ kind: 'disable', status: 'succeeded', finishedAt: t0 })
     const enqueue = (operation: typeof done): Change => ({
@@ -183,6 +199,7 @@ export function auditConformance(current: () => Store): void {
     expect(before.operations).toEqual([])
     expect(vitals.operations).toEqual([
       { kind: 'issue', status: 'queued', count: 2 },
+      { kind: 'reload', status: 'waiting', count: 1 },
       { kind: 'revoke', status: 'queued', count: 1 },
       { kind: 'rotate', status: 'needsOperator', count: 1 },
     ])
@@ -190,6 +207,40 @@ export function auditConformance(current: () => Store): void {
       oldestDueAt: addSeconds(t0, -30),
       oldestRevocationAt: addSeconds(t0, -90),
       needsOperator: 1,
+      failing: 1,
+      lapsed: 0,
+    })
+    const [claimed] = await current().claim('dead', t0, seconds(60), 1)
+    expect((await current().read.vitals(addSeconds(t0, 61))).lapsed).toBe(1)
+    expect(claimed?.status).toBe('running')
+  })
+
+  it('tells of accounts without an owner, late rotations, the oldest key and open questions', async () => {
+    const account = { ...makeAccount(), status: 'orphaned' as const }
+    const credential = {
+      ...makeCredential({ account: account.id, provider: 'vitals' }),
+      status: 'active' as const,
+      rotateAfter: addSeconds(t0, -3_700),
+    }
+    const old = makeKey(credential, { status: 'active', issuedAt: addSeconds(t0, -500) })
+    const client = makeClient()
+    const before = await current().read.vitals(t0, ['aws', old.provider])
+    expect(
+      await current().commit([
+        { type: 'client', client },
+        { type: 'account', account, expectedVersion: null },
+        { type: 'credential', credential, expectedVersion: null },
+        { type: 'key', key: old },
+      ]),
+    ).toBe('saved')
+
+    const after = await current().read.vitals(t0, ['nowhere', old.provider])
+    expect(after.orphaned).toBe(before.orphaned + 1)
+    expect(after).toMatchObject({
+      overdueRotations: before.overdueRotations + 1,
+      oldestOverdueAt: addSeconds(t0, -3_700),
+      oldestKeys: [{ provider: old.provider, issuedAt: addSeconds(t0, -500) }],
+      approvalsWaiting: 0,
     })
   })
 }

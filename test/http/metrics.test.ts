@@ -9,13 +9,15 @@ import {
   sweepCollector,
   workerCollector,
 } from '../../src/http/collectors.ts'
+import { createHistogram } from '../../src/http/histogram.ts'
 import { createMetrics, type Collector } from '../../src/http/metrics.ts'
 import type { Instant } from '../../src/domain/time.ts'
 import { openStore } from '../../src/store/open.ts'
 import type { Store } from '../../src/store/store.ts'
-import { startTestCustody, type TestCustody } from '../support/custody.ts'
+import { eventually, nhiUrn, startTestCustody, type TestCustody } from '../support/custody.ts'
 import { jsonCodec as codec } from '../support/json-codec.ts'
 import { ManualClock } from '../support/manual-clock.ts'
+import { parseExposition } from '../support/prometheus.ts'
 
 const gauge = (name: string, collect: Collector['collect']): Collector => ({
   name: `of ${name}`,
@@ -23,17 +25,10 @@ const gauge = (name: string, collect: Collector['collect']): Collector => ({
   collect,
 })
 
-/** Every sample by its name and labels; a line that is none fails. */
+/** Every sample by its name and labels, read strictly. */
 function samplesOf(text: string): ReadonlyMap<string, number> {
-  expect(text.endsWith('\n')).toBe(true)
-  const lines = text.trimEnd().split('\n')
-  const samples = lines.filter((line) => !line.startsWith('# '))
-  for (const line of samples) expect(line).toMatch(/^[a-z_0-9]+(\{([a-z_]+="[^"]*",?)+\})? \S+$/)
   return new Map(
-    samples.map((line) => {
-      const at = line.lastIndexOf(' ')
-      return [line.slice(0, at), Number(line.slice(at + 1))]
-    }),
+    parseExposition(text).flatMap((family) => family.samples.map((s) => [s.series, s.value])),
   )
 }
 
@@ -230,22 +225,87 @@ describe('GET /metrics', () => {
     const described = [
       ...page.matchAll(/^\| `([a-z_0-9]+)`(?: \{([a-z, ]+)\})? \| (\w+) \|/gm),
     ].map(([, name, labels, type]) => `${name} {${labels ?? ''}} ${type}`)
-    const { text } = await scrape(custody.adminToken)
-    const types = new Map([...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map((m) => [m[1]!, m[2]!]))
-    const labels = new Map(servedLabels(text))
-    const served = [...types].map(([name, type]) => {
-      const known = described.find((d) => d.startsWith(`${name} `))
-      const seen = labels.get(name)
-      return seen === undefined && known ? known : `${name} {${seen ?? ''}} ${type}`
-    })
+    const served = parseExposition((await scrape(custody.adminToken)).text).map(
+      ({ name, type, samples }) => {
+        const known = described.find((d) => d.startsWith(`${name} `))
+        const labels =
+          samples[0] && Object.keys(samples[0].labels).filter((label) => label !== 'le')
+        return labels === undefined && known ? known : `${name} {${labels?.join(', ')}} ${type}`
+      },
+    )
 
     expect(described.toSorted()).toEqual(served.toSorted())
   })
+
+  it('measures what it serves by pattern, calls by target, and endings by their cause', async () => {
+    const canary = 'Canary-7Q'
+    const owner = await custody.createPerson(canary)
+    const account = await custody.requestAccount(`${canary}-robot`, owner)
+    await custody.running.worker.drain()
+    const secret = await eventually(
+      () => custody.secretAt(`${canary}-robot/token`),
+      (s) => s !== null,
+    )
+    const [credential] = (await custody.call('GET', `/scim/v2/Users/${account.body.id}`)).body[
+      nhiUrn
+    ].credentials as { value: string }[]
+    await custody.call('GET', `/scim/v2/Users?filter=userName%20eq%20%22${canary}%22`)
+    await custody.call('GET', `/scim/v2/${canary}`)
+    await custody.call('DELETE', `/scim/v2/Users/${owner}`)
+    const { text } = await eventually(
+      () => scrape(custody.adminToken),
+      (answer) => answer.text.includes('proof="refused"'),
+    )
+    const families = new Map(parseExposition(text).map((f) => [f.name, f]))
+    const labelsOf = (name: string) => families.get(name)!.samples.map((s) => s.labels)
+
+    expect(labelsOf('custody_http_request_seconds')).toContainEqual({
+      route: '/scim/v2/Users/:id',
+      method: 'DELETE',
+      status: '2xx',
+    })
+    expect(labelsOf('custody_http_request_seconds')).toContainEqual({
+      route: 'none',
+      method: 'GET',
+      status: '4xx',
+    })
+    expect(
+      labelsOf('custody_provider_call_seconds').map((l) => `${l['call']} ${l['outcome']}`),
+    ).toContain('issue ok')
+    expect(labelsOf('custody_revocation_seconds')).toContainEqual({
+      kind: 'disable',
+      cause: 'event',
+      proof: 'refused',
+    })
+    expect(samplesOf(text).get('custody_http_requests_open')).toBe(1)
+    for (const word of [
+      canary,
+      owner,
+      account.body.id,
+      credential!.value,
+      secret,
+      custody.adminToken,
+    ]) {
+      expect(word).toBeTruthy()
+      expect(text.toLowerCase()).not.toContain(String(word).toLowerCase())
+    }
+  })
 })
 
-function servedLabels(text: string): [string, string][] {
-  return [...text.matchAll(/^([a-z_0-9]+)(?:\{(.*)\})? /gm)].map(([, name, pairs]) => [
-    name!,
-    [...(pairs ?? '').matchAll(/([a-z_]+)="/g)].map((m) => m[1]).join(', '),
-  ])
-}
+describe('a histogram', () => {
+  it('adds its buckets up, and lets no set of labels grow for ever', async () => {
+    const histogram = createHistogram({ name: 'h', help: 'Seconds.', labels: ['of'] }, [0.1, 1])
+    for (const seconds of [0.05, 0.1, 0.5, 7]) histogram.series('a').observe(seconds)
+    for (let i = 0; i < 2_000; i++) histogram.series(`x${i}`).observe(1)
+    const text = await createMetrics([
+      { name: 'one', metrics: [histogram.definition], collect: () => histogram.samples() },
+    ]).text()
+
+    const samples = samplesOf(text)
+    expect(['0.1', '1', '+Inf'].map((le) => samples.get(`h_bucket{of="a",le="${le}"}`))).toEqual([
+      2, 3, 4,
+    ])
+    expect(samples.get('h_sum{of="a"}')).toBeCloseTo(7.65)
+    expect(samples.get('h_count{of="other"}')).toBe(1_001)
+  })
+})

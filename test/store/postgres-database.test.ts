@@ -158,6 +158,27 @@ describe('commits side by side', () => {
     expect(mine).toHaveLength(1)
   })
 
+  it.each([
+    ['nested loops', 'hashagg,hashjoin,mergejoin,material,sort'],
+    ['a hash of what is there', 'nestloop,mergejoin,indexscan,bitmapscan'],
+  ])('hand out no more than was asked for, also when the plan is %s', async (_, without) => {
+    const url = new URL(database.url)
+    const options = without.split(',').map((method) => `-c enable_${method}=off`)
+    url.searchParams.set('options', options.join(' '))
+    const planned = await openStore({ url: url.href, codec })
+    const operations = Array.from({ length: 12 }, () =>
+      makeOperation({ runAt: addSeconds(t0, -99) }),
+    )
+    await planned.commit(
+      operations.map((operation) => ({ type: 'enqueue', operation, preempt: false }) as const),
+    )
+
+    const claimed = await planned.claim('w', t0, seconds(60), 3)
+    await planned.close()
+
+    expect(claimed).toHaveLength(3)
+  })
+
   it('queue when they touch the same rows in different orders', async () => {
     const [a, b] = await twoPeople()
 

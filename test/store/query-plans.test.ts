@@ -332,10 +332,14 @@ describe('query plans', () => {
 
   it('asks how the journal does over narrow indexes', async () => {
     const plan = await plansOf(async (query) => {
-      await vitalsRoom(sql)(async (...asked) => {
-        await query(...asked)
-        return [{ total: 0 }]
-      }, t0)
+      await vitalsRoom(sql)(
+        async (...asked) => {
+          await query(...asked)
+          return [{ total: 0, issued_at: t0 }]
+        },
+        t0,
+        ['aws'],
+      )
     })
 
     for (const index of [
@@ -343,10 +347,14 @@ describe('query plans', () => {
       'operation_revoking',
       'operation_stuck',
       'audit_unsequenced',
+      'resource_status (tenant=? AND status=?)',
+      'credential_rotation (rotate_after>? AND rotate_after<?)',
+      'approval_status (tenant=? AND status=?)',
+      'issued_key_age (provider=?)',
     ]) {
       expect(plan).toContain(index)
     }
-    expect(plan).not.toMatch(/SCAN operation(\n|$)/)
+    expect(plan).not.toMatch(/SCAN (operation|resource|credential|issued_key)(\n|$)/)
   })
 
   it('asks who left lately and what is held through indexes', async () => {

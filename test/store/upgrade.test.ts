@@ -13,7 +13,7 @@ import { openStore } from '../../src/store/open.ts'
 import type { Store } from '../../src/store/store.ts'
 import type { TestEngine } from '../support/engine.ts'
 import { days, hours, minutes, startTestEngine, unbraked, wants } from '../support/engine.ts'
-import { createDatabase } from '../support/postgres.ts'
+import { createDatabase, type TestDatabase } from '../support/postgres.ts'
 
 /** What the version before the audit tree, brakes, findings and the new sweeps had. */
 const older = migrations.slice(0, 6)
@@ -71,9 +71,9 @@ async function makeSqlite(file: string, rows: ReadonlyMap<string, readonly Row[]
   db.close()
 }
 
-async function makePostgres(url: string, rows: ReadonlyMap<string, readonly Row[]>) {
-  await (await openStore({ url, codec: documentCodec, migrations: older })).close()
-  const client = new Client({ connectionString: url })
+async function makePostgres(database: TestDatabase, rows: ReadonlyMap<string, readonly Row[]>) {
+  await (await openStore({ url: database.url, codec: documentCodec, migrations: older })).close()
+  const client = new Client({ connectionString: database.superuserUrl })
   await client.connect()
   await client.query('set session_replication_role = replica')
   for (const [table, all] of rows) {
@@ -108,7 +108,7 @@ describe.each(['SQLite', 'PostgreSQL'])('a database of the previous version on %
       const database = await createDatabase()
       ends.push(() => database.drop())
       url = database.url
-      await makePostgres(url, rows)
+      await makePostgres(database, rows)
     }
     const store = await openStore({ url, codec: documentCodec })
     ends.push(() => store.close())

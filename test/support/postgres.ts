@@ -5,8 +5,16 @@ import { inject } from 'vitest'
 const tables = `select string_agg(format('%I', relname), ', ') as names from pg_class
   where relkind = 'r' and relnamespace = 'public'::regnamespace and relname <> 'migration'`
 
+/** An ordinary role, as an operator would make one: row security does not bind a superuser. */
+const role = 'custody_ordinary'
+const createRole = `do $$begin create role ${role} login password '${role}' nosuperuser nobypassrls;
+  exception when duplicate_object or unique_violation then null; end$$`
+
 export interface TestDatabase {
+  /** As an ordinary role, which owns the database. */
   readonly url: string
+  /** As the server's superuser, whom nothing fences in. */
+  readonly superuserUrl: string
   /** Removes every row but the ledger of migrations. */
   clear(): Promise<void>
   drop(): Promise<void>
@@ -18,8 +26,10 @@ let made = 0
 export async function createDatabase(): Promise<TestDatabase> {
   const server = await (await fetch(inject('postgres'))).text()
   const name = `custody_${process.pid}_${++made}`
-  const url = new URL(server)
-  url.pathname = `/${name}`
+  const superuserUrl = new URL(server)
+  superuserUrl.pathname = `/${name}`
+  const url = new URL(superuserUrl)
+  url.username = url.password = role
   const administer = async (text: string): Promise<void> => {
     const client = new Client({ connectionString: server })
     await client.connect()
@@ -27,12 +37,14 @@ export async function createDatabase(): Promise<TestDatabase> {
     await client.end()
   }
   // Not template1: the tests shall meet a default collation that is not the bytes' own.
-  await administer(`create database ${name}`)
-  const client = new Client({ connectionString: url.href })
+  await administer(createRole)
+  await administer(`create database ${name} owner ${role}`)
+  const client = new Client({ connectionString: superuserUrl.href })
   await client.connect()
   let clearing: string | null = null
   return {
     url: url.href,
+    superuserUrl: superuserUrl.href,
     async clear() {
       if (clearing === null) {
         const { rows } = await client.query<{ names: string }>(tables)

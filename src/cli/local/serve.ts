@@ -11,8 +11,8 @@ export interface ServeOptions {
 }
 
 /**
- * Runs the service until SIGINT or SIGTERM. `listening <url>` on stderr means ready (contract §2);
- * SIGHUP reads the policies again.
+ * Runs the service until SIGINT or SIGTERM. `listening <url>` on stderr means ready (contract §2),
+ * without HTTP `ready: <roles>`; SIGHUP reads the policies again, here and on all other replicas.
  */
 export async function run(options: ServeOptions, terminal: Terminal): Promise<ExitCode> {
   const { env, cwd, stderr } = terminal
@@ -22,7 +22,8 @@ export async function run(options: ServeOptions, terminal: Terminal): Promise<Ex
     throw listenFailure(error, config.listen) ?? systemFailure(error, database) ?? error
   })
   for (const created of custody.home.created) stderr(`created ${created} (readable by you only)\n`)
-  stderr(`listening ${custody.url}\n`)
+  const listens = options.roles.includes('http')
+  stderr(listens ? `listening ${custody.url}\n` : `ready: ${options.roles.join(', ')}\n`)
 
   const reload = (): void => {
     custody.reloadPolicies().then(

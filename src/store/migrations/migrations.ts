@@ -17,6 +17,8 @@ import { tasks } from './0013-tasks.ts'
 import { entitlements } from './0014-entitlements.ts'
 import { consumers } from './0015-consumers.ts'
 import { replicas } from './0021-replicas.ts'
+import { tenantFence } from './0022-tenant-fence.ts'
+import { vitalSigns } from './0023-vitals.ts'
 import { shadow } from './0016-shadow.ts'
 import { signals } from './0017-signals.ts'
 import { directoryChecks } from './0018-directory-checks.ts'
@@ -64,6 +66,8 @@ export const migrations: readonly Migration[] = [
   failedRequests,
   directoryMoves,
   replicas,
+  tenantFence,
+  vitalSigns,
 ]
 
 /** The ledger itself; it exists before the first migration. */

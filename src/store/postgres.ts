@@ -60,10 +60,11 @@ const migrationTimeoutMs = 3_600_000
 /** It waits for a table no longer than this at a time: everybody who comes after it waits, too. */
 const migrationLockMs = 2_000
 const migrationAttempts = 30
-/** So long the outcome of a commit whose answer was lost is asked for. */
-const unheardMs = 10_000
-/** After this, a transaction that nobody is connected to any more is ended. */
-const orphanMs = 1_000
+/** How often the outcome of a commit whose answer was lost is asked for: ten seconds. */
+const unheardMax = 50
+const unheardPauseMs = 200
+/** After so many, a transaction that nobody is connected to any more is ended. */
+const orphanAfter = 5
 /** Under this key replicas that start together migrate one after the other. */
 const migrationLock = lockKey('custody migration')
 
@@ -260,21 +261,19 @@ export class PostgresDatabase implements Database {
    * @throws notReady when it cannot be asked
    */
   async #wasKept({ xid, backend, cause }: CommitUnheard): Promise<boolean> {
-    const since = performance.now()
-    for (let ended = false; performance.now() - since < unheardMs;) {
+    for (let asked = 1; asked <= unheardMax; asked++) {
       const status = await this.#with(async (client) => {
         const text = 'select pg_xact_status($1::text::xid8) as status'
         return (await client.query<{ status: string | null }>(text, [xid])).rows[0]!.status
       }).catch(() => 'unanswered')
       if (status === 'committed') return true
       if (status === 'aborted') return false
-      if (status === 'in progress' && !ended && performance.now() - since > orphanMs) {
-        ended = true
+      if (status === 'in progress' && asked === orphanAfter) {
         await this.#with((client) =>
           client.query('select pg_terminate_backend($1)', [backend]),
         ).catch(() => undefined)
       }
-      await sleep(100)
+      await sleep(unheardPauseMs)
     }
     throw unheard(cause)
   }

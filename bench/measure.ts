@@ -116,6 +116,8 @@ export interface Spread {
   readonly median: number
   readonly min: number
   readonly max: number
+  /** What it is made of, in the order of the rounds. */
+  readonly values: readonly number[]
 }
 
 export function spread(values: readonly number[]): Spread {
@@ -123,5 +125,5 @@ export function spread(values: readonly number[]): Spread {
   const middle = sorted.length >> 1
   const median =
     sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
-  return { median, min: sorted[0]!, max: sorted.at(-1)! }
+  return { median, min: sorted[0]!, max: sorted.at(-1)!, values }
 }

@@ -36,7 +36,10 @@ export const oneCommitEach = 'Custody, one commit each'
 /** Larger ones are measured on SQLite alone: elsewhere they would take too long to load. */
 const largestElsewhere = 100_000
 const connections = 50
-/** Of the peer as documented, whose filter goes through all resources. */
+/**
+ * Of the peer as documented, whose filter goes through all resources; and of ranges, which Custody
+ * runs aside, in one thread, and refuses when too many wait.
+ */
 const slowConnections = 4
 const pageConnections = 10
 /** Per connection: all parts of a large database are touched, and again and again within a warm-up. */
@@ -173,7 +176,8 @@ async function addReads({ servers }: Choice, { name, count }: Size, add: Add): P
     asks: (connection: number) => spreadOver(count, connection, ask),
   })
   for (const { what, ask, check, isCore } of readsOf(count)) {
-    const one = (by: string, start: Start, few = false): Promise<void> =>
+    const isRange = what.endsWith('range')
+    const one = (by: string, start: Start, few = isRange): Promise<void> =>
       add({ what, by, size: name, start, load: over(ask, few), check })
     if (what === 'get') await one(raw, () => servers.readReference(count))
     await one(sqlite, () => servers.sqlite(count))

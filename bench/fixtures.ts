@@ -66,7 +66,6 @@ export function bodyAt(index: number, owner: string | null): JsonObject {
     ...accountAttributes(index),
     [nhiUrn]: {
       kind: 'serviceAccount',
-      imported: false,
       owner: { value: owner },
       purpose: purposeOf(index),
       environment: 'production',

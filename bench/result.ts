@@ -65,10 +65,13 @@ export function keepPart(file: string, part: Part): Results {
 
 /** A list of numbers, and an object of nothing but numbers, on one line each. */
 function compact(text: string): string {
-  return text.replace(/([[{])\s*\n([^[\]{}]*?)\n\s*([\]}])/g, (whole, open, inside, close) => {
-    const line = `${open as string} ${(inside as string).trim().replace(/\s*\n\s*/g, ' ')} ${close as string}`
-    return line.length <= 400 ? line : (whole as string)
-  })
+  return text.replace(
+    /([[{])\s*\n([^[\]{}]*?)\n\s*([\]}])/g,
+    (whole: string, open: string, inside: string, close: string) => {
+      const line = `${open} ${inside.trim().replace(/\s*\n\s*/g, ' ')} ${close}`
+      return line.length <= 400 ? line : whole
+    },
+  )
 }
 
 function machine(): Machine {

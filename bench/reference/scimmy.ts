@@ -7,8 +7,8 @@ import { createRequire } from 'node:module'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { randomUUID } from 'node:crypto'
-import SCIMMY from 'scimmy'
-import SCIMMYRouters from 'scimmy-routers'
+import { Resources, Types } from 'scimmy'
+import { SCIMMYRouters } from 'scimmy-routers'
 import { externalIdAt, idAt, isPerson, textAt, userNameAt } from '../fixtures.ts'
 import { referenceToken } from './bearer.ts'
 
@@ -80,7 +80,7 @@ function ingress(asked: Asked, data: object): Stored {
   const stored = { ...sent, id: asked.id ?? randomUUID() }
   const holder = byUserName.get(stored.userName.toLowerCase())
   if (holder !== undefined && holder.id !== stored.id) {
-    throw new SCIMMY.Types.Error(409, 'uniqueness', 'userName is not unique')
+    throw new Types.Error(409, 'uniqueness', 'userName is not unique')
   }
   add(stored)
   return byId.get(stored.id)!
@@ -95,7 +95,7 @@ function degress(asked: Asked): void {
   all.splice(all.indexOf(found), 1)
 }
 
-SCIMMY.Resources.declare(SCIMMY.Resources.User, {
+Resources.declare(Resources.User, {
   egress: egress as never,
   ingress: ingress as never,
   degress: degress as never,
@@ -112,7 +112,7 @@ app.use(
       }
       return 'admin'
     },
-  } as never),
+  }),
 )
 const server = app.listen(0, '127.0.0.1', () => {
   process.stdout.write(`listening http://127.0.0.1:${(server.address() as AddressInfo).port}\n`)

@@ -119,7 +119,10 @@ export function lineChart({ title, x, y, lines }: LineChart): string {
       }),
     )
   }
-  const ends = apart(lines.map(({ points }) => up.at(points.at(-1)?.value.median ?? 1)))
+  const ends = apart(
+    lines.map(({ points }) => up.at(points.at(-1)?.value.median ?? 1)),
+    bottom,
+  )
   for (const [i, { name, points }] of lines.entries()) {
     const places = points.map((p) => [across.at(p.x), up.at(p.value.median)] as const)
     const path = places.map(([x, y], k) => `${k === 0 ? 'M' : 'L'}${x} ${y}`).join('')
@@ -190,12 +193,16 @@ function logAxis(
   return { from, to, ticks, at }
 }
 
-/** Moves names that would lie over each other, keeping their order. */
-function apart(places: readonly number[]): readonly number[] {
+/** Moves names that would lie over each other, keeping their order, none below the bottom. */
+function apart(places: readonly number[], bottom: number): readonly number[] {
   const order = places.map((y, i) => ({ y, i })).sort((a, b) => a.y - b.y)
   for (const [k, one] of order.entries()) {
-    const above = order[k - 1]
-    if (above !== undefined) one.y = Math.max(one.y, above.y + 17)
+    one.y = Math.max(one.y, (order[k - 1]?.y ?? 0) + 17)
+  }
+  let lowest = bottom
+  for (const one of order.toReversed()) {
+    one.y = Math.min(one.y, lowest)
+    lowest = one.y - 17
   }
   const moved = [...places]
   for (const { y, i } of order) moved[i] = round(y)

@@ -50,12 +50,18 @@ export function readResults(file: string): Results | null {
 export function keepPart(file: string, part: Part): Results {
   const before = readResults(file)
   const others = before?.parts.filter(({ name }) => name !== part.name) ?? []
-  const results: Results = {
-    format: 1,
-    machine: machine(),
-    versions: versions(),
-    parts: [...others, part],
-  }
+  const parts = [...others, part]
+  return write(file, { format: 1, machine: machine(), versions: versions(), parts })
+}
+
+/** Leaves only what was measured at one commit. */
+export function forgetOthers(file: string, commit: string): void {
+  const before = readResults(file)
+  if (before === null) return
+  write(file, { ...before, parts: before.parts.filter((part) => part.commit === commit) })
+}
+
+function write(file: string, results: Results): Results {
   const rounded = (_key: string, value: unknown): unknown =>
     typeof value === 'number' ? Number(value.toPrecision(5)) : value
   writeFileSync(`${file}.new`, `${compact(JSON.stringify(results, rounded, 2))}\n`)

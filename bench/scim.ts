@@ -60,7 +60,7 @@ export async function runScim(options: Options): Promise<readonly Measured[]> {
     for (const { target, load, check, ...one } of cases) {
       say(`warming ${titleOf(one)}`)
       await probe(target.server, load.asks(0)[0]!, load.token, check)
-      await measure(target.server, load, Math.min(seconds * 2, isLarge(one.size) ? 8 : 3))
+      await measure(target.server, load, Math.min(seconds * 2, isLarge(one.size) ? 8 : 2))
       await drain(target.server)
     }
     const samples = new Map<Case, Sample[]>(cases.map((c) => [c, []]))

@@ -1,6 +1,5 @@
 import { createHmac, hkdfSync, randomBytes } from 'node:crypto'
 import { stat } from 'node:fs/promises'
-import { hostname } from 'node:os'
 import path from 'node:path'
 import { awsIam } from '../providers/aws-iam/index.ts'
 import { awsSecrets } from '../providers/aws-secrets/index.ts'
@@ -22,15 +21,15 @@ import type { Clock } from './domain/time.ts'
 import { hashToken, parseToken } from './domain/token.ts'
 import type { Anchor } from './host/anchor.ts'
 import { checkAnchor, openAnchor } from './host/anchor.ts'
-import { systemClock } from './host/clock.ts'
+import { createInstallationClock, systemClock } from './host/clock.ts'
 import type { Config, ConfigCheck } from './host/config.ts'
-import { ensureDirectory, openHome } from './host/home.ts'
+import { ensureDirectory, openHome, packageVersion } from './host/home.ts'
 import type { Home } from './host/home.ts'
 import { isRunning } from './host/lock.ts'
 import type { Log } from './host/log.ts'
 import { createHooks } from './host/hooks.ts'
 import { createLog } from './host/log.ts'
-import { watchProcess } from './host/process.ts'
+import { machineName, watchProcess } from './host/process.ts'
 import { pooledRandom } from './host/random.ts'
 import { serviceMetrics } from './http/collectors.ts'
 import { createServer } from './http/server.ts'
@@ -47,6 +46,7 @@ import type {
 import {
   auditRow,
   createClockGuard,
+  createReplica,
   createEngine,
   createSealer,
   createSequencer,
@@ -120,7 +120,6 @@ export const checkConfig: ConfigCheck = async (config, lineOf) => {
  */
 export async function startCustody(options: StartOptions): Promise<Running> {
   const { config } = options
-  const clock = options.clock ?? systemClock
   const log = options.log ?? createLog({ level: config.logLevel })
   const roles = options.roles ?? ['http', 'worker', 'scheduler']
   const policies = await loadPolicies(config.policies)
@@ -136,14 +135,20 @@ export async function startCustody(options: StartOptions): Promise<Running> {
     const opened = await openStore({ url: storeUrl, codec: documentCodec })
     closers.unshift(() => opened.close())
     const store = options.store?.(opened) ?? opened
+    const time = createInstallationClock(options.clock ?? systemClock, () => store.time())
+    const { clock } = time
+    await time.measure()
+    const endOfTime = time.start()
+    closers.unshift(async () => endOfTime())
     await checkMasterKey(store, config, home)
     const ids = createIdSource(clock, pooledRandom)
+    const name = workerName(ids)
     const pepper = derive(home.masterKey, 'token pepper')
     await registerLocalAdmin({ store, home, pepper, clock, ids })
     const tokens = createTokens({ store, clock, policy: () => policies.lifecycle, pepper })
     const clockGuard = createClockGuard(
       { store, clock, ids },
-      { worker: workerName(ids), onError: (error) => log.error({ error }, 'clock guard') },
+      { worker: name, onError: (error) => log.error({ error }, 'clock guard') },
     )
     const plugins = await openPlugins(config, {
       clock,
@@ -183,7 +188,12 @@ export async function startCustody(options: StartOptions): Promise<Running> {
         random: randomBytes,
       }),
       hooks: createHooks({ root: derive(home.masterKey, 'hooks'), clock, ...config.hooks }),
-      wake: () => worker?.wake(),
+      // Others need not hear of what this process can do itself.
+      wake: () => {
+        worker?.wake()
+        const { total, used } = worker?.slots() ?? { total: 0, used: 0 }
+        if (!roles.includes('worker') || used >= total) store.announce('work')
+      },
     }
     if (anchor) await compareWithAnchor(anchor, life, log)
     let sequencer: Sequencer | null = null
@@ -201,7 +211,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
     })
     await releaseDeadWorkers(store, clock)
     worker = createWorker(life, {
-      name: workerName(ids),
+      name,
       concurrency: workerConcurrency,
       log: (event) => {
         const { error, ...facts } = event
@@ -238,6 +248,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       const sequencing = createSequencer(life, {
         signer,
         anchor,
+        holder: name,
         log: ({ outcome, ...event }) =>
           log[outcome === 'signed' ? 'debug' : 'error'](event, `audit log: ${outcome}`),
       })
@@ -247,6 +258,26 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       running.start()
       closers.unshift(() => running.stop())
     }
+    const reload = async (): Promise<void> => {
+      Object.assign(policies, await loadPolicies(config.policies, plugins.providers))
+    }
+    const replica = createReplica(life, {
+      id: name,
+      version: packageVersion(),
+      roles,
+      policy: () => policyVersion(policies),
+      clockOffset: () => time.offset(),
+      onWork: () => worker?.wake(),
+      onReload: () =>
+        reload().then(
+          () => log.info({ policy: policyVersion(policies) }, 'policies read again'),
+          (error: unknown) => log.error({ error }, 'policies kept as they were'),
+        ),
+      log: (event) =>
+        log[event.outcome === 'agrees' ? 'info' : 'warn'](event, `replicas: ${event.outcome}`),
+    })
+    await replica.start()
+    closers.unshift(() => replica.stop())
     const scheduler = roles.includes('scheduler')
       ? await startScheduler({
           life,
@@ -278,7 +309,8 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       scheduler,
       sequencer,
       async reloadPolicies() {
-        Object.assign(policies, await loadPolicies(config.policies, plugins.providers))
+        await reload()
+        await replica.reloadAll()
       },
       async close() {
         stopping = true
@@ -295,8 +327,16 @@ async function closeAll(closers: (() => Promise<void>)[]): Promise<void> {
   for (const close of closers.splice(0)) await close()
 }
 
+/** What a process decides by; replicas that differ in it decide differently. */
+function policyVersion({
+  lifecycle,
+  authoriser,
+}: Awaited<ReturnType<typeof loadPolicies>>): string {
+  return `${lifecycle.version.slice(0, 12)}/${authoriser.version.slice(0, 12)}`
+}
+
 function workerName(ids: IdSource): string {
-  return `${hostname()}/${process.pid}/${ids.next()}`
+  return `${machineName()}/${process.pid}/${ids.next()}`
 }
 
 /**
@@ -307,7 +347,7 @@ function workerName(ids: IdSource): string {
 async function releaseDeadWorkers(store: Store, clock: Clock): Promise<void> {
   for (const worker of await store.read.leaseHolders()) {
     const [host, pid] = worker.split('/')
-    if (host === hostname() && pid !== undefined && !isRunning(Number(pid))) {
+    if (host === machineName() && pid !== undefined && !isRunning(Number(pid))) {
       await store.releaseLeases(worker, clock.now())
     }
   }

@@ -89,20 +89,23 @@ function createProvider(host: HostContext): Provider {
         })
       }
       await write('registering the token', () =>
-        tokens.register({
-          tenant: want.tenant,
-          id: part.id,
-          provider: name,
-          account: want.account,
-          credential: want.credential,
-          generation: want.generation,
-          hash: part.hash,
-          scopes: want.scopes,
-          active: true,
-          createdAt: clock.now(),
-          expiresAt: want.expiresAt,
-          lastUsedAt: null,
-        }),
+        tokens.register(
+          {
+            tenant: want.tenant,
+            id: part.id,
+            provider: name,
+            account: want.account,
+            credential: want.credential,
+            generation: want.generation,
+            hash: part.hash,
+            scopes: want.scopes,
+            active: true,
+            createdAt: clock.now(),
+            expiresAt: want.expiresAt,
+            lastUsedAt: null,
+          },
+          call.claim,
+        ),
       )
       return {
         keyId: part.id,
@@ -111,7 +114,7 @@ function createProvider(host: HostContext): Provider {
         expiresAt: want.expiresAt,
       }
     },
-    async rescope(_principal, want) {
+    async rescope(_principal, want, call) {
       const refused = this.checkScopes(want.kind, want.scopes)
       if (refused) {
         throw new ProviderError('invalid', `Scope "${refused.scope}": ${refused.reason}`, {
@@ -119,22 +122,25 @@ function createProvider(host: HostContext): Provider {
         })
       }
       if ((await read('finding the token', () => tokens.find(want.keyId))) === null) return
-      await write('changing its scopes', () => tokens.setScopes(want.keyId, want.scopes))
+      await write('changing its scopes', () =>
+        tokens.setScopes(want.keyId, want.scopes, call.claim),
+      )
     },
-    async disable(_principal, keyId) {
+    async disable(_principal, keyId, call) {
       // Gone already is as good as off; the book knows no write to a row that is not there.
       if ((await read('finding the token', () => tokens.find(keyId))) === null) return
-      await write('switching the token off', () => tokens.setActive(keyId, false))
+      await write('switching the token off', () => tokens.setActive(keyId, false, call.claim))
     },
-    async enable(_principal, keyId) {
+    async enable(_principal, keyId, call) {
       if ((await read('finding the token', () => tokens.find(keyId))) === null) {
         throw new ProviderError('notFound', `Token ${keyId} no longer exists; issue a new one.`, {
           outcome: 'notApplied',
         })
       }
-      await write('switching the token on', () => tokens.setActive(keyId, true))
+      await write('switching the token on', () => tokens.setActive(keyId, true, call.claim))
     },
-    revoke: (_principal, keyId) => write('removing the token', () => tokens.remove(keyId)),
+    revoke: (_principal, keyId, call) =>
+      write('removing the token', () => tokens.remove(keyId, call.claim)),
     // The account's row is the switch: `isAccepted` joins it in, so it took effect in the commit
     // that asked for this call. Touching each token here would lose which ones were off before.
     shutOff: () => Promise.resolve(),
@@ -178,9 +184,11 @@ function createProvider(host: HostContext): Provider {
       const next = rows.length < inventoryPageSize ? null : (rows.at(-1)?.id ?? null)
       return { entries, next, complete: true }
     },
-    async deletePrincipal(principal) {
+    async deletePrincipal(principal, call) {
       const rows = await read('listing the tokens', () => tokens.list(principal as AccountId, name))
-      for (const row of rows) await write('removing the token', () => tokens.remove(row.id))
+      for (const row of rows) {
+        await write('removing the token', () => tokens.remove(row.id, call.claim))
+      }
     },
     close: () => Promise.resolve(),
   }
@@ -213,6 +221,7 @@ async function guarded<T>(
   try {
     return await run()
   } catch (cause) {
+    if (cause instanceof ProviderError) throw cause
     throw new ProviderError('unavailable', `The token book failed while ${what}.`, {
       outcome,
       cause,

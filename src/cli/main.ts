@@ -1,9 +1,7 @@
-import { createRequire } from 'node:module'
-import path from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import { Command, CommanderError } from 'commander'
 import { nearest } from '../domain/errors.ts'
-import { packageRoot } from '../host/home.ts'
+import { packageVersion } from '../host/home.ts'
 import { registerAccount } from './commands/account.ts'
 import { registerAudit } from './commands/audit.ts'
 import { registerApproval } from './commands/approval.ts'
@@ -61,7 +59,7 @@ export async function main(
 function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command {
   const program = new Command('custody')
     .description('Every service account has an owner and an end date.')
-    .version(version(), '--version')
+    .version(packageVersion(), '--version')
     .helpOption('-h, --help')
     .helpCommand(false)
     .exitOverride()
@@ -78,6 +76,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   const cli = { terminal, exit }
   registerLocal(program, cli, {
     serve: () => import('./local/serve.ts'),
+    db: () => import('./local/db.ts'),
     demo: () => import('./local/demo.ts'),
     sandbox: () => import('./local/sandbox.ts'),
     policy: () => import('./local/policy.ts'),
@@ -140,13 +139,6 @@ function describe(error: unknown, terminal: Terminal): string {
   return terminal.env['CUSTODY_LOG_LEVEL'] === 'debug'
     ? (error.stack ?? error.message)
     : `${error.message} (set CUSTODY_LOG_LEVEL=debug to see where)`
-}
-
-function version(): string {
-  const manifest = createRequire(import.meta.url)(path.join(packageRoot, 'package.json')) as {
-    readonly version: string
-  }
-  return manifest.version
 }
 
 function processTerminal(): Terminal {

@@ -32,7 +32,10 @@ export interface Shadow {
   readonly disableAt: Instant | null
   readonly deleteAt: Instant | null
   readonly credentials: Readonly<Record<CredentialId, ShadowCredential>>
-  /** When it was last said of what is protected, by id, that its time is over. */
+  /**
+   * When it was last said of what is protected, by id, that its time is over; under `plannedLeave`
+   * the leave date for which it was said that the account would have been offered.
+   */
   readonly told?: Readonly<Record<string, Instant>>
   /** When something would be due that no row of the account shows, or it is to be looked at again. */
   readonly dueAt: Instant

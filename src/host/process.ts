@@ -1,5 +1,23 @@
-import { readdirSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { hostname } from 'node:os'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+
+/**
+ * Where process ids mean what they mean here: the host's name, and on Linux its present run and the
+ * namespace of processes. Two containers of one name share no process ids, and neither may take the
+ * other's work for that of a dead process.
+ */
+export function machineName(): string {
+  try {
+    const run = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+    const space = readlinkSync('/proc/self/ns/pid')
+    const mark = createHash('sha256').update(`${run} ${space}`).digest('hex').slice(0, 8)
+    return `${hostname()}.${mark}`
+  } catch {
+    return hostname()
+  }
+}
 
 /**
  * Watches this process from now on. The delay is measured between two askings, so that one bad

@@ -83,7 +83,11 @@ interface Run {
 }
 
 /** The client that sent it, with the rights it has today; what it writes says who ran it again. */
-async function senderOf({ store }: HttpHost, caller: Caller, failure: FailedRequest) {
+async function senderOf(
+  { store }: HttpHost,
+  caller: Caller,
+  failure: FailedRequest,
+): Promise<Caller> {
   const client = await store.read.client(failure.client)
   if (!client || client.tenant !== caller.tenant || client.revokedAt !== null) {
     const reason = 'the client that sent it is revoked.'
@@ -93,7 +97,7 @@ async function senderOf({ store }: HttpHost, caller: Caller, failure: FailedRequ
     client.person === null ? [] : await store.read.groupsAround(client.tenant, client.person)
   const sender = callerOf(client, groups)
   const name = `${client.name}, run again by ${caller.actor.name}`
-  return { ...sender, actor: { ...sender.actor, name } }
+  return { ...sender, actor: { ...sender.actor, name }, isRerun: true }
 }
 
 function endpointOf({ host, failure }: Run): { endpoint: ScimEndpoint; isMe: boolean } {

@@ -11,6 +11,7 @@ import type { CheckpointSigner } from '../domain/checkpoint.ts'
 import { apiRoutes } from './api.ts'
 import { auditRoutes } from './audit.ts'
 import { approvalRoutes } from './approvals.ts'
+import { replicaRoutes } from './replicas.ts'
 import { sealRoutes } from './seal.ts'
 import type { Authenticate } from './auth.ts'
 import { createAuthenticate } from './auth.ts'
@@ -190,6 +191,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(shadowRoutes(host, authenticate))
       await api.register(leakRoutes(host, authenticate))
       await api.register(leaveDateRoutes(host, authenticate))
+      await api.register(replicaRoutes(host, authenticate))
       await api.register(sealRoutes(host, authenticate))
       await api.register(providerRoutes(host, authenticate))
       await api.register(providerSwitchRoutes(host, authenticate))

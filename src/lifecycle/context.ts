@@ -50,6 +50,8 @@ export interface Caller {
   readonly tenant: TenantId
   /** The groups around the linked person, nested ones included: it owns what they own. */
   readonly groups: readonly string[]
+  /** Somebody else runs again what the client once sent: with its rights, but it says nothing now. */
+  readonly isRerun?: true
 }
 
 export function callerOf(client: Client, groups: readonly string[] = []): Caller {

@@ -15,10 +15,14 @@ import { auditRow } from './context.ts'
 import { capabilitiesOf, termsOf } from './credential-terms.ts'
 import { rotation } from './credentials.ts'
 import { leftAtOf, servedBefore } from './leaver.ts'
+import type { Twin } from './shadow.ts'
+import { twinOf, unlessWatched } from './shadow.ts'
 
 const pageSize = 100
 /** Something runs on the credential: its key may be older than the departure, so it is looked at again. */
 const busySeconds = 60
+/** Switched off, and with the same keys when somebody switches it on: then they are looked at again. */
+const pausedSeconds = 3_600
 
 /**
  * When somebody who was among the readers counts as gone: a mover once the debounce is over, a leaver
@@ -55,14 +59,22 @@ export async function actOnDeparture(
   departure: Departure,
   actor: Actor,
 ): Promise<readonly Operation[]> {
-  const { tenant, member } = departure
-  const person = await life.store.read.person(tenant, member)
+  const { tenant, member, group } = departure
+  const { read } = life.store
+  const person = await read.person(tenant, member)
+  const handed = group === member ? null : await read.account(tenant, group)
+  const of: Case = { departure, person, actor, handed: handed !== null }
   const round: Round = { operations: [], next: null }
-  if (!(await isBack(life, person, departure))) {
+  const back = handed ? handed.owner.id === member : await isBack(life, person, departure)
+  if (!back) {
     if (person?.heldBy) later(round, addSeconds(life.clock.now(), busySeconds))
-    else {
-      await rotateOwned(life, { departure, person, actor }, round)
-      await rotateRead(life, { departure, person, actor }, round)
+    else if (handed) {
+      for (const credential of await read.credentialsOf(tenant, handed.id)) {
+        await rotateOne(life, of, { account: handed, credential }, round)
+      }
+    } else {
+      await rotateOwned(life, of, round)
+      await rotateRead(life, of, round)
     }
   }
   await life.store.commit([{ type: 'departureSeen', departure, dueAt: round.next }])
@@ -83,6 +95,8 @@ interface Case {
   readonly departure: Departure
   readonly person: Person | null
   readonly actor: Actor
+  /** An account they handed over because they were to leave: until they do, nothing follows. */
+  readonly handed: boolean
 }
 
 async function rotateOwned(life: Lifecycle, of: Case, round: Round): Promise<void> {
@@ -128,56 +142,107 @@ async function rotateRead(life: Lifecycle, of: Case, round: Round): Promise<void
 
 async function rotateOne(
   life: Lifecycle,
-  { departure, person, actor }: Case,
+  of: Case,
   { account, credential }: { readonly account: ServiceAccount; readonly credential: Credential },
   round: Round,
 ): Promise<void> {
+  const { departure, person, actor, handed } = of
   const rotates = isDelivered(credential) && capabilitiesOf(life, credential)?.mint !== 'none'
-  if (!isOpen(account.status) || credential.status !== 'active' || !rotates) return
+  const isUp = isOpen(account.status) && credential.status === 'active'
+  if (!rotates || !(isUp || isPaused(account))) return
   const now = life.clock.now()
   const terms = termsOf(life, account)
-  const counts = departedAt(person, departure, terms)
-  if (counts !== null && now < counts) return later(round, counts)
+  const counts = countsFrom(life, of, terms)
+  if (counts.at > now && !handed) return later(round, counts.at)
   const { tenant } = credential
-  // What a mover was last served is what worked when they moved; a leaver reads until the leaving counts.
-  const since = person?.active === true ? departure.at : (counts ?? departure.at)
   const keys = await life.store.read.keysOf(tenant, credential.id)
+  // An old key that waits for its consumers works as well as the current one.
   const knows = keys.some(
     (key) =>
-      (key.status === 'active' || key.status === 'superseded') &&
-      servedBefore(since, key, key.issuedAt) &&
-      key.keyId === credential.keyId,
+      key.deletedAt === null &&
+      (key.status === 'active' ||
+        key.status === 'superseded' ||
+        (!isUp && key.status === 'disabled')) &&
+      servedBefore(counts.since, key, key.issuedAt),
   )
   if (!knows) return
+  if (counts.at > now) return later(round, counts.at)
+  if (!isUp) return later(round, addSeconds(now, pausedSeconds))
   const facts = {
     member: departure.member,
-    group: departure.group === departure.member ? null : departure.group,
+    group: handed || departure.group === departure.member ? null : departure.group,
     at: departure.at,
     moved: person?.active === true,
+    ...(handed ? { handedOver: true } : {}),
   }
-  const target = { type: 'credential', id: credential.id }
-  if (terms.enforcement === 'observe') {
-    const action = 'credential.wouldHaveRotated'
-    await life.store.commit([auditRow(life, { tenant, actor, action, target, facts })])
-    return
-  }
+  const twin = await twinOf(life, account)
+  if (twin.watched && !wouldRotate(twin, credential, counts.since)) return
+  const oldKeysUntil = addSeconds(now, terms.leaver.overlap)
   const operation = rotation(life, account, credential, actor, {
     reason: 'memberLeft',
-    oldKeysUntil: addSeconds(now, terms.leaver.overlap),
+    oldKeysUntil,
   })
+  // A planned one may wait for its consumers for months; one that ends known keys serves this, too.
+  const open = await life.store.read.openOperations(tenant, account.id)
+  const running = open.find((o) => o.kind === 'rotate' && o.subject === credential.id)
+  const preempt = running !== undefined && (running.memo['oldKeysUntil'] ?? null) === null
   const changes: readonly Change[] = [
-    { type: 'enqueue', operation, preempt: false },
+    { type: 'enqueue', operation, preempt },
     auditRow(life, {
       tenant,
       actor,
-      target,
+      target: { type: 'credential', id: credential.id },
       facts,
       operation: operation.id,
       action: 'credential.memberLeft',
     }),
   ]
-  if ((await life.store.commit(changes)) === 'saved') round.operations.push(operation)
-  else later(round, addSeconds(now, busySeconds))
+  const decided = { operations: [operation], changes }
+  const why = { actor, rule: 'memberLeft', cause: operation.cause, facts }
+  const plan = unlessWatched(life, account, twin, decided, why)
+  if ((await life.store.commit(plan.changes)) !== 'saved') {
+    return later(round, addSeconds(now, busySeconds))
+  }
+  if (plan.operations.length === 0) return
+  round.operations.push(...plan.operations)
+  // It may be cancelled, or pre-empted by one that is taken back: over is what they know, not this.
+  later(round, addSeconds(oldKeysUntil, busySeconds))
+}
+
+/** Of what is only watched: enforced, it would be up, and its key one that they know. */
+function wouldRotate(twin: Twin, credential: Credential, since: Instant): boolean {
+  const rotatedAt = twin.rotatedAt(credential)
+  const isUp = isOpen(twin.account.status) && twin.credential(credential).status === 'active'
+  return isUp && (rotatedAt === null || rotatedAt < since)
+}
+
+function isPaused({ status }: ServiceAccount): boolean {
+  return status === 'disabling' || status === 'disabled' || status === 'expired'
+}
+
+/** From when a departure counts, and until when what was served is known to whoever departed. */
+function countsFrom(
+  life: Lifecycle,
+  { departure, person, handed }: Case,
+  terms: LifecycleTerms,
+): { readonly at: Instant; readonly since: Instant } {
+  const now = life.clock.now()
+  if (handed) {
+    // What came after the hand-over they never had.
+    const since = departure.at
+    if (person === null) return { at: since, since }
+    if (!person.active)
+      return { at: leftAtOf({ owner: ownerStateOf(person), terms }) ?? since, since }
+    const { leavesAt = null } = person
+    const again = addSeconds(now, Math.max(terms.leaver.moverDebounce, busySeconds))
+    return { at: leavesAt !== null && leavesAt > now ? leavesAt : again, since }
+  }
+  const counts = departedAt(person, departure, terms)
+  // What a mover was last served is what worked when they moved; a leaver reads until the leaving counts.
+  return {
+    at: counts ?? now,
+    since: person?.active === true ? departure.at : (counts ?? departure.at),
+  }
 }
 
 function later(round: Round, at: Instant): void {

@@ -70,6 +70,8 @@ import { frozenCredential } from './windows.ts'
 import { visibleAccount, visibleCredential, visibleOwner, visiblePerson } from './visible.ts'
 
 export { clockBrake, createClockGuard } from './clock-guard.ts'
+export type { ReplicaEvent, ReplicaLife } from './replicas.ts'
+export { createReplica, liveReplicas } from './replicas.ts'
 export type { ClockGuard } from './clock-guard.ts'
 export { brakesFor, releaseByOperator } from './release.ts'
 export { enterRestored } from './restored.ts'

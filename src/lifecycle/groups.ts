@@ -176,6 +176,10 @@ export async function deleteGroup(life: Lifecycle, caller: Caller, current: Grou
   const leaving = async (): Promise<readonly string[]> =>
     (await life.store.read.members(tenant, id, null, movedMax)).map((member) => member.id)
   const first = await leaving()
+  // Before it goes: around a group that is gone is nothing that anybody could read through it.
+  for await (const some of pagesOf(membersOf(life, current))) {
+    await save(life, [departed(life, current, some)], { what: 'Group', id })
+  }
   await save(
     life,
     [
@@ -332,21 +336,8 @@ function memberChanges(
     )
   }
   const at = life.clock.now()
-  // Of the policy's spans the shortest: whoever looks then decides for each account.
-  const dueAt = addSeconds(at, life.policy().moverDebounce)
   return [
-    ...(remove.length === 0
-      ? []
-      : [
-          {
-            type: 'departed',
-            tenant: group.tenant,
-            members: remove,
-            from: group.id,
-            at,
-            dueAt,
-          } as const,
-        ]),
+    ...(remove.length === 0 ? [] : [departed(life, group, remove)]),
     {
       type: 'members',
       tenant: group.tenant,
@@ -357,4 +348,24 @@ function memberChanges(
     },
     ...rows,
   ]
+}
+
+/** Of the policy's spans the shortest: whoever looks then decides for each account. */
+function departed(
+  life: Lifecycle,
+  { tenant, id }: Pick<Group, 'tenant' | 'id'>,
+  members: readonly string[],
+): Change {
+  const at = life.clock.now()
+  const dueAt = addSeconds(at, life.policy().moverDebounce)
+  return { type: 'departed', tenant, members, from: id, at, dueAt }
+}
+
+async function* pagesOf(members: AsyncIterable<Member>): AsyncGenerator<readonly string[]> {
+  let page: string[] = []
+  for await (const { id } of members) {
+    page.push(id)
+    if (page.length === movedMax) yield page.splice(0)
+  }
+  if (page.length > 0) yield page
 }

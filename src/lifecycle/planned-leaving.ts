@@ -12,6 +12,8 @@ import { auditRow } from './context.ts'
 import { termsOf } from './credential-terms.ts'
 import { verdictOn } from './offboard.ts'
 import { leaveByDate, ownerState } from './people.ts'
+import type { Twin } from './shadow.ts'
+import { actOf, blankShadow, journalled, twinOf } from './shadow.ts'
 
 const pageSize = 100
 /** Days before the date on which a reminder says what is not handed over yet; the last one first. */
@@ -101,6 +103,8 @@ async function offer(life: Lifecycle, account: ServiceAccount, of: Planned): Pro
   if (account.pendingOwner !== null) return
   const to = await heirOf(life, account, of)
   if (to === null) return
+  const twin = await twinOf(life, account)
+  if (twin.watched) return wouldOffer(life, account, { twin, to, of })
   const next: ServiceAccount = {
     ...account,
     pendingOwner: to,
@@ -122,6 +126,26 @@ async function offer(life: Lifecycle, account: ServiceAccount, of: Planned): Pro
         leavesAt: of.leavesAt,
       },
     }),
+  ])
+}
+
+/** Told once for each date: the sweep comes every minute. */
+async function wouldOffer(
+  life: Lifecycle,
+  account: ServiceAccount,
+  { twin, to, of }: { readonly twin: Twin; readonly to: OwnerRef; readonly of: Planned },
+): Promise<void> {
+  const { shadow, account: would } = twin
+  const { leavesAt, actor } = of
+  if (would.status !== account.status || shadow?.told?.['plannedLeave'] === leavesAt) return
+  const base = shadow ?? blankShadow(account, life.clock.now())
+  const next = { ...base, told: { ...base.told, plannedLeave: leavesAt } }
+  const facts = { offeredTo: to.id, leavesAt }
+  // Of its own: an act of one cause is counted once, and another date is another offer.
+  const why = { rule: 'plannedLeave', cause: life.ids.next(), facts }
+  await life.store.commit([
+    { type: 'shadow', shadow: next, expectedVersion: shadow?.version ?? null },
+    ...journalled(life, actOf(life, account, why, 'offer', null), actor),
   ])
 }
 

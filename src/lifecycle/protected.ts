@@ -32,6 +32,10 @@ export async function secondWord(
     const why = 'a protected account is for two people of the roles admin and security.'
     throw errors.forbidden({ action: `account.${act}`, role: client.role, reason: why })
   }
+  if (caller.isRerun) {
+    const why = 'a request that is run again is nobody’s word about a protected account.'
+    throw errors.forbidden({ action: `account.${act}`, role: client.role, reason: why })
+  }
   const now = life.clock.now()
   const before = await life.store.read.consent(tenant, account.id, act)
   const first = before !== null && before.expiresAt > now ? before : null

@@ -178,6 +178,7 @@ class Context implements StepContext {
       operation: this.operation.id,
       signal: AbortSignal.any([this.#signal, timeoutOf(this.life.clock, Math.floor(timeout))]),
       fence: () => this.#holds(),
+      claim: { operation: this.operation.id, fence: this.operation.fence },
     }
     return isRevoking(this.operation) ? urgentCall(call) : call
   }

@@ -3,13 +3,17 @@ import type { TenantId } from '../domain/ids.ts'
 import { emptyFrontier, grow, isConsistent, rootOf, TreeIncomplete } from '../domain/merkle.ts'
 import type { Clock, Instant } from '../domain/time.ts'
 import { addSeconds, secondsBetween } from '../domain/time.ts'
-import type { AuditHead, Store } from '../store/store.ts'
+import type { Leader } from '../domain/replica.ts'
+import type { AuditHead, Change, CommitResult, Store } from '../store/store.ts'
 import { consistencyProof } from './audit-tree.ts'
 
 /** How long a row waits for its place and its signature, at most and where nothing is in the way. */
 const pauseSeconds = 2
 /** 250 rows are read and placed in 2–4 ms on SQLite, 500 took up to 10 (110 000 rows/s, 2026-11). */
 const batchMax = 250
+/** Who sequences keeps the others from it for so long after its last write, should it be killed. */
+const leadSeconds = 15
+const job = 'sequencer'
 /** A checkpoint proves nothing that a later one does not; somebody may still ask for a recent one. */
 const keptSeconds = 7 * 86_400
 
@@ -30,6 +34,8 @@ export interface SequencerEvent {
 export interface SequencerOptions {
   readonly signer: CheckpointSigner
   readonly anchor: HighWater | null
+  /** This process among several: one of them sequences, the others stand by. Absent: it is alone. */
+  readonly holder?: string
   readonly log: (event: SequencerEvent) => void
 }
 
@@ -55,8 +61,8 @@ export interface SequencerState {
 /**
  * Gives audit rows their places, builds each tenant's tree and signs it. Rows are committed by any
  * process without a common lock, which would serialise all replicas; only here they are put in one
- * order. Several sequencers do no harm: the head is moved by compare-and-set, and equal trees get
- * equal signatures. Nobody waits for it, least of all a revocation: trouble is told and tried again.
+ * order. One process leads, and whoever led before it writes nothing more, however long it slept:
+ * each write carries the fence of its time. Nobody waits for it, least of all a revocation: trouble is told and tried again.
  */
 export function createSequencer(
   { store, clock }: { readonly store: Store; readonly clock: Clock },
@@ -74,6 +80,39 @@ export function createSequencer(
   let wakeUp: (() => void) | null = null
   let loop: Promise<void> | null = null
 
+  /** As last taken; null: somebody else leads, or nobody does. */
+  let lead: Leader | null = null
+
+  /** Takes the lead where nobody has it; renews it no more often than needed. @returns false: follow */
+  const leads = async (): Promise<boolean> => {
+    const { holder } = options
+    if (holder === undefined) return true
+    const now = clock.now()
+    if (lead !== null && secondsBetween(now, lead.until) > leadSeconds / 2) return true
+    const until = addSeconds(now, leadSeconds)
+    const taken = await store.commit([{ type: 'lead', job, holder, now, until }])
+    const leader = taken === 'saved' ? await store.read.leader(job) : null
+    lead = leader?.holder === holder ? leader : null
+    return lead !== null
+  }
+
+  /** Others need not wait for a lease that is of no use here. */
+  const resign = async (): Promise<void> => {
+    if (lead === null) return
+    const { holder } = lead
+    const now = clock.now()
+    lead = null
+    await store.commit([{ type: 'lead', job, holder, now, until: now }]).catch(() => undefined)
+  }
+
+  const commit = async (change: Change): Promise<CommitResult> => {
+    const { fence } = lead ?? {}
+    const guard: Change[] = fence === undefined ? [] : [{ type: 'led', job, fence }]
+    const result = await store.commit([...guard, change])
+    if (result !== 'saved' && result.reason === 'fence') lead = null
+    return result
+  }
+
   const sequence = async (tenant: TenantId): Promise<void> => {
     while (!stopped) {
       const after = (await store.read.auditHead(tenant))?.frontier ?? emptyFrontier
@@ -82,11 +121,11 @@ export function createSequencer(
         after,
         rows.map((row) => row.leaf),
       )
-      if (rows.length === 0) return
-      const result = await store.commit([
-        { type: 'auditSequenced', tenant, after, ids: rows.map((row) => row.id), ...grown },
-      ])
+      if (rows.length === 0 || !(await leads())) return
+      const ids = rows.map((row) => row.id)
+      const result = await commit({ type: 'auditSequenced', tenant, after, ids, ...grown })
       if (result !== 'saved') {
+        if (result.reason === 'fence') return
         // Another process was quicker, and goes on; if the head stands still, nobody was.
         const head = await store.read.auditHead(tenant)
         if ((head?.frontier.size ?? 0) !== after.size) return
@@ -108,11 +147,25 @@ export function createSequencer(
     const anchored = (await anchor?.of(tenant)) ?? null
     for (const held of [anchored, newest]) {
       if (held === null || (await grewOutOf(head, held))) continue
+      // Who leads went on since the head was read: that is for the next round.
+      if (held.size > size && ((await store.read.auditHead(tenant))?.frontier.size ?? 0) > size)
+        return
       if (!behind.has(tenant)) log({ tenant, outcome: 'behind', size, error: null })
       behind.add(tenant)
       return
     }
     behind.delete(tenant)
+    if (newest?.size === size && (anchor === null || anchored?.size === size)) {
+      settled.set(tenant, size)
+      return
+    }
+    if (!(await leads())) {
+      // This home's own anchor follows what was signed elsewhere.
+      if (anchor && newest && newest.size > (anchored?.size ?? 0)) {
+        await anchor.raise(tenant, newest)
+      }
+      return
+    }
     // Made anew where another process has made it before: what is anchored was checked here.
     const root = rootOf(frontier)
     const at = clock.now()
@@ -120,7 +173,7 @@ export function createSequencer(
     const checkpoint = { origin: signer.originOf(tenant), size, root, note, at }
     if (size > (newest?.size ?? 0)) {
       const before = addSeconds(at, -keptSeconds)
-      await store.commit([{ type: 'auditSigned', tenant, checkpoint, before }])
+      if ((await commit({ type: 'auditSigned', tenant, checkpoint, before })) !== 'saved') return
       log({ tenant, outcome: 'signed', size, error: null })
     }
     if (anchor && size > (anchored?.size ?? 0)) await anchor.raise(tenant, checkpoint)
@@ -183,6 +236,8 @@ export function createSequencer(
       if (stopped) return
       waits = !(await attempt(head.tenant, () => sign(head))) || behind.has(head.tenant) || waits
     }
+    // Another process may have better luck.
+    if (waits) await resign()
     waitingSince = waits ? (waitingSince ?? startedAt) : null
     lastRoundAt = clock.now()
   }
@@ -222,6 +277,7 @@ export function createSequencer(
       stopped = true
       wakeUp?.()
       await loop
+      await resign()
     },
   }
 }

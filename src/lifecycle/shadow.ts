@@ -114,7 +114,8 @@ function isOffered(before: ServiceAccount, { status, pendingOwner }: Shadow): bo
   return before.status !== 'orphaned' || before.pendingOwner?.id !== pendingOwner?.id
 }
 
-function journalled(
+/** The act's own row and that of the audit. */
+export function journalled(
   life: Pick<Lifecycle, 'clock' | 'ids'>,
   act: ShadowAct,
   actor: Actor,

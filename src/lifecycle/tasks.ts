@@ -40,6 +40,19 @@ export function createTaskBook(desk: Desk): TaskBook {
   }
 }
 
+/** Nobody has to decide about an old key any more: it ends, or is the current one again. */
+export async function withdrawDecision(
+  desk: Desk,
+  {
+    tenant,
+    provider,
+    account,
+    keyId,
+  }: Pick<AskedTask, 'tenant' | 'provider' | 'account' | 'keyId'>,
+): Promise<void> {
+  await createTaskBook(desk).withdraw({ tenant, provider, account, keyId, action: 'decide' })
+}
+
 async function cancelTask(desk: Desk, task: Task): Promise<void> {
   const now = desk.clock.now()
   const cancelled: Task = { ...task, status: 'cancelled', updatedAt: now }

@@ -5,7 +5,8 @@ import type { Clock, Instant } from '../domain/time.ts'
 import { earlier, secondsBetween } from '../domain/time.ts'
 import { hashToken, parseToken, sameHash } from '../domain/token.ts'
 import type { LifecyclePolicy } from '../policy/lifecycle.ts'
-import type { TokenBook } from '../provider/contract.ts'
+import type { Claim, TokenBook } from '../provider/contract.ts'
+import { ProviderError } from '../provider/contract.ts'
 import type { Change, Store, TokenState } from '../store/store.ts'
 import { termsOf } from './credential-terms.ts'
 import { lastUseOf } from './credentials.ts'
@@ -48,9 +49,16 @@ export function createTokens(host: {
   readonly pepper: Secret
 }): Tokens {
   const { store, clock } = host
-  const write = async (change: Change): Promise<void> => {
-    const result = await store.commit([change])
-    if (result !== 'saved') throw new Error(`token write refused: ${result.reason}`)
+  const write = async (change: Change, claim?: Claim): Promise<void> => {
+    const held: Change[] = claim ? [{ type: 'claimed', ...claim }] : []
+    const result = await store.commit([...held, change])
+    if (result === 'saved') return
+    if (result.reason === 'fence') {
+      throw new ProviderError('fenced', 'The token book: overtaken before writing.', {
+        outcome: 'notApplied',
+      })
+    }
+    throw new Error(`token write refused: ${result.reason}`)
   }
 
   const stateOf = async (token: string): Promise<TokenState | null> => {
@@ -103,11 +111,11 @@ export function createTokens(host: {
 
   return {
     book: {
-      register: (token) => write({ type: 'issuedToken', token }),
+      register: (token, claim) => write({ type: 'issuedToken', token }, claim),
       find: (id) => store.read.issuedToken(id),
-      setActive: (id, active) => write({ type: 'issuedTokenActive', id, active }),
-      setScopes: (id, scopes) => write({ type: 'issuedTokenScopes', id, scopes }),
-      remove: (id) => write({ type: 'issuedTokenRemoved', id }),
+      setActive: (id, active, claim) => write({ type: 'issuedTokenActive', id, active }, claim),
+      setScopes: (id, scopes, claim) => write({ type: 'issuedTokenScopes', id, scopes }, claim),
+      remove: (id, claim) => write({ type: 'issuedTokenRemoved', id }, claim),
       list: (account, provider) => store.read.issuedTokensOf(account, provider),
       page: (provider, after, limit) => store.read.issuedTokensAfter(provider, after, limit),
       async isAccepted(token) {

@@ -6,6 +6,7 @@ import { accountResource } from './switching.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, save } from './context.ts'
 import { actOnLeaver, planHandover, verdictOn } from './offboard.ts'
+import type { Change } from '../store/store.ts'
 import { ownerState } from './people.ts'
 import { reowned } from './scopes.ts'
 import { visibleAccount } from './visible.ts'
@@ -182,6 +183,23 @@ async function owned(
   }
 }
 
+/**
+ * Whoever hands an account over because they will be gone knows its keys still on the day they go:
+ * then they are rotated. Looked at once right away, in case they left between our read and the commit.
+ */
+async function handedOver(
+  life: Lifecycle,
+  before: ServiceAccount,
+  { tenant, id, owner, updatedAt: at }: ServiceAccount,
+): Promise<readonly Change[]> {
+  const { type, id: member } = before.owner
+  if (owner.id === member || type !== 'User' || before.status === 'orphaned') return []
+  const person = await life.store.read.person(tenant, member)
+  const isPlanned = (before.plannedFor ?? null) !== null || (person?.leavesAt ?? null) !== null
+  if (!person?.active || !isPlanned) return []
+  return [{ type: 'handedOver', departure: { tenant, member, group: id, at, dueAt: at } }]
+}
+
 async function write(
   life: Lifecycle,
   caller: Caller,
@@ -201,6 +219,7 @@ async function write(
         ...audit,
       }),
       ...(await reowned(life, before, written, caller.actor)),
+      ...(await handedOver(life, before, written)),
     ],
     { what: 'Account', id: before.id },
   )

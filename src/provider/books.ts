@@ -3,15 +3,25 @@ import type { Secret } from '../domain/secret.ts'
 import type { Task, TaskAction } from '../domain/task.ts'
 import type { Instant, Seconds } from '../domain/time.ts'
 
-/** Where the embedded `token` provider keeps its tokens; the store implements it. */
+/** An operation as one worker holds it: whoever took it over since has a higher fence. */
+export interface Claim {
+  readonly operation: string
+  readonly fence: number
+}
+
+/**
+ * Where the embedded `token` provider keeps its tokens; the store implements it. What is written
+ * under a claim is written only while it holds, however long its process stood still before:
+ * otherwise `ProviderError` `fenced`.
+ */
 export interface TokenBook {
   /** Idempotent by id. */
-  register(token: IssuedToken): Promise<void>
+  register(token: IssuedToken, claim?: Claim): Promise<void>
   find(id: string): Promise<IssuedToken | null>
-  setActive(id: string, active: boolean): Promise<void>
+  setActive(id: string, active: boolean, claim?: Claim): Promise<void>
   /** Silent about nothing: one that is not there any more is refused. */
-  setScopes(id: string, scopes: readonly string[]): Promise<void>
-  remove(id: string): Promise<void>
+  setScopes(id: string, scopes: readonly string[], claim?: Claim): Promise<void>
+  remove(id: string, claim?: Claim): Promise<void>
   list(account: AccountId, provider: string): Promise<readonly IssuedToken[]>
   /** Of all accounts, by id, strictly after `after`. */
   page(provider: string, after: string | null, limit: number): Promise<readonly IssuedToken[]>

@@ -2,12 +2,12 @@ import type { AccountId, CredentialId, OperationId, TenantId } from '../domain/i
 import type { CredentialKind } from '../domain/credential.ts'
 import type { Secret } from '../domain/secret.ts'
 import type { Clock, Instant, Seconds } from '../domain/time.ts'
-import type { TaskBook, TokenBook } from './books.ts'
+import type { Claim, TaskBook, TokenBook } from './books.ts'
 import type { CheckReport, DiscoveryPage } from './findings.ts'
 import type { Drift, DriftPage, WantedOf, WantedScopes } from './rights.ts'
 
 // One door: what providers meet beside the calls lies in files of its own.
-export type { AskedTask, IssuedToken, TaskBook, TokenBook } from './books.ts'
+export type { AskedTask, Claim, IssuedToken, TaskBook, TokenBook } from './books.ts'
 export type { CheckFinding, CheckReport, Discovered, DiscoveryPage } from './findings.ts'
 export type { Drift, DriftPage, PrincipalDrift, WantedOf, WantedScopes } from './rights.ts'
 
@@ -76,6 +76,8 @@ export interface Call {
   readonly signal: AbortSignal
   /** Ask just before a send that mints: false means a newer claim or a revocation took over. */
   readonly fence: () => Promise<boolean>
+  /** The claim under which it is called; for what is kept in Custody's own database. */
+  readonly claim?: Claim
   /**
    * For an inventory: which of these key ids the journal holds. What was adopted where there is no
    * room for a mark is shown by it, and what is nobody's is left out. Absent: nothing is known.

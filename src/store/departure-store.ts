@@ -4,7 +4,8 @@ import type { DuePage } from './store.ts'
 
 /**
  * Somebody is no longer among those who may read what a group owns or reads; `group` is their own id
- * where they read by themselves. Kept until what follows from it has been done.
+ * where they read by themselves, and the account's where they handed one over ahead of their leaving.
+ * Kept until what follows from it has been done.
  */
 export interface Departure {
   readonly tenant: TenantId
@@ -29,6 +30,8 @@ export type DepartureChange =
       readonly at: Instant
       readonly dueAt: Instant
     }
+  /** Handed over because its owner is about to leave: they know its keys until those are others. */
+  | { readonly type: 'handedOver'; readonly departure: Departure }
   /** Looked at: `dueAt` is when to look again, null forgets it. Conflict `version` when it is another by now. */
   | {
       readonly type: 'departureSeen'

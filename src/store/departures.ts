@@ -2,7 +2,7 @@ import { sql, type RawBuilder } from 'kysely'
 import type { TenantId } from '../domain/ids.ts'
 import type { Instant } from '../domain/time.ts'
 import type { Departure, DepartureChange } from './departure-store.ts'
-import { around } from './membership.ts'
+import { around, within } from './membership.ts'
 import { mapping } from './mapping.ts'
 import { arg, run, statement, type Query, type Refusal, type Sql, type Steps } from './sql.ts'
 import type { DuePage } from './store.ts'
@@ -39,11 +39,13 @@ function statements({ db, dialect }: Sql) {
       where g.tenant = ${tenant} and g.deleted_at is null
         and g.id in (${around(sql`${arg('start')}`, tenant)}) and ${matters(sql.ref('g.id'))}
         and p.tenant = g.tenant and p.type = 'person' and p.directory = g.directory
-        and p.id in (select ${given.plain('text')} from ${given.from})
+        and p.id in (${within(sql`select ${given.plain('text')} from ${given.from}`, tenant)})
       ${anew}`),
     departAlone: compiled(sql`insert into departure (tenant, member, grp, at, due_at)
       select ${tenant}, ${member}, ${member}, ${arg('at')}, ${arg('dueAt')} from (select 1 as one) as once
       where exists (select 1 from credential as c where ${readBy(member)}) ${anew}`),
+    handOver: compiled(sql`insert into departure (tenant, member, grp, at, due_at)
+      values (${tenant}, ${member}, ${arg('group')}, ${arg('at')}, ${arg('dueAt')}) ${anew}`),
     hasten: compiled(sql`update departure set due_at = ${arg('dueAt')}
       where tenant = ${tenant} and member = ${member} and due_at > ${arg('dueAt')}`),
     seen: compiled(sql`update departure set due_at = ${arg('next')}
@@ -88,6 +90,13 @@ export function departureRoom(context: Sql) {
           yield* run(s.departAlone, { tenant, member, at, dueAt })
           yield* run(s.hasten, { tenant, member, dueAt })
         }
+        return null
+      }
+    },
+    handOver({ departure }: Extract<DepartureChange, { type: 'handedOver' }>): Work {
+      const { tenant, member, group, at, dueAt } = departure
+      return function* handOver() {
+        yield* run(s.handOver, { tenant, member, group, at, dueAt })
         return null
       }
     },

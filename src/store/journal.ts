@@ -234,6 +234,15 @@ function statements({ db, dialect }: Sql) {
         .where('fence', '=', arg<number>('fence'))
         .where('status', '=', 'running'),
     ),
+    // Written, so that nobody else can take the operation over before this commit is through.
+    claimed: statement(
+      db
+        .updateTable('operation')
+        .set({ fence: sql<number>`fence` })
+        .where('id', '=', arg('id'))
+        .where('fence', '=', arg<number>('fence'))
+        .where('status', '=', 'running'),
+    ),
     leaseHolders: statement(
       db
         .selectFrom('operation')
@@ -381,6 +390,13 @@ export function journalRoom(context: Sql) {
       if (left <= 0 || (yield* run(s.otherDue, { now })).rows.length === 0) return first
       const then = yield* run(claimOther, { ...claim, limit: left })
       return [...first, ...inOrder(then.rows)]
+    },
+
+    claimed(id: string, fence: number): () => Steps<Refusal | null> {
+      return function* claimed() {
+        const { changes } = yield* run(s.claimed, { id, fence })
+        return changes === 1 ? null : { reason: 'fence', with: id }
+      }
     },
 
     *heartbeat(id: OperationId, fence: number, until: Instant): Steps<boolean> {

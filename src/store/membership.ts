@@ -123,6 +123,27 @@ export function around(
     ) select id from above`
 }
 
+/** The given ids, and those of all who are in the groups among them, directly or through others. */
+export function within(
+  given: RawBuilder<unknown>,
+  tenant: RawBuilder<unknown>,
+): RawBuilder<unknown> {
+  return sql`with recursive inside (id) as (
+      select g.id from grp as g where g.tenant = ${tenant} and g.id in (${given})
+      union
+      select n.member_id from inside as b
+      cross join member as n
+      cross join grp as o
+      cross join grp as c
+      where n.tenant = ${tenant} and n.group_id = b.id and n.type = 'Group'
+        and o.tenant = n.tenant and o.id = b.id
+        and c.tenant = n.tenant and c.id = n.member_id
+        and c.deleted_at is null and c.directory = o.directory
+    ) select m.member_id from inside as i
+      cross join member as m where m.tenant = ${tenant} and m.group_id = i.id and m.type = 'User'
+    union all ${given}`
+}
+
 /**
  * Brings `emptied_at` of all groups around `start` up to date: who is active is found once for all
  * of them, up from the groups below that have active people. Asking each one for itself held the

@@ -29,6 +29,7 @@ import { migrateSqlite, SqliteDatabase } from './sqlite.ts'
 import type { Change, CommitResult, DocumentCodec, Reads, Store } from './store.ts'
 import { departureRoom } from './departures.ts'
 import { sweepRoom } from './sweeps.ts'
+import { replicaRoom } from './replicas.ts'
 import { vitalsRoom } from './vitals.ts'
 
 export interface StoreOptions {
@@ -121,6 +122,7 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
   const moves = moveRoom(sql, codec)
   const departures = departureRoom(sql)
   const directoryChecks = directoryCheckRoom(sql)
+  const replicas = replicaRoom(sql)
   const query: Query = database.query.bind(database)
 
   function work(change: Change): () => Steps<Refusal | null> {
@@ -145,6 +147,8 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return journal.enqueue(change.operation, change.preempt)
       case 'advance':
         return journal.advance(change)
+      case 'claimed':
+        return journal.claimed(change.operation, change.fence)
       case 'audit':
         return audit.append(change.row)
       case 'auditSequenced':
@@ -245,10 +249,20 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         return shadows.consentUsed(change)
       case 'departed':
         return departures.depart(change)
+      case 'handedOver':
+        return departures.handOver(change)
       case 'departureSeen':
         return departures.seen(change)
       case 'directoryCheck':
         return directoryChecks.put(change.check)
+      case 'replicaSeen':
+        return replicas.seen(change)
+      case 'replicaGone':
+        return replicas.gone(change)
+      case 'lead':
+        return replicas.lead(change)
+      case 'led':
+        return replicas.led(change)
       default:
         return assertNever(change)
     }
@@ -395,6 +409,8 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
     peopleOfDirectory: (...of) => moves.people(query, ...of),
     groupsOfDirectory: (...of) => moves.groups(query, ...of),
     sightings: (tenant, client) => ledger.sightings(query, tenant, client),
+    replicas: () => replicas.replicas(query),
+    leader: (job) => replicas.leader(query, job),
   }
 
   let trouble: string | null = null
@@ -446,6 +462,9 @@ function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec):
         () => journal.releaseLeases(worker, at),
         () => true,
       ),
+    announce: (topic) => database.signals?.announce(topic),
+    listen: async (heard) => (await database.signals?.listen(heard)) ?? (() => undefined),
+    time: () => database.time(),
     close: () => database.close(),
   }
 }

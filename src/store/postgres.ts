@@ -5,6 +5,7 @@ import { errors } from '../domain/errors.ts'
 import { postgresDialect, postgresFunctions } from './dialect-postgres.ts'
 import type { AppliedMigration, Migration } from './migrations/migrations.ts'
 import { ledgerTable, missingMigration, pendingMigrations } from './migrations/migrations.ts'
+import { PostgresSignals } from './postgres-signals.ts'
 import { bind, ConstraintFailed } from './sql.ts'
 import type { Cost, Database, Outcome, Row, Statement, Steps } from './sql.ts'
 import { scanDeadlineMs, tooSlow } from './sql.ts'
@@ -84,9 +85,11 @@ export class PostgresDatabase implements Database {
   readonly #pool: Pool
   readonly #readonly: boolean
   readonly #names = new Map<string, string>()
+  readonly signals: PostgresSignals
 
-  private constructor(pool: Pool, readonly: boolean) {
+  private constructor(pool: Pool, url: string, readonly: boolean) {
     this.#pool = pool
+    this.signals = new PostgresSignals(url)
     this.#readonly = readonly
   }
 
@@ -111,7 +114,7 @@ export class PostgresDatabase implements Database {
     })
     // A lost idle connection is replaced at the next use; unheard, the event would end the process.
     pool.on('error', () => undefined)
-    const database = new PostgresDatabase(pool, options.readonly)
+    const database = new PostgresDatabase(pool, url, options.readonly)
     try {
       await database.#migrate(options)
       return database
@@ -155,7 +158,15 @@ export class PostgresDatabase implements Database {
     }
   }
 
+  async time(): Promise<number> {
+    return this.#with(async (client) => {
+      const text = 'select extract(epoch from clock_timestamp())::double precision * 1000 as ms'
+      return (await client.query<{ ms: number }>(text)).rows[0]!.ms
+    })
+  }
+
   async close(): Promise<void> {
+    await this.signals.close()
     await this.#pool.end()
   }
 

@@ -47,6 +47,16 @@ export type Cost = 'light' | 'steady' | 'heavy'
 
 export type Query = (statement: Statement, args?: Row, cost?: Cost) => Promise<readonly Row[]>
 
+/** What the processes on one database tell each other; no word carries data, any may be lost. */
+export type Topic = 'work' | 'policy'
+
+export interface Signals {
+  /** To the other processes, soon; several of one kind become one. */
+  announce(topic: Topic): void
+  /** Hears the others, and each topic once whenever something may have been missed; returns the end. */
+  listen(heard: (topic: Topic) => void): Promise<() => void>
+}
+
 /** What the rooms are built upon. */
 export interface Database {
   readonly query: Query
@@ -59,6 +69,10 @@ export interface Database {
     keep: (result: T) => boolean,
     locks?: readonly string[],
   ): Promise<T>
+  /** Absent where no other process can be told. */
+  readonly signals?: Signals
+  /** The database's own time, in milliseconds since 1970; null where it has none but the machine's. */
+  time(): Promise<number | null>
   close(): Promise<void>
 }
 

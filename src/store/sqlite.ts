@@ -259,6 +259,10 @@ export class SqliteDatabase implements Store {
     }
   }
 
+  time(): Promise<null> {
+    return Promise.resolve(null)
+  }
+
   async close(): Promise<void> {
     this.#closed = true
     clearTimeout(this.#rest)

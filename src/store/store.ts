@@ -31,6 +31,8 @@ import type { SealedChange, SealedReads } from './sealed-store.ts'
 import type { ConsumerChange, ConsumerReads } from './consumer-store.ts'
 import type { ShadowChange, ShadowReads } from './shadow-store.ts'
 import type { DepartureChange, DepartureReads } from './departure-store.ts'
+import type { ReplicaChange, ReplicaReads } from './replica-store.ts'
+import type { Signals } from './sql.ts'
 import type { TaskChange, TaskReads } from './task-store.ts'
 
 /**
@@ -134,6 +136,8 @@ export type Change =
   /** Clients and tokens are written whole, by id; conflict `missing` without their client or credential. */
   | { readonly type: 'client'; readonly client: Client }
   | { readonly type: 'clientToken'; readonly token: ClientToken }
+  /** What follows is written only while this claim on an operation holds: else `fence`. */
+  | { readonly type: 'claimed'; readonly operation: string; readonly fence: number }
   | { readonly type: 'issuedToken'; readonly token: IssuedToken }
   /** Conflict `missing` for an unknown token; removing and noting a use are silent about one. */
   | { readonly type: 'issuedTokenActive'; readonly id: string; readonly active: boolean }
@@ -169,6 +173,7 @@ export type Change =
   | MoveChange
   | ShadowChange
   | DirectoryCheckChange
+  | ReplicaChange
 
 /** Why nothing of a commit was written. */
 export interface Conflict {
@@ -343,7 +348,8 @@ export interface Reads
     ConsumerReads,
     ShadowReads,
     DepartureReads,
-    DirectoryCheckReads {
+    DirectoryCheckReads,
+    ReplicaReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>
@@ -521,6 +527,15 @@ export interface Store {
   unwritable(): Promise<string | null>
   /** Ends the leases of a worker that is known to be dead, so that its work need not wait for them. */
   releaseLeases(worker: string, at: Instant): Promise<number>
+  /** To the other processes on this database, soon; a word may be lost, and carries no data. */
+  announce: Signals['announce']
+  /**
+   * Hears what others announce, and each topic once whenever a word may have been missed. Where
+   * nobody else can announce anything nothing is heard. Returns the end of it.
+   */
+  listen: Signals['listen']
+  /** The database's own time, in milliseconds since 1970; null where it has none but the machine's. */
+  time(): Promise<number | null>
   close(): Promise<void>
 }
 
@@ -540,6 +555,7 @@ export interface DocumentCodec {
   attributes(text: string): JsonObject
 }
 
+export type { Topic } from './sql.ts'
 export { isIndexed } from './sources.ts'
 export type { AuditHead, AuditQuery, Vitals } from './store-audit.ts'
 export type { LiveKey } from './finding-store.ts'

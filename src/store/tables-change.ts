@@ -89,6 +89,23 @@ export interface ConsentTable {
   expires_at: string
 }
 
+export interface ReplicaTable {
+  id: string
+  version: string
+  roles: string
+  policy: string
+  started_at: string
+  seen_at: string
+  clock_offset: number
+}
+
+export interface LeaderTable {
+  job: string
+  holder: string
+  fence: number
+  lease_until: string
+}
+
 export interface DirectoryCheckTable {
   tenant: string
   directory: string

@@ -8,6 +8,8 @@ import type {
   FailedRequestTable,
   KeyProbeTable,
   MovedTable,
+  LeaderTable,
+  ReplicaTable,
   ShadowActTable,
   ShadowTable,
 } from './tables-change.ts'
@@ -488,4 +490,6 @@ export interface Tables {
   shadow_act: ShadowActTable
   consent: ConsentTable
   directory_check: DirectoryCheckTable
+  replica: ReplicaTable
+  leader: LeaderTable
 }

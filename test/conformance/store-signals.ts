@@ -109,6 +109,24 @@ export function signalConformance(current: () => Store): void {
       const again = { ...departure, dueAt: at(70) }
       expect(await commit({ type: 'departureSeen', departure: again, dueAt: null })).toBe('saved')
       expect(await groupsOf()).toEqual([outer.id, mover.id].toSorted())
+
+      // Of a group inside: everybody in it.
+      const rest = (await read().departuresOf(tenant, mover.id)).map((departure): Change => {
+        return { type: 'departureSeen', departure, dueAt: null }
+      })
+      await commit(...rest)
+      await commit({ ...departed, members: [inner.id], from: outer.id, at: t0, dueAt: at(100) })
+      expect(await groupsOf()).toEqual([outer.id])
+      // Of an account: known by its id, and due with a leaving like the others.
+      const handed = { tenant, member: bystander.id, group: account.id, at: t0, dueAt: at(900) }
+      await commit({ type: 'handedOver', departure: handed })
+      expect(await read().departuresOf(tenant, bystander.id)).toEqual([handed])
+      const leaves = { ...departed, members: [bystander.id], from: null, at: at(60) } as const
+      await commit({ ...leaves, dueAt: at(60) })
+      expect(await read().departure(tenant, bystander.id, account.id)).toMatchObject({
+        at: t0,
+        dueAt: at(60),
+      })
     })
   })
 }

@@ -28,6 +28,7 @@ import { shadowConformance } from './store-shadow.ts'
 import { signalConformance } from './store-signals.ts'
 import { filterConformance } from './store-filters.ts'
 import { directoryCheckConformance } from './store-directory-checks.ts'
+import { replicaConformance } from './store-replicas.ts'
 import { sealedConformance } from './store-sealed.ts'
 import { listConformance } from './store-lists.ts'
 import { groupConformance } from './store-groups.ts'
@@ -751,6 +752,25 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
         expect(await store.heartbeat(operation.id, claimed!.fence - 1, until)).toBe(false)
       })
 
+      it('writes under a claim only while it holds (R63)', async () => {
+        const operation = makeOperation()
+        await save(enqueue(operation))
+        const claimed = (fence: number): Change => ({
+          type: 'claimed',
+          operation: operation.id,
+          fence,
+        })
+        const note: Change = { type: 'meta', key: 'noted under a claim', value: 'yes' }
+        const refused = { change: 0, reason: 'fence', with: operation.id }
+
+        expect(await store.commit([claimed(operation.fence), note])).toEqual(refused)
+        const [held] = await store.claim('w', t0, seconds(60), 1)
+        expect(await store.commit([claimed(held!.fence - 1), note])).toEqual(refused)
+        expect(await store.read.meta(note.key)).toBeNull()
+        expect(await store.commit([claimed(held!.fence), note])).toBe('saved')
+        expect(await store.read.operation(tenant, operation.id)).toEqual(held)
+      })
+
       it('lets go of a lease for nobody but the worker who holds it (R64)', async () => {
         const account = makeAccount().id
         const issue = makeOperation({ account })
@@ -1110,6 +1130,7 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
     signalConformance(() => store)
     sealedConformance(() => store)
     directoryCheckConformance(() => store)
+    replicaConformance(() => store)
 
     storeModel(open, effort)
   })

@@ -51,6 +51,21 @@ describe('requests of a connection that failed', () => {
     expect(await failed('settled')).toHaveLength(1)
   })
 
+  it('are nobody’s second word about a protected account', async () => {
+    const owner = await custody.createPerson('keeper')
+    const more = { protected: true, credentials: [] }
+    const { body: account } = await custody.requestAccount('protected', owner, more)
+    okta = await custody.createClient('admin')
+    expect((await scim('DELETE', `/Users/${account.id}`)).status).toBe(409)
+    const [failure] = await failed()
+    // A month later the first word is forgotten: whoever ran this would speak for both.
+    for (const query of ['', '?dryRun=true']) {
+      const { body } = await replay(failure.id, {}, query)
+      expect(body).toMatchObject({ status: 403, operations: [] })
+      expect(body.detail).toContain('nobody’s word')
+    }
+  })
+
   it('run again as the client that sent them, once the cause is gone', async () => {
     await connection()
     const other = await custody.createClient('directory', { directory: 'okta', dialect: 'rfc' })

@@ -159,6 +159,27 @@ describe('a planned rotation', () => {
   })
 })
 
+describe('an old key that waits beyond its maximum age', () => {
+  const tasksOf = (account: string) =>
+    test.store.read.tasksOfAccount(test.admin.tenant, account as never)
+
+  it('is a finding of reconcile, and nobody has to decide any more once it is ended otherwise', async () => {
+    const one = await rotated({ name: 'monolith', kind: 'restart-only' })
+    await test.pass(days(112), days(28))
+    expect(await tasksOf(one.account.id)).toMatchObject([{ action: 'decide', status: 'open' }])
+    await test.engine.runSweep(test.admin, 'reconcile')
+    await test.pass(minutes(10), 60)
+    const query = { tenant: test.admin.tenant, kind: 'overage', after: null, limit: 200 } as const
+    const found = await test.store.read.findings(query)
+    expect(found.map((f) => [f.kind, f.keyId])).toContainEqual(['overage', one.old])
+
+    await test.engine.switchAccount(test.admin, one.account.id, 'disable', 'as tested')
+    await test.pass(minutes(1), 10)
+    expect(works(one.old)).toBe(false)
+    expect(await tasksOf(one.account.id)).toMatchObject([{ status: 'cancelled' }])
+  })
+})
+
 describe('a report', () => {
   it('repeated or late changes nothing, and of what never was is refused', async () => {
     const { account, id } = await rotated({ name: 'app', kind: 'manual' })

@@ -4,7 +4,7 @@ import type { Instant } from '../../src/domain/time.ts'
 import { addSeconds } from '../../src/domain/time.ts'
 import { runSweep } from '../../src/lifecycle/sweep-runs.ts'
 import type { TestEngine } from '../support/engine.ts'
-import { days, hours, startTestEngine } from '../support/engine.ts'
+import { days, hours, minutes, startTestEngine } from '../support/engine.ts'
 
 describe('a leave date', () => {
   const cases: readonly (readonly [string, string, string | null])[] = [
@@ -27,7 +27,13 @@ describe('a leave date', () => {
 describe('a leaving that is known ahead', () => {
   let test: TestEngine
   beforeAll(async () => {
-    test = await startTestEngine()
+    test = await startTestEngine({
+      policy: (text) => `${text}
+  - name: watched
+    when: { label: watched=yes }
+    set: { enforcement: observe }
+`,
+    })
   })
   afterAll(() => test.close())
 
@@ -101,6 +107,17 @@ describe('a leaving that is known ahead', () => {
     expect(await personOf(owner)).toMatchObject({ active: false, leftClass: 'leaveDate' })
     expect(await test.account(handed.id)).toMatchObject({ status: 'active', owner: { id: heir } })
     expect((await test.account(left.id)).status).toBe('disabled')
+    // What was handed over ahead goes on under other keys: they knew the ones of before.
+    await test.pass(hours(3), minutes(10))
+    await sweep()
+    const after = await test.credential(credential!.id)
+    expect(after).toMatchObject({ status: 'active', generation: 2 })
+    expect(await test.works(after)).toBe(true)
+    expect((await test.keys(credential!.id))[0]!.disabledAt).not.toBeNull()
+    expect(await test.account(handed.id)).toMatchObject({ status: 'active', owner: { id: heir } })
+    const known = await audited(credential!.id, 'credential.memberLeft')
+    expect(known.map((row) => row.facts)).toMatchObject([{ member: owner, handedOver: true }])
+    expect(await test.store.read.departuresOf(test.admin.tenant, owner)).toEqual([])
     // A directory that lags behind says `active` at its next full sync.
     await test.comeBack(owner)
     expect((await personOf(owner)).active).toBe(false)
@@ -122,6 +139,37 @@ describe('a leaving that is known ahead', () => {
     await sweep()
     expect(await personOf(owner)).toMatchObject({ active: true, leavesAt: null })
     expect((await test.account(handed.id)).pendingOwner).toBeNull()
+  })
+
+  it('offers nothing that is only watched, and says so once', async () => {
+    const { heir, owner } = await setUp(days(5))
+    const backupOwners = [{ type: 'User', id: heir } as const]
+    const watched = await test.request(owner, { backupOwners, labels: ['watched=yes'] })
+    await sweep()
+    await test.pass(minutes(2), minutes(1))
+    await sweep()
+    expect((await test.account(watched.id)).pendingOwner).toBeNull()
+    const would = await audited(watched.id, 'account.wouldHave')
+    expect(would.map((row) => row.facts)).toMatchObject([
+      { act: 'offer', rule: 'plannedLeave', offeredTo: heir },
+    ])
+  })
+
+  it('rotates nothing that was handed over while they stay, nor what was rotated since', async () => {
+    const { owner, heir, handed, userName } = await setUp(days(5))
+    await sweep()
+    await test.engine.acceptTransfer(test.caller('owner', { person: heir as never }), handed.id)
+    await plan([[userName, '']])
+    await test.pass(days(16), days(4))
+    await sweep()
+    const [credential] = await test.credentials(handed.id)
+    expect(credential!.generation).toBe(1)
+    await test.engine.rotateCredential(test.admin, credential!.id)
+    await test.pass(days(16), days(2))
+    await test.leave(owner)
+    await test.pass(hours(2), minutes(20))
+    expect((await test.credential(credential!.id)).generation).toBe(2)
+    expect(await test.store.read.departuresOf(test.admin.tenant, owner)).toEqual([])
   })
 
   it('asks nobody twice who declined', async () => {

@@ -165,6 +165,22 @@ describe('changing what a living key may do', () => {
     expect(all.map((o) => o.status)).toEqual(['succeeded', 'cancelled'])
   })
 
+  it('takes back what was given by a call whose answer was lost, when less is wanted before the next try', async () => {
+    const one = await up(wants.accessKey({ scopes: [listUsers] }))
+    failures = 1
+    await ask(one, { scopes: [listUsers, getUser] })
+    await test.pass(0)
+    expect(may(one, 'GetUser')).toBe(true)
+    expect((await test.credential(one.id)).grantedScopes).toEqual([listUsers])
+
+    await ask(one, { scopes: [listUsers] })
+    await test.pass(120, 5)
+
+    expect(may(one, 'GetUser')).toBe(false)
+    expect(may(one, 'ListUsers')).toBe(true)
+    expect((await test.credential(one.id)).grantedScopes).toEqual([listUsers])
+  })
+
   it('takes away whatever brakes minting; what is given waits for it, and for an owner', async () => {
     const it = await up(wants.accessKey({ scopes: [getUser, 'iam:ListRoles'] }))
     const brake = { name: 'restored', tenant: null, subject: '' } as const

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import type { TestEngine } from '../support/engine.ts'
-import { anotherWorker, startTestEngine, wants } from '../support/engine.ts'
+import { anotherWorker, hours, startTestEngine, wants } from '../support/engine.ts'
 
 let test: TestEngine
 afterEach(() => test.close())
@@ -29,6 +29,38 @@ describe('a key whose answer was lost before a revocation took over', () => {
 
     expect((await test.credential(credential!.id)).status).toBe('revoked')
     expect(test.aws.world.keysOf(test.awsUser(account.id)!)).toEqual([])
+  })
+})
+
+describe('a deploy key whose answer was lost before a leaving took over', () => {
+  it('is deleted before the heir gets another one, and told of', async () => {
+    test = await startTestEngine()
+    const heir = await test.person()
+    const owner = await test.person()
+    const account = await test.request(owner, {
+      backupOwners: [{ type: 'User', id: heir }],
+      credentials: [wants.deployKey()],
+    })
+    const [credential] = await test.credentials(account.id)
+    await test.engine.rotateCredential(test.admin, credential!.id)
+    test.github.faults.arm('POST /repos/{owner}/{repo}/keys', { kind: 'lostResponse' })
+    await test.pass(0)
+    const [old, lost] = await test.liveAtProviders(account.id)
+    expect([old, lost]).not.toContain(undefined)
+
+    await test.leave(owner)
+    await test.pass(hours(2), 60)
+
+    const live = await test.liveAtProviders(account.id)
+    expect(live).toHaveLength(1)
+    expect([old, lost]).not.toContain(live[0])
+    const rows = await test.store.read.audit(account.tenant, {
+      target: credential!.id,
+      action: 'key.strayRemoved',
+      after: null,
+      limit: 10,
+    })
+    expect(rows).toHaveLength(1)
   })
 })
 

@@ -3,13 +3,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { LeaveClass } from '../../src/domain/owner.ts'
 import { addSeconds, seconds } from '../../src/domain/time.ts'
 import type { Instant } from '../../src/domain/time.ts'
-import type { CredentialWrite } from '../../src/domain/want.ts'
 import { departedAt } from '../../src/lifecycle/departures.ts'
 import { decideLeaver, graceOf, leftAtOf } from '../../src/lifecycle/leaver.ts'
 import { runSweep } from '../../src/lifecycle/sweep-runs.ts'
 import { makeAccount, makePerson, t0, unique } from '../support/entities.ts'
 import type { TestEngine } from '../support/engine.ts'
-import { days, hours, minutes, startTestEngine } from '../support/engine.ts'
+import { consumedBy, days, hours, minutes, startTestEngine } from '../support/engine.ts'
 import { policyForTests } from '../support/policy.ts'
 
 const schemas = ['urn:ietf:params:scim:schemas:core:2.0:Group']
@@ -105,7 +104,10 @@ describe('a leaving that the policy lets rest', () => {
         text
           .replace('deactivatedGrace: PT0S', 'deactivatedGrace: P2D')
           .replace('deletedGrace: PT0S', 'deletedGrace: PT6H')
-          .replace('onMemberLeft: nothing', 'onMemberLeft: rotate'),
+          .replace('onMemberLeft: nothing', 'onMemberLeft: rotate')
+          .concat(
+            '\n  - name: watched\n    when: { label: watched=yes }\n    set: { enforcement: observe }\n',
+          ),
     })
   })
   afterAll(() => test.close())
@@ -147,6 +149,19 @@ describe('a leaving that the policy lets rest', () => {
       },
       { exact: false, keepsUnknown: true },
     )
+  const names = async (id: string, ...readers: readonly string[]) => {
+    const credential = await test.credential(id)
+    const want = {
+      ...credential,
+      serviceAccount: credential.account,
+      readers,
+      expiresAt: undefined,
+      rotateEvery: undefined,
+      overlap: undefined,
+      deliverTo: undefined,
+    }
+    await test.engine.updateCredential(test.admin, credential, want)
+  }
   const generationOf = async (id: string) => (await test.credential(id)).generation
 
   it('touches nothing in a leave of absence, and makes nothing new meanwhile', async () => {
@@ -259,18 +274,7 @@ describe('a leaving that the policy lets rest', () => {
     const [one, two, stays, alone] = await Promise.all([1, 2, 3, 4].map(() => test.person()))
     const readers = await group(one!, two!, stays!)
     const { owner, account, credential } = await owned()
-    const want: CredentialWrite = {
-      ...(await test.credential(credential.id)),
-      serviceAccount: account.id,
-      readers: [readers.id, alone!],
-    } as unknown as CredentialWrite
-    await test.engine.updateCredential(test.admin, await test.credential(credential.id), {
-      ...want,
-      expiresAt: undefined,
-      rotateEvery: undefined,
-      overlap: undefined,
-      deliverTo: undefined,
-    })
+    await names(credential.id, readers.id, alone!)
     // Moved: nothing for two weeks, and nothing at all when they are back by then.
     await change(readers.id, [], [one!])
     await sweep()
@@ -291,6 +295,93 @@ describe('a leaving that the policy lets rest', () => {
     await test.engine.declareLeave(test.admin, alone!, { reason: null, since: null })
     await test.pass(hours(3), minutes(10))
     expect(await generationOf(credential.id)).toBe(3)
+  })
+
+  it('of readers: is not over before what they know is, whatever ends its rotation', async () => {
+    const reader = await test.person()
+    const { credential } = await owned()
+    await names(credential.id, reader)
+    await test.engine.declareLeave(test.admin, reader, { reason: null, since: null })
+    await test.pass(minutes(5), minutes(1))
+    const [rotation] = (await test.operations(credential.id)).filter((o) => o.kind === 'rotate')
+    expect(rotation).toMatchObject({ status: 'waiting', memo: { reason: 'memberLeft' } })
+    const { id, fence } = rotation!
+    const at = test.clock.now()
+    const set = { status: 'cancelled' as const, finishedAt: at }
+    await test.store.commit([{ type: 'advance', id, fence, set, release: true, at }])
+    for (let i = 0; i < 3; i++) {
+      await test.pass(hours(2), minutes(10))
+      await sweep()
+    }
+    expect((await test.keys(credential.id))[0]!.disabledAt).not.toBeNull()
+    expect(await test.works(await test.credential(credential.id))).toBe(true)
+    expect(await test.store.read.departuresOf(test.admin.tenant, reader)).toEqual([])
+  })
+
+  it('of readers: is told once in the report of what is only watched', async () => {
+    const [one, two] = [await test.person(), await test.person()]
+    const account = await test.request(await test.person(), { labels: ['watched=yes'] })
+    const [credential] = await test.credentials(account.id)
+    await names(credential!.id, one, two)
+    for (const reader of [one, two]) {
+      await test.pass(minutes(5), minutes(1))
+      await test.engine.declareLeave(test.admin, reader, { reason: null, since: null })
+    }
+    await test.pass(minutes(3), minutes(1))
+    expect(await generationOf(credential!.id)).toBe(1)
+    const report = await test.engine.shadowReport(test.admin, { days: 1, after: null, limit: 50 })
+    const acts = report.items.filter((item) => item.account === account.id)
+    // Enforced, the second one would know the first one's new key as well.
+    expect(acts.map(({ act, rule }) => [act, rule])).toEqual([
+      ['rotate', 'memberLeft'],
+      ['rotate', 'memberLeft'],
+    ])
+    await sweep()
+    expect(await test.store.read.departuresOf(test.admin.tenant, one)).toEqual([])
+  })
+
+  it('of readers: ends what they know although a planned rotation waits for its consumers', async () => {
+    const reader = await test.person()
+    const account = await test.request(await test.person(), {
+      attributes: consumedBy({ name: 'monolith', kind: 'restart-only' }),
+    })
+    const [credential] = await test.credentials(account.id)
+    await names(credential!.id, reader)
+    await test.engine.rotateCredential(test.admin, credential!.id)
+    await test.pass(days(10), days(1))
+    expect(await test.keys(credential!.id)).toMatchObject([
+      { status: 'superseded' },
+      { status: 'active' },
+    ])
+    await test.engine.declareLeave(test.admin, reader, { reason: null, since: null })
+    await test.pass(hours(3), minutes(10))
+    await sweep()
+    expect(await generationOf(credential!.id)).toBe(3)
+    for (const key of (await test.keys(credential!.id)).slice(0, 2)) {
+      expect(key.disabledAt).not.toBeNull()
+    }
+    expect(await test.works(await test.credential(credential!.id))).toBe(true)
+  })
+
+  it('of readers: also when their group is deleted, or taken out of the one that reads', async () => {
+    const [one, two] = [await test.person(), await test.person()]
+    const [deleted, inner] = [await group(one), await group(two)]
+    const outer = await group(inner.id)
+    const held = await Promise.all(
+      [deleted, outer].map(async (readers) => {
+        const { credential } = await owned()
+        await names(credential.id, readers.id)
+        return credential.id
+      }),
+    )
+    await test.engine.deleteGroup(test.admin, await test.engine.group(test.admin, deleted.id))
+    await change(outer.id, [], [inner.id])
+    await test.pass(days(13), days(13))
+    await sweep()
+    expect(await Promise.all(held.map(generationOf))).toEqual([1, 1])
+    await test.pass(days(1), hours(12))
+    await sweep()
+    expect(await Promise.all(held.map(generationOf))).toEqual([2, 2])
   })
 
   it('of a member of an owning group: what it could read rotates, for a mover after the debounce', async () => {

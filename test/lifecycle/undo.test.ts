@@ -122,6 +122,27 @@ describe('taking back what one event did', () => {
     expect(await custody.works((await custody.credentials(account.id))[0]!)).toBe(true)
   })
 
+  it('lets no old key go on that ends for another reason than the leaving', async () => {
+    const [owner, heir] = [await custody.person(), await custody.person()]
+    const account = await custody.request(owner, {
+      backupOwners: [{ type: 'User', id: heir }],
+      credentials: [wants.accessKey()],
+    })
+    const [credential] = await custody.credentials(account.id)
+    await custody.leave(owner)
+    await custody.pass(minutes(2), 10)
+    const [open] = (await custody.operations(credential!.id)).filter((o) => o.kind === 'rotate')
+    // As one for a reader who left is: in the place of the leaving's own.
+    const memo = { ...open!.memo, reason: 'memberLeft' }
+    const at = custody.clock.now()
+    const { id, fence } = open!
+    await custody.store.commit([{ type: 'advance', id, fence, set: { memo }, release: false, at }])
+    await undo((await leaveOf(owner)).id)
+    await custody.pass(hours(2), minutes(10))
+    expect((await custody.account(account.id)).status).toBe('active')
+    expect(custody.aws.world.wouldAccept(credential!.keyId!)).toBe(false)
+  })
+
   it('gives both keys back when a rotation was cut short', async () => {
     const owner = await custody.person()
     const account = await custody.request(owner, { credentials: [wants.accessKey()] })

@@ -1,5 +1,6 @@
 import type { ServiceAccount } from '../../src/domain/account.ts'
 import type { Credential } from '../../src/domain/credential.ts'
+import type { Operation } from '../../src/domain/operation.ts'
 import { addSeconds, hour } from '../../src/domain/time.ts'
 import { Consumers } from './consumers.ts'
 import type { Installation } from './installation.ts'
@@ -83,6 +84,11 @@ export class Laws {
     })
   }
 
+  async #isWatched({ tenant, account }: Operation): Promise<boolean> {
+    const held = account && (await this.#installation.store.read.account(tenant, account))
+    return held?.labels.includes(watched) ?? false
+  }
+
   /** Whatever became of it, at the end of a life. */
   async atTheEnd(): Promise<void> {
     await this.always()
@@ -96,9 +102,8 @@ export class Laws {
     const { store, admin } = this.#installation
     for (const status of ['queued', 'running', 'waiting', 'needsOperator'] as const) {
       const query = { tenant: admin.tenant, status, after: null, limit: 200 }
-      for (const { id, kind, steps, cursor, runAt, failure } of await store.read.operations(
-        query,
-      )) {
+      for (const operation of await store.read.operations(query)) {
+        const { id, kind, steps, cursor, runAt, failure } = operation
         // One whose time has come this very moment may have been taken up.
         const isWaiting =
           status === 'waiting' || runAt >= addSeconds(this.#installation.scheduler.now(), -5)
@@ -108,6 +113,13 @@ export class Laws {
         // A wait for those who have not read the new key is no hang.
         const forConsumers = ['consumersBehind', 'oldKeyInUse'].includes(failure?.code ?? '')
         if (isWaiting && step === 'overlap' && forConsumers) continue
+        // What has ended on an account that is only watched, nobody revokes: the provider refuses it.
+        if (
+          isWaiting &&
+          failure?.code === 'credentialExpired' &&
+          (await this.#isWatched(operation))
+        )
+          continue
         // Who is asked for more than before and has no owner to answer for it, waits for one.
         if (isWaiting && kind === 'rescope' && step === 'change-scopes') continue
         throw new Violation(

@@ -38,6 +38,22 @@ export interface PolicyOptions {
   readonly json: boolean
 }
 
+export interface MigrateOptions {
+  readonly config: string | null
+  readonly dryRun: boolean
+  readonly json: boolean
+}
+
+export interface CopyOptions {
+  readonly config: string | null
+  readonly from: string | null
+  readonly fromFile: string | null
+  readonly to: string | null
+  readonly toFile: string | null
+  readonly check: boolean
+  readonly json: boolean
+}
+
 interface Runs<O> {
   /** @returns the exit code, when the process has done its work */
   readonly run: (options: O, terminal: Terminal) => Promise<number>
@@ -48,6 +64,10 @@ export interface LocalModules {
   readonly serve: () => Promise<Runs<ServeOptions>>
   readonly demo: () => Promise<Runs<DemoOptions>>
   readonly sandbox: () => Promise<Runs<SandboxOptions>>
+  readonly db: () => Promise<{
+    readonly migrate: (options: MigrateOptions, terminal: Terminal) => Promise<ExitCode>
+    readonly copy: (options: CopyOptions, terminal: Terminal) => Promise<ExitCode>
+  }>
   readonly policy: () => Promise<{
     readonly check: (
       directory: string | null,
@@ -113,6 +133,56 @@ export function registerLocal(program: Command, cli: Cli, modules: LocalModules)
       finish(await run(wanted, terminal))
     })
   registerPolicy(program, cli, modules)
+  registerDb(program, cli, modules)
+}
+
+interface CopyFlags {
+  readonly config?: string
+  readonly from?: string
+  readonly fromFile?: string
+  readonly to?: string
+  readonly toFile?: string
+  readonly check?: boolean
+  readonly json?: boolean
+}
+
+function registerDb(program: Command, { terminal, exit }: Cli, modules: LocalModules): void {
+  const noun = program.command('db').description('the database itself; the service must be stopped')
+  noun
+    .command('migrate')
+    .description('bring the configured database to this version, as a start would')
+    .option('--config <file>', 'configuration that names the database')
+    .option('--dry-run', 'list what would be applied')
+    .option('--json', 'print JSON')
+    .action(async (options: { config?: string; dryRun?: boolean; json?: boolean }) => {
+      const { migrate } = await modules.db()
+      const { config = null, dryRun = false, json = false } = options
+      exit(await migrate({ config, dryRun, json }, terminal))
+    })
+  noun
+    .command('copy')
+    .description('copy every row into an empty database of either kind, and compare both')
+    .option('--from <url>', 'sqlite:<path> or postgres://…; default: the configured one')
+    .option('--from-file <file>', 'a file that holds the URL')
+    .option('--to <url>', 'sqlite:<path> or postgres://…')
+    .option('--to-file <file>', 'a file that holds the URL, for one with a password')
+    .option('--config <file>', 'configuration that names the source')
+    .option('--check', 'copy nothing, compare')
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nInterrupted, the same command goes on where it was.')
+    .action(async (options: CopyFlags) => {
+      const { copy } = await modules.db()
+      const wanted = {
+        config: options.config ?? null,
+        from: options.from ?? null,
+        fromFile: options.fromFile ?? null,
+        to: options.to ?? null,
+        toFile: options.toFile ?? null,
+        check: options.check ?? false,
+        json: options.json ?? false,
+      }
+      exit(await copy(wanted, terminal))
+    })
 }
 
 function registerPolicy(program: Command, { terminal, exit }: Cli, modules: LocalModules): void {

@@ -57,7 +57,7 @@ export async function stillUsed(
   // One that is off, or gone, serves nobody that a wait would help.
   const alive = old.filter((key) => key.status === 'superseded' && listed(key)?.active !== false)
   const standing = listing ? alive.filter((key) => listed(key)) : alive
-  if (standing.length === 0) return goOn(ctx, subject, old)
+  if (standing.length === 0) return goOn(ctx, old)
 
   const now = life.clock.now()
   const consumers = consumersOf(account)
@@ -65,7 +65,7 @@ export async function stillUsed(
   const isWaived = promotion.reports.some(
     (r) => r.kind === 'waived' && r.consumer === anyone && r.generation >= current.generation,
   )
-  if (isWaived) return goOn(ctx, subject, old)
+  if (isWaived) return goOn(ctx, old)
 
   const caches = consumers.map((c) => movedAfter(c) ?? 0)
   const quiet = seconds(Math.max(overlapSeconds / quietShare, ...caches) + promotion.lag)
@@ -76,7 +76,7 @@ export async function stillUsed(
     return byConsumers && addSeconds(at, quiet) > now ? [{ key, at }] : []
   })
   const behind = behindOf(consumers, promotion)
-  if (used.length === 0 && behind.length === 0) return goOn(ctx, subject, old)
+  if (used.length === 0 && behind.length === 0) return goOn(ctx, old)
 
   const { maxAge, atMaxAge } = termsOf(life, account, credential).rotation
   // Frozen when the rotation was planned; operations planned by earlier versions ask the policy.
@@ -94,7 +94,7 @@ export async function stillUsed(
       const target = { type: 'credential', id: credential.id }
       const action = used.length > 0 ? 'key.retiredInUse' : 'key.retiredUnseen'
       await ctx.checkpoint({ stillUsedSince: null }, [audit(ctx, action, target, facts)])
-      return goOn(ctx, subject, old)
+      return goOn(ctx, old)
     }
   }
   const [first] = used

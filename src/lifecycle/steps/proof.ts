@@ -11,6 +11,7 @@ import type {
 import { ProviderError } from '../../provider/contract.ts'
 import type { Change } from '../../store/store.ts'
 import { askToEnd, isByHand, onlyByHand } from './by-hand.ts'
+import { withdrawDecision } from '../tasks.ts'
 import { heldSecret, leaseEnd, leftToLease, listKeys, revokeKey } from './held.ts'
 import type { StepContext } from './step.ts'
 import { audit, targetOf } from './step.ts'
@@ -37,6 +38,8 @@ export async function switchOff(
   if (onlyByHand(capabilities)) await askToEnd(ctx, place, key)
   else if (capabilities.canDisable) await provider.disable(external, key.keyId, ctx.call())
   else isEnded = await revokeKey(ctx, place, key)
+  // Only one that waits for consumers is asked about; whatever ends it answers that.
+  if (key.status === 'superseded') await withdrawDecision(ctx.life, key)
   const now = ctx.life.clock.now()
   // Asked for is not done yet: the audit must not say so.
   const isAsked = isByHand(capabilities)

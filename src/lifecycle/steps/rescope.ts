@@ -48,15 +48,17 @@ async function heldBy(
   return account ? { account, credential } : null
 }
 
+const isOver = ({ status }: Credential): boolean =>
+  status === 'revoked' || status === 'revoking' || status === 'released'
+
 /** Whether the provider was last told something else than what holds now. */
 export async function isBehind(
   life: StepContext['life'],
   account: ServiceAccount,
   credential: Credential,
 ): Promise<boolean> {
-  const { grantedScopes, status } = credential
-  const isOver = status === 'revoked' || status === 'revoking' || status === 'released'
-  if (grantedScopes === null || isOver) return false
+  const { grantedScopes } = credential
+  if (grantedScopes === null || isOver(credential)) return false
   return !sameScopes(grantedScopes, await effectiveScopes(life, account, credential))
 }
 
@@ -79,17 +81,24 @@ export const changeScopes: Step = async (ctx) => {
   const { life } = ctx
   const held = await heldBy(ctx, memoOf<string>(ctx, 'credential')!)
   // One that is still being made is brought up to date when its key becomes the current one.
-  if (!held || !(await isBehind(life, held.account, held.credential))) return { go: 'done' }
+  if (!held || held.credential.grantedScopes === null || isOver(held.credential)) {
+    return { go: 'done' }
+  }
+  const unheard = await unheardOf(ctx)
+  if (unheard === null && !(await isBehind(life, held.account, held.credential))) {
+    return { go: 'done' }
+  }
   const subject = await loadSubject(ctx, held.credential.id)
   const { account, credential, capabilities, provider } = subject
-  const from = credential.grantedScopes ?? credential.scopes
+  const granted = credential.grantedScopes ?? credential.scopes
+  const from = [...new Set([...granted, ...(unheard ?? [])])]
   const wanted = await effectiveScopes(life, account, credential)
-  const widens = without(wanted, from).length > 0
+  const widens = without(wanted, granted).length > 0
   const closed = widens && !isOpen(account.status)
   const waits = widens && !closed ? await withholds(ctx, { account, capabilities }) : null
-  const to = closed || waits ? from.filter((scope) => wanted.includes(scope)) : wanted
+  const to = closed || waits ? granted.filter((scope) => wanted.includes(scope)) : wanted
   // What a closed account would gain is looked for again when it is opened.
-  if (sameScopes(from, to)) return waits ?? { go: 'done' }
+  if (unheard === null && sameScopes(from, to)) return waits ?? { go: 'done' }
 
   const refused = provider.checkScopes(credential.kind, to)
   if (refused) return ask('scopesRefused', refusedSentence(subject, refused))
@@ -109,6 +118,22 @@ export const changeScopes: Step = async (ctx) => {
   }
 }
 
+/**
+ * What the provider may allow although no row says so: it was asked, by an earlier plan or an earlier
+ * try of this one, and its answer was lost or nobody waited for it.
+ * @returns null when what is noted as granted is all there is to know
+ */
+async function unheardOf({ life, operation }: StepContext): Promise<readonly string[] | null> {
+  const { tenant, subject } = operation
+  const plans = await life.store.read.operations({ tenant, subject, after: null, limit: 50 })
+  // Newest first: whichever was heard of last has overwritten all before it.
+  const heard = plans.findIndex(({ memo }) => memo['telling'] === null)
+  const asked = (heard === -1 ? plans : plans.slice(0, heard)).flatMap(
+    ({ memo }) => (memo['telling'] as readonly string[] | undefined) ?? [],
+  )
+  return asked.length === 0 ? null : asked
+}
+
 interface Difference {
   readonly from: readonly string[]
   readonly to: readonly string[]
@@ -126,6 +151,7 @@ async function inPlace(
   const inFlight = await life.store.read.inFlightUntil(operation.tenant, account.id, now)
   if (inFlight !== null) return { go: 'wait', until: earlier(inFlight, addSeconds(now, 1)) }
   const external = externalOf(subject.principal)
+  await ctx.checkpoint({ telling: to }, [])
   for (const key of keys.filter(isThere)) {
     const want = {
       tenant: credential.tenant,
@@ -142,7 +168,10 @@ async function inPlace(
     putCredential({ ...credential, grantedScopes: to, lastError: null }, life.clock.now()),
     rescoped(ctx, credential, { from, to }),
   ]
-  return waits ? { ...waits, changes } : { go: 'next', changes, memo: { provingSince: now } }
+  const memo = { telling: null }
+  return waits
+    ? { ...waits, changes, memo }
+    : { go: 'next', changes, memo: { ...memo, provingSince: now } }
 }
 
 /** One that was switched off may be switched on again. */

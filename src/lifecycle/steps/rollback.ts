@@ -4,6 +4,7 @@ import { addSeconds } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
 import { tellConsumers } from '../hooks.ts'
 import { expiryOf } from '../credentials.ts'
+import { withdrawDecision } from '../tasks.ts'
 import type { StepContext, StepResult, Subject } from './step.ts'
 import { audit, externalOf, memoOf, putCredential } from './step.ts'
 import { isOver } from './held.ts'
@@ -136,6 +137,7 @@ async function rollBack(
   if (subject.capabilities.canDisable) await provider.disable(external, broken.keyId, ctx.call())
   else await provider.revoke(external, broken.keyId, ctx.call())
 
+  await withdrawDecision(ctx.life, old)
   const now = ctx.life.clock.now()
   const message = `the new key ${broken.keyId} stopped working; consumers have the old key ${old.keyId} back, and the rotation is tried again in a day`
   const restored: Credential = {

@@ -134,8 +134,11 @@ export async function removeInterrupted(
     return { go: 'wait', until: now, changes: await removeHalfMade(ctx, subject, halfMade) }
   }
   const { capabilities } = subject
-  if (capabilities.mint !== 'server') return null
-  const intents = await openIntents(ctx, { subject: credential.id, account: null })
+  const open = await openIntents(ctx, { subject: credential.id, account: null })
+  // Of a secret that we made ourselves, nothing was sent before its public part was written down.
+  const intents = open.filter(
+    ({ mint }) => capabilities.mint === 'server' || mint.publicPart !== null,
+  )
   if (!capabilities.canList) {
     for (const { operation: cut, mint } of intents) {
       await noteExposed(ctx, { capabilities, credential, mint, operation: cut.id })
@@ -144,12 +147,17 @@ export async function removeInterrupted(
   }
   const journal = await life.store.read.keysOfAccount(operation.tenant, subject.account.id)
   for (const { operation: cut, mint } of intents) {
-    const candidates = newcomers(mint, listed, journal, credential)
+    const candidates = newcomers(mint, listed, journal, credential).filter(
+      (item) => capabilities.mint === 'server' || item.fingerprint === mint.fingerprint,
+    )
     const settled = settledAfter(mint, subject.capabilities.settleMax, cut.leaseUntil)
     if (candidates.length === 0 && now < settled) return { go: 'wait', until: settled }
     const [stray] = candidates
-    if (candidates.length === 1 && stray && isOurStray(stray, mint, principal, cut.leaseUntil)) {
+    const isOurs = (item: ExternalCredential): boolean =>
+      capabilities.mint === 'client' || isOurStray(item, mint, principal, cut.leaseUntil)
+    if (candidates.length === 1 && stray && isOurs(stray)) {
       await provider.revoke(externalOf(principal), stray.keyId, ctx.call())
+      if (capabilities.mint === 'client') await discardStaged(ctx, subject, mint)
       // The cut-off attempt may share its number with a later key, so this one takes a fresh one.
       const generation = Math.max(mint.generation, ...subject.keys.map((k) => k.generation + 1))
       return {

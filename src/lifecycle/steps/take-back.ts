@@ -142,7 +142,11 @@ async function withdrawal(
   const { life, operation } = ctx
   const now = life.clock.now()
   const open = await life.store.read.openOperations(operation.tenant, account.id)
-  const rotations = open.filter((o) => o.kind === 'rotate' && o.memo['oldKeysUntil'] !== null)
+  // Not what ends for a reader who left, or for scopes that were taken away.
+  const rotations = open.filter(
+    (o) =>
+      o.kind === 'rotate' && o.memo['reason'] === 'ownerLeft' && o.memo['oldKeysUntil'] !== null,
+  )
   if (rotations.some((o) => o.status === 'running')) return null
   const credentials = await life.store.read.credentialsOf(account.tenant, account.id)
   const isMaking = credentials.some((c) => c.status === 'pending' || c.status === 'issuing')
@@ -151,6 +155,7 @@ async function withdrawal(
     status: isMaking ? 'provisioning' : 'active',
     statusReason: null,
     pendingOwner: null,
+    plannedFor: null,
     orphanedAt: null,
     disableAt: null,
   }

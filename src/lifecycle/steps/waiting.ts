@@ -5,7 +5,7 @@ import { addSeconds, earlier, seconds } from '../../domain/time.ts'
 import type { Change } from '../../store/store.ts'
 import { termsOf } from '../credential-terms.ts'
 import { ownerState } from '../people.ts'
-import { askPerson, createTaskBook } from '../tasks.ts'
+import { askPerson, withdrawDecision } from '../tasks.ts'
 import type { StepContext, StepResult, Subject } from './step.ts'
 import { audit, memoOf } from './step.ts'
 
@@ -132,17 +132,8 @@ async function askSecurity(ctx: StepContext, subject: Subject, blocked: Blocked)
 }
 
 /** The old keys may go: nobody has to decide any more. */
-export async function goOn(
-  ctx: StepContext,
-  { account, credential }: Subject,
-  old: readonly IssuedKey[],
-): Promise<null> {
+export async function goOn(ctx: StepContext, old: readonly IssuedKey[]): Promise<null> {
   if (memoOf(ctx, 'askedTask') === null) return null
-  const book = createTaskBook(ctx.life)
-  const { tenant } = account
-  for (const { keyId } of old) {
-    const asked = { tenant, provider: credential.provider, account: account.id, keyId }
-    await book.withdraw({ ...asked, action: 'decide' })
-  }
+  for (const key of old) await withdrawDecision(ctx.life, key)
   return null
 }

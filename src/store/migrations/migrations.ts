@@ -16,6 +16,7 @@ import { imported } from './0012-imported.ts'
 import { tasks } from './0013-tasks.ts'
 import { entitlements } from './0014-entitlements.ts'
 import { consumers } from './0015-consumers.ts'
+import { replicas } from './0021-replicas.ts'
 import { shadow } from './0016-shadow.ts'
 import { signals } from './0017-signals.ts'
 import { directoryChecks } from './0018-directory-checks.ts'
@@ -62,6 +63,7 @@ export const migrations: readonly Migration[] = [
   directoryChecks,
   failedRequests,
   directoryMoves,
+  replicas,
 ]
 
 /** The ledger itself; it exists before the first migration. */

@@ -1,0 +1,238 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import Database from 'better-sqlite3'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { main } from '../../src/cli/main.ts'
+import { defaultTenant } from '../../src/domain/ids.ts'
+import { instantOf } from '../../src/domain/time.ts'
+import { rootAt } from '../../src/lifecycle/audit-tree.ts'
+import { rootOf } from '../../src/domain/merkle.ts'
+import { documentCodec } from '../../src/scim/codec.ts'
+import { copyStore, CopyRefused, leftOut } from '../../src/store/copy.ts'
+import { openSide } from '../../src/store/copy-side.ts'
+import { openStore } from '../../src/store/open.ts'
+import { makeAudit } from '../support/entities.ts'
+import { eventually, startTestCustody } from '../support/custody.ts'
+import { createDatabase, type TestDatabase } from '../support/postgres.ts'
+
+const lately = instantOf(Date.now() + 120_000)
+
+let source: string
+let home: string
+let database: TestDatabase
+beforeAll(async () => {
+  home = await mkdtemp(path.join(tmpdir(), 'custody-db-'))
+  const custody = await startTestCustody({ home })
+  const owner = await custody.createPerson('ådå “quoted”', { title: '𝔘nicode' })
+  for (let i = 0; i < 4; i++) await custody.requestAccount(`robot-${i}`, owner)
+  await eventually(
+    () => custody.secretAt('robot-3/token'),
+    (secret) => secret !== null,
+  )
+  const { store } = custody.running.engine.life
+  const rows = Array.from({ length: 2_300 }, () => makeAudit())
+  for (let at = 0; at < rows.length; at += 230) {
+    await store.commit(rows.slice(at, at + 230).map((row) => ({ type: 'audit', row })))
+  }
+  await custody.running.sequencer!.round()
+  await custody.close()
+  source = `sqlite:${path.join(home, 'custody.db')}`
+  database = await createDatabase()
+}, 30_000)
+afterAll(async () => {
+  await database.drop()
+  await rm(home, { recursive: true, force: true })
+})
+
+const migrated = async (url: string): Promise<string> => {
+  await (await openStore({ url, codec: documentCodec })).close()
+  return url
+}
+
+const run = async (line: string, env: Readonly<Record<string, string>> = {}) => {
+  let [stdout, stderr] = ['', '']
+  const code = await main(line.split(' '), {
+    env,
+    cwd: home,
+    stdout: (text) => (stdout += text),
+    stderr: (text) => (stderr += text),
+    columns: null,
+    isInteractive: false,
+    ask: () => Promise.reject(new Error('nobody is there to ask')),
+  })
+  return { code, stdout, stderr }
+}
+
+describe('custody db copy', () => {
+  it('takes everything to PostgreSQL and back, and both are the same', async () => {
+    await writeFile(path.join(home, 'target'), database.url, { mode: 0o600 })
+    const there = await run(`db copy --from ${source} --to-file target`)
+    expect(there).toMatchObject({ code: 0, stdout: expect.stringContaining('copied, and equal') })
+    const back = `sqlite:${path.join(home, 'back.db')}`
+    const again = await run(`db copy --from-file target --to ${back} --json`)
+    expect(again.code).toBe(0)
+    const report = JSON.parse(again.stdout) as { rows: number; tables: { table: string }[] }
+    expect(report.rows).toBeGreaterThan(2_300)
+
+    expect(await run(`db copy --from ${source} --to ${back} --check`)).toMatchObject({ code: 0 })
+    expect(await run(`db copy --from ${source} --to-file target`)).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('nothing to do'),
+    })
+    for (const { stdout, stderr } of [there, again]) {
+      expect(stdout + stderr).not.toContain(new URL(database.url).password + '@')
+    }
+  })
+
+  it('brings an audit log whose tree still has the root that was signed', async () => {
+    const store = await openStore({ url: database.url, codec: documentCodec, readonly: true })
+    const head = (await store.read.auditHead(defaultTenant))!
+    const { size } = head.frontier
+    expect(await rootAt({ tenant: defaultTenant, read: store.read }, size)).toBe(
+      rootOf(head.frontier),
+    )
+    expect((await store.read.checkpoint(defaultTenant, null))!.root).toBe(rootOf(head.frontier))
+    expect(size).toBeGreaterThan(2_300)
+    await store.close()
+  })
+
+  it('serves what was copied: lists, filters, counts and the client who asks', async () => {
+    const custody = await startTestCustody({ home, storeUrl: database.url })
+    const { body } = await custody.call('GET', '/scim/v2/Users?filter=userName sw "robot"')
+    expect(body.totalResults).toBe(4)
+    expect((await custody.call('GET', '/scim/v2/Users')).body.totalResults).toBe(5)
+    const token = (await custody.secretAt('robot-0/token'))!.trim()
+    expect(await custody.introspect(token)).toMatchObject({ active: true })
+    await custody.close()
+    const after = await run(`db copy --from ${source} --to-file target`)
+    expect(after).toMatchObject({ code: 5, stderr: expect.stringContaining('holds data already') })
+  })
+
+  it('knows every table that there is', async () => {
+    const side = await openSide(source, true)
+    const tables = await side.tables()
+    expect(tables.every((t) => t.key.length > 0 && t.columns.length > 0)).toBe(true)
+    expect(tables.map((t) => t.name)).toEqual(expect.arrayContaining(Object.keys(leftOut)))
+    await side.close()
+  })
+})
+
+describe('a copy', () => {
+  let target: string
+  let made = 0
+  beforeEach(async () => {
+    target = await migrated(`sqlite:${path.join(home, `target-${++made}.db`)}`)
+  })
+  const copying = (more: Partial<Parameters<typeof copyStore>[0]> = {}) =>
+    copyStore({ from: source, to: target, now: lately, ...more })
+  const reasonOf = async (attempt: Promise<unknown>) =>
+    attempt.then(
+      () => null,
+      (error: unknown) => (error instanceof CopyRefused ? error.reason : String(error)),
+    )
+
+  it('goes on where it was cut off, at any page, and comes out the same', async () => {
+    const whole = await copying()
+    const cuts = whole.tables.length
+    for (const cut of [1, 3, Math.floor(cuts / 2), cuts - 1]) {
+      target = await migrated(`sqlite:${path.join(home, `cut-${cut}.db`)}`)
+      let pages = 0
+      const onProgress = (): void => {
+        if (++pages > cut) throw new Error('cut off')
+      }
+      expect(await reasonOf(copying({ onProgress }))).toBe('Error: cut off')
+      expect(await copying()).toEqual({ ...whole, resumed: true })
+    }
+  })
+
+  it('is refused while anybody uses the source', async () => {
+    expect(await reasonOf(copying())).toBeNull()
+    const from = source.slice('sqlite:'.length)
+    const db = new Database(from)
+    const seen = `insert into replica values ('host/1/x', '1', '[]', 'p', ?, ?, 0)`
+    db.prepare(seen).run(lately, lately)
+    expect(await reasonOf(copying({ to: await migrated(`sqlite:${home}/busy.db`) }))).toBe('busy')
+    db.prepare('delete from replica').run()
+    db.close()
+  })
+
+  it('is refused when the source changed between two attempts, and into what holds something else', async () => {
+    const changing = `${home}/changing.db`
+    new Database(source.slice('sqlite:'.length)).exec(`vacuum into '${changing}'`).close()
+    const from = `sqlite:${changing}`
+    const cut = (): void => {
+      throw new Error('cut off')
+    }
+    await reasonOf(copying({ from, onProgress: cut }))
+    const db = new Database(changing)
+    db.exec(`update operation set updated_at = '2099-01-01T00:00:00.000Z'`)
+    db.close()
+    expect(await reasonOf(copying({ from }))).toBe('changed')
+    expect(await reasonOf(copying({ from: source, to: from }))).toBe('notEmpty')
+  })
+
+  it('tells which table differs', async () => {
+    await copying()
+    const db = new Database(target.slice('sqlite:'.length))
+    db.exec(`update audit set action = 'forged' where rowid = 5`)
+    db.close()
+    const error = await copying({ check: true }).catch((e: unknown) => e)
+    expect(error).toMatchObject({ reason: 'differs', message: expect.stringContaining('audit (') })
+  })
+
+  it('names the table of a text that PostgreSQL cannot keep', async () => {
+    const odd = `${home}/odd.db`
+    new Database(source.slice('sqlite:'.length)).exec(`vacuum into '${odd}'`).close()
+    const db = new Database(odd)
+    db.prepare('update client set name = ?').run('a\u0000b')
+    db.close()
+    await database.clear()
+    const error = await copying({ from: `sqlite:${odd}`, to: database.url }).catch(
+      (e: unknown) => e,
+    )
+    expect(error).toMatchObject({
+      reason: 'text',
+      message: expect.stringContaining('table client'),
+    })
+  })
+
+  it('that was killed is finished by the next', async () => {
+    const entry = path.join(import.meta.dirname, '../support/copy-entry.ts')
+    const child = fork(entry, [source, target], { stdio: 'ignore' })
+    await once(child, 'message')
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+    expect(await copying()).toMatchObject({ outcome: 'copied', resumed: true })
+  })
+})
+
+describe('custody db migrate', () => {
+  it('lists what it would do, does it, and then has nothing to do', async () => {
+    const env = { CUSTODY_HOME: home, CUSTODY_STORE_URL: `sqlite:${home}/fresh.db` }
+    const dry = await run('db migrate --dry-run', env)
+    expect(dry).toMatchObject({ code: 0, stderr: expect.stringContaining('would be applied') })
+    expect(dry.stdout).toContain('0001-initial\n')
+    const done = await run('db migrate --json', env)
+    expect(JSON.parse(done.stdout)).toMatchObject({ dryRun: false, applied: 0 })
+    expect(await run('db migrate', env)).toMatchObject({
+      code: 0,
+      stdout: '',
+      stderr: expect.stringContaining('nothing to do'),
+    })
+  })
+
+  it.each([
+    ['db copy --from sqlite:a.db', 2, 'Say where to'],
+    ['db copy --from mysql://x --to sqlite:b.db', 2, 'is neither sqlite'],
+    ['db copy --from sqlite:a.db --to sqlite:a.db', 2, 'the same database'],
+    ['db copy --to sqlite:a.db --to-file b', 2, 'not both'],
+  ])('%s', async (line, code, sentence) => {
+    expect(await run(line, { CUSTODY_HOME: home })).toMatchObject({
+      code,
+      stderr: expect.stringContaining(sentence),
+    })
+  })
+})

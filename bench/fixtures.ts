@@ -210,6 +210,10 @@ function cacheDirectory(): string {
 export async function homeOf(size: number, say: (text: string) => void): Promise<string> {
   const home = path.join(cacheDirectory(), String(size))
   if (existsSync(home)) {
+    // A version that has migrations of its own finds them done, also where it only reads.
+    await (
+      await openStore({ url: `sqlite:${path.join(home, 'custody.db')}`, codec: documentCodec })
+    ).close()
     forgetRequests(home)
     return home
   }

@@ -35,7 +35,10 @@ export interface Ground {
     name: string,
     more?: Partial<Pick<ReplicaOrder, 'roles' | 'ahead' | 'sweeps'>>,
   ): Promise<Replica>
-  sql<T extends object>(text: string, values?: readonly unknown[]): Promise<readonly T[]>
+  readonly sql: <T extends object>(
+    text: string,
+    values?: readonly unknown[],
+  ) => Promise<readonly T[]>
   close(): Promise<void>
 }
 

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { claimDueRotations } from '../support/claims.ts'
 
-const rotations = 120
+const rotations = 80
 
 it('four processes make exactly one key for each rotation that is due', async () => {
   const figures = await claimDueRotations({ rotations, processes: 4, kills: 0 })

@@ -11,6 +11,7 @@ export default defineConfig({
   test: {
     include: ['test/long/**/*.test.ts'],
     pool: 'forks',
+    globalSetup: ['test/support/postgres-server.ts'],
     // As in vitest.config.ts: the default leaves one core idle.
     maxWorkers: '100%',
     testTimeout: 240_000,

@@ -1,4 +1,4 @@
-import { errors } from '../domain/errors.ts'
+import { AppError, errors } from '../domain/errors.ts'
 import { MemberFailed } from './postgres-group.ts'
 import { ConstraintFailed } from './sql.ts'
 
@@ -35,6 +35,7 @@ export function isOfOne(error: unknown): boolean {
  */
 const reasons: Readonly<Record<string, string>> = {
   '25006': 'the database is read-only',
+  '25P03': 'the database ended a transaction that stood still',
   '28000': 'the database refuses the user',
   '28P01': 'the database refuses the password',
   '3D000': 'the database is not there any more',
@@ -48,6 +49,7 @@ const reasons: Readonly<Record<string, string>> = {
   '57P01': 'the database is shutting down',
   '57P02': 'the database is starting again after a crash',
   '57P03': 'the database is starting',
+  '57P04': 'the database was dropped',
   '57P05': 'the database ended an idle session',
   '58030': 'the disk of the database reports an error',
 }
@@ -74,12 +76,27 @@ function reasonOf(error: unknown): string | null {
  */
 export function isLost(error: unknown): boolean {
   const code = codeOf(error)
-  if (['57P01', '57P02', '57P03', '57P05'].includes(code) || code.startsWith('08')) return true
-  if (/^E[A-Z]+$/.test(code)) return true
+  if (
+    ['25P02', '25P03', '57P01', '57P02', '57P03', '57P04', '57P05'].includes(code) ||
+    code.startsWith('08')
+  )
+    return true
+  // Of Node: ECONNRESET, ERR_SSL_….
+  if (/^E[A-Z_]+$/.test(code)) return true
   return (
     error instanceof Error &&
     (error.message.includes(slowAnswer) || error.message.startsWith('Connection terminated'))
   )
+}
+
+/**
+ * A connection broke, or could not be made, and nothing that was asked on it was kept. Not of a server
+ * that keeps silent: whoever waited for it once need not wait again.
+ */
+export function brokeOff(error: unknown): boolean {
+  if (error instanceof CommitUnheard || !(error instanceof AppError)) return false
+  const { cause } = error
+  return isLost(cause) && !(cause instanceof Error && cause.message.includes(slowAnswer))
 }
 
 /** The server is there and says no: a mistake in the configuration, when it is met at the start. */

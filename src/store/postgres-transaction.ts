@@ -12,26 +12,25 @@ export interface Beginning {
   readonly locks: readonly string[]
   /** Statements are planned once and for all: one for a set is dear to plan. */
   readonly planned: boolean
-  /** Its outcome can be asked for even if its answer is lost. */
-  readonly tracked: boolean
 }
 
 /**
  * The beginning of a transaction that holds locks, as one message.
  * @param said what tells the connection its scope, behind a semicolon; empty when it knows
  */
-export function beginWith(said: string, { locks, planned, tracked }: Beginning): string {
+export function beginWith(said: string, { locks, planned }: Beginning): string {
   // In one order everywhere, so that nobody waits in a circle.
   const keys = [...new Set(locks)].sort().map((name) => `pg_advisory_xact_lock(${lockKey(name)})`)
   return [
     `begin${said}`,
     ...(planned ? ['set local plan_cache_mode = force_generic_plan'] : []),
     ...(keys.length === 0 ? [] : [`select ${keys.join(', ')}`]),
-    ...(tracked ? ['select pg_current_xact_id()::text as xid'] : []),
+    // Its outcome can then be asked for, should its answer be lost.
+    'select pg_current_xact_id()::text as xid',
   ].join('; ')
 }
 
-/** @returns the number of the transaction, where its outcome will matter to somebody */
+/** @returns the number of the transaction */
 export async function begun(client: PoolClient, text: string): Promise<string | null> {
   const answers = (await client.query(text)) as unknown as
     | QueryResult<{ xid?: string }>
@@ -52,7 +51,10 @@ export async function commit(
   })
 }
 
-/** It can only fail with its connection, which is noticed elsewhere; what failed before matters. */
-export async function rollback(client: PoolClient): Promise<void> {
-  await client.query('rollback').catch(() => undefined)
+/**
+ * It can only fail with its connection, which is noticed when that is given back; what failed before
+ * matters. On one that is lost nothing more is said: its silence would be waited for once more.
+ */
+export async function rollback(client: PoolClient, after?: unknown): Promise<void> {
+  if (after === undefined || !isLost(after)) await client.query('rollback').catch(() => undefined)
 }

@@ -11,6 +11,7 @@ import {
   asFailure,
   asRefused,
   asUnreachable,
+  brokeOff,
   codeOf,
   CommitUnheard,
   isLost,
@@ -46,6 +47,9 @@ const namedMax = 500
 const readsAtOnce = 2
 /** Tenants whose reads are gathered at a time. */
 const scopesMax = 1_000
+/** Of one whose connection broke before its commit was sent: a server that was restarted is back soon. */
+const brokenMax = 3
+const brokenPauseMs = 100
 /** Of a transaction that another one stood in the way of. */
 const attemptsMax = 10
 /** To connect, or for one of the connections to be free. */
@@ -53,6 +57,11 @@ const connectTimeoutMs = 5_000
 /** The server gives up a statement, and a wait for somebody else's lock. */
 const statementTimeoutMs = 10_000
 const lockTimeoutMs = 5_000
+/**
+ * A process that stands still in the middle of a transaction loses it, and what it holds, before
+ * those who wait for that give up: a paused replica must not keep the others from claiming work.
+ */
+const idleTimeoutMs = 4_000
 /** We give up a server that does not even say so: a network may swallow what it answers. */
 const answerTimeoutMs = 15_000
 /** A migration may build an index of a million rows. */
@@ -60,9 +69,11 @@ const migrationTimeoutMs = 3_600_000
 /** It waits for a table no longer than this at a time: everybody who comes after it waits, too. */
 const migrationLockMs = 2_000
 const migrationAttempts = 30
-/** How often the outcome of a commit whose answer was lost is asked for: ten seconds. */
-const unheardMax = 50
+/** So long the outcome of a commit whose answer was lost is asked for. */
+const unheardMs = 10_000
 const unheardPauseMs = 200
+/** Whoever asks how it is wants to know soon. */
+const healthMs = 3_000
 /** After so many, a transaction that nobody is connected to any more is ended. */
 const orphanAfter = 5
 /** Under this key replicas that start together migrate one after the other. */
@@ -106,7 +117,7 @@ export class PostgresDatabase implements Database {
         : new WriteGroups(
             (group) => this.#together(group),
             ({ steps, keep, locks, scope }) =>
-              this.#alone(steps, keep, { scope, locks, planned: false, tracked: true }),
+              this.#alone(steps, keep, { scope, locks, planned: false }),
           )
   }
 
@@ -130,7 +141,7 @@ export class PostgresDatabase implements Database {
         // Compiling a filter to machine code takes longer than any list may.
         await client.query(
           `set jit = off; set statement_timeout = ${statementTimeoutMs};
-          set lock_timeout = ${lockTimeoutMs}; set idle_in_transaction_session_timeout = 60000; set custody.tenant = '${noTenant}'
+          set lock_timeout = ${lockTimeoutMs}; set idle_in_transaction_session_timeout = ${idleTimeoutMs}; set custody.tenant = '${noTenant}'
           ${options.readonly ? '; set default_transaction_read_only = on' : ''}`,
         )
       },
@@ -161,21 +172,23 @@ export class PostgresDatabase implements Database {
     if (reads !== null && (cost === 'steady' || (cost === 'light' && isLookup(statement)))) {
       return reads.read(statement, args)
     }
-    return this.#with(async (client) => {
-      if (cost !== 'heavy') {
-        await this.#enter(client, scope)
-        return (await this.#execute(client, statement, args)).rows
-      }
-      const begin = `begin read only; set local statement_timeout = ${scanDeadlineMs}`
-      await client.query(`${begin}${this.#scopeIn(client, scope)}`)
-      try {
-        return (await this.#execute(client, statement, args)).rows
-      } catch (error) {
-        throw codeOf(error) === '57014' ? tooSlow(error) : error
-      } finally {
-        await rollback(client)
-      }
-    })
+    return again(() =>
+      this.#with(async (client) => {
+        if (cost !== 'heavy') {
+          await this.#enter(client, scope)
+          return (await this.#execute(client, statement, args)).rows
+        }
+        const begin = `begin read only; set local statement_timeout = ${scanDeadlineMs}`
+        await client.query(`${begin}${this.#scopeIn(client, scope)}`)
+        try {
+          return (await this.#execute(client, statement, args)).rows
+        } catch (error) {
+          throw codeOf(error) === '57014' ? tooSlow(error) : error
+        } finally {
+          await rollback(client)
+        }
+      }),
+    )
   }
 
   #readsOf(scope: Scope): SharedReads | null {
@@ -198,15 +211,17 @@ export class PostgresDatabase implements Database {
     statement: Statement,
     list: readonly Row[],
   ): Promise<readonly (readonly Row[])[]> {
-    return this.#with(async (client) => {
-      await this.#enter(client, scope)
-      if (list.length > 1 && this.#sets.allows(statement)) {
-        return (await this.#sets.run(client, statement, list)).map(({ rows }) => rows)
-      }
-      const answers: (readonly Row[])[] = []
-      for (const args of list) answers.push((await this.#execute(client, statement, args)).rows)
-      return answers
-    })
+    return again(() =>
+      this.#with(async (client) => {
+        await this.#enter(client, scope)
+        if (list.length > 1 && this.#sets.allows(statement)) {
+          return (await this.#sets.run(client, statement, list)).map(({ rows }) => rows)
+        }
+        const answers: (readonly Row[])[] = []
+        for (const args of list) answers.push((await this.#execute(client, statement, args)).rows)
+        return answers
+      }),
+    )
   }
 
   /** @param locks names of what no other write may touch meanwhile */
@@ -220,8 +235,7 @@ export class PostgresDatabase implements Database {
     if (this.#readonly) throw new Error('the store was opened for reading only')
     const groups = this.#groups
     if (manner !== 'shared' || groups === null) {
-      const tracked = manner === 'shared'
-      return this.#alone(steps, keep, { scope, locks, planned: manner === 'planned', tracked })
+      return this.#alone(steps, keep, { scope, locks, planned: manner === 'planned' })
     }
     return new Promise<T>((resolve, reject) => {
       groups.add({
@@ -249,9 +263,11 @@ export class PostgresDatabase implements Database {
       } catch (error) {
         if (error instanceof CommitUnheard) {
           if (await this.#wasKept(error)) return error.result as T
-        } else if (!isTransient(error)) throw error
-        if (attempt >= attemptsMax) throw error
-        await sleep(attempt * 2)
+        } else if (!isTransient(error) && !brokeOff(error)) throw error
+        if (attempt >= (brokeOff(error) ? brokenMax : attemptsMax)) {
+          throw error instanceof CommitUnheard ? unheard(error.cause) : error
+        }
+        await sleep(attempt * (brokeOff(error) ? brokenPauseMs : 2))
       }
     }
   }
@@ -260,22 +276,46 @@ export class PostgresDatabase implements Database {
    * What became of a commit whose answer was lost, by the word of the server (`pg_xact_status`).
    * @throws notReady when it cannot be asked
    */
-  async #wasKept({ xid, backend, cause }: CommitUnheard): Promise<boolean> {
-    for (let asked = 1; asked <= unheardMax; asked++) {
-      const status = await this.#with(async (client) => {
-        const text = 'select pg_xact_status($1::text::xid8) as status'
-        return (await client.query<{ status: string | null }>(text, [xid])).rows[0]!.status
-      }).catch(() => 'unanswered')
-      if (status === 'committed') return true
-      if (status === 'aborted') return false
-      if (status === 'in progress' && asked === orphanAfter) {
-        await this.#with((client) =>
-          client.query('select pg_terminate_backend($1)', [backend]),
-        ).catch(() => undefined)
+  async #wasKept(lost: CommitUnheard): Promise<boolean> {
+    let isOver = false
+    const asking = (async () => {
+      for (let asked = 1; !isOver; asked++) {
+        const status = await this.#statusOf(lost.xid).catch(() => 'unanswered')
+        if (status === 'committed') return true
+        if (status === 'aborted') return false
+        if (status === 'in progress' && asked === orphanAfter) {
+          await this.#endOrphan(lost).catch(() => undefined)
+        }
+        await sleep(unheardPauseMs)
       }
-      await sleep(unheardPauseMs)
-    }
-    throw unheard(cause)
+      return null
+    })()
+    const kept = await Promise.race([asking, sleep(unheardMs).then(() => null)])
+    isOver = true
+    if (kept === null) throw unheard(lost.cause)
+    return kept
+  }
+
+  async #statusOf(xid: string): Promise<string | null> {
+    return this.#with(async (client) => {
+      const asked = {
+        text: 'select pg_xact_status($1::text::xid8) as status',
+        values: [xid],
+        query_timeout: healthMs,
+      }
+      return (await client.query<{ status: string | null }>(asked)).rows[0]!.status
+    })
+  }
+
+  /** Nobody will ever hear of its transaction; another session that has its number meanwhile is let be. */
+  async #endOrphan({ xid, backend }: CommitUnheard): Promise<void> {
+    await this.#with((client) =>
+      client.query({
+        text: `select pg_terminate_backend(pid) from pg_stat_activity
+          where pid = $1 and backend_xid = $2::text::xid8::xid`,
+        values: [backend, xid],
+      }),
+    )
   }
 
   /** Why nothing could be written now; null when nothing speaks against it. */
@@ -283,7 +323,8 @@ export class PostgresDatabase implements Database {
     try {
       return await this.#with(async (client) => {
         const text = `select current_setting('transaction_read_only') = 'on' as "readOnly"`
-        const [row] = (await client.query<{ readOnly: boolean }>(text)).rows
+        const asked = { text, query_timeout: healthMs } as QueryConfig
+        const [row] = (await client.query<{ readOnly: boolean }>(asked)).rows
         return row!.readOnly && !this.#readonly ? 'the database is read-only' : null
       })
     } catch (error) {
@@ -314,6 +355,8 @@ export class PostgresDatabase implements Database {
     try {
       return await this.#tryTogether(group)
     } catch (error) {
+      // Nothing of it was kept: each is made again by itself.
+      if (brokeOff(error)) return null
       if (!(error instanceof CommitUnheard)) throw error
       return (await this.#wasKept(error)) ? (error.result as readonly unknown[]) : null
     }
@@ -323,8 +366,9 @@ export class PostgresDatabase implements Database {
     return this.#with(async (client) => {
       const locks = group.flatMap((member) => member.locks)
       const said = this.#scopeIn(client, group[0]!.scope)
-      const xid = await begun(client, beginWith(said, { locks, planned: true, tracked: true }))
+      const begin = beginWith(said, { locks, planned: true })
       try {
+        const xid = await begun(client, begin)
         const results = await driveTogether(client, group, this.#sets, this.#execute.bind(this))
         if (group.every((member, i) => member.keep(results[i]))) {
           await commit(client, xid, results)
@@ -332,7 +376,7 @@ export class PostgresDatabase implements Database {
         }
       } catch (error) {
         if (error instanceof CommitUnheard) throw error
-        await rollback(client)
+        await rollback(client, error)
         if (isOfOne(error)) return null
         throw error
       }
@@ -368,15 +412,16 @@ export class PostgresDatabase implements Database {
     keep: (result: T) => boolean,
     careful: boolean,
   ): Promise<T> {
-    const xid = await begun(client, begin)
     try {
+      // It may fail in the middle: at a lock, with the transaction begun.
+      const xid = await begun(client, begin)
       const result = await this.#drive(client, steps(), careful)
       if (keep(result)) await commit(client, xid, result)
       else await client.query('rollback')
       return result
     } catch (error) {
       if (error instanceof CommitUnheard) throw error
-      await rollback(client)
+      await rollback(client, error)
       throw error
     }
   }
@@ -477,7 +522,8 @@ export class PostgresDatabase implements Database {
       throw broken === undefined ? asFailure(error) : asUnreachable(error)
     } finally {
       client.off('error', note)
-      client.release(broken)
+      // Whatever went wrong, nobody is lent a connection that is still in a transaction.
+      client.release(broken ?? client.getTransactionStatus() !== 'I')
     }
   }
 
@@ -521,6 +567,14 @@ export class PostgresDatabase implements Database {
       }
     })
   }
+}
+
+/** A read whose connection turned out to be broken is asked once more: it changed nothing. */
+async function again<T>(read: () => Promise<T>): Promise<T> {
+  return read().catch((error: unknown) => {
+    if (!brokeOff(error)) throw error
+    return read()
+  })
 }
 
 async function migrate(client: PoolClient, known: readonly Migration[]): Promise<void> {

@@ -41,4 +41,12 @@ process.once('SIGTERM', () => {
   void custody.close().then(() => process.exit(0))
 })
 process.send?.({ url: custody.url })
-if (sweeps) await custody.engine.runSweep(claimer, 'rotation')
+// Who died or slept in the middle of it left the rest to the others.
+for (let tries = 0; sweeps && tries < 20; tries++) {
+  const isDone = await custody.engine.runSweep(claimer, 'rotation').then(
+    () => true,
+    (error: unknown) => void process.stderr.write(`sweep: ${String(error)}\n`),
+  )
+  if (isDone) break
+  await new Promise((resolve) => setTimeout(resolve, 1_000))
+}

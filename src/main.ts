@@ -66,6 +66,7 @@ import type { HostContext, TaskBook } from './provider/contract.ts'
 import type { BuiltInModules, OpenPlugins } from './provider/registry.ts'
 import { checkPlugins, openProviders } from './provider/registry.ts'
 import { documentCodec } from './scim/codec.ts'
+import { unfinishedCopy } from './store/copy-side.ts'
 import { openStore } from './store/open.ts'
 import type { Store } from './store/store.ts'
 
@@ -119,7 +120,7 @@ export const checkConfig: ConfigCheck = async (config, lineOf) => {
 /**
  * Puts the house together: configuration in, a listening service out.
  * @throws configInvalid, policyInvalid, homeInUse, masterKeyMissing, masterKeyWrong, databaseNewer,
- *   migrationChanged
+ *   migrationChanged, copyUnfinished
  */
 export async function startCustody(options: StartOptions): Promise<Running> {
   const { config } = options
@@ -141,6 +142,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
     }
     const opened = await openStore({ url: storeUrl, codec: documentCodec })
     closers.unshift(() => opened.close())
+    if ((await opened.read.meta(unfinishedCopy)) !== null) throw errors.copyUnfinished({})
     const { fence } = opened.facts()
     if (config.store.kind === 'postgres' && fence.state === 'off') {
       log.warn(fence, 'no row security by tenant')

@@ -502,6 +502,12 @@ const definitions = {
     (f) =>
       `The database is at migration ${f.found}, this version knows ${f.known}; start the newer version.`,
   ),
+  copyUnfinished: def<Record<never, never>>(
+    409,
+    null,
+    () =>
+      'The database holds part of a copy that was not finished; run the same custody db copy again, then start.',
+  ),
   migrationChanged: def<{ name: string }>(
     500,
     null,

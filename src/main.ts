@@ -408,17 +408,22 @@ async function databaseOf({ store }: Config): Promise<string | null> {
 }
 
 /** One key file, several uses: each gets its own key, so that none of them says anything about another. */
-function derive(masterKey: Secret, use: string): Secret {
+export function derive(masterKey: Secret, use: string): Secret {
   return masterKey.use((key) =>
     Secret.of(new Uint8Array(hkdfSync('sha256', key, '', `custody ${use}`, 32))),
   )
 }
 
-/** Token hashes of one key mean nothing under another: better not to start than to refuse everybody. */
-async function checkMasterKey(store: Store, config: Config, home: Home): Promise<void> {
-  const check = derive(home.masterKey, 'master key check').use((key) =>
+/** What a database keeps of the key it was made with (meta `masterKeyCheck`). */
+export function masterKeyWord(masterKey: Secret): string {
+  return derive(masterKey, 'master key check').use((key) =>
     createHmac('sha256', key).update('check').digest('hex'),
   )
+}
+
+/** Token hashes of one key mean nothing under another: better not to start than to refuse everybody. */
+async function checkMasterKey(store: Store, config: Config, home: Home): Promise<void> {
+  const check = masterKeyWord(home.masterKey)
   const known = await store.read.meta('masterKeyCheck')
   if (known === null) await store.commit([{ type: 'meta', key: 'masterKeyCheck', value: check }])
   else if (known !== check) {

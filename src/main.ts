@@ -142,8 +142,9 @@ export async function startCustody(options: StartOptions): Promise<Running> {
     }
     const opened = await openStore({ url: storeUrl, codec: documentCodec })
     closers.unshift(() => opened.close())
-    if ((await opened.read.meta(unfinishedCopy)) !== null) throw errors.copyUnfinished({})
-    const { fence } = opened.facts()
+    const { engine: kind, fence } = opened.facts()
+    if ((await opened.read.meta(unfinishedCopy)) !== null)
+      throw errors.copyUnfinished({ engine: kind })
     if (config.store.kind === 'postgres' && fence.state === 'off') {
       log.warn(fence, 'no row security by tenant')
     }

@@ -502,11 +502,11 @@ const definitions = {
     (f) =>
       `The database is at migration ${f.found}, this version knows ${f.known}; start the newer version.`,
   ),
-  copyUnfinished: def<Record<never, never>>(
+  copyUnfinished: def<{ engine: string }>(
     409,
     null,
-    () =>
-      'The database holds part of a copy that was not finished; run the same custody db copy again, then start.',
+    (f) =>
+      `The ${f.engine} database holds part of a copy that was not finished; run the same custody db copy again, then start.`,
   ),
   migrationChanged: def<{ name: string }>(
     500,

@@ -13,6 +13,7 @@ import { judgeConnections, judgeDatabase } from '../../src/cli/local/doctor/data
 import { judgeDisk } from '../../src/cli/local/doctor/home.ts'
 import { main } from '../../src/cli/main.ts'
 import { documentCodec } from '../../src/scim/codec.ts'
+import { openSide } from '../../src/store/copy-side.ts'
 import { type Asker, examineDatabase, isPooled } from '../../src/store/examine.ts'
 import { openStore } from '../../src/store/open.ts'
 import { startTestCustody } from '../support/custody.ts'
@@ -195,7 +196,7 @@ describe('custody doctor', () => {
     )
   })
 
-  it.each([
+  it.each<readonly [string, string, (at: string) => void | Promise<void>]>([
     ['a key that is lost', 'problem master key', (at: string) => rm(path.join(at, 'master.key'))],
     [
       'a copy that was cut off',
@@ -272,8 +273,13 @@ directories:
     await client.query(
       `alter database ${name} set synchronous_commit = off; alter database ${name} connection limit 12`,
     )
-    const lsn = `select sum(n_tup_ins + n_tup_upd + n_tup_del) as n from pg_stat_user_tables`
-    const before = (await client.query(lsn)).rows
+    const side = await openSide(database.superuserUrl, true)
+    const names = (await side.tables()).map((shape) => shape.name)
+    await side.close()
+    const rows = names
+      .map((n) => `select '${n}', count(*), max(xmin::text::bigint) from ${n}`)
+      .join(' union all ')
+    const before = (await client.query(rows)).rows
     const env = { CUSTODY_STORE_URL: database.superuserUrl }
     const { bad, checks, code } = await examine(await patient(), env)
     expect(code).toBe(1)
@@ -281,7 +287,7 @@ directories:
       expect.arrayContaining(['problem durability', 'warning fence', 'warning connections']),
     )
     expect(checks.find(({ check }) => check === 'pooler')).toMatchObject({ state: 'ok' })
-    expect((await client.query(lsn)).rows).toEqual(before)
+    expect((await client.query(rows)).rows).toEqual(before)
     await client.end()
     await database.drop()
 

@@ -1,6 +1,6 @@
 import { stat, statfs } from 'node:fs/promises'
 import path from 'node:path'
-import { Secret } from '../../../domain/secret.ts'
+import type { Secret } from '../../../domain/secret.ts'
 import type { Config } from '../../../host/config.ts'
 import { decodeMasterKey, readSecretFile, readServer } from '../../../host/home.ts'
 import { isRunning, lockHolder } from '../../../host/lock.ts'

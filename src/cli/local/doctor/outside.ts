@@ -82,8 +82,9 @@ async function lookAt(
   const { role, it } = plugin
   const next = `custody provider check ${it.name}`
   const found = await looking(role, next, answerMs, async () => {
-    const has = plugin.role === 'provider' ? plugin.it.check : plugin.it.examine
-    if (has === undefined) return ok(role, `${it.type} has nothing to ask`, it.name)
+    const has =
+      plugin.role === 'provider' ? plugin.it.check !== undefined : plugin.it.examine !== undefined
+    if (!has) return ok(role, `${it.type} has nothing to ask`, it.name)
     const { findings } = await examinePlugin(desk, plugin)
     const bad = findings.filter(({ state }) => state !== 'ok')
     if (bad.length === 0) return ok(role, `${findings.length} findings, all well`, it.name)

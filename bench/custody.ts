@@ -1,17 +1,20 @@
 // Custody as it is served, on a home that is there already, without the limit of requests per client
 // and with its log going nowhere.
-//   node custody.ts <home> <grouped | single | dry>
+//   node custody.ts <home> <grouped | single | dry> [url of another database]
 import { loadConfig } from '../src/host/config.ts'
 import { createLog } from '../src/host/log.ts'
 import { checkConfig, startCustody } from '../src/main.ts'
 import { documentCodec } from '../src/scim/codec.ts'
 import type { Change, Reads, Store, StoredUser } from '../src/store/store.ts'
 
-const [home, writes] = process.argv.slice(2) as [string, 'grouped' | 'single' | 'dry']
-const config = await loadConfig(
-  { env: { CUSTODY_HOME: home, CUSTODY_LISTEN: '127.0.0.1:0' }, cwd: home },
-  checkConfig,
-)
+type Writing = 'grouped' | 'single' | 'dry'
+const [home, writes, url] = process.argv.slice(2) as [string, Writing, string?]
+const env = {
+  CUSTODY_HOME: home,
+  CUSTODY_LISTEN: '127.0.0.1:0',
+  ...(url === undefined ? {} : { CUSTODY_STORE_URL: url }),
+}
+const config = await loadConfig({ env, cwd: home }, checkConfig)
 const stores = { grouped: (store: Store) => store, single: oneCommitEach, dry: nothingWritten }
 const custody = await startCustody({
   config,

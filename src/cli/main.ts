@@ -62,6 +62,8 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
     .version(packageVersion(), '--version')
     .helpOption('-h, --help')
     .helpCommand(false)
+    // `doctor` has options of its own, and `doctor directory` has others.
+    .enablePositionalOptions()
     .exitOverride()
     .configureOutput({
       writeOut: terminal.stdout,
@@ -77,6 +79,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerLocal(program, cli, {
     serve: () => import('./local/serve.ts'),
     db: () => import('./local/db.ts'),
+    doctor: () => import('./local/doctor.ts'),
     demo: () => import('./local/demo.ts'),
     sandbox: () => import('./local/sandbox.ts'),
     policy: () => import('./local/policy.ts'),

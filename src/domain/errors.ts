@@ -502,6 +502,12 @@ const definitions = {
     (f) =>
       `The database is at migration ${f.found}, this version knows ${f.known}; start the newer version.`,
   ),
+  copyUnfinished: def<{ engine: string }>(
+    409,
+    null,
+    (f) =>
+      `The ${f.engine} database holds part of a copy that was not finished; run the same custody db copy again, then start.`,
+  ),
   migrationChanged: def<{ name: string }>(
     500,
     null,

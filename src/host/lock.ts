@@ -39,6 +39,12 @@ export async function takeLock(file: string): Promise<FileLock | number> {
   }
 }
 
+/** The living process that holds the lock, another than this one; null when nobody does. Takes nothing. */
+export async function lockHolder(file: string): Promise<number | null> {
+  const holder = await readHolder(file)
+  return holder !== null && isHolding(holder) ? holder.pid : null
+}
+
 async function linkOnce(from: string, to: string): Promise<boolean> {
   try {
     await link(from, to)

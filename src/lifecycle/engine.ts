@@ -75,6 +75,8 @@ export { createReplica, liveReplicas } from './replicas.ts'
 export type { ClockGuard } from './clock-guard.ts'
 export { brakesFor, releaseByOperator } from './release.ts'
 export { enterRestored } from './restored.ts'
+export type { Plugin } from './providers.ts'
+export { examinePlugin } from './providers.ts'
 export {
   brakedNow,
   currentBrakes,

@@ -38,7 +38,7 @@ export interface ProviderCheck extends CheckReport {
   readonly state: CheckFinding['state']
 }
 
-type Plugin =
+export type Plugin =
   | { readonly role: 'provider'; readonly it: Provider }
   | { readonly role: 'sink'; readonly it: SecretSink }
 
@@ -134,12 +134,16 @@ export async function checkProvider(
   const plugin = pluginOf(life, name, role)
   const running = underWay.get(plugin.it)
   if (running) return running
-  const started = check(life, plugin).finally(() => underWay.delete(plugin.it))
+  const started = examinePlugin(life, plugin).finally(() => underWay.delete(plugin.it))
   underWay.set(plugin.it, started)
   return started
 }
 
-async function check(life: Lifecycle, plugin: Plugin): Promise<ProviderCheck> {
+/** As `checkProvider`, for a local command that is its own authority. Never throws. */
+export async function examinePlugin(
+  life: Pick<Lifecycle, 'clock' | 'ids'>,
+  plugin: Plugin,
+): Promise<ProviderCheck> {
   const { role, it } = plugin
   const signal = timeoutOf(life.clock, checkMilliseconds)
   const call: Call = { key: life.ids.next(), operation: null, signal, fence: async () => true }

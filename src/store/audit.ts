@@ -94,7 +94,8 @@ export function auditRoom({ db }: Sql) {
   }
 }
 
-function entryOf(row: Row): AuditEntry {
+/** A row of the table, with all its columns. */
+export function entryOf(row: Row): AuditEntry {
   return {
     seq: row['seq'] as number | null,
     leaf: row['leaf'] as string,

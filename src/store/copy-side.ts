@@ -1,7 +1,14 @@
 import { Client } from 'pg'
 import { errors } from '../domain/errors.ts'
+import { instantOf, type Instant } from '../domain/time.ts'
+import { codeOf, isLost } from './postgres-failures.ts'
 import type { Row, SqlValue } from './sql.ts'
 import { Connection } from './sqlite-connection.ts'
+
+/** Meta key of a target while rows arrive; a server does not start on it. */
+export const unfinishedCopy = 'copy.unfinished'
+
+const connectMs = 5_000
 
 /** A table as its database describes it. */
 export interface TableShape {
@@ -27,6 +34,10 @@ export interface CopySide {
   meta(key: string): Promise<string | null>
   /** null removes it. */
   setMeta(key: string, value: string | null): Promise<void>
+  /** By the clock that all its processes go by; null where that is the machine's. */
+  now(): Promise<Instant | null>
+  /** Foreign keys that some row breaks, `child to parent` each. */
+  brokenReferences(): Promise<readonly string[]>
   /** A few rows of a statement of our own. */
   ask(text: string): Promise<readonly Row[]>
   close(): Promise<void>
@@ -114,6 +125,14 @@ function sqliteSide(path: string, readonly: boolean): CopySide {
       if (value === null) db.prepare('delete from meta where key = ?').run(key)
       else db.prepare('insert or replace into meta (key, value) values (?, ?)').run(key, value)
     },
+    now: () => Promise.resolve(null),
+    async brokenReferences() {
+      const found = db.pragma('foreign_key_check') as readonly {
+        readonly table: string
+        readonly parent: string
+      }[]
+      return [...new Set(found.map(({ table, parent }) => `${table} to ${parent}`))]
+    },
     ask: async (text) => db.prepare<[], Row>(text).all(),
     async close() {
       db.close()
@@ -131,10 +150,21 @@ const parentsOf = `select distinct c.conrelid::regclass::text as child, p.relnam
   from pg_constraint c join pg_class p on p.oid = c.confrelid
   where c.contype = 'f' and c.connamespace = current_schema()::regnamespace`
 
+const referencesOf = `select c.conrelid::regclass::text as child, c.confrelid::regclass::text as parent,
+    string_agg(format('c.%I = p.%I', ca.attname, pa.attname), ' and ') as joined,
+    string_agg(format('c.%I is not null', ca.attname), ' and ') as filled
+  from pg_constraint c
+  cross join lateral unnest(c.conkey, c.confkey) as k (own, other)
+  join pg_attribute ca on ca.attrelid = c.conrelid and ca.attnum = k.own
+  join pg_attribute pa on pa.attrelid = c.confrelid and pa.attnum = k.other
+  where c.contype = 'f' and c.connamespace = current_schema()::regnamespace
+  group by c.oid, c.conrelid, c.confrelid`
+
 async function postgresSide(url: string, readonly: boolean): Promise<CopySide> {
   const client = new Client({
     connectionString: url,
     application_name: 'custody copy',
+    connectionTimeoutMillis: connectMs,
     keepAlive: true,
   })
   client.on('error', () => undefined)
@@ -209,6 +239,22 @@ async function postgresSide(url: string, readonly: boolean): Promise<CopySide> {
         await client.query(text, [key, value])
       }
     },
+    async now() {
+      const [row] = await rowsOf(
+        'select extract(epoch from clock_timestamp())::double precision * 1000 as ms',
+      )
+      return instantOf(Math.floor(Number(row!['ms'])))
+    },
+    async brokenReferences() {
+      const broken: string[] = []
+      for (const { child, parent, joined, filled } of await rowsOf(referencesOf)) {
+        const [row] = await rowsOf(
+          `select count(*) as n from ${child} c where ${filled} and not exists (select 1 from ${parent} p where ${joined})`,
+        )
+        if (Number(row!['n']) > 0) broken.push(`${child} to ${parent}`)
+      }
+      return broken
+    },
     ask: (text) => rowsOf(text),
     async close() {
       await client.end()
@@ -218,6 +264,13 @@ async function postgresSide(url: string, readonly: boolean): Promise<CopySide> {
 
 /** Whether an error says that PostgreSQL cannot keep a text because of U+0000. */
 export function isUnkeepableText(error: unknown): boolean {
-  const { code } = error as { readonly code?: unknown }
-  return code === '22021' || code === '22P05'
+  return ['22021', '22P05'].includes(codeOf(error))
+}
+
+/** Whether the connection to PostgreSQL is gone, in the middle of a statement or before one. */
+export function isDisconnected(error: unknown): boolean {
+  return (
+    isLost(error) ||
+    (error instanceof Error && /^Client (was closed|has encountered)/.test(error.message))
+  )
 }

@@ -2,18 +2,19 @@ import { createHash } from 'node:crypto'
 import { silentAfterSeconds } from '../domain/replica.ts'
 import type { Instant } from '../domain/time.ts'
 import { addSeconds } from '../domain/time.ts'
+import type { AuditRoot } from './copy-checks.ts'
+import { checkSide } from './copy-checks.ts'
 import type { CopySide, TableShape } from './copy-side.ts'
-import { isUnkeepableText, openSide } from './copy-side.ts'
+import { isDisconnected, isUnkeepableText, openSide, unfinishedCopy } from './copy-side.ts'
 import type { Row } from './sql.ts'
 
 /** Rows per statement; a document weighs 2 KB, so that a page is some megabytes. */
 const pageRows = 1_000
-const progressKey = 'copy.unfinished'
 
 /** What is not copied, and why. */
 export const leftOut: Readonly<Record<string, string>> = {
   migration: 'the target has its own, from its own migration',
-  counter: 'kept by triggers of the target while rows arrive, and compared afterwards',
+  counter: 'kept by triggers of the target while rows arrive, and counted anew afterwards',
   replica: 'about running processes',
   leader: 'about running processes',
 }
@@ -35,12 +36,14 @@ export interface CopyReport {
   readonly outcome: 'copied' | 'same'
   readonly resumed: boolean
   readonly tables: readonly TableReport[]
+  /** Of each tenant's audit log, computed anew from the rows of the target. */
+  readonly roots: readonly AuditRoot[]
 }
 
 /** Why a copy was not made or not finished; the message says what to do. */
 export class CopyRefused extends Error {
   override readonly name = 'CopyRefused'
-  readonly reason: 'busy' | 'notEmpty' | 'schema' | 'changed' | 'text' | 'differs'
+  readonly reason: 'busy' | 'notEmpty' | 'schema' | 'changed' | 'text' | 'differs' | 'lost'
 
   constructor(reason: CopyRefused['reason'], message: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause })
@@ -52,6 +55,7 @@ export interface CopyOptions {
   /** Both are migrated to the version of this program. */
   readonly from: string
   readonly to: string
+  /** By the machine's clock; PostgreSQL is asked for its own. */
   readonly now: Instant
   readonly onProgress?: (progress: CopyProgress) => void
   /** Compares only. */
@@ -72,6 +76,13 @@ export async function copyStore(options: CopyOptions): Promise<CopyReport> {
     } finally {
       await to.close()
     }
+  } catch (error) {
+    if (!isDisconnected(error)) throw error
+    throw new CopyRefused(
+      'lost',
+      'The connection to the database was lost; run the same command again, it goes on where this one was.',
+      error,
+    )
   } finally {
     await from.close()
   }
@@ -83,16 +94,17 @@ async function copyBetween(
   options: CopyOptions,
 ): Promise<CopyReport> {
   const tables = inOrder(await sameTables(from, to))
-  if (options.check)
-    return { outcome: 'same', resumed: false, tables: await compare(from, to, tables, options) }
+  if (options.check) {
+    return { outcome: 'same', resumed: false, ...(await compare(from, to, tables, options)) }
+  }
   await quiet(from, options.now)
   const mark = await markOf(from)
-  const unfinished = await to.meta(progressKey)
+  const unfinished = await to.meta(unfinishedCopy)
   if (unfinished === null && !(await isEmpty(to, tables))) {
     const same = (await isFinished(from, to))
       ? await compare(from, to, tables, options).catch(ifDifferent)
       : null
-    if (same !== null) return { outcome: 'same', resumed: false, tables: same }
+    if (same !== null) return { outcome: 'same', resumed: false, ...same }
     throw new CopyRefused(
       'notEmpty',
       'The target holds data already, and not an unfinished copy of this source; copy into an empty database.',
@@ -104,18 +116,24 @@ async function copyBetween(
       'The target holds part of a copy of another source, or of this one before it changed; drop the target, make it anew, and copy again.',
     )
   }
-  await to.setMeta(progressKey, mark)
+  await to.setMeta(unfinishedCopy, mark)
   for (const table of tables) await copyTable(from, to, table, options)
-  if ((await markOf(from)) !== mark) {
-    throw new CopyRefused(
-      'changed',
-      'The source was written while it was copied; stop every process that uses it, drop the target, and copy again.',
-    )
-  }
-  // Last, so that whoever starts on the target before finds it unfinished.
+  await unchanged(from, mark)
   const found = await compare(from, to, tables, options)
-  await to.setMeta(progressKey, null)
-  return { outcome: 'copied', resumed: unfinished !== null, tables: found }
+  // Somebody may have started on the source while the two were compared.
+  await quiet(from, options.now)
+  await unchanged(from, mark)
+  // Last, so that whoever starts on the target before finds it unfinished.
+  await to.setMeta(unfinishedCopy, null)
+  return { outcome: 'copied', resumed: unfinished !== null, ...found }
+}
+
+async function unchanged(from: CopySide, mark: string): Promise<void> {
+  if ((await markOf(from)) === mark) return
+  throw new CopyRefused(
+    'changed',
+    'The source was written while it was copied; stop every process that uses it, drop the target, and copy again.',
+  )
 }
 
 /** A finished copy that has been used since is nobody's target any more. */
@@ -159,7 +177,7 @@ function keyText(table: TableShape, row: Row | null): string {
 }
 
 const isOwnNote = (table: TableShape, row: Row): boolean =>
-  table.name === 'meta' && row['key'] === progressKey
+  table.name === 'meta' && row['key'] === unfinishedCopy
 
 async function sameTables(from: CopySide, to: CopySide): Promise<readonly TableShape[]> {
   const [ours, theirs] = await Promise.all([from.tables(), to.tables()])
@@ -199,14 +217,14 @@ function inOrder(tables: readonly TableShape[]): readonly TableShape[] {
 }
 
 /** @throws CopyRefused while a process uses the database, or one that died might be taken for alive */
-async function quiet(from: CopySide, now: Instant): Promise<void> {
+async function quiet(from: CopySide, machine: Instant): Promise<void> {
+  // Leases and heartbeats are written by that clock, which may be minutes from this machine's.
+  const now = (await from.now()) ?? machine
   const since = addSeconds(now, -silentAfterSeconds)
-  const [replicas, leases] = await Promise.all([
-    from.ask(`select id from replica where seen_at > '${since}' order by id`),
-    from.ask(
-      `select distinct lease_worker as id from operation where status = 'running' and lease_until > '${now}'`,
-    ),
-  ])
+  const replicas = await from.ask(`select id from replica where seen_at > '${since}' order by id`)
+  const leases = await from.ask(
+    `select distinct lease_worker as id from operation where status = 'running' and lease_until > '${now}'`,
+  )
   const users = [...new Set([...replicas, ...leases].map((row) => String(row['id'])))]
   if (users.length === 0) return
   throw new CopyRefused(
@@ -217,18 +235,21 @@ async function quiet(from: CopySide, now: Instant): Promise<void> {
 
 /** What moves with every write that matters: the audit log above all, since no change goes without. */
 async function markOf(side: CopySide): Promise<string> {
-  const parts = await Promise.all(
-    [
-      'select count(*) as n, max(id) as last from audit',
-      'select count(*) as n, max(updated_at) as last from operation',
-      'select count(*) as n, max(modified_at) as last from resource',
-      'select count(*) as n, max(last_used_at) as last from client_token',
-      'select count(*) as n, max(at) as last from slot',
-    ].map((text) => side.ask(text)),
-  )
-  const text = JSON.stringify(parts.map(([row]) => [Number(row!['n']), row!['last'] ?? null]))
-  return createHash('sha256').update(text).digest('hex')
+  const parts: unknown[] = []
+  for (const text of marks) {
+    const [row] = await side.ask(text)
+    parts.push([Number(row!['n']), row!['last'] ?? null])
+  }
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex')
 }
+
+const marks = [
+  'select count(*) as n, max(id) as last from audit',
+  'select count(*) as n, max(updated_at) as last from operation',
+  'select count(*) as n, max(modified_at) as last from resource',
+  'select count(*) as n, max(last_used_at) as last from client_token',
+  'select count(*) as n, max(at) as last from slot',
+]
 
 async function isEmpty(to: CopySide, tables: readonly TableShape[]): Promise<boolean> {
   for (const table of tables) if ((await to.last(table)) !== null) return false
@@ -244,7 +265,7 @@ async function compare(
   to: CopySide,
   tables: readonly TableShape[],
   { onProgress }: CopyOptions,
-): Promise<readonly TableReport[]> {
+): Promise<Pick<CopyReport, 'tables' | 'roots'>> {
   const reports: TableReport[] = []
   const different: string[] = []
   for (const table of tables) {
@@ -254,15 +275,20 @@ async function compare(
     reports.push({ table: table.name, ...theirs })
     onProgress?.({ table: `${table.name} compared`, rows: theirs.rows })
   }
-  const [counted, arrived] = await Promise.all([countersOf(from), countersOf(to)])
-  if (counted !== arrived) different.push('counter')
   if (different.length > 0) {
     throw new CopyRefused(
       'differs',
       `The two databases differ in ${different.join(', ')}; drop the target and copy again.`,
     )
   }
-  return reports
+  const { wrong, roots } = await checkSide(to)
+  if (wrong.length > 0) {
+    throw new CopyRefused(
+      'differs',
+      `All rows are the same, but the target does not hold together: ${wrong.join('; ')}. Look at the source with custody audit verify and custody doctor.`,
+    )
+  }
+  return { tables: reports, roots }
 }
 
 async function digestOf(
@@ -283,12 +309,4 @@ async function digestOf(
     if (page.length < pageRows) return { rows, digest: hash.digest('hex') }
     after = page.at(-1)!
   }
-}
-
-async function countersOf(side: CopySide): Promise<string> {
-  const rows = await side.ask(
-    'select tenant, type, directory, sum(total) as n from counter group by tenant, type, directory having sum(total) <> 0',
-  )
-  const lines = rows.map((row) => [row['tenant'], row['type'], row['directory'], Number(row['n'])])
-  return JSON.stringify(lines.map((line) => JSON.stringify(line)).sort())
 }

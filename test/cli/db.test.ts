@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import Database from 'better-sqlite3'
+import { Client } from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { main } from '../../src/cli/main.ts'
 import { defaultTenant } from '../../src/domain/ids.ts'
@@ -12,6 +13,7 @@ import { rootAt } from '../../src/lifecycle/audit-tree.ts'
 import { rootOf } from '../../src/domain/merkle.ts'
 import { documentCodec } from '../../src/scim/codec.ts'
 import { copyStore, CopyRefused, leftOut } from '../../src/store/copy.ts'
+import { checkSide } from '../../src/store/copy-checks.ts'
 import { openSide } from '../../src/store/copy-side.ts'
 import { openStore } from '../../src/store/open.ts'
 import { makeAudit } from '../support/entities.ts'
@@ -19,6 +21,10 @@ import { eventually, startTestCustody } from '../support/custody.ts'
 import { createDatabase, type TestDatabase } from '../support/postgres.ts'
 
 const lately = instantOf(Date.now() + 120_000)
+
+/** Ends the copy that waits for a lock. */
+const endWaiting = `select pg_terminate_backend(pid) from pg_stat_activity
+  where application_name = 'custody copy' and datname = current_database() and wait_event_type = 'Lock'`
 
 let source: string
 let home: string
@@ -106,9 +112,65 @@ describe('custody db copy', () => {
     expect((await custody.call('GET', '/scim/v2/Users')).body.totalResults).toBe(5)
     const token = (await custody.secretAt('robot-0/token'))!.trim()
     expect(await custody.introspect(token)).toMatchObject({ active: true })
+    const used = await run(`db copy --from-file target --to sqlite:${home}/used.db`)
+    expect(used).toMatchObject({ code: 5, stderr: expect.stringContaining('in use by') })
+    // This machine's clock is two minutes fast; the server's heartbeat is by the database's.
+    const to = await migrated(`sqlite:${home}/fast.db`)
+    await expect(copyStore({ from: database.url, to, now: lately })).rejects.toMatchObject({
+      reason: 'busy',
+    })
     await custody.close()
     const after = await run(`db copy --from ${source} --to-file target`)
     expect(after).toMatchObject({ code: 5, stderr: expect.stringContaining('holds data already') })
+  })
+
+  it('goes from PostgreSQL to PostgreSQL, and on after its connection was ended', async () => {
+    const other = await createDatabase()
+    await migrated(other.url)
+    const client = new Client({ connectionString: other.superuserUrl })
+    await client.connect()
+    await client.query('begin; lock table resource in exclusive mode')
+    await writeFile(path.join(home, 'other'), other.url, { mode: 0o600 })
+    const cut = run('db copy --from-file target --to-file other')
+    await eventually(
+      async () => {
+        // Of one transaction, all looks at the sessions are the first.
+        await client.query('select pg_stat_clear_snapshot()')
+        return (await client.query(endWaiting)).rowCount
+      },
+      (ended) => ended === 1,
+    )
+    await client.query('rollback')
+    await client.end()
+
+    expect(await cut).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^The connection .* run the same command again, .*\n$/),
+    })
+    expect(await run('db copy --from-file target --to-file other')).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('was gone on with'),
+    })
+    await other.drop()
+  })
+
+  it('warns of a password that everybody can read, and takes it from a file in silence', async () => {
+    const shown = await run('db copy --from postgres://a:secret@127.0.0.1:1/x --to sqlite:y.db')
+    expect(shown.stderr).toContain('give --from-file')
+    expect(shown.stderr).not.toContain('secret')
+    expect((await run(`db copy --from ${source} --to-file target`)).stderr).not.toContain('Warn')
+  })
+
+  it('is refused while the lock of the home says that a server runs', async () => {
+    const lock = path.join(home, 'server.lock')
+    await writeFile(lock, JSON.stringify({ pid: process.ppid, started: null }))
+    const env = { CUSTODY_HOME: home }
+    const refused = await run(`db copy --from ${source} --to sqlite:${home}/locked.db`, env)
+    await rm(lock)
+    expect(refused).toMatchObject({
+      code: 5,
+      stderr: expect.stringContaining(`process ${process.ppid}`),
+    })
   })
 
   it('knows every table that there is', async () => {
@@ -128,6 +190,11 @@ describe('a copy', () => {
   })
   const copying = (more: Partial<Parameters<typeof copyStore>[0]> = {}) =>
     copyStore({ from: source, to: target, now: lately, ...more })
+  const vacuumed = (name: string): string => {
+    const file = `${home}/${name}.db`
+    new Database(source.slice('sqlite:'.length)).exec(`vacuum into '${file}'`).close()
+    return `sqlite:${file}`
+  }
   const reasonOf = async (attempt: Promise<unknown>) =>
     attempt.then(
       () => null,
@@ -159,15 +226,61 @@ describe('a copy', () => {
     db.close()
   })
 
+  it('is refused while the lease of a worker runs, though nobody hears of it', async () => {
+    const from = vacuumed('leased')
+    const db = new Database(from.slice('sqlite:'.length))
+    db.prepare(
+      `update operation set status = 'running', lease_worker = 'gone/7/x', lease_until = ?
+        where id = (select min(id) from operation)`,
+    ).run(instantOf(Date.parse(lately) + 1_000))
+    db.close()
+    const error = await copying({ from }).catch((e: unknown) => e)
+    expect(error).toMatchObject({ reason: 'busy', message: expect.stringContaining('gone/7/x') })
+  })
+
+  it('that is not finished is no database to start on', async () => {
+    const cut = (): void => {
+      throw new Error('cut off')
+    }
+    await reasonOf(copying({ onProgress: cut }))
+    await expect(startTestCustody({ home, storeUrl: target })).rejects.toMatchObject({
+      code: 'copyUnfinished',
+      message: expect.stringContaining('run the same custody db copy again'),
+    })
+  })
+
+  it('is checked against its own rows: counters, references, the root of the audit log', async () => {
+    const whole = openSide(source, true)
+    const { wrong, roots } = await checkSide(await whole)
+    await (await whole).close()
+    expect(wrong).toEqual([])
+    expect(roots).toEqual([
+      { tenant: 'default', size: expect.any(Number), root: expect.any(String) },
+    ])
+
+    const broken = vacuumed('broken')
+    new Database(broken.slice('sqlite:'.length))
+      .exec(
+        `pragma foreign_keys = off; delete from client; update counter set total = total + 1;
+        update audit set action = 'forged' where seq = 3`,
+      )
+      .close()
+    const side = await openSide(broken, true)
+    expect((await checkSide(side)).wrong).toEqual([
+      expect.stringMatching(/^a row of client_token to client/),
+      'the counters are not the numbers of rows',
+      'the audit log of default does not have the root that its head tells',
+    ])
+    await side.close()
+  })
+
   it('is refused when the source changed between two attempts, and into what holds something else', async () => {
-    const changing = `${home}/changing.db`
-    new Database(source.slice('sqlite:'.length)).exec(`vacuum into '${changing}'`).close()
-    const from = `sqlite:${changing}`
+    const from = vacuumed('changing')
     const cut = (): void => {
       throw new Error('cut off')
     }
     await reasonOf(copying({ from, onProgress: cut }))
-    const db = new Database(changing)
+    const db = new Database(from.slice('sqlite:'.length))
     db.exec(`update operation set updated_at = '2099-01-01T00:00:00.000Z'`)
     db.close()
     expect(await reasonOf(copying({ from }))).toBe('changed')
@@ -184,15 +297,12 @@ describe('a copy', () => {
   })
 
   it('names the table of a text that PostgreSQL cannot keep', async () => {
-    const odd = `${home}/odd.db`
-    new Database(source.slice('sqlite:'.length)).exec(`vacuum into '${odd}'`).close()
-    const db = new Database(odd)
+    const from = vacuumed('odd')
+    const db = new Database(from.slice('sqlite:'.length))
     db.prepare('update client set name = ?').run('a\u0000b')
     db.close()
     await database.clear()
-    const error = await copying({ from: `sqlite:${odd}`, to: database.url }).catch(
-      (e: unknown) => e,
-    )
+    const error = await copying({ from, to: database.url }).catch((e: unknown) => e)
     expect(error).toMatchObject({
       reason: 'text',
       message: expect.stringContaining('table client'),

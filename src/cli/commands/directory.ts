@@ -87,9 +87,8 @@ export function registerDirectory(program: Command, cli: Cli): void {
     check,
   )
   apiCommand(
-    program
-      .command('doctor')
-      .description('what will hurt one day, and how to mend it')
+    program.commands
+      .find((command) => command.name() === 'doctor')!
       .command('directory')
       .description('groups, managers, connections and attributes of the people data'),
     cli,

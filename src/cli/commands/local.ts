@@ -54,6 +54,15 @@ export interface CopyOptions {
   readonly json: boolean
 }
 
+export interface DoctorOptions {
+  readonly config: string | null
+  /** Nobody outside is asked: no provider, sink or directory. */
+  readonly offline: boolean
+  /** A large database file is read whole, too. */
+  readonly deep: boolean
+  readonly json: boolean
+}
+
 interface Runs<O> {
   /** @returns the exit code, when the process has done its work */
   readonly run: (options: O, terminal: Terminal) => Promise<number>
@@ -63,6 +72,7 @@ interface Runs<O> {
 export interface LocalModules {
   readonly serve: () => Promise<Runs<ServeOptions>>
   readonly demo: () => Promise<Runs<DemoOptions>>
+  readonly doctor: () => Promise<Runs<DoctorOptions>>
   readonly sandbox: () => Promise<Runs<SandboxOptions>>
   readonly db: () => Promise<{
     readonly migrate: (options: MigrateOptions, terminal: Terminal) => Promise<ExitCode>
@@ -132,8 +142,31 @@ export function registerLocal(program: Command, cli: Cli, modules: LocalModules)
       }
       finish(await run(wanted, terminal))
     })
+  registerDoctor(program, cli, modules)
   registerPolicy(program, cli, modules)
   registerDb(program, cli, modules)
+}
+
+type DoctorFlags = Partial<Omit<DoctorOptions, 'config'>> & { readonly config?: string }
+
+function registerDoctor(program: Command, { terminal, exit }: Cli, modules: LocalModules): void {
+  program
+    .command('doctor')
+    .description('what is wrong here, and what will hurt one day; changes nothing')
+    .enablePositionalOptions()
+    .option('--config <file>', 'configuration (CUSTODY_CONFIG; default: custody.yaml, if there)')
+    .option('--offline', 'ask no provider, sink or directory')
+    .option('--deep', 'read a large database file whole')
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      '\nExit 0: nothing worse than warnings, 1: problems, 2: no configuration.',
+    )
+    .action(async (options: DoctorFlags) => {
+      const { run } = await modules.doctor()
+      const { config = null, offline = false, deep = false, json = false } = options
+      exit((await run({ config, offline, deep, json }, terminal)) as ExitCode)
+    })
 }
 
 interface CopyFlags {

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { systemClock } from '../../host/clock.ts'
 import { loadConfig } from '../../host/config.ts'
+import { lockHolder } from '../../host/lock.ts'
 import { documentCodec } from '../../scim/codec.ts'
 import { copyStore, CopyRefused } from '../../store/copy.ts'
 import { migrationState } from '../../store/migration-state.ts'
@@ -51,6 +52,7 @@ export async function copy(options: CopyOptions, terminal: Terminal): Promise<Ex
   const to = await urlOf('--to', options.to, options.toFile, terminal, null)
   if (from === to)
     throw new CommandFailure(exitCodes.usage, '--from and --to are the same database.')
+  await notServed(from, options.config, terminal)
   await (
     await reaching(from, () => openStore({ url: from, codec: documentCodec, readonly: true }))
   ).close()
@@ -130,6 +132,11 @@ async function urlOf(
     if (flag === '--from') return configuredUrl(config, terminal)
     throw new CommandFailure(exitCodes.usage, `Say where to: ${flag} or ${flag}-file.`)
   }
+  if (url !== null && hasPassword(url)) {
+    terminal.stderr(
+      `Warning: ${flag} holds a password, which every user of this machine can read meanwhile; put the URL into a file and give ${flag}-file.\n`,
+    )
+  }
   const text = url ?? (await readFile(path.resolve(terminal.cwd, file!), 'utf8')).trim()
   if (text.startsWith('sqlite:')) {
     return `sqlite:${path.resolve(terminal.cwd, text.slice('sqlite:'.length))}`
@@ -138,6 +145,28 @@ async function urlOf(
   throw new CommandFailure(
     exitCodes.usage,
     `${flag}${file === null ? '' : '-file'}: is neither sqlite:<path> nor postgres://….`,
+  )
+}
+
+function hasPassword(url: string): boolean {
+  if (!URL.canParse(url)) return false
+  const { password, searchParams } = new URL(url)
+  return password !== '' || searchParams.has('password')
+}
+
+/**
+ * A server that hangs, or a clock that was set, leaves no fresh heartbeat; the lock of its home tells.
+ * @throws CommandFailure when the configuration names this file, and a server runs on its home
+ */
+async function notServed(from: string, file: string | null, { env, cwd }: Terminal): Promise<void> {
+  // What was named by --from needs no configuration; one that cannot be read tells no home.
+  const config = await loadConfig({ file, env, cwd }).catch(() => null)
+  if (config?.store.kind !== 'sqlite' || from !== `sqlite:${config.store.file}`) return
+  const pid = await lockHolder(path.join(config.home, 'server.lock'))
+  if (pid === null) return
+  throw new CommandFailure(
+    exitCodes.conflict,
+    `The source is in use: a server runs on ${config.home}, process ${pid}; stop it.`,
   )
 }
 
@@ -153,8 +182,12 @@ async function reaching<T>(url: string, act: () => Promise<T>): Promise<T> {
   })
 }
 
+const copyCodes: Partial<Record<CopyRefused['reason'], ExitCode>> = {
+  differs: exitCodes.integrity,
+  lost: exitCodes.failed,
+}
+
 function asFailure(error: unknown): unknown {
   if (!(error instanceof CopyRefused)) return error
-  const code = error.reason === 'differs' ? exitCodes.integrity : exitCodes.conflict
-  return new CommandFailure(code, error.message, error)
+  return new CommandFailure(copyCodes[error.reason] ?? exitCodes.conflict, error.message, error)
 }

@@ -38,7 +38,8 @@ function keepCompiledCode() {
   const home = path.resolve(process.env.CUSTODY_HOME || '.custody')
   try {
     const { uid, mode } = statSync(home)
-    const isOurs = process.getuid === undefined || (uid === process.getuid() && (mode & 0o022) === 0)
+    const isOurs =
+      process.getuid === undefined || (uid === process.getuid() && (mode & 0o022) === 0)
     if (isOurs) nodeModule.enableCompileCache(path.join(home, 'cache', 'code'))
   } catch {
     // No home yet: the next start keeps it.

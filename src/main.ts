@@ -28,7 +28,7 @@ import { pooledRandom } from './host/random.ts'
 import { serviceMetrics } from './http/collectors.ts'
 import { createServer } from './http/server.ts'
 import type { Scheduler } from './jobs/scheduler.ts'
-import { startScheduler } from './jobs/scheduler.ts'
+import { schedulerForLater } from './jobs/scheduler.ts'
 import type {
   ClockGuard,
   Engine,
@@ -314,7 +314,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
     await replica.start()
     closers.unshift(() => replica.stop())
     const scheduler = roles.includes('scheduler')
-      ? await startScheduler({
+      ? schedulerForLater({
           life,
           storeUrl,
           clock,
@@ -335,6 +335,8 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       closers.unshift(() => home.removeServer())
       url ||= bound
     }
+    // Behind `listening`: what was missed is made up for while requests are answered.
+    scheduler?.begin((error) => log.error({ error }, 'the sweeps cannot be started'))
     return {
       url,
       home,

@@ -2,8 +2,8 @@
 // Starts Custody under a Node that can run it. Plain JavaScript that any Node since 18 can read:
 // an old Node must reach the sentence below, not a syntax error.
 import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import { existsSync, statSync } from 'node:fs'
+import nodeModule, { createRequire } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
@@ -14,6 +14,7 @@ if (Number(process.versions.node.split('.')[0]) >= nodeNeeded) await start()
 else restart()
 
 async function start() {
+  keepCompiledCode()
   // A checkout has sources and runs them; the published package has `dist` only, since Node strips
   // no types below node_modules.
   const source = path.join(root, 'src', 'cli', 'main.ts')
@@ -23,6 +24,26 @@ async function start() {
   const code = await main(process.argv.slice(2))
   // Not process.exit(): output to a pipe may still be on its way.
   process.exitCode = code
+}
+
+/**
+ * Node keeps what it compiled (and, in a checkout, the sources without their types) below
+ * `cache/code` in the home directory: half of a start is compiling. It is code that will run, so only
+ * where the directory is ours alone; NODE_COMPILE_CACHE names another place and
+ * NODE_DISABLE_COMPILE_CACHE=1 none. Node compares each entry with its source, and whatever cannot be
+ * read or written is compiled as ever.
+ */
+function keepCompiledCode() {
+  if (process.env.NODE_COMPILE_CACHE || process.env.NODE_DISABLE_COMPILE_CACHE) return
+  const home = path.resolve(process.env.CUSTODY_HOME || '.custody')
+  try {
+    const { uid, mode } = statSync(home)
+    const isOurs =
+      process.getuid === undefined || (uid === process.getuid() && (mode & 0o022) === 0)
+    if (isOurs) nodeModule.enableCompileCache(path.join(home, 'cache', 'code'))
+  } catch {
+    // No home yet: the next start keeps it.
+  }
 }
 
 function restart() {

@@ -46,7 +46,7 @@ interface Opened {
 }
 
 /** Opens every module that `main.ts` knows, with the least configuration. */
-export function openAll(): Opened {
+export async function openAll(): Promise<Opened> {
   const folder = mkdtempSync(path.join(tmpdir(), 'custody-docs-'))
   try {
     const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2_048 })
@@ -61,7 +61,15 @@ export function openAll(): Opened {
         throw new Error(`scripts/generate-providers.ts has no leastConfig for ${module.type}`)
       return module.create(hostIn(folder, module.type), config)
     }
-    return { providers: builtIn.providers.map(open), sinks: builtIn.sinks.map(open) }
+    const modules = {
+      providers: await Promise.all(
+        builtIn.providers.map((known) => ('load' in known ? known.load() : known)),
+      ),
+      sinks: await Promise.all(
+        builtIn.sinks.map((known) => ('load' in known ? known.load() : known)),
+      ),
+    }
+    return { providers: modules.providers.map(open), sinks: modules.sinks.map(open) }
   } finally {
     rmSync(folder, { recursive: true })
   }
@@ -197,7 +205,7 @@ ${cannot
 
 /** The page as it should be. */
 export async function currentPage(): Promise<string> {
-  const opened = openAll()
+  const opened = await openAll()
   const text = render(opened)
   await Promise.all([...opened.providers, ...opened.sinks].map((plugin) => plugin.close()))
   return text

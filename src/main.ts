@@ -1,14 +1,6 @@
 import { createHmac, hkdfSync, randomBytes } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
-import { awsIam } from '../providers/aws-iam/index.ts'
-import { awsSecrets } from '../providers/aws-secrets/index.ts'
-import { file } from '../providers/file/index.ts'
-import { githubActions } from '../providers/github-actions/index.ts'
-import { github } from '../providers/github/index.ts'
-import { manual } from '../providers/manual/index.ts'
-import { postgres } from '../providers/postgres/index.ts'
-import { token } from '../providers/token/index.ts'
 import { realSleep } from './directory/calls.ts'
 import { checkDirectories, openDirectories } from './directory/open.ts'
 import { createSigner } from './domain/checkpoint.ts'
@@ -36,7 +28,7 @@ import { pooledRandom } from './host/random.ts'
 import { serviceMetrics } from './http/collectors.ts'
 import { createServer } from './http/server.ts'
 import type { Scheduler } from './jobs/scheduler.ts'
-import { startScheduler } from './jobs/scheduler.ts'
+import { schedulerForLater } from './jobs/scheduler.ts'
 import type {
   ClockGuard,
   Engine,
@@ -61,7 +53,7 @@ import {
   tracedStore,
   treesOf,
 } from './lifecycle/engine.ts'
-import { loadPolicies } from './policy/load.ts'
+import { loadPolicies, offeredTemplates } from './policy/load.ts'
 import type { HostContext, TaskBook } from './provider/contract.ts'
 import type { BuiltInModules, OpenPlugins } from './provider/registry.ts'
 import { checkPlugins, openProviders } from './provider/registry.ts'
@@ -102,13 +94,32 @@ const workerConcurrency = 32
 
 /** What comes with this version; a new provider or sink enters here. */
 export const builtIn: BuiltInModules = {
-  providers: [awsIam, github, manual, postgres, token],
-  sinks: [awsSecrets, file, githubActions],
+  providers: [
+    { type: 'aws-iam', load: async () => (await import('../providers/aws-iam/index.ts')).awsIam },
+    { type: 'github', load: async () => (await import('../providers/github/index.ts')).github },
+    { type: 'manual', load: async () => (await import('../providers/manual/index.ts')).manual },
+    {
+      type: 'postgres',
+      load: async () => (await import('../providers/postgres/index.ts')).postgres,
+    },
+    { type: 'token', load: async () => (await import('../providers/token/index.ts')).token },
+  ],
+  sinks: [
+    {
+      type: 'aws-secrets',
+      load: async () => (await import('../providers/aws-secrets/index.ts')).awsSecrets,
+    },
+    { type: 'file', load: async () => (await import('../providers/file/index.ts')).file },
+    {
+      type: 'github-actions',
+      load: async () => (await import('../providers/github-actions/index.ts')).githubActions,
+    },
+  ],
 }
 
 /**
  * What `loadConfig` cannot know by itself: which providers, sinks and databases this version has.
- * Nothing is opened, and no package loaded.
+ * Nothing is opened, and no package from outside loaded.
  */
 export const checkConfig: ConfigCheck = async (config, lineOf) => {
   return [
@@ -179,7 +190,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       clockGuard,
     })
     closers.unshift(() => plugins.close())
-    Object.assign(policies, await loadPolicies(config.policies, plugins.providers))
+    policies.templates = await offeredTemplates(config.policies, policies, plugins.providers)
 
     const signer = createSigner(derive(home.masterKey, 'audit signing key'))
     // A database that is gone with its process has no past to be anchored.
@@ -306,7 +317,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
     await replica.start()
     closers.unshift(() => replica.stop())
     const scheduler = roles.includes('scheduler')
-      ? await startScheduler({
+      ? schedulerForLater({
           life,
           storeUrl,
           clock,
@@ -327,6 +338,8 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       closers.unshift(() => home.removeServer())
       url ||= bound
     }
+    // Behind `listening`: what was missed is made up for while requests are answered.
+    scheduler?.begin((error) => log.error({ error }, 'the sweeps cannot be started'))
     return {
       url,
       home,

@@ -1,7 +1,8 @@
+import { getCompileCacheDir } from 'node:module'
 import path from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Worker as Thread } from 'node:worker_threads'
-import Bree from 'bree'
 import type { Clock, Instant } from '../domain/time.ts'
 import { addSeconds, instantOf } from '../domain/time.ts'
 import type { Lifecycle, Proposal, Scope, SweepName } from '../lifecycle/engine.ts'
@@ -25,6 +26,8 @@ export const slotSeconds: Readonly<Record<SweepName, number>> = {
 export interface SweepOrder {
   readonly sweep: SweepName
   readonly storeUrl: string
+  /** Where this process keeps compiled code; null = nowhere. */
+  readonly compiledCode: string | null
 }
 
 /** What a thread posts to the main thread; each but `done` is answered before it goes on. */
@@ -94,6 +97,11 @@ export async function startScheduler(host: {
     new URL(`./threads/sweep${path.extname(import.meta.url)}`, import.meta.url),
   )
 
+  // Below it each version of Node has a directory of its own.
+  const kept = getCompileCacheDir()
+  const compiledCode = kept === undefined ? null : path.dirname(kept)
+
+  const { default: Bree } = await import('bree')
   const bree = new Bree({
     root: false,
     logger: {
@@ -126,7 +134,9 @@ export async function startScheduler(host: {
       // Just behind the beginning of a slot: an interval that drifts would leave one out.
       timeout: untilSlot(slotSeconds[sweep], clock.now()),
       interval: slotSeconds[sweep] * 1_000,
-      worker: { workerData: { sweep, storeUrl: host.storeUrl } satisfies SweepOrder },
+      worker: {
+        workerData: { sweep, storeUrl: host.storeUrl, compiledCode } satisfies SweepOrder,
+      },
     })),
   })
 
@@ -319,6 +329,36 @@ export async function startScheduler(host: {
       for (const sweep of runs.keys()) over(sweep)
     },
   }
+}
+
+/** A scheduler that is started once the service answers: reading Bree alone takes 40 ms. */
+export interface LaterScheduler extends Scheduler {
+  /** Starts it when what runs now is done; `onError` hears of it when it cannot. */
+  begin(onError: (error: unknown) => void): void
+}
+
+/** The same as `startScheduler`, at `begin` or the first `run`. */
+export function schedulerForLater(host: Parameters<typeof startScheduler>[0]): LaterScheduler {
+  let starting: Promise<Scheduler> | null = null
+  let started: Scheduler | null = null
+  const start = (): Promise<Scheduler> => {
+    starting ??= setImmediate().then(async () => (started = await startScheduler(host)))
+    return starting
+  }
+  return {
+    begin: (onError) => void start().catch(onError),
+    run: async (sweep) => (await start()).run(sweep),
+    stats: () => started?.stats() ?? statsBefore(),
+    async stop() {
+      await starting?.catch(() => null)
+      await started?.stop()
+    },
+  }
+}
+
+function statsBefore(): Readonly<Record<SweepName, SweepStats>> {
+  const each = sweepNames.map((sweep) => [sweep, noStats] as const)
+  return Object.fromEntries(each) as Record<SweepName, SweepStats>
 }
 
 function untilSlot(seconds: number, now: Instant): number {

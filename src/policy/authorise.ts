@@ -160,15 +160,15 @@ export async function compileAuthorisation(directory: string): Promise<Authorise
   files.delete(schemaFile)
   const rules = new Map([...files].map(([name, text]) => [path.basename(name, '.cedar'), text]))
 
-  const problems = [...schemaProblems(schema), ...[...rules].flatMap(ruleProblems)]
-  if (problems.length === 0) problems.push(...validationProblems(schema, rules))
+  const problems = problemsOf(schema, rules)
   if (problems.length > 0) throw errors.policyInvalid({ problems: problems.join('\n') })
 
   const version = versionOf(schema, rules)
   // The parsed set stays in the module under this name: parsing per decision would cost 14 parses.
   preparseSchema(version, schema)
   preparsePolicySet(version, { staticPolicies: Object.fromEntries(rules) })
-  const isById = [...rules.values()].some(asksWhichResource)
+  // Not before the first decision: looking costs a start 30 ms.
+  let isById: boolean | null = null
   const made = new Map<string, Decision>()
   return {
     version,
@@ -180,6 +180,7 @@ export async function compileAuthorisation(directory: string): Promise<Authorise
         resource: resourceAttributes(resource),
       }
       const { type, id } = resource
+      isById ??= [...rules.values()].some(asksWhichResource)
       const key = JSON.stringify([action, actor.id, asked, type, isById ? id : null])
       let decision = made.get(key)
       if (decision === undefined) {
@@ -357,9 +358,26 @@ async function readFiles(directory: string): Promise<Map<string, string>> {
   return new Map(texts)
 }
 
-function schemaProblems(schema: string): string[] {
+/**
+ * Files that fit together are gone through once: a rule that is not one rule, or does not parse, does
+ * not pass there either. File by file, which costs as much again, only to say what is wrong.
+ */
+function problemsOf(schema: string, rules: ReadonlyMap<string, string>): readonly string[] {
+  const missing = missingActions(schema)
+  const together = validationProblems(schema, rules)
+  if (missing.length === 0 && together.length === 0) return []
+  const apart = [...schemaProblems(schema), ...[...rules].flatMap(ruleProblems)]
+  return apart.length > 0 ? apart : together
+}
+
+function schemaProblems(schema: string): readonly string[] {
   const answer = checkParseSchema(schema)
-  if (answer.type === 'failure') return [describe(schemaFile, schema, answer.errors)]
+  return answer.type === 'failure'
+    ? [describe(schemaFile, schema, answer.errors)]
+    : missingActions(schema)
+}
+
+function missingActions(schema: string): readonly string[] {
   // A copy that an upgrade left behind: without this each of these actions would be a 500.
   const missing = actions.filter((action) => !schema.includes(`"${action}"`))
   if (missing.length === 0) return []

@@ -28,13 +28,25 @@ export async function loadPolicies(
     throw errors.policyInvalid({ problems: `${name}: cannot be read.` }, { cause })
   })
   const lifecycle = compileLifecycle(text, name)
+  return {
+    lifecycle,
+    templates: await offeredTemplates(directory, { lifecycle }, providers),
+    authoriser: await compileAuthorisation(path.join(directory, 'authorisation')),
+  }
+}
+
+/**
+ * What can be asked for by name, of providers that were opened after the policies were read.
+ * @throws policyInvalid
+ */
+export async function offeredTemplates(
+  directory: string,
+  { lifecycle }: Pick<Policies, 'lifecycle'>,
+  providers: NonNullable<TemplateChecks['providers']>,
+): Promise<readonly Template[]> {
   const templates = await loadTemplates(path.join(directory, 'templates'), {
     policy: lifecycle,
     providers,
   })
-  return {
-    lifecycle,
-    templates: templates.filter((template) => providers.has(template.provider)),
-    authoriser: await compileAuthorisation(path.join(directory, 'authorisation')),
-  }
+  return templates.filter((template) => providers.has(template.provider))
 }

@@ -27,10 +27,16 @@ export interface OpenPlugins {
 type Role = 'provider' | 'sink'
 type Module = ProviderModule | SinkModule
 
+/** A module that is read only where it is configured: the packages below one cost up to 0.2 s. */
+export interface LazyModule<M extends Module> {
+  readonly type: M['type']
+  readonly load: () => Promise<M>
+}
+
 /** The modules that come with Custody; all others are packages. */
 export interface BuiltInModules {
-  readonly providers: readonly ProviderModule[]
-  readonly sinks: readonly SinkModule[]
+  readonly providers: readonly (ProviderModule | LazyModule<ProviderModule>)[]
+  readonly sinks: readonly (SinkModule | LazyModule<SinkModule>)[]
 }
 
 interface PluginEntries {
@@ -154,11 +160,11 @@ async function prepare(
 async function findModule(
   role: Role,
   entry: PluginEntry,
-  known: readonly Module[],
+  known: readonly (Module | LazyModule<Module>)[],
   load: (specifier: string) => Promise<unknown>,
 ): Promise<Module | string> {
   const builtIn = known.find((m) => m.type === entry.type)
-  if (builtIn) return builtIn
+  if (builtIn) return 'load' in builtIn ? builtIn.load() : builtIn
   if (!isPackage(entry.type)) {
     const types = known.map((m) => m.type)
     const hint = nearest(entry.type, types)

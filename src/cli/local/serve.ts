@@ -1,9 +1,13 @@
+import { flushCompileCache } from 'node:module'
 import { loadConfig } from '../../host/config.ts'
 import type { Role } from '../../main.ts'
 import { checkConfig, startCustody } from '../../main.ts'
 import { listenFailure, systemFailure } from '../system-failure.ts'
 import type { ExitCode, Terminal } from '../terminal.ts'
 import { exitCodes } from '../terminal.ts'
+
+/** Behind the first sweeps, whose code is kept as well. */
+const keepCodeAfterMs = 5_000
 
 export interface ServeOptions {
   readonly config: string | null
@@ -24,6 +28,9 @@ export async function run(options: ServeOptions, terminal: Terminal): Promise<Ex
   for (const created of custody.home.created) stderr(`created ${created} (readable by you only)\n`)
   const listens = options.roles.includes('http')
   stderr(listens ? `listening ${custody.url}\n` : `ready: ${options.roles.join(', ')}\n`)
+
+  // Node would keep it when the process ends, which for a service may be by a kill.
+  setTimeout(flushCompileCache, keepCodeAfterMs).unref()
 
   const reload = (): void => {
     custody.reloadPolicies().then(

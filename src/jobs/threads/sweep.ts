@@ -1,38 +1,10 @@
-import { once } from 'node:events'
-import { parentPort, workerData } from 'node:worker_threads'
-// Not by the door of its floor: that brings the whole engine, 0.3 s of processor time a run.
-import { findDue } from '../../lifecycle/due.ts'
-import { documentCodec } from '../../scim/codec.ts'
-import { openStore } from '../../store/open.ts'
-import type { SweepMessage, SweepOrder, SweepReply } from '../scheduler.ts'
+import { enableCompileCache } from 'node:module'
+import { workerData } from 'node:worker_threads'
+import type { SweepOrder } from '../scheduler.ts'
 
 // Bree wraps what a job is started with.
 const order = (workerData as { job: { worker: { workerData: SweepOrder } } }).job.worker.workerData
-const port = parentPort!
-
-const ask = async (message: SweepMessage): Promise<SweepReply> => {
-  const reply = once(port, 'message')
-  port.postMessage(message)
-  return ((await reply) as [SweepReply])[0]
-}
-
-const store = await openStore({ url: order.storeUrl, codec: documentCodec, readonly: true })
-try {
-  const slot = await ask({ type: 'take' })
-  if (slot.type === 'slot' && slot.order !== null) {
-    const { now, scope } = slot.order
-    let found = 0
-    for await (const batch of findDue(store.read, order.sweep, now, scope)) {
-      found += batch.length
-      // One batch in flight: a sweep never fills the main thread's queue.
-      await ask({ type: 'batch', batch })
-    }
-    await ask({ type: 'finished', found })
-  }
-} catch (error) {
-  const message = error instanceof Error ? error.message : 'unknown'
-  port.postMessage({ type: 'failed', message } satisfies SweepMessage)
-} finally {
-  await store.close()
-  port.postMessage('done')
-}
+// A thread does not take over where its process keeps compiled code, and compiles as much each run.
+if (order.compiledCode !== null) enableCompileCache(order.compiledCode)
+const { look } = await import('./look.ts')
+await look(order)

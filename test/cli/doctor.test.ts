@@ -304,7 +304,9 @@ directories:
     const { port } = silent.address() as { port: number }
     const began = performance.now()
     const url = `postgres://a:b@127.0.0.1:${port}/c`
-    await expect(examineDatabase(url, { answerMs: 200, readWholeMax: 0 })).rejects.toMatchObject({
+    await expect(
+      examineDatabase(url, { clock: systemClock, answerMs: 200, readWholeMax: 0 }),
+    ).rejects.toMatchObject({
       code: 'notReady',
     })
     expect(performance.now() - began).toBeLessThan(3_000)

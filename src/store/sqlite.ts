@@ -112,9 +112,7 @@ export async function migrateSqlite(
     if (!readonly) db.exec(ledgerTable(sqliteDialect))
     const ledger = db.prepare("select 1 from sqlite_schema where name = 'migration'").get()
     const applied =
-      ledger === undefined
-        ? []
-        : db.prepare<[], AppliedMigration>('select * from migration').all()
+      ledger === undefined ? [] : db.prepare<[], AppliedMigration>('select * from migration').all()
     const pending = pendingMigrations(known, applied, sqliteDialect, readonly)
     if (pending.length === 0) return
     if (readonly) throw missingMigration(pending[0]!.name)

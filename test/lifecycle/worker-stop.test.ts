@@ -1,0 +1,34 @@
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { Worker } from '../../src/lifecycle/engine.ts'
+import type { Store } from '../../src/store/store.ts'
+import type { TestEngine } from '../support/engine.ts'
+import { anotherWorker, startTestEngine, wants } from '../support/engine.ts'
+
+let test: TestEngine
+beforeAll(async () => {
+  test = await startTestEngine()
+})
+afterAll(() => test.close())
+
+it('gives back what it has not finished, so that another worker need not wait a minute', async () => {
+  const owner = await test.person()
+  const account = await test.request(owner, { credentials: [wants.accessKey()], drain: false })
+  let stopping: Promise<void> | null = null
+  const worker: Worker = anotherWorker(test, (life) => {
+    const commit: Store['commit'] = async (changes) => {
+      const result = await life.store.commit(changes)
+      // Between two steps, with no call on its way.
+      if (changes.some((c) => c.type === 'advance' && !c.release)) stopping ??= worker.stop(0)
+      return result
+    }
+    return { ...life, store: { ...life.store, commit } }
+  })
+  await worker.drain()
+  await stopping
+  const [begun] = await test.operations((await test.credentials(account.id))[0]!.id)
+  expect(begun).toMatchObject({ status: 'running', leaseUntil: test.clock.now() })
+
+  await test.worker.drain()
+
+  expect((await test.account(account.id)).status).toBe('active')
+})

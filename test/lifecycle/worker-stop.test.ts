@@ -13,18 +13,19 @@ afterAll(() => test.close())
 it('gives back what it has not finished, so that another worker need not wait a minute', async () => {
   const owner = await test.person()
   const account = await test.request(owner, { credentials: [wants.accessKey()], drain: false })
-  let stopping: Promise<void> | null = null
+  const stopping: Promise<void>[] = []
   const worker: Worker = anotherWorker(test, (life) => {
     const commit: Store['commit'] = async (changes) => {
       const result = await life.store.commit(changes)
       // Between two steps, with no call on its way.
-      if (changes.some((c) => c.type === 'advance' && !c.release)) stopping ??= worker.stop(0)
+      const isStep = changes.some((c) => c.type === 'advance' && !c.release)
+      if (isStep && stopping.length === 0) stopping.push(worker.stop(0))
       return result
     }
     return { ...life, store: { ...life.store, commit } }
   })
   await worker.drain()
-  await stopping
+  await Promise.all(stopping)
   const [begun] = await test.operations((await test.credentials(account.id))[0]!.id)
   expect(begun).toMatchObject({ status: 'running', leaseUntil: test.clock.now() })
 

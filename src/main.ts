@@ -17,6 +17,7 @@ import { createInstallationClock, systemClock } from './host/clock.ts'
 import type { Config, ConfigCheck } from './host/config.ts'
 import { ensureDirectory, openHome, packageVersion } from './host/home.ts'
 import type { Home } from './host/home.ts'
+import { watchBalancer } from './host/balancer.ts'
 import { isRunning } from './host/lock.ts'
 import type { Log } from './host/log.ts'
 import { createHooks } from './host/hooks.ts'
@@ -263,6 +264,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
 
     let url = config.publicUrl ?? ''
     let stopping = false
+    const balancer = watchBalancer(clock)
     const app = await createServer({
       engine,
       tokens,
@@ -277,6 +279,8 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       ...(options.rateLimit === undefined ? {} : { rateLimit: options.rateLimit }),
       baseUrl: () => url,
       notReady: () => (stopping ? 'it is shutting down' : null),
+      stopping: () => stopping,
+      onReadyAsked: () => balancer.asked(),
       log: ({ level, error, ...facts }) =>
         log[level](error === null ? facts : { ...facts, error }, 'request'),
       logs: (level) => log.isLevelEnabled(level),
@@ -354,6 +358,7 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       },
       async close() {
         stopping = true
+        if (roles.includes('http')) await balancer.drained(config.shutdown.drain)
         await closeAll(closers)
       },
     }

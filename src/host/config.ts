@@ -10,6 +10,7 @@ import {
 } from '../document/document.ts'
 import { errors } from '../domain/errors.ts'
 import { Secret } from '../domain/secret.ts'
+import { parseDuration, type Seconds } from '../domain/time.ts'
 import { allowedProblem } from './addresses.ts'
 import { decodeMasterKey, homeDirectory, packageRoot } from './home.ts'
 import { type LogLevel, logLevels } from './log.ts'
@@ -46,9 +47,16 @@ export interface Config {
   readonly hooks: { readonly allow: readonly string[] }
   /** Where people can be looked up as they really are; none unless configured. */
   readonly directories: readonly PluginConfig[]
+  /**
+   * How long to go on serving after SIGTERM, for balancers to hear that it ends; null = 2 s when
+   * somebody asked `/readyz` within the last minute, else not at all.
+   */
+  readonly shutdown: { readonly drain: Seconds | null }
   /** Relative paths start at the config file, else at `home`. */
   readonly resolvePath: (file: string) => string
 }
+
+const drainMax = 300
 
 /** The part of a configuration that others than this room can judge. */
 export type CheckedConfig = Pick<Config, 'store' | 'providers' | 'sinks' | 'directories'>
@@ -160,6 +168,12 @@ export async function loadConfig(
     if (problem !== null) report(['hooks', 'allow', i], problem)
   })
 
+  const drainText = raw.shutdown?.drain
+  const drain = drainText === undefined ? null : parseDuration(drainText)
+  if (drainText !== undefined && (drain === null || drain > drainMax)) {
+    report(['shutdown', 'drain'], 'must be a duration of at most five minutes, e.g. PT5S.')
+  }
+
   // Entries of the wrong shape were left out: places are counted as in the file.
   const lineInFile = ([list, i, ...rest]: readonly Step[]): number | null => {
     if (list === 'store' && environment.STORE_URL !== undefined) return null
@@ -185,6 +199,7 @@ export async function loadConfig(
     sinks,
     hooks: { allow },
     directories,
+    shutdown: { drain },
     resolvePath,
   }
 }
@@ -205,6 +220,7 @@ interface RawConfig {
   readonly sinks?: readonly Numbered[]
   readonly hooks?: { readonly allow?: readonly string[] }
   readonly directories?: readonly Numbered[]
+  readonly shutdown?: { readonly drain?: string }
 }
 
 const pluginLists = ['providers', 'sinks', 'directories'] as const
@@ -372,5 +388,10 @@ const fileSchema = {
       properties: { allow: { type: 'array', maxItems: 100, items: { type: 'string' } } },
     },
     directories: pluginList,
+    shutdown: {
+      type: 'object',
+      additionalProperties: false,
+      properties: { drain: { type: 'string' } },
+    },
   },
 }

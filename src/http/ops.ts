@@ -9,6 +9,7 @@ export function opsRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
     app.get('/livez', () => ({ status: 'alive' }))
 
     app.get('/readyz', async () => {
+      host.onReadyAsked?.()
       const reason = host.notReady() ?? (await host.store.unwritable())
       if (reason !== null) throw errors.notReady({ reason })
       // Names alone: whoever asks here has not said who they are.

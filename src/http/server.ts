@@ -19,6 +19,7 @@ import { createAuthenticate } from './auth.ts'
 import { acceptJson, bodyBytesMax } from './body.ts'
 import { refuseUnknown } from './accepts.ts'
 import { clientRoutes } from './clients.ts'
+import { drainConnections } from './drain.ts'
 import { directoryMoveRoutes } from './directory-moves.ts'
 import { failedRequestRoutes } from './failed-requests.ts'
 import { exceptionRoutes } from './exceptions.ts'
@@ -59,6 +60,10 @@ export interface HttpHost {
   readonly baseUrl: () => string
   /** null = ready; otherwise the reason in words. */
   readonly notReady: () => string | null
+  /** It is asked to end: kept connections are to be closed with their next answer. */
+  readonly stopping?: () => boolean
+  /** Somebody asks `/readyz`, and so perhaps sends requests by what it says. */
+  readonly onReadyAsked?: () => void
   /** Whose public key checkpoints are checked with. */
   readonly signer: Pick<CheckpointSigner, 'verifierKeyOf'>
   readonly metrics: Metrics
@@ -96,12 +101,6 @@ export interface HttpEvent {
   readonly error: unknown
 }
 
-/**
- * What running requests get to finish once we close. Node does not count a connection that has sent
- * nothing yet as idle: a client's spare one would hold up a shutdown until `requestTimeout`.
- */
-const closeMilliseconds = 2_000
-
 /** Everything that is served over HTTP, not yet listening. */
 export async function createServer(host: HttpHost): Promise<FastifyInstance> {
   const app = fastify({
@@ -112,6 +111,8 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
     genReqId: () => host.ids.next(),
     routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true, maxParamLength: 512 },
     forceCloseConnections: 'idle',
+    // What a kept connection still brings is answered, and the connection closed with the answer.
+    return503OnClosing: false,
     clientErrorHandler: refuseUnread,
     // What fails before a route is found: a path that is no valid encoding, a parameter too long.
     frameworkErrors: (error, request, reply) => {
@@ -122,11 +123,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
   traceRequests(app, host.tracer ?? null)
   host.traffic?.watch(app)
   acceptJson(app)
-  app.addHook('preClose', (done) => {
-    const impatient = setTimeout(() => app.server.closeAllConnections(), closeMilliseconds)
-    app.server.once('close', () => clearTimeout(impatient))
-    done()
-  })
+  drainConnections(app)
   app.setErrorHandler((error, request, reply) => {
     const known = toAppError(error, request)
     if (known.status >= 500 && known.code === 'internal') {
@@ -160,6 +157,9 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       'x-content-type-options': 'nosniff',
       'cache-control': 'no-store',
     })
+    // Whoever keeps the connection reads so before the next request; one that is cut while it is idle
+    // may have a request on its way, and nobody could tell whether that was begun.
+    if (host.stopping?.()) void reply.header('connection', 'close')
     done(null, payload)
   })
 

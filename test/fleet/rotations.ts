@@ -6,6 +6,7 @@ import { documentCodec } from '../../src/scim/codec.ts'
 import { openStore } from '../../src/store/open.ts'
 import { census, issueAll, lifeOver } from '../support/claims.ts'
 import { eventually } from '../support/custody.ts'
+import { treeFault } from './audit-tree.ts'
 import { chanceOf } from './chance.ts'
 import type { Ground, Replica } from './ground.ts'
 
@@ -37,6 +38,8 @@ export interface RotationsFigures {
   readonly servedAndLive: number
   /** Mints that the audit log has, as issued or as a stray that was removed. */
   readonly audited: number
+  /** What is wrong with the audit tree, recomputed from its rows; null when nothing is. */
+  readonly tree: string | null
   readonly seconds: number
 }
 
@@ -84,10 +87,20 @@ export async function runRotations(
   ].map((what) => ({ what, at: Math.floor(chance.between(0.02, 0.95) * rotations) }))
   blows.sort((a, b) => a.at - b.at)
   const stood: number[] = []
+  const standing = new Set<Replica>()
   const waking: Promise<void>[] = []
   for (const { what, at } of blows) {
     await eventually(made, (count) => count >= at, 600_000)
-    const victim = chance.of(running)
+    // One that stands still already would be no blow at all.
+    const victim = await eventually(
+      () => {
+        const awake = running.filter((replica) => !standing.has(replica))
+        return awake.length > 0 ? chance.of(awake) : null
+      },
+      (found) => found !== null,
+      90_000,
+    )
+    if (victim === null) throw new Error('all replicas stand still')
     if (what === 'kill') {
       say(`  ${made()} made: SIGKILL ${victim.name}`)
       running.splice(running.indexOf(victim), 1)
@@ -99,7 +112,13 @@ export async function runRotations(
       say(`  ${made()} made: SIGSTOP ${victim.name} for ${seconds.toFixed(0)} s`)
       stood.push(Math.round(seconds))
       victim.child.kill('SIGSTOP')
-      waking.push(sleep(seconds * 1_000).then(() => void victim.child.kill('SIGCONT')))
+      standing.add(victim)
+      waking.push(
+        sleep(seconds * 1_000).then(() => {
+          victim.child.kill('SIGCONT')
+          standing.delete(victim)
+        }),
+      )
     }
   }
   await Promise.all(waking)
@@ -123,6 +142,7 @@ export async function runRotations(
   }
   const store = await openStore({ url: ground.storeUrl, codec: documentCodec, readonly: true })
   const found = await census(store, aws)
+  const tree = await treeFault(store)
   await store.close()
   return {
     seed: order.seed,
@@ -134,6 +154,7 @@ export async function runRotations(
     compensations: aws.succeeded('DeleteAccessKey') - before.deletes - rotations,
     ...found,
     audited: (await mintsAudited(ground)) - before.audited,
+    tree,
     seconds,
   }
 }
@@ -145,7 +166,7 @@ export function anomalyOf(f: RotationsFigures): string | null {
   if (f.withOneLiveKey !== f.rotations) return 'a credential has no key, or two'
   if (f.servedAndLive !== f.rotations) return 'what is served does not authenticate'
   if (f.audited !== f.creates) return 'a key that was made is not in the audit log'
-  return null
+  return f.tree === null ? null : `the audit tree: ${f.tree}`
 }
 
 async function openOrOld({ sql }: Ground): Promise<number> {
@@ -157,10 +178,17 @@ async function openOrOld({ sql }: Ground): Promise<number> {
 }
 
 /** Until the audit log is in one order, and signed. */
-async function settled({ sql }: Ground): Promise<void> {
-  const unsequenced = async (): Promise<number> =>
-    Number((await sql<{ n: string }>('select count(*) as n from audit where seq is null'))[0]!.n)
-  await eventually(unsequenced, (n) => n === 0, 60_000)
+export async function settled({ storeUrl }: Pick<Ground, 'storeUrl'>): Promise<void> {
+  const store = await openStore({ url: storeUrl, codec: documentCodec, readonly: true })
+  try {
+    await eventually(
+      () => treeFault(store),
+      (fault) => fault === null,
+      60_000,
+    )
+  } finally {
+    await store.close()
+  }
 }
 
 async function mintsAudited({ sql }: Ground): Promise<number> {

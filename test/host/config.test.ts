@@ -221,3 +221,18 @@ describe('the example that is shipped', () => {
     expect(everything.match(/^ {2}- /gm)).toHaveLength(8)
   })
 })
+
+describe('shutdown.drain', () => {
+  it('is a duration, and null unless it is said', async () => {
+    expect((await load()).shutdown).toEqual({ drain: null })
+    await writeFile(path.join(cwd, 'custody.yaml'), 'shutdown: { drain: PT15S }')
+    expect((await load()).shutdown).toEqual({ drain: 15 })
+  })
+
+  it.each(['15', 'PT6M', 'soon'])('is not %s', async (drain) => {
+    const text = `shutdown: { drain: "${drain}" }`
+    expect(await problemsOf(text)).toEqual([
+      expect.stringContaining('must be a duration of at most five minutes'),
+    ])
+  })
+})

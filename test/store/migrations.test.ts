@@ -61,6 +61,27 @@ describe('migrations', () => {
     })
   })
 
+  it.each([
+    ['reads', 'beside one that says it may', newest, true],
+    ['does not read', 'beside one that says nothing', undefined, false],
+    ['does not read', 'beside one that asks for more', newest + 1, false],
+  ])('of a newer version: this one %s %s', async (_verb, _which, readableFrom, may) => {
+    const one = { ...next(['create table t (n integer)']), ...(readableFrom && { readableFrom }) }
+    const first = await openStore({ url, codec, migrations: [...migrations, one] })
+    await first.commit([{ type: 'meta', key: 'k', value: 'v' }])
+    await first.close()
+
+    const reading = await openStore({ url, codec, readonly: true })
+      .then(async (store) => {
+        const value = await store.read.meta('k')
+        await store.close()
+        return value
+      })
+      .catch((error: Error & { readonly code?: string }) => error.code)
+    expect(reading).toBe(may ? 'v' : 'databaseNewer')
+    await expect(openStore({ url, codec })).rejects.toMatchObject({ code: 'databaseNewer' })
+  })
+
   it('refuse to have been changed', async () => {
     const first = [...migrations, next(['create table t (n integer)'])]
     await (await openStore({ url, codec, migrations: first })).close()

@@ -21,11 +21,15 @@ export interface ServerProcess {
 /** Starts `custody serve` and resolves when it says `listening`. */
 export async function startProcess(
   home: string,
-  options: { readonly config?: string; readonly env?: Record<string, string> } = {},
+  options: {
+    readonly config?: string
+    readonly env?: Record<string, string>
+    readonly cwd?: string
+  } = {},
 ): Promise<ServerProcess> {
   const args = ['serve', ...(options.config ? ['--config', options.config] : [])]
   const child = spawn(process.execPath, [bin, ...args], {
-    cwd: home,
+    cwd: options.cwd ?? home,
     env: {
       ...process.env,
       CUSTODY_HOME: home,

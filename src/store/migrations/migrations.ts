@@ -19,6 +19,7 @@ import { consumers } from './0015-consumers.ts'
 import { replicas } from './0021-replicas.ts'
 import { tenantFence } from './0022-tenant-fence.ts'
 import { vitalSigns } from './0023-vitals.ts'
+import { readable } from './0024-readable.ts'
 import { shadow } from './0016-shadow.ts'
 import { signals } from './0017-signals.ts'
 import { directoryChecks } from './0018-directory-checks.ts'
@@ -29,19 +30,31 @@ import { directoryMoves } from './0020-directory-moves.ts'
 export interface Migration {
   readonly number: number
   readonly name: string
+  /**
+   * A version that knows all migrations up to this number, and not this one, may still read the
+   * database: nothing it asks for has changed. Absent: only versions that know this one may.
+   */
+  readonly readableFrom?: number
   readonly statements: (
     dialect: Pick<Dialect, 'name' | 'text' | 'real' | 'tableSuffix' | 'statistics'>,
   ) => readonly string[]
 }
 
+/** A row of the ledger. */
 export interface AppliedMigration {
   readonly number: number
   readonly name: string
   readonly checksum: string
+  /** As the migration says; a ledger from before it could be said has no such column. */
+  readonly readable_from?: number | null
 }
 
-export interface PendingMigration extends AppliedMigration {
+export interface PendingMigration {
+  readonly number: number
+  readonly name: string
   readonly statements: readonly string[]
+  /** The row of the ledger that says it is done. */
+  readonly record: { readonly columns: string; readonly values: readonly (string | number)[] }
 }
 
 export const migrations: readonly Migration[] = [
@@ -68,6 +81,7 @@ export const migrations: readonly Migration[] = [
   replicas,
   tenantFence,
   vitalSigns,
+  readable,
 ]
 
 /** The ledger itself; it exists before the first migration. */
@@ -81,26 +95,45 @@ export function ledgerTable({ text, tableSuffix }: Dialect): string {
 
 /**
  * What is still to be applied, in order.
+ * @param reading nothing will be written: what is unknown and leaves everything readable is no matter
  * @throws databaseNewer, migrationChanged
  */
 export function pendingMigrations(
   known: readonly Migration[],
   applied: readonly AppliedMigration[],
   dialect: Dialect,
+  reading = false,
 ): readonly PendingMigration[] {
   const newest = known.at(-1)?.number ?? 0
-  const found = Math.max(0, ...applied.map((a) => a.number))
-  if (found > newest) throw errors.databaseNewer({ found, known: newest })
+  const isInTheWay = ({ number, readable_from: from }: AppliedMigration): boolean =>
+    number > newest && !(reading && typeof from === 'number' && from <= newest)
+  if (applied.some(isInTheWay)) {
+    const found = Math.max(...applied.map((a) => a.number))
+    throw errors.databaseNewer({ found, known: newest })
+  }
   return known.flatMap((migration) => {
+    const { number, name } = migration
     const statements = migration.statements(dialect)
     const checksum = createHash('sha256').update(statements.join(';\n')).digest('hex')
-    const before = applied.find((a) => a.number === migration.number)
+    const before = applied.find((a) => a.number === number)
     if (before === undefined) {
-      return [{ number: migration.number, name: migration.name, checksum, statements }]
+      return [{ number, name, statements, record: recordOf(migration, checksum) }]
     }
     if (before.checksum !== checksum) throw errors.migrationChanged({ name: before.name })
     return []
   })
+}
+
+function recordOf(
+  { number, name, readableFrom }: Migration,
+  checksum: string,
+): PendingMigration['record'] {
+  const values = [number, name, checksum]
+  if (readableFrom === undefined) return { columns: 'number, name, checksum', values }
+  return {
+    columns: 'number, name, checksum, readable_from',
+    values: [...values, readableFrom],
+  }
 }
 
 /** A store that only reads does not migrate; it waits for one that writes to have done so. */

@@ -7,6 +7,14 @@ export function lockKey(name: string): string {
   return createHash('sha256').update(name).digest().readBigInt64BE(0).toString()
 }
 
+/** A SELECT has room for 1 664 columns; a group of large commits locks more than that. */
+const columnsMax = 1_000
+
+function chunks(all: readonly string[]): readonly (readonly string[])[] {
+  const count = Math.ceil(all.length / columnsMax)
+  return Array.from({ length: count }, (_, i) => all.slice(i * columnsMax, (i + 1) * columnsMax))
+}
+
 export interface Beginning {
   /** Names of what no other write may touch meanwhile. */
   readonly locks: readonly string[]
@@ -26,7 +34,7 @@ export function beginWith(said: string, { locks, planned, tracked }: Beginning):
   return [
     `begin${said}`,
     ...(planned ? ['set local plan_cache_mode = force_generic_plan'] : []),
-    ...(keys.length === 0 ? [] : [`select ${keys.join(', ')}`]),
+    ...chunks(keys).map((some) => `select ${some.join(', ')}`),
     ...(tracked ? ['select pg_current_xact_id()::text as xid'] : []),
   ].join('; ')
 }

@@ -220,8 +220,10 @@ export class PostgresDatabase implements Database {
     if (this.#readonly) throw new Error('the store was opened for reading only')
     const groups = this.#groups
     if (manner !== 'shared' || groups === null) {
-      const tracked = manner === 'shared'
-      return this.#alone(steps, keep, { scope, locks, planned: manner === 'planned', tracked })
+      // Most claims find nothing, and a number would make each of them a write. What a lost answer
+      // leaves claimed is claimed again when its lease lapses.
+      const planned = manner === 'planned'
+      return this.#alone(steps, keep, { scope, locks, planned, tracked: !planned })
     }
     return new Promise<T>((resolve, reject) => {
       groups.add({

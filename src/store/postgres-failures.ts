@@ -134,6 +134,6 @@ export class CommitUnheard extends Error {
 
 export function unheard(cause: unknown): Error {
   const reason =
-    'the database went away in the middle of a write, which may have been kept: look before you repeat it, or repeat it with the same Idempotency-Key'
-  return errors.notReady({ reason }, { cause })
+    'the database went away in the middle of a write, which may have been kept: look before you repeat it'
+  return errors.notReady({ reason, mayBeKept: true }, { cause })
 }

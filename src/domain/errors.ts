@@ -463,10 +463,11 @@ const definitions = {
     null,
     (f) => `Provider "${f.provider}" did not do it: ${f.reason}`,
   ),
-  notReady: def<{ reason: string }>(
+  // With `mayBeKept` nobody knows whether the write came out: it is not to be repeated blindly.
+  notReady: def<{ reason: string; mayBeKept?: true }>(
     503,
     null,
-    (f) => `The service is not ready: ${f.reason}. Try again shortly.`,
+    (f) => `The service is not ready: ${f.reason}.${f.mayBeKept ? '' : ' Try again shortly.'}`,
   ),
   internal: def<{ request: string }>(
     500,

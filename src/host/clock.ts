@@ -82,8 +82,12 @@ export function createInstallationClock(
     }
     const [best] = found.toSorted((a, b) => a.trip - b.trip)
     if (best === undefined) return false
-    if (isMeasured && best.trip > slowMs) return true
-    offset = best.offset
+    const doubt = isMeasured && best.trip > slowMs ? best.trip / 2 : 0
+    // What is known already, unless even a slow answer proves it wrong: a clock was set.
+    offset =
+      doubt === 0
+        ? best.offset
+        : Math.min(Math.max(offset, best.offset - doubt), best.offset + doubt)
     isMeasured = true
     return true
   }

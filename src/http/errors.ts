@@ -56,6 +56,13 @@ function sentence(text: string | undefined): string {
   return trimmed.endsWith('.') ? trimmed : `${trimmed}.`
 }
 
+const unknownOutcomes = new WeakSet<FastifyRequest>()
+
+/** Whether it was answered that what it wrote may have been kept, or not. */
+export function isOutcomeUnknown(request: FastifyRequest): boolean {
+  return unknownOutcomes.has(request)
+}
+
 /** RFC 7644 §3.12 below `/scim`, RFC 6749 §5.2 at `/oauth2/token`, RFC 9457 everywhere else. */
 export function sendError(
   reply: FastifyReply,
@@ -67,7 +74,8 @@ export function sendError(
     void reply.header('allow', String(error.facts['allow'] ?? ''))
   if (error.code === 'tooManyRequests')
     void reply.header('retry-after', String(error.facts['seconds']))
-  if (error.code === 'notReady') void reply.header('retry-after', '1')
+  if (error.facts['mayBeKept'] === true) unknownOutcomes.add(request)
+  else if (error.code === 'notReady') void reply.header('retry-after', '1')
   void reply.status(error.status)
   if (isTokenRequest(request) && error.status < 500) {
     return reply

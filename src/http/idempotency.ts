@@ -4,6 +4,7 @@ import { errors } from '../domain/errors.ts'
 import type { Replay } from '../domain/ledger.ts'
 import { addSeconds, hour, minute } from '../domain/time.ts'
 import type { Authenticate } from './auth.ts'
+import { isOutcomeUnknown } from './errors.ts'
 import type { HttpHost } from './server.ts'
 
 const keepSeconds = 24 * hour
@@ -19,8 +20,8 @@ const replayedHeaders = [
 
 /**
  * `Idempotency-Key` on every effecting POST below `app` (contract §5): a repeated request gets the
- * first one's answer. Only success is kept: a refused request changed nothing, so its key is free
- * for the request that mends it.
+ * first one's answer. A refused request changed nothing, so its key is free for the request that
+ * mends it; where nobody knows whether anything was changed, that answer is repeated, too.
  */
 export function acceptIdempotencyKeys(
   app: FastifyInstance,
@@ -67,7 +68,7 @@ export function acceptIdempotencyKeys(
     const claim = claims.get(request)
     if (claim === undefined) return payload
     claims.delete(request)
-    const succeeded = reply.statusCode < 300
+    const isKept = reply.statusCode < 300 || isOutcomeUnknown(request)
     const { secretAnswer } = request.routeOptions.config
     const answer: Replay = {
       ...claim,
@@ -82,7 +83,7 @@ export function acceptIdempotencyKeys(
     }
     try {
       await store.commit([
-        succeeded
+        isKept
           ? { type: 'replayAnswer', replay: answer }
           : { type: 'replayRelease', replay: claim },
       ])

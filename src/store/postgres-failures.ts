@@ -25,8 +25,9 @@ export function isTransient(error: unknown): boolean {
 
 /** One write of several brought it about; the others may do without it. */
 export function isOfOne(error: unknown): boolean {
-  // Data, constraints, and what another transaction stood in the way of.
-  return error instanceof MemberFailed || ['22', '23', '40'].includes(codeOf(error).slice(0, 2))
+  // Data, constraints, what another transaction stood in the way of, and what is too long or many.
+  const ofOne = ['22', '23', '40', '54']
+  return error instanceof MemberFailed || ofOne.includes(codeOf(error).slice(0, 2))
 }
 
 /**
@@ -57,6 +58,8 @@ const unreachable = 'the database cannot be reached'
 /** As the driver says it, which gives these no code. */
 const slowAnswer = 'Query read timeout'
 const noneFree = 'timeout exceeded when trying to connect'
+/** A standby's word for a write, which is asked for a number before it writes anything. */
+const standby = 'cannot assign TransactionIds during recovery'
 
 function reasonOf(error: unknown): string | null {
   const known = reasons[codeOf(error)]
@@ -64,6 +67,7 @@ function reasonOf(error: unknown): string | null {
   // A row that the fence refuses is a bug of ours, and no passing trouble.
   if (error.message.includes('row-level security')) return null
   if (known !== undefined) return known
+  if (error.message.includes(standby)) return reasons['25006']!
   if (error.message.includes(slowAnswer)) return 'the database does not answer'
   if (error.message.includes(noneFree))
     return 'the database does not answer, or too many ask it at once'
@@ -147,6 +151,6 @@ export class CommitUnheard extends Error {
 
 export function unheard(cause: unknown): Error {
   const reason =
-    'the database went away in the middle of a write, which may have been kept: look before you repeat it, or repeat it with the same Idempotency-Key'
-  return errors.notReady({ reason }, { cause })
+    'the database went away in the middle of a write, which may have been kept: look before you repeat it'
+  return errors.notReady({ reason, mayBeKept: true }, { cause })
 }

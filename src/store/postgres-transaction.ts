@@ -7,26 +7,35 @@ export function lockKey(name: string): string {
   return createHash('sha256').update(name).digest().readBigInt64BE(0).toString()
 }
 
+/** A SELECT has room for 1 664 columns; a group of large commits locks more than that. */
+const columnsMax = 1_000
+
+function chunks(all: readonly string[]): readonly (readonly string[])[] {
+  const count = Math.ceil(all.length / columnsMax)
+  return Array.from({ length: count }, (_, i) => all.slice(i * columnsMax, (i + 1) * columnsMax))
+}
+
 export interface Beginning {
   /** Names of what no other write may touch meanwhile. */
   readonly locks: readonly string[]
   /** Statements are planned once and for all: one for a set is dear to plan. */
   readonly planned: boolean
+  /** Its outcome can be asked for even if its answer is lost. */
+  readonly tracked: boolean
 }
 
 /**
  * The beginning of a transaction that holds locks, as one message.
  * @param said what tells the connection its scope, behind a semicolon; empty when it knows
  */
-export function beginWith(said: string, { locks, planned }: Beginning): string {
+export function beginWith(said: string, { locks, planned, tracked }: Beginning): string {
   // In one order everywhere, so that nobody waits in a circle.
   const keys = [...new Set(locks)].sort().map((name) => `pg_advisory_xact_lock(${lockKey(name)})`)
   return [
     `begin${said}`,
     ...(planned ? ['set local plan_cache_mode = force_generic_plan'] : []),
-    ...(keys.length === 0 ? [] : [`select ${keys.join(', ')}`]),
-    // Its outcome can then be asked for, should its answer be lost.
-    'select pg_current_xact_id()::text as xid',
+    ...chunks(keys).map((some) => `select ${some.join(', ')}`),
+    ...(tracked ? ['select pg_current_xact_id()::text as xid'] : []),
   ].join('; ')
 }
 

@@ -1,11 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Pool, type PoolClient, type QueryConfig } from 'pg'
 import { AppError, errors } from '../domain/errors.ts'
-import { postgresDialect, postgresFunctions } from './dialect-postgres.ts'
 import { everyTenant, noTenant, postgresFacts, sayScope } from './fence.ts'
 import type { Scope, StoreFacts } from './fence.ts'
-import type { AppliedMigration, Migration } from './migrations/migrations.ts'
-import { ledgerTable, missingMigration, pendingMigrations } from './migrations/migrations.ts'
+import type { Migration } from './migrations/migrations.ts'
 import {
   asConstraint,
   asFailure,
@@ -22,8 +20,9 @@ import {
 } from './postgres-failures.ts'
 import { answerAll, driveTogether, type Member, WriteGroups } from './postgres-group.ts'
 import type { Beginning } from './postgres-transaction.ts'
-import { begun, beginWith, commit, lockKey, rollback } from './postgres-transaction.ts'
+import { begun, beginWith, commit, rollback } from './postgres-transaction.ts'
 import { isLookup, SharedReads } from './postgres-reads.ts'
+import { checkMigrated, migrate } from './postgres-migrate.ts'
 import { SetForms } from './postgres-sets.ts'
 import { PostgresSignals } from './postgres-signals.ts'
 import { bind, ConstraintFailed } from './sql.ts'
@@ -64,13 +63,6 @@ const lockTimeoutMs = 5_000
 const idleTimeoutMs = 4_000
 /** We give up a server that does not even say so: a network may swallow what it answers. */
 const answerTimeoutMs = 15_000
-/** A migration may build an index of a million rows. */
-const migrationTimeoutMs = 3_600_000
-/**
- * It waits for a table no longer than this at a time, for everybody who comes after it waits, too; in
- * between, whoever waited is served. In all it tries for a minute.
- */
-const migrationLockMs = 500
 const migrationPauseMs = 1_500
 const migrationAttempts = 30
 /** So long the outcome of a commit whose answer was lost is asked for. */
@@ -80,8 +72,6 @@ const unheardPauseMs = 200
 const healthMs = 3_000
 /** After so many, a transaction that nobody is connected to any more is ended. */
 const orphanAfter = 5
-/** Under this key replicas that start together migrate one after the other. */
-const migrationLock = lockKey('custody migration')
 
 export interface PostgresOptions {
   readonly readonly: boolean
@@ -121,7 +111,7 @@ export class PostgresDatabase implements Database {
         : new WriteGroups(
             (group) => this.#together(group),
             ({ steps, keep, locks, scope }) =>
-              this.#alone(steps, keep, { scope, locks, planned: false }),
+              this.#alone(steps, keep, { scope, locks, planned: false, tracked: true }),
           )
   }
 
@@ -239,7 +229,10 @@ export class PostgresDatabase implements Database {
     if (this.#readonly) throw new Error('the store was opened for reading only')
     const groups = this.#groups
     if (manner !== 'shared' || groups === null) {
-      return this.#alone(steps, keep, { scope, locks, planned: manner === 'planned' })
+      // Most claims find nothing, and a number would make each of them a write. What a lost answer
+      // leaves claimed is claimed again when its lease lapses.
+      const planned = manner === 'planned'
+      return this.#alone(steps, keep, { scope, locks, planned, tracked: !planned })
     }
     return new Promise<T>((resolve, reject) => {
       groups.add({
@@ -370,7 +363,7 @@ export class PostgresDatabase implements Database {
     return this.#with(async (client) => {
       const locks = group.flatMap((member) => member.locks)
       const said = this.#scopeIn(client, group[0]!.scope)
-      const begin = beginWith(said, { locks, planned: true })
+      const begin = beginWith(said, { locks, planned: true, tracked: true })
       try {
         const xid = await begun(client, begin)
         const results = await driveTogether(client, group, this.#sets, this.#execute.bind(this))
@@ -579,51 +572,4 @@ async function again<T>(read: () => Promise<T>): Promise<T> {
     if (!brokeOff(error)) throw error
     return read()
   })
-}
-
-async function migrate(client: PoolClient, known: readonly Migration[]): Promise<void> {
-  await client.query('set local statement_timeout = 0; set local lock_timeout = 0')
-  await client.query({
-    text: `select pg_advisory_xact_lock(${migrationLock})`,
-    query_timeout: migrationTimeoutMs,
-  } as QueryConfig)
-  await client.query(
-    `set local lock_timeout = ${migrationLockMs}; set local client_min_messages = warning`,
-  )
-  const { rows } = await client.query<{ version: number; encoding: string }>(
-    `select current_setting('server_version_num')::integer as version,
-      current_setting('server_encoding') as encoding`,
-  )
-  const { version, encoding } = rows[0]!
-  if (encoding !== 'UTF8') {
-    const problems = `store.url: the database stores text in ${encoding}; create one with encoding UTF8.`
-    throw errors.configInvalid({ problems })
-  }
-  await client.query(ledgerTable(postgresDialect))
-  const pending = pendingMigrations(known, await applied(client), postgresDialect)
-  if (pending.length === 0) return
-  for (const text of postgresFunctions(version)) await client.query(text)
-  for (const { statements, record } of pending) {
-    for (const text of statements) {
-      await client.query({ text, query_timeout: migrationTimeoutMs } as QueryConfig)
-    }
-    const gaps = record.values.map((_, i) => `$${i + 1}`).join(', ')
-    await client.query(`insert into migration (${record.columns}) values (${gaps})`, [
-      ...record.values,
-    ])
-  }
-}
-
-/** @throws notReady when the server was not started since the last upgrade */
-async function checkMigrated(client: PoolClient, known: readonly Migration[]): Promise<void> {
-  const ledger = await client.query<{ there: boolean }>(
-    `select to_regclass('migration') is not null as there`,
-  )
-  const done = ledger.rows[0]!.there ? await applied(client) : []
-  const [pending] = pendingMigrations(known, done, postgresDialect, true)
-  if (pending !== undefined) throw missingMigration(pending.name)
-}
-
-async function applied(client: PoolClient): Promise<readonly AppliedMigration[]> {
-  return (await client.query<AppliedMigration>('select * from migration')).rows
 }

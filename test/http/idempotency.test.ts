@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { unheard } from '../../src/store/postgres-failures.ts'
 import type { Json, Reply, TestCustody } from '../support/custody.ts'
 import { startTestCustody, userUrn } from '../support/custody.ts'
 
@@ -53,6 +54,30 @@ describe('Idempotency-Key', () => {
   it('frees the key of a request that was refused', async () => {
     expect((await post('/scim/v2/Users', { schemas: [userUrn] }, 'k5')).status).toBe(400)
     expect((await post('/scim/v2/Users', user('e@x.test'), 'k5')).status).toBe(201)
+  })
+
+  it('repeats that nobody knows how it came out, rather than to do it twice', async () => {
+    const { store } = custody.running.engine.life
+    const before = { ...store }
+    const lost = unheard(new Error('Connection terminated unexpectedly'))
+    Object.assign(store, {
+      async commit(changes: Parameters<typeof before.commit>[0]) {
+        const result = await before.commit(changes)
+        if (changes.some(({ type }) => type === 'person')) throw lost
+        return result
+      },
+    })
+    const first = await post('/scim/v2/Users', user('unknown@x.test'), 'k10')
+    Object.assign(store, before)
+
+    expect(first.status).toBe(503)
+    expect(first.body.detail).toContain('may have been kept')
+    // No invitation to send it again blindly.
+    expect(first.headers.get('retry-after')).toBeNull()
+    const again = await post('/scim/v2/Users', user('unknown@x.test'), 'k10')
+    expect(again.status).toBe(503)
+    expect(again.text).toBe(first.text)
+    expect(again.headers.get('idempotency-replayed')).toBe('true')
   })
 
   it('does the work once when the same request comes twice at the same moment', async () => {

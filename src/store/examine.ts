@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { Client } from 'pg'
 import { errors } from '../domain/errors.ts'
+import type { Clock } from '../domain/time.ts'
 import { isDisconnected, openSide, unfinishedCopy } from './copy-side.ts'
 import { asFailure, asUnreachable } from './postgres-failures.ts'
 import { Connection } from './sqlite-connection.ts'
@@ -40,6 +41,8 @@ export interface Examined {
 }
 
 export interface ExamineOptions {
+  /** The machine's. */
+  readonly clock: Clock
   /** For each answer of a server. */
   readonly answerMs: number
   /** Files beyond this many bytes are not read whole. */
@@ -142,7 +145,10 @@ const factsOf = `select current_setting('server_version') as version,
     (select datconnlimit from pg_database where datname = current_database()) as of_database,
     (select rolconnlimit from pg_roles where rolname = current_user) as of_role`
 
-async function examinePostgres(url: string, { answerMs }: ExamineOptions): Promise<Examined> {
+async function examinePostgres(
+  url: string,
+  { answerMs, clock }: ExamineOptions,
+): Promise<Examined> {
   if (!URL.canParse(url)) {
     throw errors.configInvalid({ problems: 'store.url: is not a URL; is a character unescaped?' })
   }
@@ -168,7 +174,7 @@ async function examinePostgres(url: string, { answerMs }: ExamineOptions): Promi
     clients.push(await connect())
     const first = askerOf(clients[0]!)
     const row = await first.ask(factsOf)
-    const clockOffset = await offsetOf(first)
+    const clockOffset = await offsetOf(first, clock)
     clients.push(await connect())
     const pooled = await isPooled(first, askerOf(clients[1]!))
     const limits = [row['connections'], row['of_database'], row['of_role']].map(Number)
@@ -201,14 +207,14 @@ async function examinePostgres(url: string, { answerMs }: ExamineOptions): Promi
 }
 
 /** The best of three: the answer of the quickest says most. */
-async function offsetOf(asker: Asker): Promise<number> {
+async function offsetOf(asker: Asker, clock: Clock): Promise<number> {
   const found: { readonly offset: number; readonly trip: number }[] = []
   for (let i = 0; i < 3; i++) {
-    const [began, at] = [performance.now(), Date.now()]
+    const [began, at] = [clock.monotonic(), Date.parse(clock.now())]
     const row = await asker.ask(
       'select extract(epoch from clock_timestamp())::double precision * 1000 as ms',
     )
-    const trip = performance.now() - began
+    const trip = clock.monotonic() - began
     found.push({ offset: Math.round(Number(row['ms']) - (at + trip / 2)), trip })
   }
   return found.toSorted((a, b) => a.trip - b.trip)[0]!.offset

@@ -12,6 +12,7 @@ import { checkNames } from '../../src/cli/local/doctor/check.ts'
 import { judgeConnections, judgeDatabase } from '../../src/cli/local/doctor/database.ts'
 import { judgeDisk } from '../../src/cli/local/doctor/home.ts'
 import { main } from '../../src/cli/main.ts'
+import { systemClock } from '../../src/host/clock.ts'
 import { documentCodec } from '../../src/scim/codec.ts'
 import { openSide } from '../../src/store/copy-side.ts'
 import { type Asker, examineDatabase, isPooled } from '../../src/store/examine.ts'
@@ -304,7 +305,9 @@ directories:
     const { port } = silent.address() as { port: number }
     const began = performance.now()
     const url = `postgres://a:b@127.0.0.1:${port}/c`
-    await expect(examineDatabase(url, { answerMs: 200, readWholeMax: 0 })).rejects.toMatchObject({
+    await expect(
+      examineDatabase(url, { clock: systemClock, answerMs: 200, readWholeMax: 0 }),
+    ).rejects.toMatchObject({
       code: 'notReady',
     })
     expect(performance.now() - began).toBeLessThan(3_000)

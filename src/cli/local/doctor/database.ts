@@ -1,3 +1,4 @@
+import { systemClock } from '../../../host/clock.ts'
 import type { DatabaseFacts, Examined, PostgresFacts } from '../../../store/examine.ts'
 import { examineDatabase } from '../../../store/examine.ts'
 import { migrationState } from '../../../store/migration-state.ts'
@@ -30,7 +31,7 @@ export async function checkDatabase(url: string, deep: boolean): Promise<FoundDa
   const none = { examined: null, isReadable: false }
   let examined: Examined | null
   try {
-    const options = { answerMs, readWholeMax: deep ? Infinity : readWholeMax }
+    const options = { clock: systemClock, answerMs, readWholeMax: deep ? Infinity : readWholeMax }
     examined = await within(databaseMs, () => examineDatabase(url, options))
   } catch (error) {
     const next =

@@ -1,7 +1,7 @@
-import type { Clock } from '../domain/time.ts'
 import { existsSync } from 'node:fs'
 import { Client } from 'pg'
 import { errors } from '../domain/errors.ts'
+import type { Clock } from '../domain/time.ts'
 import { isDisconnected, openSide, unfinishedCopy } from './copy-side.ts'
 import { asFailure, asUnreachable } from './postgres-failures.ts'
 import { Connection } from './sqlite-connection.ts'
@@ -41,7 +41,7 @@ export interface Examined {
 }
 
 export interface ExamineOptions {
-  /** The machine's own. */
+  /** The machine's. */
   readonly clock: Clock
   /** For each answer of a server. */
   readonly answerMs: number

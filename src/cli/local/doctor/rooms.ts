@@ -1,6 +1,6 @@
 import type { Secret } from '../../../domain/secret.ts'
 import { createSigner } from '../../../domain/checkpoint.ts'
-import { secondsBetween, type Instant } from '../../../domain/time.ts'
+import { instantOf, secondsBetween, type Instant } from '../../../domain/time.ts'
 import { checkAnchor, openAnchor } from '../../../host/anchor.ts'
 import { systemClock } from '../../../host/clock.ts'
 import type { Config } from '../../../host/config.ts'
@@ -29,8 +29,8 @@ export interface RoomsOptions {
 /** What the rows say: who runs, what waits, what is stopped. */
 export async function checkRooms(options: RoomsOptions): Promise<readonly Check[]> {
   const { store } = options
-  const now =
-    ((await store.time()) === null ? systemClock.now() : null) ?? (await databaseNow(store))
+  const time = await store.time()
+  const now = time === null ? systemClock.now() : instantOf(Math.floor(time))
   const each: readonly (readonly [CheckName, () => Promise<Check | readonly Check[]>])[] = [
     ['master key', () => masterKey(options)],
     ['fence', async () => fence(store)],
@@ -45,10 +45,6 @@ export async function checkRooms(options: RoomsOptions): Promise<readonly Check[
     found.push(...(await looking(name, 'See that the database answers.', answerMs, look)))
   }
   return found
-}
-
-async function databaseNow(store: Store): Promise<Instant> {
-  return new Date(Math.floor((await store.time())!)).toISOString() as Instant
 }
 
 async function masterKey({

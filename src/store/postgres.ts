@@ -251,7 +251,8 @@ export class PostgresDatabase implements Database {
           if (await this.#wasKept(error)) return error.result as T
         } else if (!isTransient(error)) throw error
         if (attempt >= attemptsMax) throw error
-        await sleep(attempt * 2)
+        // Two that broke each other off must not meet again.
+        await sleep(attempt * 2 + Math.random() * attempt * 8)
       }
     }
   }

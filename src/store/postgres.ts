@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Pool, type PoolClient, type QueryConfig } from 'pg'
 import { AppError, errors } from '../domain/errors.ts'
@@ -252,7 +253,7 @@ export class PostgresDatabase implements Database {
         } else if (!isTransient(error)) throw error
         if (attempt >= attemptsMax) throw error
         // Two that broke each other off must not meet again.
-        await sleep(attempt * 2 + Math.random() * attempt * 8)
+        await sleep(attempt * 2 + randomInt(attempt * 8))
       }
     }
   }

@@ -53,23 +53,24 @@ describe('two replicas that write in groups', () => {
 
     const [store] = stores
     const open: string[] = []
+    const ended: (string | undefined)[] = []
     for (const [i, { operations, person }] of commits.entries()) {
       const answer = answers[i]!
       const saved = answer === 'saved'
-      if (!saved) expect(answer.reason).toBe('busy')
+      expect(saved ? 'busy' : answer.reason).toBe('busy')
       expect((await store!.read.person(tenant, person.id)) !== null).toBe(saved)
       for (const { id } of operations) {
         const found = await store!.read.operation(tenant, id)
         expect(found !== null).toBe(saved)
         if (found?.status === 'queued') open.push(found.subject)
-        else if (found) {
-          expect(found).toMatchObject({ status: 'cancelled', failure: { code: 'preempted' } })
-        }
+        else if (found) ended.push(found.failure?.code)
       }
     }
+    expect(new Set(ended)).toEqual(new Set(['preempted']))
     expect(open.toSorted()).toEqual(accounts.toSorted())
     expect(answers.filter((answer) => answer === 'saved').length).toBeGreaterThan(30)
   })
+
   it('break a deadlock off, and write again what was undone by it', async () => {
     const [store] = stores
     const values = (value: string): readonly Change[] =>

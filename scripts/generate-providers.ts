@@ -63,10 +63,10 @@ export async function openAll(): Promise<Opened> {
     }
     const modules = {
       providers: await Promise.all(
-        builtIn.providers.map((known) => ('load' in known ? known.load() : known)),
+        builtIn.providers.map(async (known) => ('load' in known ? known.load() : known)),
       ),
       sinks: await Promise.all(
-        builtIn.sinks.map((known) => ('load' in known ? known.load() : known)),
+        builtIn.sinks.map(async (known) => ('load' in known ? known.load() : known)),
       ),
     }
     return { providers: modules.providers.map(open), sinks: modules.sinks.map(open) }

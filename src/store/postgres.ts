@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Pool, type PoolClient, type QueryConfig } from 'pg'
 import { AppError, errors } from '../domain/errors.ts'
@@ -264,7 +265,8 @@ export class PostgresDatabase implements Database {
         if (attempt >= (brokeOff(error) ? brokenMax : attemptsMax)) {
           throw error instanceof CommitUnheard ? unheard(error.cause) : error
         }
-        await sleep(attempt * (brokeOff(error) ? brokenPauseMs : 2))
+        // Two that broke each other off must not meet again.
+        await sleep(attempt * (brokeOff(error) ? brokenPauseMs : 2) + randomInt(attempt * 8))
       }
     }
   }

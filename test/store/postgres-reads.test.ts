@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { connect, createServer, type AddressInfo, type Server } from 'node:net'
 import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { TenantId } from '../../src/domain/ids.ts'
@@ -11,15 +13,33 @@ import { createDatabase, type TestDatabase } from '../support/postgres.ts'
 let database: TestDatabase
 let store: Store
 let other: Store
+let line: Server
 beforeAll(async () => {
   database = await createDatabase()
   store = await openStore({ url: database.url, codec, connections: 3 })
-  other = await openStore({ url: database.url, codec, connections: 2 })
+  const far = new URL(database.url)
+  line = await slowLine(Number(far.port), far.hostname)
+  far.host = `127.0.0.1:${(line.address() as AddressInfo).port}`
+  other = await openStore({ url: far.href, codec, connections: 2 })
 })
 afterAll(async () => {
   await Promise.all([store.close(), other.close()])
+  line.close()
   await database.drop()
 })
+
+/** Answers come late over it: what was true when they were sent may have changed on their arrival. */
+async function slowLine(port: number, host: string): Promise<Server> {
+  const server = createServer((near) => {
+    const far = connect(port, host)
+    near.pipe(far)
+    far.on('data', (bytes) => setTimeout(() => near.write(bytes), 4))
+    far.on('close', () => near.destroy())
+    near.on('close', () => far.destroy())
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return server
+}
 
 /** What is sent to the server while `work` runs: the values of each statement. */
 async function sentDuring(work: () => Promise<unknown>): Promise<readonly string[]> {

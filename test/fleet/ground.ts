@@ -33,7 +33,7 @@ export interface Ground {
   home(name: string): Promise<string>
   start(
     name: string,
-    more?: Partial<Pick<ReplicaOrder, 'roles' | 'ahead' | 'sweeps'>>,
+    more?: Partial<Pick<ReplicaOrder, 'storeUrl' | 'roles' | 'ahead' | 'sweeps'>>,
   ): Promise<Replica>
   readonly sql: <T extends object>(
     text: string,
@@ -57,6 +57,8 @@ export async function makeGround(given?: string): Promise<Ground> {
   await withoutWaits(path.join(policies, 'lifecycle.yaml'))
   const children = new Set<ChildProcess>()
   const client = new Client({ connectionString: storeUrl })
+  // A drill may take the server away.
+  client.on('error', () => undefined)
   await client.connect()
 
   const home = async (name: string): Promise<string> => {

@@ -209,7 +209,9 @@ async function judge(scene: Scene, load: Load): Promise<void> {
   const live = users.map(({ userName }) => ground.aws.world.keysOf(userName).length)
   const odd = live.filter((n) => n !== 1).length
   if (users.length !== credentials || odd > 0)
-    anomalies.push(`${credentials} credentials, ${users.length} users at AWS, ${odd} without one key`)
+    anomalies.push(
+      `${credentials} credentials, ${users.length} users at AWS, ${odd} without one key`,
+    )
   if (creates - deletes !== credentials)
     anomalies.push(`${creates} created less ${deletes} deleted is not ${credentials}`)
   const rotated = done.filter(({ what }) => what === 'rotation').map(({ name }) => `'${name}'`)

@@ -35,7 +35,7 @@ export interface Ground {
   home(name: string): Promise<string>
   start(
     name: string,
-    more?: Partial<Pick<ReplicaOrder, 'roles' | 'ahead' | 'sweeps'>>,
+    more?: Partial<Pick<ReplicaOrder, 'storeUrl' | 'roles' | 'ahead' | 'sweeps'>>,
   ): Promise<Replica>
   readonly sql: <T extends object>(
     text: string,
@@ -67,6 +67,8 @@ export async function makeGround(
   await shortenWaits(path.join(policies, 'lifecycle.yaml'), terms)
   const children = new Set<ChildProcess>()
   const client = new Client({ connectionString: storeUrl })
+  // A drill may take the server away.
+  client.on('error', () => undefined)
   await client.connect()
 
   const home = async (name: string): Promise<string> => {

@@ -106,8 +106,11 @@ export function createSequencer(
   }
 
   const commit = async (change: Change): Promise<CommitResult> => {
-    const { fence } = lead ?? {}
-    const guard: Change[] = fence === undefined ? [] : [{ type: 'led', job, fence }]
+    // Another round, or the end of this process, may have resigned since this one looked.
+    if (options.holder !== undefined && lead === null) {
+      return { change: 0, reason: 'fence', with: job }
+    }
+    const guard: Change[] = lead === null ? [] : [{ type: 'led', job, fence: lead.fence }]
     const result = await store.commit([...guard, change])
     if (result !== 'saved' && result.reason === 'fence') lead = null
     return result

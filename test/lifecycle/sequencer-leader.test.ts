@@ -95,3 +95,33 @@ describe.each(['SQLite', 'PostgreSQL'])('one of three that sequences %s', (kind)
     },
   )
 })
+
+it('one that resigns between its look at the lease and its write writes nothing', async () => {
+  const store = await openStore({ url: 'sqlite::memory:', codec })
+  const clock = new ManualClock()
+  const unguarded: CommitResult[] = []
+  const watched: Store = {
+    ...store,
+    read: {
+      ...store.read,
+      async leader(job) {
+        const leader = await store.read.leader(job)
+        queueMicrotask(() => void sequencer.stop())
+        return leader
+      },
+    },
+    async commit(changes) {
+      const result = await store.commit(changes)
+      if (changes[0]!.type === 'auditSequenced') unguarded.push(result)
+      return result
+    },
+  }
+  const options = { signer, anchor: null, holder: 'it', log: () => undefined }
+  const sequencer = createSequencer({ store: watched, clock }, options)
+  await store.commit([{ type: 'audit', row: makeAudit() }])
+
+  await sequencer.round()
+
+  expect(unguarded).toEqual([])
+  await store.close()
+})

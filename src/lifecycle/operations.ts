@@ -5,7 +5,7 @@ import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, save, visibilityOf } from './context.ts'
 import type { Change } from '../store/store.ts'
 import { provisioned, putCredential } from './steps/step.ts'
-import { visibleAccount, visiblePerson } from './visible.ts'
+import { hiddenAs, visibleAccount, visiblePerson } from './visible.ts'
 
 /** @throws notFound unless the caller may see what the operation is about */
 export async function visibleOperation(
@@ -21,7 +21,7 @@ export async function visibleOperation(
       await visibleAccount(life, caller, operation.account, { retiredToo: true })
     else await visiblePerson(life, caller, operation.subject)
   } catch (cause) {
-    throw errors.notFound({ what: 'Operation', id }, { cause })
+    throw hiddenAs(errors.notFound({ what: 'Operation', id }, { cause }), cause)
   }
   return operation
 }

@@ -7,7 +7,7 @@ import { addSeconds, day } from '../domain/time.ts'
 import type { Change } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, planOperation, replanned, save, visibilityOf } from './context.ts'
-import { visibleAccount } from './visible.ts'
+import { hiddenAs, visibleAccount } from './visible.ts'
 
 /** The providers whose inventory can be taken. */
 export function reconcilable(life: Pick<Lifecycle, 'providers'>): readonly string[] {
@@ -80,7 +80,7 @@ export async function visibleFinding(
     await visibleAccount(life, caller, finding.account, { retiredToo: true })
     return finding
   } catch (cause) {
-    throw errors.notFound({ what: 'Finding', id }, { cause })
+    throw hiddenAs(errors.notFound({ what: 'Finding', id }, { cause }), cause)
   }
 }
 

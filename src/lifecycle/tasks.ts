@@ -8,6 +8,7 @@ import { isOverdue } from '../domain/task.ts'
 import type { Instant } from '../domain/time.ts'
 import { addSeconds } from '../domain/time.ts'
 import type { AskedTask, TaskBook } from '../provider/contract.ts'
+import { hiddenAs } from './visible.ts'
 import type { Change, TaskQuery } from '../store/store.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { auditRow, authorise, save, systemActor, visibilityOf } from './context.ts'
@@ -173,7 +174,7 @@ export async function visibleTask(life: Lifecycle, caller: Caller, id: string): 
   try {
     authorise(life, caller, 'task.read', resourceOf(task))
   } catch (cause) {
-    throw errors.notFound({ what: 'Task', id }, { cause })
+    throw hiddenAs(errors.notFound({ what: 'Task', id }, { cause }), cause)
   }
   return task
 }

@@ -1,6 +1,6 @@
 import type { ServiceAccount } from '../domain/account.ts'
 import type { Credential } from '../domain/credential.ts'
-import { errors } from '../domain/errors.ts'
+import { AppError, errors } from '../domain/errors.ts'
 import type { Person } from '../domain/owner.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { visibilityOf } from './context.ts'
@@ -54,6 +54,14 @@ export async function visibleAccount(
 }
 
 /** @throws notFound when the credential, or its account, is not the caller's to see */
+/**
+ * What hangs on something that the caller may not see is not there for them. A database that is away
+ * is another matter: "not there" would be a lie that a client acts upon.
+ */
+export function hiddenAs(hidden: Error, cause: unknown): unknown {
+  return cause instanceof AppError && cause.status < 500 ? hidden : cause
+}
+
 export async function visibleCredential(
   life: Lifecycle,
   caller: Caller,
@@ -64,6 +72,6 @@ export async function visibleCredential(
   try {
     return { credential, account: await visibleAccount(life, caller, credential.account) }
   } catch (cause) {
-    throw errors.notFound({ what: 'Credential', id }, { cause })
+    throw hiddenAs(errors.notFound({ what: 'Credential', id }, { cause }), cause)
   }
 }

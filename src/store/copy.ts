@@ -201,12 +201,11 @@ function inOrder(tables: readonly TableShape[]): readonly TableShape[] {
 /** @throws CopyRefused while a process uses the database, or one that died might be taken for alive */
 async function quiet(from: CopySide, now: Instant): Promise<void> {
   const since = addSeconds(now, -silentAfterSeconds)
-  const [replicas, leases] = await Promise.all([
-    from.ask(`select id from replica where seen_at > '${since}' order by id`),
-    from.ask(
-      `select distinct lease_worker as id from operation where status = 'running' and lease_until > '${now}'`,
-    ),
-  ])
+  // One after the other: a side is one connection, and its driver warns of a second question.
+  const replicas = await from.ask(`select id from replica where seen_at > '${since}' order by id`)
+  const leases = await from.ask(
+    `select distinct lease_worker as id from operation where status = 'running' and lease_until > '${now}'`,
+  )
   const users = [...new Set([...replicas, ...leases].map((row) => String(row['id'])))]
   if (users.length === 0) return
   throw new CopyRefused(
@@ -217,16 +216,18 @@ async function quiet(from: CopySide, now: Instant): Promise<void> {
 
 /** What moves with every write that matters: the audit log above all, since no change goes without. */
 async function markOf(side: CopySide): Promise<string> {
-  const parts = await Promise.all(
-    [
-      'select count(*) as n, max(id) as last from audit',
-      'select count(*) as n, max(updated_at) as last from operation',
-      'select count(*) as n, max(modified_at) as last from resource',
-      'select count(*) as n, max(last_used_at) as last from client_token',
-      'select count(*) as n, max(at) as last from slot',
-    ].map((text) => side.ask(text)),
-  )
-  const text = JSON.stringify(parts.map(([row]) => [Number(row!['n']), row!['last'] ?? null]))
+  const parts: [number, unknown][] = []
+  for (const question of [
+    'select count(*) as n, max(id) as last from audit',
+    'select count(*) as n, max(updated_at) as last from operation',
+    'select count(*) as n, max(modified_at) as last from resource',
+    'select count(*) as n, max(last_used_at) as last from client_token',
+    'select count(*) as n, max(at) as last from slot',
+  ]) {
+    const [row] = await side.ask(question)
+    parts.push([Number(row!['n']), row!['last'] ?? null])
+  }
+  const text = JSON.stringify(parts)
   return createHash('sha256').update(text).digest('hex')
 }
 

@@ -31,12 +31,21 @@ export function beginWith(said: string, { locks, planned, tracked }: Beginning):
   ].join('; ')
 }
 
-/** @returns the number of the transaction, where its outcome will matter to somebody */
+/**
+ * BEGIN has happened even where a lock behind it was not to be had: such a transaction is ended
+ * here, or whoever is lent the connection next would find it aborted.
+ * @returns the number of the transaction, where its outcome will matter to somebody
+ */
 export async function begun(client: PoolClient, text: string): Promise<string | null> {
-  const answers = (await client.query(text)) as unknown as
-    | QueryResult<{ xid?: string }>
-    | readonly QueryResult<{ xid?: string }>[]
-  return [answers].flat().at(-1)?.rows[0]?.xid ?? null
+  try {
+    const answers = (await client.query(text)) as unknown as
+      | QueryResult<{ xid?: string }>
+      | readonly QueryResult<{ xid?: string }>[]
+    return [answers].flat().at(-1)?.rows[0]?.xid ?? null
+  } catch (error) {
+    await rollback(client)
+    throw error
+  }
 }
 
 /** @throws CommitUnheard when its outcome is not known, and can be asked for */

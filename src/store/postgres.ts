@@ -15,8 +15,10 @@ import {
   CommitUnheard,
   isLost,
   isOfOne,
+  isReadOnly,
   isRefusal,
   isTransient,
+  readOnly,
   unheard,
 } from './postgres-failures.ts'
 import { answerAll, driveTogether, type Member, WriteGroups } from './postgres-group.ts'
@@ -284,7 +286,8 @@ export class PostgresDatabase implements Database {
       return await this.#with(async (client) => {
         const text = `select current_setting('transaction_read_only') = 'on' as "readOnly"`
         const [row] = (await client.query<{ readOnly: boolean }>(text)).rows
-        return row!.readOnly && !this.#readonly ? 'the database is read-only' : null
+        if (row!.readOnly && !this.#readonly) throw readOnly()
+        return null
       })
     } catch (error) {
       if (error instanceof AppError) return String(error.facts['reason'])
@@ -469,7 +472,7 @@ export class PostgresDatabase implements Database {
     } catch (error) {
       // What the server made of the scope is anybody's guess now; the next one says it anew.
       this.#scopes.delete(client)
-      if (broken === undefined && isLost(error)) broken = error as Error
+      if (broken === undefined && (isLost(error) || isReadOnly(error))) broken = error as Error
       if (error instanceof CommitUnheard) {
         broken ??= error
         throw error

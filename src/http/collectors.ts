@@ -56,6 +56,8 @@ export function serviceMetrics(sources: MetricSources): {
   const worker = workerCollector(sources.worker)
   const sweeps = sweepCollector(clock)
   const metrics = createMetrics([
+    // Before the others ask the database themselves.
+    poolCollector(() => store.connections()),
     buildCollector(sources.build),
     traffic.collector,
     storeCollector(store, clock, sources.providers),
@@ -65,7 +67,6 @@ export function serviceMetrics(sources: MetricSources): {
     sweeps.collector,
     slotCollector(store, clock),
     replicaCollector(store, clock),
-    poolCollector(() => store.connections()),
     auditCollector(sources),
     brakeCollector(sources.brakes),
     directoryCollector(store, clock),

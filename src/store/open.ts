@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { AppError, errors } from '../domain/errors.ts'
 import type { TenantId } from '../domain/ids.ts'
 import { assertNever } from '../domain/json.ts'
@@ -108,6 +109,9 @@ async function migrated(
     throw error
   }
 }
+
+/** Several pages that no compression makes smaller. */
+const bulk = (): string => randomBytes(65_536).toString('base64')
 
 /** A store whose statements run on that database. */
 export function buildStore(database: Database, dialect: Dialect, codec: DocumentCodec): Store {
@@ -471,7 +475,6 @@ export function buildStore(database: Database, dialect: Dialect, codec: Document
         changes.flatMap(lockOf),
         changes.every(isGuarded) ? 'shared' : 'alone',
       )
-      trouble = null
       return result
     } catch (error) {
       if (error instanceof AppError && error.code === 'notReady') {
@@ -488,7 +491,14 @@ export function buildStore(database: Database, dialect: Dialect, codec: Document
       const known = (await database.health?.()) ?? null
       if (known !== null) return known
       if (trouble === null) return null
-      await commit([{ type: 'meta', key: 'writeProbe', value: 'kept' }]).catch(() => undefined)
+      // On a full disk what is small still finds room: only what needs some shows that there is some.
+      const isWritten = await commit([{ type: 'meta', key: 'writeProbe', value: bulk() }])
+        .then(() => commit([{ type: 'meta', key: 'writeProbe', value: 'kept' }]))
+        .then(
+          () => true,
+          () => false,
+        )
+      if (isWritten) trouble = null
       return trouble
     },
     claim: (worker, now, lease, limit, others = limit, except = []) =>

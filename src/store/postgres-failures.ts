@@ -103,6 +103,16 @@ export function brokeOff(error: unknown): boolean {
   return isLost(cause) && !(cause instanceof Error && cause.message.includes(slowAnswer))
 }
 
+/** What a connection was told when it was made outlives a change on the server: another one is needed. */
+export function isReadOnly(error: unknown): boolean {
+  return codeOf(error) === '25006'
+}
+
+/** As the server would say it to a write. */
+export function readOnly(): Error {
+  return Object.assign(new Error('the connection is read-only'), { code: '25006' })
+}
+
 /** The server is there and says no: a mistake in the configuration, when it is met at the start. */
 export function isRefusal(error: unknown): boolean {
   return ['28000', '28P01', '3D000'].includes(codeOf(error))

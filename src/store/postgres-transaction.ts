@@ -39,7 +39,10 @@ export function beginWith(said: string, { locks, planned, tracked }: Beginning):
   ].join('; ')
 }
 
-/** @returns the number of the transaction */
+/**
+ * BEGIN has happened even where a lock behind it was not to be had: whoever calls ends it.
+ * @returns the number of the transaction, where it is tracked
+ */
 export async function begun(client: PoolClient, text: string): Promise<string | null> {
   const answers = (await client.query(text)) as unknown as
     | QueryResult<{ xid?: string }>

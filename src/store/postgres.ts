@@ -15,8 +15,10 @@ import {
   CommitUnheard,
   isLost,
   isOfOne,
+  isReadOnly,
   isRefusal,
   isTransient,
+  readOnly,
   unheard,
 } from './postgres-failures.ts'
 import { answerAll, driveTogether, type Member, WriteGroups } from './postgres-group.ts'
@@ -324,7 +326,8 @@ export class PostgresDatabase implements Database {
         const text = `select current_setting('transaction_read_only') = 'on' as "readOnly"`
         const asked = { text, query_timeout: healthMs } as QueryConfig
         const [row] = (await client.query<{ readOnly: boolean }>(asked)).rows
-        return row!.readOnly && !this.#readonly ? 'the database is read-only' : null
+        if (row!.readOnly && !this.#readonly) throw readOnly()
+        return null
       })
     } catch (error) {
       if (error instanceof AppError) return String(error.facts['reason'])
@@ -513,7 +516,7 @@ export class PostgresDatabase implements Database {
     } catch (error) {
       // What the server made of the scope is anybody's guess now; the next one says it anew.
       this.#scopes.delete(client)
-      if (broken === undefined && isLost(error)) broken = error as Error
+      if (broken === undefined && (isLost(error) || isReadOnly(error))) broken = error as Error
       if (error instanceof CommitUnheard) {
         broken ??= error
         throw error

@@ -57,6 +57,13 @@ describe('Custody on PostgreSQL', () => {
     expect(event).toMatchObject({ outcome: 'finished', message: null })
   })
 
+  it('counts nobody as waiting for a connection because of the scrape itself', async () => {
+    const headers = { authorization: `Bearer ${custody.adminToken}` }
+    const response = await fetch(`${custody.url}/metrics`, { headers })
+
+    expect(await response.text()).toContain('custody_database_connections{state="waiting"} 0')
+  })
+
   it('keeps the password of the database out of its log', () => {
     const { password } = new URL(database.url)
 

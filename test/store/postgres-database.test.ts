@@ -1,5 +1,5 @@
 import * as fc from 'fast-check'
-import { Client } from 'pg'
+import { Client, type PoolClient } from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { defaultTenant as tenant } from '../../src/domain/ids.ts'
 import { isJsonObject, type Json } from '../../src/domain/json.ts'
@@ -8,6 +8,7 @@ import { normalise } from '../../src/domain/text.ts'
 import { addSeconds, parseInstant, seconds } from '../../src/domain/time.ts'
 import { migrations } from '../../src/store/migrations/migrations.ts'
 import { openStore } from '../../src/store/open.ts'
+import { beginWith, begun } from '../../src/store/postgres-transaction.ts'
 import type { Change, Store } from '../../src/store/store.ts'
 import { attribute, bound, compare } from '../conformance/store-filters.ts'
 import { makeAccount, makeCredential, makeOperation, makePerson, t0 } from '../support/entities.ts'
@@ -194,6 +195,20 @@ describe('commits side by side', () => {
     )
   })
 
+  it('leave a connection outside of any transaction when a lock was not to be had', async () => {
+    const [holder, waiting] = [new Client(database.url), new Client(database.url)]
+    await Promise.all([holder.connect(), waiting.connect()])
+    const begin = beginWith('', { locks: ['held'], planned: true, tracked: true })
+    await holder.query(begin)
+    await waiting.query('set lock_timeout = 50')
+
+    const failed = begun(waiting as unknown as PoolClient, begin)
+
+    await expect(failed).rejects.toMatchObject({ code: '55P03' })
+    await expect(waiting.query('select 1')).resolves.toMatchObject({ rowCount: 1 })
+    await Promise.all([holder.end(), waiting.end()])
+  })
+
   it('are repeated when the server breaks them off in favour of another', async () => {
     const [a, b] = await twoPeople()
     const touch = (id: string) =>
@@ -211,6 +226,14 @@ describe('commits side by side', () => {
     expect(await pending).toBe('saved')
   })
 })
+
+async function endConnections(): Promise<void> {
+  await client.query(
+    `select pg_terminate_backend(pid) from pg_stat_activity
+      where application_name = 'custody' and datname = current_database()`,
+  )
+  await new Promise((resolve) => setTimeout(resolve, 50))
+}
 
 const update = (person: Person): Change => ({ type: 'person', person, expectedVersion: 1 })
 
@@ -312,13 +335,20 @@ describe('opening', () => {
     ).not.toContain('hunter2')
   })
 
+  it('can be written again as soon as the database is no longer read-only', async () => {
+    const setting = `alter database "${new URL(database.url).pathname.slice(1)}"`
+    await client.query(`${setting} set default_transaction_read_only = on`)
+    await endConnections()
+    expect(await store.unwritable()).toBe('the database is read-only')
+    await client.query(`${setting} reset default_transaction_read_only`)
+
+    expect(await store.unwritable()).toBeNull()
+    expect(await store.commit([{ type: 'meta', key: 'again', value: 'v' }])).toBe('saved')
+  })
+
   it('goes on after the server dropped its connections', async () => {
     await store.read.meta('k')
-    await client.query(
-      `select pg_terminate_backend(pid) from pg_stat_activity
-        where application_name = 'custody' and datname = current_database()`,
-    )
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    await endConnections()
 
     expect(await store.commit([{ type: 'meta', key: 'after', value: 'v' }])).toBe('saved')
     expect(await store.read.meta('after')).toBe('v')

@@ -40,14 +40,20 @@ export function beginWith(said: string, { locks, planned, tracked }: Beginning):
 }
 
 /**
- * BEGIN has happened even where a lock behind it was not to be had: whoever calls ends it.
+ * BEGIN has happened even where a lock behind it was not to be had: such a transaction is ended here,
+ * or whoever is lent the connection next would find it aborted.
  * @returns the number of the transaction, where it is tracked
  */
 export async function begun(client: PoolClient, text: string): Promise<string | null> {
-  const answers = (await client.query(text)) as unknown as
-    | QueryResult<{ xid?: string }>
-    | readonly QueryResult<{ xid?: string }>[]
-  return [answers].flat().at(-1)?.rows[0]?.xid ?? null
+  try {
+    const answers = (await client.query(text)) as unknown as
+      | QueryResult<{ xid?: string }>
+      | readonly QueryResult<{ xid?: string }>[]
+    return [answers].flat().at(-1)?.rows[0]?.xid ?? null
+  } catch (error) {
+    await rollback(client, error)
+    throw error
+  }
 }
 
 /** @throws CommitUnheard when its outcome is not known, and can be asked for */

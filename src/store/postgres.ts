@@ -135,6 +135,8 @@ export class PostgresDatabase implements Database {
       keepAlive: true,
       application_name: 'custody',
       async onConnect(client) {
+        // One that is thrown away may still say why it ended; unheard, that would end the process.
+        client.on('error', () => undefined)
         // Compiling a filter to machine code takes longer than any list may.
         await client.query(
           `set jit = off; set statement_timeout = ${statementTimeoutMs};

@@ -32,6 +32,7 @@ afterAll(async () => {
   await store.close()
   await network.close()
   await administrator.query(`alter database ${name()} owner to current_user`)
+  await administrator.query(`drop owned by ${role} cascade`)
   await administrator.query(`drop role ${role}`)
   await administrator.end()
   await database.drop()

@@ -208,7 +208,10 @@ describe('custody doctor', () => {
       'a newer schema',
       'problem schema',
       (at: string) =>
-        sql(at, `insert into migration select 999, '0999-next', checksum from migration limit 1`),
+        sql(
+          at,
+          `insert into migration (number, name, checksum) select 999, '0999-next', checksum from migration limit 1`,
+        ),
     ],
     [
       'an older schema',

@@ -113,7 +113,7 @@ const connections = `## What a connection sends
 \`GET /api/v1/clients/{id}/attributes\` (roles \`auditor\`, \`security\`, \`admin\`), or \`custody client attributes <id>\`: each attribute that the client sent in a POST, PUT, PATCH or Bulk, the form it had in JSON, how often, when first and last and by which operation, beside the type in the schema and what the client's dialect makes of it: \`accepted\`, \`repaired\`, \`ignored\` or \`refused\`. \`neverSent\` lists what matters and never came. A path has \`[]\` where a list or a filter stood. Values are never kept; names that no schema has are shown as sent, up to 200 per client. What was not sent for 30 days is forgotten. The requests themselves, masked: \`GET /api/v1/scim-requests?client=&status=\`.`
 
 const replays = `## Repeating a POST
-With an \`Idempotency-Key\` header (1 to 255 visible ASCII characters) a POST that succeeded is answered again for 24 hours, with \`Idempotency-Replayed: true\`. The same key with another body or query is 422, while the first is running 409. A refused request frees its key. Answers with a secret are not kept: 409 \`alreadyIssued\`.`
+With an \`Idempotency-Key\` header (1 to 255 visible ASCII characters) a POST that succeeded is answered again for 24 hours, with \`Idempotency-Replayed: true\`. The same key with another body or query is 422, while the first is running 409. A refused request frees its key; a 503 that says the write may have been kept does not, and is answered again. Answers with a secret are not kept: 409 \`alreadyIssued\`.`
 
 const dialectTables = () => {
   const sections = Object.entries(areas).map(([area, title]) => {

@@ -105,7 +105,10 @@ export class Consumers {
     among.delete(credential.id)
   }
 
-  /** Why a key may have ended under somebody's hands; null = there is no reason. */
+  /**
+   * Why a key may have ended under somebody's hands; null = there is no reason. A person who cancels a
+   * rotation takes its key back, also where a lost answer hid that it was served already.
+   */
   async #excuse(account: ServiceAccount, { id }: Credential, held: Held): Promise<string | null> {
     const { read } = this.#installation.store
     const { tenant } = account
@@ -115,7 +118,8 @@ export class Consumers {
     const cause = ops.find(
       (op) =>
         (op.finishedAt === null || op.finishedAt >= held.at) &&
-        (closing.has(op.kind) || (op.subject === id && isHurried(op))),
+        (closing.has(op.kind) ||
+          (op.subject === id && (isHurried(op) || op.memo['cancelledBy'] !== undefined))),
     )
     if (cause) return cause.kind
     return account.statusReason

@@ -10,7 +10,8 @@ import { moveOf, moveOfAnyone } from '../moved.ts'
 import { oursUntil } from '../uses.ts'
 import { lookAtUse, nextLook, promotionOf, quietShare } from './adoption.ts'
 import { revokeKey, forget } from './held.ts'
-import { checkCurrent } from './rollback.ts'
+import { catchUp } from './rescope.ts'
+import { checkCurrent, grantedAgain } from './rollback.ts'
 import type { StepContext, StepResult, Subject } from './step.ts'
 import { audit, externalOf, memoOf, putCredential } from './step.ts'
 import { isAccepted } from './verify.ts'
@@ -84,6 +85,7 @@ async function giveBack(ctx: StepContext, subject: Subject, moves: Moves): Promi
     secretRef,
     issuedAt: old.issuedAt,
     rotateAfter: rotateAfterOf(old.issuedAt, periodOf(ctx.life, account, credential)),
+    grantedScopes: grantedAgain(ctx, subject),
   }
   return {
     go: 'wait',
@@ -153,6 +155,8 @@ async function putAway(
         ? [audit(ctx, 'key.deleted', about, { keyId: key.keyId, generation: key.generation })]
         : []),
       audit(ctx, 'credential.rehearsed', about, result),
+      // More was asked for meanwhile, which the rehearsed key had and the old one never did.
+      ...(await catchUp(ctx, subject.account, credential)),
     ],
   }
 }

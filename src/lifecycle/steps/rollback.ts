@@ -149,6 +149,7 @@ async function rollBack(
     secretRef,
     issuedAt: old.issuedAt,
     rotateAfter: addSeconds(now, nextAttemptSeconds),
+    grantedScopes: grantedAgain(ctx, subject),
     lastError: message,
   }
   const working: IssuedKey = {
@@ -182,6 +183,16 @@ async function rollBack(
       ...tellConsumers(ctx.life, subject.account, restored, ctx.operation),
     ],
   }
+}
+
+/**
+ * What a key that is given back may do, where rights hang on the key: it never had what came with the
+ * newer one.
+ */
+export function grantedAgain(ctx: StepContext, subject: Subject): Credential['grantedScopes'] {
+  const { grantedScopes } = subject.credential
+  if (subject.capabilities.canRescope === 'inPlace') return grantedScopes
+  return memoOf<readonly string[]>(ctx, 'grantedBefore') ?? grantedScopes
 }
 
 const alive = { disabledAt: null, refusedAt: null, settledAt: null, outcome: null }

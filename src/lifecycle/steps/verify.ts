@@ -156,7 +156,12 @@ async function promote(
   changes.push(...tellConsumers(life, subject.account, active, ctx.operation))
   return {
     go: 'next',
-    memo: { verify: null, previousGeneration: previous?.generation ?? null, activatedAt: now },
+    memo: {
+      verify: null,
+      previousGeneration: previous?.generation ?? null,
+      grantedBefore: credential.grantedScopes,
+      activatedAt: now,
+    },
     changes,
   }
 }

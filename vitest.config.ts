@@ -13,7 +13,7 @@ useMemoryForFiles()
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    exclude: ['test/long/**'],
+    exclude: ['test/long/**', 'test/browser/**'],
     pool: 'forks',
     // Files share a worker's module graph: 90 s against 132 s on two cores with other work beside it.
     isolate: false,

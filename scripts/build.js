@@ -27,7 +27,7 @@ for (const folder of ['src', 'providers'].filter((f) => existsSync(path.join(roo
     recursive: true,
     withFileTypes: true,
   })) {
-    if (!entry.isFile() || /\.(ts|md)$/.test(entry.name)) continue
+    if (!entry.isFile() || /\.(ts|md)$|^tsconfig/.test(entry.name)) continue
     const from = path.join(entry.parentPath, entry.name)
     cpSync(from, path.join(out, path.relative(root, from)))
   }

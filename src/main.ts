@@ -72,6 +72,8 @@ export interface StartOptions {
   readonly clock?: Clock
   /** SCIM requests per client; absent = 50/s in bursts of 200, null = unlimited. */
   readonly rateLimit?: { readonly perSecond: number; readonly burst: number } | null
+  /** Shows made-up data to somebody who looks around: the console offers a tour. */
+  readonly isDemo?: boolean
   /** Stands in for the store opened, e.g. to hold back or count what is written. */
   readonly store?: (opened: Store) => Store
 }
@@ -277,6 +279,8 @@ export async function startCustody(options: StartOptions): Promise<Running> {
       traffic,
       tracer,
       ...(options.rateLimit === undefined ? {} : { rateLimit: options.rateLimit }),
+      version: packageVersion(),
+      isDemo: options.isDemo ?? false,
       baseUrl: () => url,
       notReady: () => (stopping ? 'it is shutting down' : null),
       stopping: () => stopping,

@@ -14,6 +14,7 @@ const decision: Accepts = { query: [], body: ['hash', 'subjects', 'reason'] }
 
 /** By route below `/api/v1`. A GET that is not named takes no parameters. */
 const accepts: Readonly<Record<string, Accepts>> = {
+  'POST /session': { query: [], body: ['token'] },
   'GET /accounts': { query: ['owner', 'status', ...page] },
   'GET /credentials': { query: ['account', 'status', ...page] },
   'GET /owners': { query: page },

@@ -6,8 +6,19 @@ import { addSeconds } from '../domain/time.ts'
 /** Short, so that a copied one is soon worthless; Entra fetches a new one by itself. */
 export const accessTokenSeconds = 3_600
 
-const prefix = 'cat_'
-const pattern = /^cat_([A-Za-z0-9_-]{20,400})\.([A-Za-z0-9_-]{43})$/
+/** What a token of each use is called; the use is part of its MAC, so that none serves as another. */
+const prefixes = { 'access token': 'cat_', 'console session': 'ccs_' } as const
+export type SealedUse = keyof typeof prefixes
+
+const pattern = /^c[ac][ts]_([A-Za-z0-9_-]{20,400})\.([A-Za-z0-9_-]{43})$/
+
+export interface SealedToken {
+  /** The id of the client token it was bought with. */
+  readonly clientToken: string
+  readonly expiresAt: Instant
+  /** When its holder showed the client token itself. */
+  readonly since: Instant
+}
 
 /**
  * An access token for the holder of a client token. It needs no table: it names the token it was
@@ -15,26 +26,28 @@ const pattern = /^cat_([A-Za-z0-9_-]{20,400})\.([A-Za-z0-9_-]{43})$/
  */
 export function sealAccessToken(pepper: Secret, clientToken: string, now: Instant): string {
   const expiresAt = addSeconds(now, accessTokenSeconds)
-  const payload = Buffer.from(JSON.stringify([clientToken, expiresAt])).toString('base64url')
-  return `${prefix}${payload}.${macOf(pepper, payload).toString('base64url')}`
+  return sealToken(pepper, 'access token', { clientToken, expiresAt, since: now })
 }
 
-/** @returns null for anything we did not seal; an expired one is still read */
-export function openAccessToken(
-  pepper: Secret,
-  text: string,
-): { readonly clientToken: string; readonly expiresAt: Instant } | null {
+export function sealToken(pepper: Secret, use: SealedUse, token: SealedToken): string {
+  const fields = [token.clientToken, token.expiresAt, token.since]
+  const payload = Buffer.from(JSON.stringify(fields)).toString('base64url')
+  return `${prefixes[use]}${payload}.${macOf(pepper, use, payload).toString('base64url')}`
+}
+
+/** @returns null for anything we did not seal for this use; an expired one is still read */
+export function openToken(pepper: Secret, use: SealedUse, text: string): SealedToken | null {
   const [, payload, mac] = pattern.exec(text) ?? []
-  if (payload === undefined || mac === undefined) return null
+  if (payload === undefined || mac === undefined || !text.startsWith(prefixes[use])) return null
   const sent = Buffer.from(mac, 'base64url')
-  const made = macOf(pepper, payload)
+  const made = macOf(pepper, use, payload)
   if (sent.length !== made.length || !timingSafeEqual(sent, made)) return null
-  const [clientToken, expiresAt] = JSON.parse(
+  const [clientToken, expiresAt, since = expiresAt] = JSON.parse(
     Buffer.from(payload, 'base64url').toString('utf8'),
-  ) as [string, Instant]
-  return { clientToken, expiresAt }
+  ) as [string, Instant, Instant | undefined]
+  return { clientToken, expiresAt, since }
 }
 
-function macOf(pepper: Secret, payload: string): Buffer {
-  return pepper.use((key) => createHmac('sha256', key).update(`access token\0${payload}`).digest())
+function macOf(pepper: Secret, use: SealedUse, payload: string): Buffer {
+  return pepper.use((key) => createHmac('sha256', key).update(`${use}\0${payload}`).digest())
 }

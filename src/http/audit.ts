@@ -170,7 +170,7 @@ function entryView({ seq, leaf, row }: AuditEntry) {
   return { seq, leaf, ...row }
 }
 
-function eventView({ seq, row }: AuditEntry) {
+export function eventView({ seq, row }: AuditEntry) {
   const { id, at, action, targetType, target, actor, operation, facts } = row
   return {
     id,

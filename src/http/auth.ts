@@ -9,7 +9,9 @@ import { hashToken, parseToken, sameHash } from '../domain/token.ts'
 import type { Caller } from '../lifecycle/engine.ts'
 import { callerOf } from '../lifecycle/engine.ts'
 import type { Store } from '../store/store.ts'
-import { openAccessToken } from './access-token.ts'
+import type { SealedUse } from './access-token.ts'
+import { openToken } from './access-token.ts'
+import { sessionOf } from './console/session.ts'
 
 /** "Last used" is written at most this often per token, so that reads do not become writes. */
 const useGrainSeconds = 300
@@ -31,22 +33,14 @@ export type TokenCheck =
 const refusedClients = new WeakMap<FastifyRequest, Client>()
 
 /**
- * Bearer authentication, once per request. An access token from /oauth2/token stands for the client
- * token it was bought with.
+ * Authentication, once per request. An access token from /oauth2/token, or the console's session,
+ * stands for the client token it was bought with.
  * @throws unauthenticated
  */
 export function createAuthenticate(host: AuthHost): Authenticate {
   const known = new WeakMap<FastifyRequest, Promise<Caller>>()
   const authenticate = async (request: FastifyRequest): Promise<Caller> => {
-    const header = request.headers.authorization
-    if (!header) throw errors.unauthenticated({ reason: 'No token was sent.' })
-    const [scheme, token = ''] = header.split(/ +/)
-    if (scheme?.toLowerCase() !== 'bearer') {
-      throw errors.unauthenticated({ reason: 'Only bearer tokens are accepted.' })
-    }
-    const check = token.startsWith('cat_')
-      ? await checkAccessToken(host, token)
-      : await checkClientToken(host, token)
+    const check = await checkRequest(host, request)
     if (check.accepted) {
       const { client } = check
       return callerOf(client, ownsByGroups(client) ? await groupsOf(host, client) : [])
@@ -59,6 +53,23 @@ export function createAuthenticate(host: AuthHost): Authenticate {
     if (caller === undefined) known.set(request, (caller = authenticate(request)))
     return caller
   }
+}
+
+/** A bearer token, or, from the console alone, the cookie of its session. @throws unauthenticated */
+async function checkRequest(host: AuthHost, request: FastifyRequest): Promise<TokenCheck> {
+  const header = request.headers.authorization
+  if (!header) {
+    const session = sessionOf(request, host.pepper)
+    if (session === null) throw errors.unauthenticated({ reason: 'No token was sent.' })
+    return checkSealedToken(host, 'console session', session)
+  }
+  const [scheme, token = ''] = header.split(/ +/)
+  if (scheme?.toLowerCase() !== 'bearer') {
+    throw errors.unauthenticated({ reason: 'Only bearer tokens are accepted.' })
+  }
+  return token.startsWith('cat_')
+    ? checkSealedToken(host, 'access token', token)
+    : checkClientToken(host, token)
 }
 
 /** The other roles see by role alone. */
@@ -114,8 +125,12 @@ function knownTokens(pepper: Secret): Map<string, { readonly id: string; readonl
   return tokens
 }
 
-async function checkAccessToken(host: AuthHost, text: string): Promise<TokenCheck> {
-  const opened = openAccessToken(host.pepper, text)
+export async function checkSealedToken(
+  host: AuthHost,
+  use: SealedUse,
+  text: string,
+): Promise<TokenCheck> {
+  const opened = openToken(host.pepper, use, text)
   const found = opened ? await host.store.read.clientToken(opened.clientToken) : null
   return opened && found ? settle(host, found, opened.expiresAt) : { accepted: false, client: null }
 }

@@ -19,6 +19,9 @@ import { createAuthenticate } from './auth.ts'
 import { acceptJson, bodyBytesMax } from './body.ts'
 import { refuseUnknown } from './accepts.ts'
 import { clientRoutes } from './clients.ts'
+import { consoleRoutes } from './console/console.ts'
+import { sessionRoutes } from './console/session.ts'
+import { streamRoutes } from './console/stream.ts'
 import { drainConnections } from './drain.ts'
 import { directoryMoveRoutes } from './directory-moves.ts'
 import { failedRequestRoutes } from './failed-requests.ts'
@@ -72,6 +75,9 @@ export interface HttpHost {
   readonly tracer?: Tracer | null
   /** SCIM requests per client; absent = the standard, null = unlimited. */
   readonly rateLimit?: RateLimit | null
+  readonly version?: string
+  /** Shows made-up data to somebody who looks around: the console offers a tour. */
+  readonly isDemo?: boolean
   /** One event per failed request; the cause is for the operator only. */
   readonly log: (event: HttpEvent) => void
   /** Whether an event of the level would be written at all. */
@@ -186,6 +192,8 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
     async (api) => {
       refuseUnknown(api, '/api/v1')
       acceptIdempotencyKeys(api, host, authenticate)
+      await api.register(sessionRoutes(host, authenticate))
+      await api.register(streamRoutes(host, authenticate))
       await api.register(apiRoutes(host, authenticate))
       await api.register(approvalRoutes(host, authenticate))
       await api.register(clientRoutes(host, authenticate))
@@ -215,6 +223,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
   await app.register(opsRoutes(host, authenticate))
   metricsRoute(app, host.metrics, authenticate)
   await app.register(oauthRoutes(host, authenticate))
+  await app.register(await consoleRoutes(host), { prefix: '/console' })
   refuseOtherMethods(app, methods)
   return app
 }

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Secret } from '../../src/domain/secret.ts'
 import type { Instant } from '../../src/domain/time.ts'
-import { openAccessToken, sealAccessToken } from '../../src/http/access-token.ts'
+import { openToken, sealAccessToken } from '../../src/http/access-token.ts'
 import type { Json, Reply, TestCustody } from '../support/custody.ts'
 import { eventually, startTestCustody } from '../support/custody.ts'
 
@@ -57,12 +57,14 @@ describe('OAuth', () => {
     const now = '2026-11-01T00:00:00.000Z' as Instant
     const sealed = sealAccessToken(pepper, 'abc', now)
 
-    expect(openAccessToken(pepper, sealed)).toEqual({
+    expect(openToken(pepper, 'access token', sealed)).toEqual({
       clientToken: 'abc',
+      since: now,
       expiresAt: '2026-11-01T01:00:00.000Z',
     })
-    expect(openAccessToken(Secret.of(Buffer.alloc(32, 2)), sealed)).toBeNull()
-    expect(openAccessToken(pepper, sealed.replace('cat_W', 'cat_X'))).toBeNull()
+    expect(openToken(Secret.of(Buffer.alloc(32, 2)), 'access token', sealed)).toBeNull()
+    expect(openToken(pepper, 'access token', sealed.replace('cat_W', 'cat_X'))).toBeNull()
+    expect(openToken(pepper, 'console session', sealed.replace('cat_', 'ccs_'))).toBeNull()
     const foreign = await custody.call('GET', '/scim/v2/Users', undefined, { token: sealed })
     expect(foreign.status).toBe(401)
   })

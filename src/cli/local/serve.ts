@@ -21,10 +21,13 @@ export interface ServeOptions {
 export async function run(options: ServeOptions, terminal: Terminal): Promise<ExitCode> {
   const { env, cwd, stderr } = terminal
   const config = await loadConfig({ file: options.config, env, cwd }, checkConfig)
-  const custody = await startCustody({ config, roles: options.roles }).catch((error: unknown) => {
-    const database = config.store.kind === 'sqlite' ? config.store.file : null
-    throw listenFailure(error, config.listen) ?? systemFailure(error, database) ?? error
-  })
+  const isDemo = env['CUSTODY_DEMO'] === '1'
+  const custody = await startCustody({ config, roles: options.roles, isDemo }).catch(
+    (error: unknown) => {
+      const database = config.store.kind === 'sqlite' ? config.store.file : null
+      throw listenFailure(error, config.listen) ?? systemFailure(error, database) ?? error
+    },
+  )
   for (const created of custody.home.created) stderr(`created ${created} (readable by you only)\n`)
   const listens = options.roles.includes('http')
   stderr(listens ? `listening ${custody.url}\n` : `ready: ${options.roles.join(', ')}\n`)

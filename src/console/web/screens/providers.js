@@ -1,0 +1,7 @@
+import { html } from '../lib/html.js'
+import { Page } from '../parts/page.js'
+
+/** @param {{ place: import('../lib/router.js').Place }} _props */
+export function ProvidersScreen(_props) {
+  return html`<${Page} title="Providers"><//>`
+}

@@ -1,0 +1,134 @@
+import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import type { Client } from '../../domain/client.ts'
+import { AppError, errors } from '../../domain/errors.ts'
+import type { Secret } from '../../domain/secret.ts'
+import { addSeconds, hour, type Instant } from '../../domain/time.ts'
+import { openToken, sealToken } from '../access-token.ts'
+import type { Authenticate } from '../auth.ts'
+import { checkClientToken } from '../auth.ts'
+import { required, text } from '../fields.ts'
+import type { HttpHost } from '../server.ts'
+
+/** A session ends when nobody was at the console this long; the console asks for more while somebody is. */
+const idleSeconds = hour
+/** And in any case after a working day: then the token itself has to be shown again. */
+const longestSeconds = 12 * hour
+
+/** What the console sends with everything that changes something; no form and no link can. */
+const consoleHeader = 'custody-console'
+
+const cookieName = /^(?:__Host-)?custody-session(?:-\d+)?$/
+
+/**
+ * The session a request of the console bears, or null. Another page on this site could make the
+ * browser send the cookie (SameSite does not tell ports apart): what changes something must bear a
+ * header that only our own script can add, and what a browser says comes from elsewhere is refused.
+ * @throws unauthenticated
+ */
+export function sessionOf(request: FastifyRequest, pepper: Secret): string | null {
+  const session = cookieOf(request, pepper)
+  if (session === null) return null
+  const { method, headers } = request
+  const from = headers['sec-fetch-site']
+  const isForeign = from !== undefined && from !== 'same-origin' && from !== 'none'
+  const isRead = method === 'GET' || method === 'HEAD'
+  if (isForeign || (!isRead && headers[consoleHeader] === undefined)) {
+    throw errors.unauthenticated({
+      reason: "A session of the console is good for the console's own requests only.",
+    })
+  }
+  return session
+}
+
+/** Browsers send the cookies of every port of a host; another installation's was not sealed by us. */
+function cookieOf({ headers }: FastifyRequest, pepper: Secret): string | null {
+  const pairs = headers.cookie?.split(';') ?? []
+  const values = pairs.flatMap((pair) => {
+    const [name = '', value = ''] = pair.trim().split('=', 2)
+    return cookieName.test(name) ? [value] : []
+  })
+  return values.find((value) => openToken(pepper, 'console session', value) !== null) ?? null
+}
+
+/** Logging in to the console with a client token, which the browser then no longer holds. */
+export function sessionRoutes(host: HttpHost, authenticate: Authenticate): FastifyPluginAsync {
+  const { pepper, clock } = host
+
+  const begin = (reply: FastifyReply, clientToken: string, since: Instant): Instant => {
+    const now = clock.now()
+    const [idle, longest] = [addSeconds(now, idleSeconds), addSeconds(since, longestSeconds)]
+    const expiresAt = idle < longest ? idle : longest
+    const session = sealToken(pepper, 'console session', { clientToken, expiresAt, since })
+    void reply.header('set-cookie', cookieText(host.baseUrl(), session))
+    return expiresAt
+  }
+
+  /** null: nobody is logged in, or no longer. */
+  const clientOf = async (request: FastifyRequest): Promise<Client | null> => {
+    try {
+      return (await authenticate(request)).client
+    } catch (error) {
+      const isBearer = request.headers.authorization !== undefined
+      if (isBearer || !(error instanceof AppError) || error.status !== 401) throw error
+      return null
+    }
+  }
+
+  return async (app) => {
+    app.post('/session', { config: { secretAnswer: true } }, async (request, reply) => {
+      const check = await checkClientToken(host, required(request.body, 'token', text).trim())
+      if (!check.accepted) {
+        throw errors.unauthenticated({ reason: 'The token is unknown, expired or revoked.' })
+      }
+      if (check.client.role === 'directory' || check.client.role === 'verifier') {
+        const reason = 'the console shows nothing to it; log in with a token of another role.'
+        throw errors.forbidden({ action: 'use the console', role: check.client.role, reason })
+      }
+      const expiresAt = begin(reply, check.token.id, clock.now())
+      return sessionView(host, check.client, expiresAt)
+    })
+
+    /** Who is logged in; asked again while somebody is at work, which makes the session last. */
+    app.get('/session', async (request, reply) => {
+      const client = await clientOf(request)
+      // Nobody is an answer, too: a page that asks first should not begin with an error.
+      if (client === null) return sessionView(host, null, null)
+      const text = cookieOf(request, pepper)
+      const opened = text === null ? null : openToken(pepper, 'console session', text)
+      const isByCookie = opened !== null && request.headers.authorization === undefined
+      const expiresAt = isByCookie ? begin(reply, opened.clientToken, opened.since) : null
+      return sessionView(host, client, expiresAt)
+    })
+
+    app.delete('/session', async (_request, reply) =>
+      reply
+        .status(204)
+        .header('set-cookie', `${cookieText(host.baseUrl(), '')}; Max-Age=0`)
+        .send(),
+    )
+  }
+}
+
+function sessionView(host: HttpHost, client: Client | null, expiresAt: Instant | null) {
+  return {
+    client: client && {
+      id: client.id,
+      name: client.name,
+      role: client.role,
+      person: client.person,
+    },
+    tenant: client?.tenant ?? null,
+    expiresAt,
+    now: host.clock.now(),
+    version: host.version ?? null,
+    demo: host.isDemo ?? false,
+  }
+}
+
+/** Cookies do not tell ports apart: two installations on one machine would log each other out. */
+function cookieText(baseUrl: string, session: string): string {
+  const { protocol, port } = new URL(baseUrl)
+  const isSecure = protocol === 'https:'
+  const name = isSecure ? '__Host-custody-session' : `custody-session-${port || '80'}`
+  return `${name}=${session}; Path=/; HttpOnly; SameSite=Strict${isSecure ? '; Secure' : ''}`
+}

@@ -118,18 +118,28 @@ function Evidence({ result }) {
   const isFirst = result.pinned === null
   const isSame = kept.trim() === key
   return html`<div class="stack tight">
-    ${result.steps.length > 0 ? html`<${Steps} steps=${result.steps} />` : null}
-    <details open=${isFirst}>
+    ${
+      isFirst
+        ? html`<p>
+            This browser sees the key of the log for the first time and remembers it from here on:
+            compare it once with the key that is kept elsewhere.
+          </p>`
+        : null
+    }
+    ${
+      result.steps.length > 0
+        ? html`<details open=${result.state === 'differs'}>
+            <summary>How it was verified, step by step</summary>
+            <${Steps} steps=${result.steps} />
+          </details>`
+        : null
+    }
+    <details>
       <summary>The key, and why it should be compared</summary>
       <div class="stack tight">
         <p>
-          ${
-            isFirst
-              ? 'This browser saw the key for the first time just now, and remembers it from here on. '
-              : ''
-          }The
-          key below came from the same server as the log: by itself it proves only that the two fit
-          together. Compare it with one that was written down elsewhere on the first day.
+          The key below came from the same server as the log: by itself it proves only that the two
+          fit together. Compare it with one that was written down elsewhere on the first day.
         </p>
         <${Facts}
           facts=${[

@@ -8,7 +8,7 @@ import { Table } from './table.js'
 import { Text, When } from './text.js'
 
 /** @type {Readonly<Record<string, 'good' | 'busy' | 'warn' | 'bad'>>} */
-const tones = { accepted: 'good', repaired: 'busy', ignored: 'warn', refused: 'bad' }
+const tones = { accepted: 'good', repaired: 'good', ignored: 'warn', refused: 'bad' }
 
 /**
  * What a connection really sends, and what its dialect makes of it.

@@ -83,7 +83,7 @@ function Connection({ client, isCurrent }) {
               [
                 'Last request',
                 data.last
-                  ? html`<${When} at=${data.last.at} />:
+                  ? html`<${When} at=${data.last.at} />:${' '}
                       <span class="action-name">${data.last.method} ${data.last.route}</span>${' '}
                       <${ScimStatus} value=${data.last.status} />`
                   : 'none in 30 days',

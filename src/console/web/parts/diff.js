@@ -33,6 +33,7 @@ export function factsOf(facts) {
     changes.push(...changesBetween(nameOf(facts, left, was, is), facts[was], facts[is]))
     left.delete(was)
     left.delete(is)
+    if (was === 'granted') left.delete('name')
   }
   if (left.has('before')) {
     const is = ['expiresAt', 'leavesAt', 'scopes', 'status'].find((name) => left.has(name))
@@ -82,17 +83,17 @@ export function Diff({ facts, most = Infinity }) {
   const rest = all.length - most
   return html`<ul class=${most === Infinity ? 'fact-list' : 'fact-list dense'}>
     ${all.slice(0, most).map(
-      (fact) =>
+      (fact, i) =>
         html`<li>
           <span class="soft">${words(fact.name)}:</span>${' '}
           ${
             fact.isChange
-              ? html`<span class="hidden">was</span>
+              ? html`<span class="hidden">was${' '}</span>
                   <del><${Side} name=${fact.name} value=${fact.before} /></del>
-                  <span aria-hidden="true"> → </span><span class="hidden">is</span>
+                  <span aria-hidden="true"> → </span><span class="hidden">is${' '}</span>
                   <ins><${Side} name=${fact.name} value=${fact.after} /></ins>`
               : html`<${Side} name=${fact.name} value=${fact.value} />`
-          }
+          }${most !== Infinity && i + 1 < all.length ? '; ' : ''}
         </li>`,
     )}
     ${rest > 0 ? html`<li class="soft">and ${rest} more</li>` : null}

@@ -112,21 +112,19 @@ function isFree(row) {
   return !row.managed && row.obstacle === null
 }
 
+/** @param {any} row */
+function activeText({ keys }) {
+  return `${keys.filter((/** @type {any} */ k) => k.active).length} of ${keys.length} active`
+}
+
 /** @type {readonly import('./table.js').Column[]} */
 const columns = [
   { title: 'Name', isMain: true, show: (row) => html`<${Text} value=${row.name} />` },
   { title: 'Kind', show: (row) => row.kind },
   { title: 'Made', className: 'nowrap', show: (row) => html`<${When} at=${row.createdAt} />` },
   {
-    title: 'Last used',
-    className: 'nowrap',
-    show: (row) => html`<${When} at=${row.lastUsedAt} none="no known use" />`,
-  },
-  {
     title: 'Keys',
-    className: 'nowrap',
-    show: (row) =>
-      `${row.keys.length}, ${row.keys.filter((/** @type {any} */ k) => k.active).length} active`,
+    show: (row) => html`${activeText(row)}, <${When} at=${row.lastUsedAt} none="no known use" />`,
   },
   {
     title: 'Maybe owned by',
@@ -139,7 +137,7 @@ const columns = [
                 html`<li>
                   <${Text}
                     value=${o.userName}
-                  />${o.active ? null : html` <${Status} value="has left" tone="warn" />`}
+                  />${o.active ? null : html` <${Status} value="has left" tone="warn" />`}${' '}
                   <span class="small"><${Text} value=${o.reason} /></span>
                 </li>`,
             )}
@@ -151,7 +149,7 @@ const columns = [
       row.managed
         ? html`<${Status} value="managed" tone="good" />`
         : row.obstacle
-          ? html`<${Status} value="cannot be adopted" tone="off" />
+          ? html`<${Status} value="cannot be adopted" tone="off" />${' '}
               <${Text} value=${row.obstacle} />`
           : html`<${Text} value=${row.notes.join(' ')} />`,
   },
@@ -327,8 +325,8 @@ function Entry({ row, wish, outcome, onChange }) {
     </datalist>
     ${field('purpose', 'Purpose', { required: true })} ${field('userName', 'Name of the account')}
     ${field('environment', 'Environment', { placeholder: 'prod, test, …' })}
-    ${field('expiresAt', "End date (empty: the policy's)", { type: 'date' })}
-    ${field('deliverTo', 'New secrets go to (may be said later)', { placeholder: 'sink:path' })}
+    ${field('expiresAt', 'End date, if not the usual one', { type: 'date' })}
+    ${field('deliverTo', 'Deliver new secrets to', { placeholder: 'sink:path' })}
     ${
       outcome
         ? html`<p class="outcome" role="status">

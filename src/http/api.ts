@@ -419,7 +419,7 @@ function credentialView(credential: Credential, keys: readonly IssuedKey[] | nul
 
 function ownerView(person: Person) {
   const { id, userName, externalId, directory, active, leftAt, heldBy, releasedAt } = person
-  const { createdAt, updatedAt, leftClass = null, leavesAt = null } = person
+  const { createdAt, updatedAt, leftCause, leftClass = null, leavesAt = null } = person
   const displayName = person.attributes['displayName']
   return {
     id,
@@ -429,6 +429,7 @@ function ownerView(person: Person) {
     directory,
     active,
     leftAt,
+    leftCause,
     leftClass,
     leavesAt,
     heldBy,

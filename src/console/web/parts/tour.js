@@ -9,9 +9,7 @@ const place = 'custody-tour'
 /** @returns {readonly string[]} */
 function kept() {
   try {
-    return String(window.sessionStorage.getItem(place) ?? '')
-      .split(' ')
-      .filter(Boolean)
+    return (window.sessionStorage.getItem(place) ?? '').split(' ').filter(Boolean)
   } catch {
     return []
   }

@@ -30,6 +30,7 @@ import { directoryRoutes } from './directories.ts'
 import { findingRoutes } from './findings.ts'
 import { importRoutes } from './imports.ts'
 import { consumerRoutes } from './consumers.ts'
+import { reportRoutes } from './reports.ts'
 import { shadowRoutes } from './shadow.ts'
 import { taskRoutes } from './tasks.ts'
 import { scimErrorUrn, sendError, toAppError } from './errors.ts'
@@ -205,6 +206,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(taskRoutes(host, authenticate))
       await api.register(consumerRoutes(host, authenticate))
       await api.register(shadowRoutes(host, authenticate))
+      await api.register(reportRoutes(host, authenticate))
       await api.register(leakRoutes(host, authenticate))
       await api.register(leaveDateRoutes(host, authenticate))
       await api.register(replicaRoutes(host, authenticate))

@@ -120,9 +120,9 @@ const sqliteStatistics: readonly string[] = [
     resource_name: '1000000 1000000 500000 2 1',
     resource_client: '1000000 1000000 500000 1',
     resource_display: '1000000 1000000 2 1',
-    resource_imported: '1000000 1000000 1',
-    resource_ends: '1000000 1000000 2 1',
-    resource_transfer: '1000000 1000000 1 1',
+    resource_imported: '100000 100000 1',
+    resource_ends: '500000 500000 2 1',
+    resource_transfer: '1000 1000 1 1',
   }).map(
     ([index, stat]) =>
       `insert into sqlite_stat1 (tbl, idx, stat) values ('resource', '${index}', '${stat}')`,

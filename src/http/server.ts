@@ -30,6 +30,7 @@ import { directoryRoutes } from './directories.ts'
 import { findingRoutes } from './findings.ts'
 import { importRoutes } from './imports.ts'
 import { consumerRoutes } from './consumers.ts'
+import { listingRoutes } from './listings.ts'
 import { reportRoutes } from './reports.ts'
 import { shadowRoutes } from './shadow.ts'
 import { taskRoutes } from './tasks.ts'
@@ -196,6 +197,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(sessionRoutes(host, authenticate))
       await api.register(streamRoutes(host, authenticate))
       await api.register(apiRoutes(host, authenticate))
+      await api.register(listingRoutes(host, authenticate))
       await api.register(approvalRoutes(host, authenticate))
       await api.register(clientRoutes(host, authenticate))
       auditRoutes(api, host, authenticate)

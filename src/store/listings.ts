@@ -78,7 +78,7 @@ export function listingRoom({ db, dialect }: Sql, codec: DocumentCodec) {
   }
 
   /** Each way by which somebody sees accounts has an index, but for nominations: few ask by them. */
-  function waysOf({ seenBy }: AccountQuery): readonly (Condition | null)[] {
+  function waysOf({ seenBy }: Pick<AccountQuery, 'seenBy'>): readonly (Condition | null)[] {
     if (seenBy === undefined) return [null]
     const { client, owners, nominated } = seenBy
     const ways: Condition[] = [sql<boolean>`client = ${client}`]
@@ -134,9 +134,19 @@ export function listingRoom({ db, dialect }: Sql, codec: DocumentCodec) {
       if (want.account !== undefined) conditions.push(sql<boolean>`account = ${want.account}`)
       if (want.status !== undefined) conditions.push(sql<boolean>`status = ${want.status}`)
       if (want.after !== null) conditions.push(sql<boolean>`id > ${want.after}`)
+      const ways = waysOf(want).filter((way) => way !== null)
+      if (ways.length > 0) {
+        const seen = ways.map(
+          (way) => sql`select id from resource where tenant = ${want.tenant}
+            and type = 'account' and deleted_at is null and ${way}`,
+        )
+        conditions.push(sql<boolean>`account in (${sql.join(seen, sql` union `)})`)
+      }
       const rows = await query(
         compiled(sql`select * from credential where ${all(conditions)}
           order by id limit ${want.limit}`),
+        {},
+        ways.length === 0 ? 'light' : 'heavy',
       )
       return rows.map((row) => credentialFromRow(row))
     },
@@ -144,7 +154,11 @@ export function listingRoom({ db, dialect }: Sql, codec: DocumentCodec) {
     async people(query: Query, want: PersonQuery) {
       const { tenant, directory, prefix, after, limit } = want
       const base: Condition[] = [sql<boolean>`tenant = ${tenant}`, sql<boolean>`type = 'person'`]
-      if (directory !== undefined) base.push(sql<boolean>`directory = ${directory}`)
+      base.push(
+        directory === undefined
+          ? sql<boolean>`(deleted_at is null or held_by is not null)`
+          : sql<boolean>`deleted_at is null and directory = ${directory}`,
+      )
       const page = async (conditions: readonly Condition[], by: RawBuilder<unknown>, n: number) => {
         const text = compiled(sql`select * from resource where ${all([...base, ...conditions])}
           order by ${by} limit ${n}`)

@@ -42,15 +42,17 @@ export interface RevokedKey {
   readonly causedAt: Instant
 }
 
+export interface SeenBy {
+  readonly client: string
+  readonly owners: readonly string[]
+  /** And what these are nominated for as backups. */
+  readonly nominated: boolean
+}
+
 export interface AccountQuery {
   readonly tenant: TenantId
   /** Absent: every account; else what a client made, what these own, or are offered. */
-  readonly seenBy?: {
-    readonly client: string
-    readonly owners: readonly string[]
-    /** And what these are nominated for as backups. */
-    readonly nominated: boolean
-  }
+  readonly seenBy?: SeenBy
   readonly owner?: string
   readonly status?: AccountStatus
   /** The beginning of the userName, whatever the case. */
@@ -67,6 +69,8 @@ export interface AccountQuery {
 
 export interface CredentialQuery {
   readonly tenant: TenantId
+  /** Absent: every one; else those of accounts that are there (not deleted) and seen. */
+  readonly seenBy?: SeenBy
   readonly account?: AccountId | string
   readonly status?: CredentialStatus
   readonly after: string | null
@@ -114,7 +118,7 @@ export interface ReportReads {
   /** By id; with a prefix by userName, with an end by that. All at one page cost, whatever there is. */
   accountsWhere(query: AccountQuery): Promise<readonly ServiceAccount[]>
   credentialsWhere(query: CredentialQuery): Promise<readonly Credential[]>
-  /** By id; with a prefix those whose userName begins so, then those whose displayName does. */
+  /** Who is there, or held. By id; with a prefix those whose userName begins so, then those whose displayName does. */
   peopleWhere(query: PersonQuery): Promise<readonly Person[]>
 }
 

@@ -73,7 +73,7 @@ export function credentialView(credential: Credential, keys: readonly IssuedKey[
 
 export function ownerView(person: Person) {
   const { id, userName, externalId, directory, active, leftAt, heldBy, releasedAt } = person
-  const { createdAt, updatedAt, leftClass = null, leavesAt = null } = person
+  const { createdAt, updatedAt, leftCause, leftClass = null, leavesAt = null } = person
   const displayName = person.attributes['displayName']
   return {
     id,
@@ -83,6 +83,7 @@ export function ownerView(person: Person) {
     directory,
     active,
     leftAt,
+    leftCause,
     leftClass,
     leavesAt,
     heldBy,

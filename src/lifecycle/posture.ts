@@ -32,16 +32,18 @@ export interface OverdueRotation extends Named {
 export interface RevocationDay {
   readonly day: string
   readonly count: number
-  readonly p50Seconds: number
-  readonly p95Seconds: number
-  readonly worstSeconds: number
+  /** Null on a day without any. */
+  readonly p50Seconds: number | null
+  readonly p95Seconds: number | null
+  readonly worstSeconds: number | null
 }
 
 export interface Posture {
   readonly at: Instant
   readonly accounts: {
-    /** Every account there ever was, retired ones included. */
+    /** Those that are not retired. */
     readonly total: number
+    /** Of all there ever were. */
     readonly byStatus: Readonly<Record<string, number>>
     /** Provisioning, active or orphaned: whose credentials are meant to work. */
     readonly open: number
@@ -52,7 +54,9 @@ export interface Posture {
   /** `withActiveOwner` of `open`, from 0 to 1; null while nothing is open. */
   readonly coverage: number | null
   readonly credentials: {
+    /** Those that are neither revoked nor handed back; likewise `byProvider`. */
     readonly total: number
+    /** Of all there ever were. */
     readonly byStatus: Readonly<Record<string, number>>
     readonly byProvider: Readonly<Record<string, number>>
   }
@@ -62,8 +66,9 @@ export interface Posture {
     readonly accounts: number
     readonly credentials: number
   }[]
-  /** Past their end, and still up. */
-  readonly expired: { readonly accounts: number; readonly credentials: number }
+  /** Accounts past their end: those that are closed for it, and those that are still up. */
+  readonly expired: number
+  readonly expiredStillUp: { readonly accounts: number; readonly credentials: number }
   readonly oldestActiveKeys: readonly OldKey[]
   readonly rotationsOverdue: { readonly count: number; readonly first: readonly OverdueRotation[] }
   readonly operations: {
@@ -73,7 +78,7 @@ export interface Posture {
     readonly needsOperator: number
     readonly oldestWaiting: Instant | null
   }
-  /** Of the last 30 days those with any, the latest first. */
+  /** Each of the last 30 days, today the last one. */
   readonly revocations: readonly RevocationDay[]
   readonly brakes: readonly {
     readonly name: BrakeName
@@ -126,8 +131,8 @@ export async function postureReport(life: Lifecycle, caller: Caller): Promise<Po
   const ours = brakes.filter((b) => b.tenant === null || b.tenant === tenant)
   const bounded: readonly (readonly [string, number])[] = [
     ['rotationsOverdue.count', counts.rotationsOverdue],
-    ['expired.accounts', counts.expiredAccounts],
-    ['expired.credentials', counts.expiredCredentials],
+    ['expiredStillUp.accounts', counts.expiredAccounts],
+    ['expiredStillUp.credentials', counts.expiredCredentials],
     ['approvalsWaiting', counts.approvalsWaiting],
     ...(['queued', 'running', 'waiting', 'needsOperator'] as const).map(
       (of) => [`operations.${of}`, counts.operations[of]] as const,
@@ -136,7 +141,7 @@ export async function postureReport(life: Lifecycle, caller: Caller): Promise<Po
   return {
     at,
     accounts: {
-      total: sum(states.accounts),
+      total: sum(states.accounts) - (byStatus['retired'] ?? 0),
       byStatus,
       open,
       withActiveOwner,
@@ -145,7 +150,7 @@ export async function postureReport(life: Lifecycle, caller: Caller): Promise<Po
     },
     coverage: open === 0 ? null : withActiveOwner / open,
     credentials: {
-      total: sum(states.credentials),
+      total: sum(states.credentials.filter(isCurrent)),
       byStatus: sums(states.credentials, ({ status }) => status),
       byProvider: sums(states.credentials.filter(isCurrent), ({ provider }) => provider),
     },
@@ -158,11 +163,15 @@ export async function postureReport(life: Lifecycle, caller: Caller): Promise<Po
         credentials: within.reduce((n, end) => n + end.credentials, 0),
       }
     }),
-    expired: { accounts: counts.expiredAccounts, credentials: counts.expiredCredentials },
+    expired: (byStatus['expired'] ?? 0) + counts.expiredAccounts,
+    expiredStillUp: {
+      accounts: counts.expiredAccounts,
+      credentials: counts.expiredCredentials,
+    },
     oldestActiveKeys: keys,
     rotationsOverdue: { count: counts.rotationsOverdue, first: overdue },
     operations: { ...counts.operations, oldestWaiting: counts.oldestWaitingAt },
-    revocations: revocationDays(revoked),
+    revocations: revocationDays(revoked, at),
     brakes: ours.map(({ name, subject, since: on }) => ({ name, subject, since: on })),
     approvalsWaiting: counts.approvalsWaiting,
     restored: ours.some(({ name }) => name === 'restored'),
@@ -261,13 +270,14 @@ function daysBetween(from: Instant, to: Instant): number {
 
 function revocationDays(
   revoked: readonly { readonly refusedAt: Instant; readonly causedAt: Instant }[],
+  now: Instant,
 ): readonly RevocationDay[] {
   const days = new Map<string, number[]>()
+  for (let back = lookBackDays - 1; back >= 0; back--) {
+    days.set(dayOf(addSeconds(now, -back * day)), [])
+  }
   for (const { refusedAt, causedAt } of revoked) {
-    const of = days.get(dayOf(refusedAt))
-    const took = secondsBetween(causedAt, refusedAt)
-    if (of) of.push(took)
-    else days.set(dayOf(refusedAt), [took])
+    days.get(dayOf(refusedAt))?.push(secondsBetween(causedAt, refusedAt))
   }
   return [...days].map(([of, took]) => {
     const sorted = took.toSorted((a, b) => a - b)
@@ -276,12 +286,12 @@ function revocationDays(
       count: sorted.length,
       p50Seconds: percentile(sorted, 0.5),
       p95Seconds: percentile(sorted, 0.95),
-      worstSeconds: sorted.at(-1)!,
+      worstSeconds: sorted.at(-1) ?? null,
     }
   })
 }
 
 /** The nearest rank: a value that was measured, not one between two. */
-function percentile(sorted: readonly number[], share: number): number {
-  return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)]!
+function percentile(sorted: readonly number[], share: number): number | null {
+  return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? null
 }

@@ -24,7 +24,7 @@ export const screenNames = [
   { name: 'expiry', title: 'Expiry', group: 'Look', key: 'e' },
   { name: 'leaver', title: 'Leaver', group: 'Act', key: 'l' },
   { name: 'held', title: 'Held batches', group: 'Act', key: 'h' },
-  { name: 'approvals', title: 'Approvals and transfers', group: 'Act', key: 't' },
+  { name: 'approvals', title: 'Approvals', group: 'Act', key: 't' },
   { name: 'operations', title: 'Operations', group: 'Act', key: 'p' },
   { name: 'shadow', title: 'Shadow', group: 'Prove' },
   { name: 'audit', title: 'Audit', group: 'Prove', key: 'u' },

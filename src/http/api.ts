@@ -32,16 +32,23 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
       store.read.keysOfAccount(account.tenant, account.id),
       store.read.principalsOf(account.tenant, account.id),
     ])
+    const [why, next] = await Promise.all([
+      engine.whyOf(account, credentials),
+      engine.nextOf(account, credentials),
+    ])
     return {
       ...accountRow(account),
+      why: why.account,
+      next,
       asked: await engine.asked(account),
       enforcement: engine.isWatched(account) ? 'observe' : 'enforce',
-      credentials: credentials.map((c) =>
-        credentialView(
+      credentials: credentials.map((c) => ({
+        ...credentialView(
           c,
           keys.filter((k) => k.credential === c.id),
         ),
-      ),
+        why: why.credentials.get(c.id) ?? null,
+      })),
       principals: principals.map(({ provider, external, state, created }) => ({
         provider,
         external,

@@ -55,6 +55,8 @@ import {
 import { asked } from './protected.ts'
 import { isWatched } from './shadow.ts'
 import { shadowReport } from './shadow-report.ts'
+import { nextOf } from './account-next.ts'
+import { whyOf } from './account-story.ts'
 import { expiryReport } from './expiry-report.ts'
 import { postureReport } from './posture.ts'
 import { planSweep, runSweep } from './sweep-runs.ts'
@@ -215,6 +217,12 @@ export function createEngine(life: Lifecycle) {
     /** Of a protected account: what one person asked for and a second one has to. */
     asked: (account: ServiceAccount) => asked(life, account),
     isWatched: (account: ServiceAccount) => isWatched(life, account),
+    /** Why it and its credentials are as they are. */
+    whyOf: (account: ServiceAccount, credentials: readonly Credential[]) =>
+      whyOf(life, account, credentials),
+    /** What time will bring, as what decides it says. */
+    nextOf: (account: ServiceAccount, credentials: readonly Credential[]) =>
+      nextOf(life, account, credentials),
     /** The window that a planned act on it waits for. */
     frozen: (account: ServiceAccount, credential: Credential) =>
       frozenCredential(life, account, credential),

@@ -120,3 +120,96 @@ it('is for those who answer for security alone', async () => {
     })
   }
 })
+
+const storyOf = async (id: string) => {
+  const account = await test.account(id)
+  const credentials = await test.credentials(id)
+  const { account: why, credentials: whys } = await test.engine.whyOf(account, credentials)
+  return { why, whys, next: await test.engine.nextOf(account, credentials) }
+}
+
+it('says what comes next for an account, and that is what the sweeps then do', async () => {
+  const account = await test.request(await test.person(), {
+    credentials: [wants.accessKey()],
+    expiresAt: addSeconds(test.clock.now(), 45 * day),
+  })
+  const { why, next } = await storyOf(account.id)
+
+  expect(why).toMatchObject({ sentence: expect.stringContaining('It is up'), cause: null })
+  expect(next.map(({ act, rule, effect }) => [act, rule, effect])).toEqual([
+    ['notice', 'expiresSoon', 'does'],
+    ['rotate', 'scheduled', 'does'],
+    ['expire', 'expired', 'does'],
+    ['delete', 'hold', 'does'],
+  ])
+  expect(next[2]).toMatchObject({ at: account.expiresAt, heldBy: null })
+  const sweeps = { rotate: 'rotation', expire: 'expiry' } as const
+  for (const act of ['rotate', 'expire'] as const) {
+    const event = (await storyOf(account.id)).next.find((e) => e.act === act)!
+    const due = async () => {
+      const plan = await test.engine.planSweep(test.admin, sweeps[act], 100)
+      return plan.some((due) => due.act === act && due.id === event.subject.id)
+    }
+    const ahead = Date.parse(event.at) - Date.parse(test.clock.now())
+    test.clock.advance(ahead / 1_000 - 1)
+    expect(await due()).toBe(false)
+    test.clock.advance(1)
+    expect(await due()).toBe(true)
+    await test.engine.runSweep(test.admin, sweeps[act])
+    await test.pass(minutes(10), 60)
+  }
+  const after = await storyOf(account.id)
+  const { deleteAt, disabledAt } = await test.account(account.id)
+  expect(after.why).toMatchObject({
+    sentence: 'It was switched off: its end date has come.',
+    since: disabledAt,
+    cause: { kind: 'disable', actor: { type: 'sweep', name: 'expiry sweep' } },
+  })
+  expect(after.next).toEqual([
+    expect.objectContaining({ at: deleteAt, act: 'delete', rule: 'hold', effect: 'does' }),
+  ])
+})
+
+it('tells of a leaving as the event that it was, down to each credential', async () => {
+  const owner = await test.person()
+  const account = await test.request(owner)
+  await test.leave(owner)
+  await test.pass(minutes(5), 5)
+
+  const { leftCause } = (await test.store.read.person(test.admin.tenant, owner))!
+  const { why, whys } = await storyOf(account.id)
+  expect(why).toMatchObject({
+    sentence: 'It was switched off: its owner has left.',
+    cause: { event: leftCause, kind: 'disable' },
+  })
+  const [{ id, refusedAt } = { id: '', refusedAt: null }] = await test.credentials(account.id)
+  expect(whys.get(id)).toMatchObject({
+    sentence: `Its keys were switched off with its account: its owner has left. Its key was tried and refused at ${refusedAt}.`,
+    since: refusedAt,
+    cause: { event: leftCause },
+  })
+})
+
+it('says of a protected account that its end is told and not done, and who it waits for', async () => {
+  const [owner, heir] = [await test.person(), await test.person()]
+  const account = await test.request(owner, {
+    protected: true,
+    expiresAt: addSeconds(test.clock.now(), 10 * day),
+  })
+  expect((await storyOf(account.id)).next.find(({ act }) => act === 'expire')).toMatchObject({
+    effect: 'says',
+  })
+  const offered = await test.request(owner, { backupOwners: [{ type: 'User', id: heir }] })
+  await test.leave(owner)
+  await test.pass(minutes(1), 5)
+
+  const { why, next } = await storyOf(offered.id)
+  expect(why.sentence).toContain('rule activeBackup')
+  expect(next).toContainEqual(
+    expect.objectContaining({
+      act: 'disable',
+      rule: 'notAccepted',
+      at: (await test.account(offered.id)).disableAt,
+    }),
+  )
+})

@@ -28,20 +28,7 @@ const atOnce = 4
  * @param {{ act: import('../lib/accounts.js').Act, rows: readonly { id: string, userName: string, status: string }[], onClose: () => void, onDone: () => void }} props
  */
 export function Bulk({ act, rows, onClose, onDone }) {
-  const [lines, setLines] = useState(() =>
-    rows.map(
-      (row) =>
-        /** @type {Line} */ ({
-          id: row.id,
-          userName: row.userName,
-          status: row.status,
-          key: crypto.randomUUID(),
-          credentials: null,
-          state: 'planned',
-          error: null,
-        }),
-    ),
-  )
+  const [lines, setLines] = useState(() => rows.map(lineOf))
   const [typed, setTyped] = useState('')
   const [reason, setReason] = useState('')
   const [phase, setPhase] = useState(/** @type {'plan' | 'running' | 'over'} */ ('plan'))
@@ -180,13 +167,27 @@ export function Bulk({ act, rows, onClose, onDone }) {
   <//>`
 }
 
+/** @param {{ id: string, userName: string, status: string }} row @returns {Line} */
+function lineOf({ id, userName, status }) {
+  return {
+    id,
+    userName,
+    status,
+    key: crypto.randomUUID(),
+    credentials: null,
+    state: 'planned',
+    error: null,
+  }
+}
+
+/** @param {string | null} a @param {string | null} b */
+function later(a, b) {
+  return a !== null && (b === null || a > b) ? a : b
+}
+
 /** @param {{ line: Line }} props */
 function PlanLine({ line }) {
-  const used = (line.credentials ?? [])
-    .map((c) => c.lastUsedAt)
-    .filter(Boolean)
-    .toSorted()
-    .at(-1)
+  const used = (line.credentials ?? []).reduce((latest, c) => later(latest, c.lastUsedAt), null)
   const tones = /** @type {const} */ ({
     planned: 'off',
     sending: 'busy',

@@ -73,9 +73,10 @@ function State({ account: a }) {
       }
     </p>
     ${
-      a.why?.operation
+      a.why?.cause
         ? html`<p class="small">
-            <a href=${link(['operations', a.why.operation])}>The operation behind it</a>
+            <a href=${link(['operations', a.why.cause.operation])}>The operation behind it</a>, by
+            <${Text} value=${a.why.cause.actor.name} />
           </p>`
         : null
     }

@@ -52,8 +52,8 @@ export function ExpiryScreen({ place }) {
                   </button>`}
                   ><${Ending} from=${plus(picked, 0)} until=${plus(picked, 1)}
                 /><//>`
-              : html`<${Card} title="What ends next, within 90 days"
-                    ><${Ending} from=${plus(data.from, 0)} until=${plus(data.from, 90)}
+              : html`<${Card} title="What ends next, in 90 days"
+                    ><${Ending} from=${plus(data.from, 0)} until=${plus(data.from, 91)}
                   /><//>
                   <${Card} title="Past its end"
                     ><${Ending} from=${null} until=${plus(data.from, 0)} status="expired"

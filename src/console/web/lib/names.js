@@ -17,45 +17,58 @@ let isAsking = false
 
 /** Ids of one request; its filter stays well below what a URL may hold. */
 const most = 40
-const kinds = new Set(['account', 'person', 'credential', 'user'])
+/** What is called `user` may be an account or a person. */
+const kinds = new Set(['account', 'person', 'user', 'group', 'credential'])
+const knownMax = 5_000
 
 /**
- * The name behind an id; null until it is known, and when it has none.
- * @param {string | null} type `account`, `person`, `user` (either) or `credential`
+ * What an id stands for; null until it is known, and when it has no name or none to be seen.
+ * @param {string | null} kind `account`, `person`, `user`, `group` or `credential`
  * @param {string | null} id
  * @returns {Name | null}
  */
-export function useName(type, id) {
+export function useNamed(kind, id) {
   useSignal(turn)
   useEffect(() => {
-    if (type === null || id === null || !kinds.has(type) || known.has(id)) return
-    wanted.set(id, type)
+    if (kind === null || id === null || !kinds.has(kind) || known.has(id)) return
+    wanted.set(id, kind)
     if (isAsking) return
     isAsking = true
     // Every row of a table asks: all of them become one request.
     setTimeout(ask, 10)
-  }, [type, id])
+  }, [kind, id])
   return id === null ? null : (known.get(id) ?? null)
+}
+
+/** As `useNamed`, the name alone. @param {string | null} kind @param {string | null} id @returns {string | null} */
+export function useName(kind, id) {
+  return useNamed(kind, id)?.name ?? null
 }
 
 async function ask() {
   const all = [...wanted]
   wanted = new Map()
-  const users = all.filter(([, type]) => type !== 'credential').map(([id]) => id)
-  const credentials = all.filter(([, type]) => type === 'credential').map(([id]) => id)
+  for (const id of known.keys()) {
+    if (known.size <= knownMax) break
+    known.delete(id)
+  }
   for (const [id] of all) known.set(id, null)
+  const of = (/** @type {string[]} */ ...which) =>
+    all.filter(([, kind]) => which.includes(kind)).map(([id]) => id)
   try {
-    const below = await inChunks('Credentials', 'serviceAccount,kind', credentials)
+    const users = of('account', 'person', 'user')
+    const below = await inChunks('Credentials', 'serviceAccount,kind', of('credential'))
     const accounts = below.map((c) => String(c.serviceAccount?.value))
-    const more = accounts.filter((id) => !known.has(id) && !users.includes(id))
-    for (const user of await inChunks('Users', 'userName,userType', [...users, ...more])) {
-      const isAccount = user.schemas.some((/** @type {string} */ s) => s.includes(':nhi:'))
-      const href = isAccount ? link(['account', user.id]) : link(['leaver', user.id])
-      known.set(user.id, { name: user.userName, href })
+    const more = [...new Set(accounts)].filter((id) => !known.get(id) && !users.includes(id))
+    for (const user of await inChunks('Users', 'userName,displayName', [...users, ...more])) {
+      known.set(user.id, nameOf(user))
     }
-    for (const credential of below) {
-      const of = known.get(String(credential.serviceAccount?.value))
-      if (of) known.set(credential.id, { name: `${of.name} ${credential.kind}`, href: of.href })
+    for (const group of await inChunks('Groups', 'displayName', of('group'))) {
+      known.set(group.id, { name: group.displayName, href: null })
+    }
+    for (const { id, kind, serviceAccount } of below) {
+      const account = known.get(String(serviceAccount?.value))
+      if (account) known.set(id, { name: `${account.name} ${kind}`, href: account.href })
     }
   } catch {
     // Ids are shown instead; the screen itself says when nothing can be read.
@@ -63,6 +76,14 @@ async function ask() {
   isAsking = wanted.size > 0
   if (isAsking) setTimeout(ask, 10)
   turn.set(turn.get() + 1)
+}
+
+/** @param {any} user @returns {Name} */
+function nameOf({ id, schemas, userName, displayName }) {
+  const isAccount = schemas.some((/** @type {string} */ s) => s.includes(':nhi:'))
+  return isAccount
+    ? { name: userName, href: link(['account', id]) }
+    : { name: displayName ?? userName, href: link(['leaver'], { person: id }) }
 }
 
 /** @param {string} endpoint @param {string} attributes @param {readonly string[]} ids @returns {Promise<any[]>} */

@@ -11,6 +11,7 @@ import { Named } from './named.js'
 import { Problem, Shown } from './states.js'
 import { Steps } from './steps.js'
 import { Code, Facts, Text, When } from './text.js'
+import { markSeen } from './tour.js'
 
 /**
  * All that one entry of the log says, and its proof.
@@ -93,6 +94,7 @@ function Proof({ row }) {
       const proof = await call('GET', `/api/v1/audit/proof/${row.id}`)
       const verdict = await verifyProof(proof, parsed)
       setState({ isBusy: false, error: null, proof, verdict, key })
+      if (verdict.isGood) markSeen('verified')
     } catch (caught) {
       setState({ ...state, isBusy: false, error: /** @type {Error} */ (caught) })
     }

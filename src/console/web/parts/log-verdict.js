@@ -9,6 +9,7 @@ import { Loading, Problem } from './states.js'
 import { Status } from './status.js'
 import { Steps } from './steps.js'
 import { Code, Facts, When } from './text.js'
+import { markSeen } from './tour.js'
 
 /** @type {Readonly<Record<string, readonly [string, 'good' | 'warn' | 'bad' | 'off']>>} */
 const words = {
@@ -33,7 +34,9 @@ export function LogVerdict() {
     setBusy(true)
     setError(null)
     try {
-      setResult(await verifyLog(tenant))
+      const next = await verifyLog(tenant)
+      setResult(next)
+      if (next.state === 'verified') markSeen('verified')
     } catch (caught) {
       setError(/** @type {Error} */ (caught))
     }

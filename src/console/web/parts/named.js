@@ -1,6 +1,6 @@
 import { visible } from '../lib/format.js'
 import { html } from '../lib/html.js'
-import { isUuid, useName } from '../lib/names.js'
+import { isUuid, useNamed } from '../lib/names.js'
 import { Text } from './text.js'
 
 /**
@@ -9,7 +9,7 @@ import { Text } from './text.js'
  * @param {{ type: string, id: string | null, isLink?: boolean }} props
  */
 export function Named({ type, id, isLink = true }) {
-  const name = useName(type, isUuid(id) ? id : null)
+  const name = useNamed(type, isUuid(id) ? id : null)
   if (!id) return html`<span class="none">–</span>`
   if (!name) {
     return isUuid(id)

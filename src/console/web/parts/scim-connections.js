@@ -2,6 +2,7 @@ import { call } from '../lib/api.js'
 import { useRead } from '../lib/data.js'
 import { html } from '../lib/html.js'
 import { link } from '../lib/router.js'
+import { Commands } from './commands.js'
 import { Card } from './page.js'
 import { ScimStatus } from './scim-request.js'
 import { Problem } from './states.js'
@@ -138,8 +139,9 @@ function SetUp({ isOpen }) {
     <ol class="numbered">
       <li>
         Make a client for it; the token is shown once:
-        <pre class="commands" tabindex="0">
-custody client create --name okta --role directory --directory okta</pre>
+        <${Commands}
+          lines=${['custody client create --name okta --role directory --directory okta']}
+        />
       </li>
       <li>
         SCIM address, “Base URL” at Okta and “Tenant URL” at Entra: ${' '}<${Code}

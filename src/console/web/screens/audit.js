@@ -4,6 +4,7 @@ import { html, useEffect, useState } from '../lib/html.js'
 import { idOf, isUuid } from '../lib/names.js'
 import { link, setQuery } from '../lib/router.js'
 import { AuditEntry } from '../parts/audit-entry.js'
+import { Commands } from '../parts/commands.js'
 import { Diff } from '../parts/diff.js'
 import { LogVerdict } from '../parts/log-verdict.js'
 import { Named } from '../parts/named.js'
@@ -224,9 +225,12 @@ function TakeAway() {
       A copy of the whole signed log, to keep elsewhere or to hand to an auditor, who needs nothing
       but the public key to check it:
     </p>
-    <pre class="commands" tabindex="0">
-custody audit export --output log.jsonl
-custody audit verify log.jsonl --key KEY</pre>
+    <${Commands}
+      lines=${[
+        'custody audit export --output log.jsonl',
+        'custody audit verify log.jsonl --key KEY',
+      ]}
+    />
     <p class="small">
       CSV and JSON above hold the entries shown here, for a spreadsheet: they prove nothing. A proof
       of one entry is in the entry itself.

@@ -5,6 +5,7 @@ import { count, number } from '../lib/format.js'
 import { html } from '../lib/html.js'
 import { link, setQuery } from '../lib/router.js'
 import { perAccount, perDay } from '../lib/shadow.js'
+import { Commands } from '../parts/commands.js'
 import { DayBars } from '../parts/day-bars.js'
 import { Named } from '../parts/named.js'
 import { Card, Page } from '../parts/page.js'
@@ -200,6 +201,19 @@ function Accounts({ items, account }) {
     }`
 }
 
+/** For the end of the rules. */
+const policyLines = [
+  '  - name: test is enforced',
+  '    when: { imported: true, environment: test }',
+  '    set:',
+  '      enforcement: enforce',
+]
+const reloadLines = [
+  'custody policy check',
+  'custody policy explain --imported --environment test',
+  'kill -HUP "$(pidof -s custody)"',
+]
+
 /** How to go from watching to enforcing, in the lines of the policy. @param {{ items: readonly any[] }} props */
 function Enforce({ items }) {
   const rules = new Set(items.map((i) => i.rule))
@@ -217,14 +231,12 @@ function Enforce({ items }) {
     <ol class="numbered">
       <li>
         Begin with what hurts least. At the end of <code>policies/lifecycle.yaml</code>:
-        <pre class="commands" tabindex="0">
-${'  - name: test is enforced\n    when: { imported: true, environment: test }\n    set:\n      enforcement: enforce'}</pre>
+        <${Commands} lines=${policyLines} />
       </li>
       <li>
         Look before the service does, and let it read the file again; a bad file keeps the old
         rules:
-        <pre class="commands" tabindex="0">
-${'custody policy check\ncustody policy explain --imported --environment test\nkill -HUP "$(pidof -s custody)"'}</pre>
+        <${Commands} lines=${reloadLines} />
       </li>
       <li>
         What would have happened meanwhile is not caught up with blindly: it is planned anew, under

@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Body } from './api.ts'
 import type { Person } from './company.ts'
 import { nhiUrn, patchUrn, pushPeople, userUrn } from './company.ts'
@@ -18,6 +20,8 @@ export const smallHouse: HouseSize = { accounts: 30, expired: 2, mad: 8 }
 
 const atOnce = 12
 const dayMs = 86_400_000
+/** Long enough to be made, short enough to be over while somebody looks around. */
+const expiresAfterMs = 20_000
 
 const services: readonly (readonly [name: string, team: string, purpose: string])[] = [
   ['webshop', 'storefront', 'serves product pages and carts'],
@@ -55,6 +59,8 @@ const madFrom = 24
 export interface House {
   readonly people: readonly Person[]
   readonly accounts: number
+  /** When the last of those that expire soon is over, in milliseconds. */
+  readonly expiresAt: number
 }
 
 /** What the first screen needs: people, and accounts whose keys are being made. */
@@ -70,7 +76,7 @@ export async function furnishHouse(stage: Stage, size: HouseSize): Promise<House
       stage.show.progress(`requesting service accounts: ${++asked} of ${size.accounts}`)
     },
   )
-  return { people, accounts: size.accounts }
+  return { people, accounts: size.accounts, expiresAt: Date.now() + expiresAfterMs }
 }
 
 function accountBody(i: number, people: readonly Person[], size: HouseSize) {
@@ -124,11 +130,12 @@ function accountBody(i: number, people: readonly Person[], size: HouseSize) {
 /** Spread over the year, a good part within days; what has expired ends seconds after it is there. */
 function endOf(i: number, isExpired: boolean): string {
   const days = i % 9 === 0 ? 1 + (i % 13) : 15 + ((i * 37) % 340)
-  return new Date(Date.now() + (isExpired ? 6_000 : days * dayMs)).toISOString()
+  return new Date(Date.now() + (isExpired ? expiresAfterMs : days * dayMs)).toISOString()
 }
 
 /** What makes it a company on a Monday morning: leavers, a mad directory, trouble, findings. */
-export async function liveInHouse(stage: Stage, { people }: House, size: HouseSize) {
+export async function liveInHouse(stage: Stage, house: House, size: HouseSize) {
+  const { people } = house
   const { admin, directory, show } = stage
   show.progress('waiting for the keys')
   await untilSettled(stage, size.accounts)
@@ -142,10 +149,11 @@ export async function liveInHouse(stage: Stage, { people }: House, size: HouseSi
   await transfers(stage, people)
   show.progress('too many people leave at once')
   for (const person of people.slice(madFrom, madFrom + size.mad)) await say(stage, person, false)
-  show.progress('sweeps: what has expired, what is found')
-  await admin.call(200, 'POST', '/api/v1/sweeps/expiry')
-  await admin.ask('POST', '/api/v1/sweeps/reconcile')
   await adoptOne(stage, people[0]!)
+  await admin.ask('POST', '/api/v1/sweeps/reconcile')
+  show.progress('waiting for end dates to pass')
+  await stage.unlessAborted(sleep(Math.max(0, house.expiresAt - Date.now() + 500)))
+  await admin.call(200, 'POST', '/api/v1/sweeps/expiry')
   const { totalResults } = await directory.call(200, 'GET', '/scim/v2/Users?count=1')
   return { people: totalResults as number }
 }
@@ -163,7 +171,6 @@ async function untilSettled(stage: Stage, total: number): Promise<void> {
 async function useSome(stage: Stage): Promise<void> {
   const { items } = await stage.admin.call(200, 'GET', '/api/v1/credentials?limit=200')
   const tokens = (items as readonly Body[]).filter((c) => c.kind === 'api-token').slice(0, 40)
-  const { readFile } = await import('node:fs/promises')
   await eachOf(tokens, atOnce, async (credential) => {
     const file = String(credential.secretRef ?? '').replace('file://', '')
     const token = file === '' ? '' : (await readFile(file, 'utf8').catch(() => '')).trim()
@@ -232,8 +239,8 @@ async function transfers(stage: Stage, people: readonly Person[]): Promise<void>
 /** One user that was there before Custody came is adopted; policy only watches such. */
 async function adoptOne(stage: Stage, owner: Person): Promise<void> {
   const found = await stage.admin.ask('GET', '/api/v1/providers/aws-prod/discovery')
-  const thing = ((found.body?.items ?? []) as readonly Body[]).find(
-    (item) => item.name === 'legacy-backup',
+  const thing = ((found.body?.items ?? []) as readonly Body[]).find((item) =>
+    String(item.name).endsWith('legacy-backup'),
   )
   if (thing === undefined) return
   await stage.admin.ask('POST', '/api/v1/providers/aws-prod/adopt', {

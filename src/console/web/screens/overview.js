@@ -29,7 +29,7 @@ export function OverviewScreen(_props) {
           : html`<${Tiles} posture=${p} />
               <div class="grid">
                 <${Card} title="Time from the cause to refused, last 30 days">
-                  <${Latency} days=${p.revocations} />
+                  <${Latency} days=${p.revocations} until=${p.at} />
                 <//>
                 <${Card} title="What ends soon">
                   <${Ending} posture=${p} />
@@ -53,7 +53,7 @@ function Tiles({ posture: p }) {
   return html`<div class="tiles">
     <${Tile}
       figure=${`${(Math.floor(coverage * 1_000) / 10).toString()} %`}
-      said="of open accounts have an active owner"
+      said=${`of ${number(p.accounts.open)} open accounts have an active owner`}
       tone=${coverage < 1 ? 'warn' : 'good'}
       href=${link(['accounts'])}
     />
@@ -81,11 +81,18 @@ function Tiles({ posture: p }) {
       tone=${p.rotationsOverdue.count > 0 ? 'warn' : ''}
     />
     <${Tile}
-      figure=${number(p.expired)}
-      said="past their end date"
-      href=${link(['accounts'], { status: 'expired' })}
+      figure=${number(p.expiredStillUp.accounts + p.expiredStillUp.credentials)}
+      said="past their end, and still up"
+      tone=${p.expiredStillUp.accounts + p.expiredStillUp.credentials > 0 ? 'bad' : ''}
+      href=${link(['expiry'])}
     />
-    <${Tile} figure=${number(p.accounts.total)} said="accounts" href=${link(['accounts'])} />
+    <${Tile}
+      figure=${number(p.leavers.open)}
+      said=${`of ${number(p.leavers.open + p.leavers.complete)} leavings of 30 days not yet proven complete`}
+      tone=${p.leavers.open > 0 ? 'bad' : ''}
+      href=${link(['leaver'])}
+    />
+    <${Tile} figure=${number(p.accounts.total)} said="accounts ever" href=${link(['accounts'])} />
     <${Tile} figure=${number(p.credentials.total)} said="credentials" />
   </div>`
 }
@@ -100,7 +107,7 @@ function Tile({ figure, said, tone = '', href }) {
 
 /** @param {{ posture: any }} props */
 function Ending({ posture }) {
-  return html`<table>
+  return html`<table class="plain-table">
       <thead>
         <tr>
           <th scope="col">Within</th>
@@ -145,6 +152,6 @@ const keyColumns = [
   { title: 'Provider', show: (k) => html`<${Text} value=${k.provider} />` },
   {
     title: 'Since',
-    show: (k) => html`<${When} at=${k.issuedAt ?? k.rotateAfter ?? k.dueAt} />`,
+    show: (k) => html`<${When} at=${k.issuedAt ?? k.rotateAfter} />`,
   },
 ]

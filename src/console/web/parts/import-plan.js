@@ -119,7 +119,12 @@ function activeText({ keys }) {
 
 /** @type {readonly import('./table.js').Column[]} */
 const columns = [
-  { title: 'Name', isMain: true, show: (row) => html`<${Text} value=${row.name} />` },
+  {
+    title: 'Name',
+    isMain: true,
+    className: 'breaks',
+    show: (row) => html`<${Text} value=${row.name} />`,
+  },
   { title: 'Kind', show: (row) => row.kind },
   { title: 'Made', className: 'nowrap', show: (row) => html`<${When} at=${row.createdAt} />` },
   {

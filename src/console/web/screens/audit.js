@@ -88,6 +88,7 @@ const columns = [
   },
   {
     title: 'Target',
+    className: 'breaks',
     show: (row) =>
       html`<span class="soft">${row.targetType}</span>${' '}<${Named}
           type=${row.targetType}
@@ -110,9 +111,9 @@ const columns = [
     title: 'Decision',
     show: (row) =>
       row.decision
-        ? html`<${Text}
-            value=${`${row.decision.effect}: ${(row.decision.reasons ?? []).join(', ')}`}
-          />`
+        ? html`${row.decision.effect}${' '}<span class="small"
+              ><${Text} value=${(row.decision.reasons ?? []).join(', ')} none="" />
+            </span>`
         : html`<span class="none">–</span>`,
     value: (row) => row.decision,
   },

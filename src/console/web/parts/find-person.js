@@ -1,5 +1,6 @@
-import { useList, useRead } from '../lib/data.js'
+import { useList } from '../lib/data.js'
 import { html, useEffect, useState } from '../lib/html.js'
+import { useName } from '../lib/names.js'
 import { link, setQuery } from '../lib/router.js'
 import { Empty, Shown } from './states.js'
 import { Status } from './status.js'
@@ -88,21 +89,20 @@ const columns = [
   },
 ]
 
-/** The name of an owner, read once, with a link to what leaving would mean. @param {{ owner: { type?: string, id: string } | null }} props */
+/** The name of an owner; a person's leads to what leaving would mean. @param {{ owner: { type?: string, id: string } | null }} props */
 export function OwnerName({ owner }) {
-  const isPerson = owner !== null && owner.type !== 'Group'
-  const person = useRead(isPerson ? `/api/v1/owners/${owner.id}` : null, { concerns: () => false })
-  const group = useRead(
-    owner?.type === 'Group' ? `/scim/v2/Groups/${owner.id}?attributes=displayName` : null,
-    { concerns: () => false },
-  )
+  const isGroup = owner?.type === 'Group'
+  const name = useName(isGroup ? 'group' : 'person', owner?.id ?? null)
   if (owner === null) return html`<span class="none">–</span>`
-  const name = isPerson
-    ? (person.data?.displayName ?? person.data?.userName)
-    : group.data?.displayName
-  return isPerson
-    ? html`<a href=${link(['leaver'], { person: owner.id })}
+  return isGroup
+    ? html`<span><${Text} value=${name ?? owner.id} /> <span class="small">group</span></span>`
+    : html`<a href=${link(['leaver'], { person: owner.id })}
         ><${Text} value=${name ?? owner.id}
       /></a>`
-    : html`<span><${Text} value=${name ?? owner.id} /> <span class="small">group</span></span>`
+}
+
+/** @param {{ id: string }} props */
+export function AccountName({ id }) {
+  const name = useName('account', id)
+  return html`<a href=${link(['account', id])}><${Text} value=${name ?? id} /></a>`
 }

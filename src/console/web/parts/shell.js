@@ -12,6 +12,7 @@ import { Dialog } from './dialog.js'
 import { LogInForm } from './log-in.js'
 import { Notices } from './notices.js'
 import { Text, When } from './text.js'
+import { Tour } from './tour.js'
 
 /**
  * @typedef {{ readonly name: string, readonly title: string, readonly group: string, readonly key?: string }} ScreenName
@@ -24,7 +25,7 @@ export const screenNames = [
   { name: 'expiry', title: 'Expiry', group: 'Look', key: 'e' },
   { name: 'leaver', title: 'Leaver', group: 'Act', key: 'l' },
   { name: 'held', title: 'Held batches', group: 'Act', key: 'h' },
-  { name: 'approvals', title: 'Approvals and transfers', group: 'Act', key: 't' },
+  { name: 'approvals', title: 'Approvals', group: 'Act', key: 't' },
   { name: 'operations', title: 'Operations', group: 'Act', key: 'p' },
   { name: 'shadow', title: 'Shadow', group: 'Prove' },
   { name: 'audit', title: 'Audit', group: 'Prove', key: 'u' },
@@ -32,8 +33,8 @@ export const screenNames = [
   { name: 'providers', title: 'Providers', group: 'Prove', key: 'v' },
 ]
 
-/** @param {{ children: any, tour?: any }} props */
-export function Shell({ children, tour }) {
+/** @param {{ children: any }} props */
+export function Shell({ children }) {
   const who = useSignal(session)
   const over = useSignal(isOver)
   const [isMenuOpen, setMenuOpen] = useState(false)
@@ -75,7 +76,7 @@ export function Shell({ children, tour }) {
       <${Menu} isOpen=${isMenuOpen} current=${place.screen} />
       <main id="main" tabindex="-1">
         <${Brakes} />
-        ${tour ?? null} ${children}
+        ${who?.demo ? html`<${Tour} />` : null} ${children}
       </main>
     </div>
     <${Notices} />

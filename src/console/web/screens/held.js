@@ -217,8 +217,10 @@ const itemColumns = [
 function Decide({ batch, open, asking, onClose, onDone }) {
   const { verb, subjects } = asking
   // What is decided is what was on the screen when the question was asked, whatever came since.
-  const [hash, setHash] = useState(batch.hash)
-  const people = subjects ?? open.map((i) => i.subject)
+  const [{ hash, people }, setPlan] = useState(() => ({
+    hash: batch.hash,
+    people: subjects ?? open.map((i) => i.subject),
+  }))
   const isAll = subjects === null
   return html`<${Confirm}
     title=${verb === 'approve' ? `Let ${count(people.length, 'person', 'people')} leave` : `${count(people.length, 'person', 'people')} do not leave`}
@@ -230,20 +232,22 @@ function Decide({ batch, open, asking, onClose, onDone }) {
     act=${async (/** @type {{ reason: string | null, key: string }} */ { reason, key }) => {
       const body = { hash, reason, ...(isAll ? {} : { subjects }) }
       try {
-        await call('POST', `/api/v1/approvals/${batch.id}/${verb}`, body, { key })
+        const answer = await call('POST', `/api/v1/approvals/${batch.id}/${verb}`, body, { key })
+        notify(outcomeOf(answer.items, verb))
       } catch (error) {
         if (error instanceof Refusal && error.code === 'planChanged') {
           const fresh = await call('GET', `/api/v1/approvals/${batch.id}`)
-          setHash(fresh.hash)
+          const left = fresh.items
+            .filter((/** @type {any} */ i) => i.outcome === null)
+            .map((/** @type {any} */ i) => i.subject)
+          setPlan({
+            hash: fresh.hash,
+            people: isAll ? left : people.filter((id) => left.includes(id)),
+          })
           onDone()
         }
         throw error
       }
-      notify(
-        verb === 'approve'
-          ? `${count(people.length, 'leaving', 'leavings')} let through.`
-          : `${count(people.length, 'person', 'people')} stay.`,
-      )
       onDone()
     }}
   >
@@ -255,4 +259,20 @@ function Decide({ batch, open, asking, onClose, onDone }) {
       }
     </p>
   <//>`
+}
+
+/**
+ * What came of a decision; who came back or was decided by somebody else meanwhile is skipped.
+ * @param {readonly any[]} items
+ * @param {'approve' | 'deny'} verb
+ */
+function outcomeOf(items, verb) {
+  const moot = items.filter((i) => i.outcome === 'moot')
+  const done = items.length - moot.length
+  const said =
+    verb === 'approve'
+      ? `${count(done, 'leaving', 'leavings')} let through.`
+      : `${count(done, 'person', 'people')} stay.`
+  const reasons = [...new Set(moot.map((i) => i.reason))].join('; ')
+  return moot.length === 0 ? said : `${said} ${moot.length} skipped: ${reasons}.`
 }

@@ -1,7 +1,7 @@
 import { call } from '../lib/api.js'
 import { useRead } from '../lib/data.js'
 import { count } from '../lib/format.js'
-import { html, useState } from '../lib/html.js'
+import { html, useEffect, useState } from '../lib/html.js'
 import { link } from '../lib/router.js'
 import { leaveSentence } from '../lib/rules.js'
 import { mayAct } from '../lib/session.js'
@@ -14,6 +14,7 @@ import { Card, Page } from '../parts/page.js'
 import { Empty, Loading, Shown } from '../parts/states.js'
 import { Status } from '../parts/status.js'
 import { Facts, Text, When } from '../parts/text.js'
+import { markSeen } from '../parts/tour.js'
 
 /** Somebody leaves: what will happen, one button, and the proof. @param {{ place: import('../lib/router.js').Place }} props */
 export function LeaverScreen({ place }) {
@@ -100,6 +101,9 @@ function BeforeLeaving({ person, reload }) {
     concerns: (c) => c.subject.type !== 'operation',
   })
   const [isAsking, setAsking] = useState(false)
+  useEffect(() => {
+    if (impact.data) markSeen('impact')
+  }, [impact.data !== null])
   return html`<${Card}
     title="If this person leaves now"
     actions=${

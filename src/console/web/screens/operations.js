@@ -5,6 +5,7 @@ import { html, useState } from '../lib/html.js'
 import { link, setQuery } from '../lib/router.js'
 import { mayAct } from '../lib/session.js'
 import { Confirm } from '../parts/dialog.js'
+import { AccountName } from '../parts/find-person.js'
 import { notify } from '../parts/notices.js'
 import { Card, Page } from '../parts/page.js'
 import { Empty, Shown } from '../parts/states.js'
@@ -36,7 +37,7 @@ function List({ place }) {
   const subject = place.query.get('subject') ?? ''
   const query = new URLSearchParams({ ...(status && { status }), ...(subject && { subject }) })
   const route = `/api/v1/operations${query.size > 0 ? `?${query}` : ''}`
-  const list = useList(route, { concerns: () => true, limit: 100 })
+  const list = useList(route, { concerns: () => true, limit: 50 })
   return html`<${Page}
     title="Operations"
     lead="Everything Custody does at a provider is an operation in the journal: it survives a crash, is done once, and asks when it cannot decide."
@@ -104,14 +105,6 @@ function Stuck() {
       )}
     </ul>
   <//>`
-}
-
-/** @param {{ id: string }} props */
-function AccountName({ id }) {
-  const account = useRead(`/api/v1/accounts/${id}`, { concerns: () => false })
-  return html`<a href=${link(['account', id])}
-    ><${Text} value=${account.data?.userName ?? id}
-  /></a>`
 }
 
 /** @type {readonly import('../parts/table.js').Column[]} */

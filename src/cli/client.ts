@@ -187,7 +187,7 @@ export function createClient(options: ClientOptions): Client {
     return send(method, asked === '' ? filled : `${filled}?${asked}`, rest)
   }
 
-  async function* each(route: string, input: AnyInput = {}): AsyncGenerator<unknown> {
+  async function* each(route: string, input: AnyInput = {}): AsyncGenerator {
     const isScim = route.includes(' /scim')
     // The feed of events says what comes after; a list goes on from its cursor.
     const name = route.endsWith('/events') ? 'after' : 'cursor'

@@ -3,13 +3,18 @@ import { errorCatalogue } from '../../domain/errors.ts'
 import type { JsonObject } from '../../domain/json.ts'
 import { queryNamesOf } from '../accepts.ts'
 import { accountRoutes, accountSchemas } from './accounts.ts'
+import { administrationRoutes, administrationSchemas } from './administration.ts'
+import { auditRoutes, auditSchemas } from './audit.ts'
+import { directoryRoutes, directorySchemas } from './directories.ts'
+import { findingRoutes, findingSchemas } from './findings.ts'
 import { peopleRoutes, peopleSchemas } from './people.ts'
-import { recordRoutes, recordSchemas } from './records.ts'
+import { providerRoutes, providerSchemas } from './providers.ts'
 import type { AnswerHeader, ApiAnswer, ApiRoute, ApiRoutes } from './route.ts'
 import { tags } from './route.ts'
 import type { ApiSchema } from './schema.ts'
 import { count, flag, named, record, said, text, words } from './schema.ts'
-import { scimMediaType, scimQueryOf, scimRoutes, scimSchemas } from './scim.ts'
+import { scimQueryOf, scimRoutes } from './scim.ts'
+import { scimMediaType, scimSchemas } from './scim-schemas.ts'
 import { serviceRoutes, serviceSchemas } from './service.ts'
 import { workRoutes, workSchemas } from './work.ts'
 
@@ -25,7 +30,11 @@ const areas: readonly Area[] = [
   { prefix: apiPrefix, routes: accountRoutes },
   { prefix: apiPrefix, routes: peopleRoutes },
   { prefix: apiPrefix, routes: workRoutes },
-  { prefix: apiPrefix, routes: recordRoutes },
+  { prefix: apiPrefix, routes: providerRoutes },
+  { prefix: apiPrefix, routes: findingRoutes },
+  { prefix: apiPrefix, routes: directoryRoutes },
+  { prefix: apiPrefix, routes: auditRoutes },
+  { prefix: apiPrefix, routes: administrationRoutes },
   { prefix: scimPrefix, routes: scimRoutes },
   { prefix: '', routes: serviceRoutes },
 ]
@@ -306,7 +315,20 @@ function operationObject(described: DescribedRoute): JsonObject {
           },
         }),
     responses: Object.fromEntries(answers),
-  } as unknown as JsonObject
+  }
+}
+
+/** Refusals that some route has; 405 is for the methods that a path does not have. */
+function refusalNames() {
+  const found = new Map<string, { readonly status: number; readonly isScim: boolean }>()
+  for (const described of describedRoutes) {
+    const isScim = described.url.startsWith(scimPrefix)
+    for (const status of [405, ...refusalsOf(described)]) {
+      if (described.route.answers[status]) continue
+      found.set(`${isScim ? 'ScimError' : 'Problem'}${status}`, { status, isScim })
+    }
+  }
+  return [...found].map(([name, of]) => ({ name, ...of }))
 }
 
 /** All schemas by name; a test proves that each is used. */
@@ -315,7 +337,11 @@ export function apiSchemas(): Readonly<Record<string, ApiSchema>> {
     ...accountSchemas,
     ...peopleSchemas,
     ...workSchemas,
-    ...recordSchemas,
+    ...providerSchemas,
+    ...findingSchemas,
+    ...directorySchemas,
+    ...auditSchemas,
+    ...administrationSchemas,
     ...scimSchemas,
     ...serviceSchemas,
     ...errorSchemas(),
@@ -341,13 +367,13 @@ export function openApiDocument(version: string): JsonObject {
     },
     servers: [{ url: '/' }],
     tags: Object.entries(tags).map(([name, description]) => ({ name, description })),
-    paths: paths as unknown as JsonObject,
+    paths,
     components: {
       schemas: apiSchemas(),
       responses: Object.fromEntries(
-        commonStatuses.flatMap((status) => [
-          [`Problem${status}`, answerObject(errorAnswer(status, false))],
-          [`ScimError${status}`, answerObject(errorAnswer(status, true))],
+        refusalNames().map(({ name, status, isScim }) => [
+          name,
+          answerObject(errorAnswer(status, isScim)),
         ]),
       ),
       headers: Object.fromEntries(

@@ -15,9 +15,11 @@ const decision: Accepts = { query: [], body: ['hash', 'subjects', 'reason'] }
 /** By route below `/api/v1`. A GET that is not named takes no parameters. */
 const accepts: Readonly<Record<string, Accepts>> = {
   'POST /session': { query: [], body: ['token'] },
-  'GET /accounts': { query: ['owner', 'status', ...page] },
+  'GET /accounts': {
+    query: ['owner', 'status', 'q', 'expiresAfter', 'expiresBefore', ...page],
+  },
   'GET /credentials': { query: ['account', 'status', ...page] },
-  'GET /owners': { query: page },
+  'GET /owners': { query: ['q', ...page] },
   'GET /owners/:id/impact': { query: page },
   'POST /leave-dates': { query: [], body: ['key', 'zone', 'entries', 'apply', 'pastToo'] },
   'GET /transfers': { query: page },
@@ -58,6 +60,7 @@ const accepts: Readonly<Record<string, Accepts>> = {
   'POST /credentials/:id/rehearse': { query: [], body: [] },
   'POST /consumers/hook-secret': { query: [], body: [] },
   'POST /operations/:id/waive': { query: [], body: ['consumer', 'reason'] },
+  'GET /reports/expiry': { query: ['from', 'days'] },
   'GET /reports/shadow': { query: ['days', ...page] },
   'GET /audit': { query: ['target', 'operation', 'action', 'order', ...page] },
   'GET /audit/checkpoint': { query: ['size'] },

@@ -1,9 +1,7 @@
 import type { FastifyPluginAsync, FastifyReply } from 'fastify'
 import type { ServiceAccount } from '../domain/account.ts'
-import type { Credential, IssuedKey } from '../domain/credential.ts'
 import { errors } from '../domain/errors.ts'
-import type { Operation, OperationStatus } from '../domain/operation.ts'
-import type { Person } from '../domain/owner.ts'
+import type { Operation } from '../domain/operation.ts'
 import type { Caller, SweepName } from '../lifecycle/engine.ts'
 import { sweepNames } from '../lifecycle/engine.ts'
 import type { Authenticate } from './auth.ts'
@@ -11,6 +9,7 @@ import { orNull } from './errors.ts'
 import type { Field } from './fields.ts'
 import { flag, instant, onOff, optional, pageOf, required, text } from './fields.ts'
 import type { HttpHost } from './server.ts'
+import { accountRow, credentialView, operationView, ownerView } from './views.ts'
 
 interface ById {
   Params: { id: string }
@@ -27,43 +26,29 @@ const leaveClass: Field<'declared' | 'security'> = {
 export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPluginAsync {
   const { engine, store } = host
 
-  /** Walks a keyset of rows until a page of visible ones is full. */
-  const visiblePage = async <T extends { readonly id: string }, V>(
-    query: unknown,
-    read: (after: string | null, limit: number) => Promise<readonly T[]>,
-    show: (row: T) => Promise<V | null>,
-  ): Promise<{ items: V[]; cursor: string | null }> => {
-    const { after, limit } = pageOf(query)
-    const items: V[] = []
-    let cursor = after
-    for (;;) {
-      const rows = await read(cursor, limit)
-      for (const row of rows) {
-        cursor = row.id
-        const view = await show(row)
-        if (view !== null) items.push(view)
-        if (items.length === limit) return { items, cursor }
-      }
-      if (rows.length < limit) return { items, cursor: null }
-    }
-  }
-
   const accountView = async (account: ServiceAccount) => {
     const [credentials, keys, principals] = await Promise.all([
       store.read.credentialsOf(account.tenant, account.id),
       store.read.keysOfAccount(account.tenant, account.id),
       store.read.principalsOf(account.tenant, account.id),
     ])
+    const [why, next] = await Promise.all([
+      engine.whyOf(account, credentials),
+      engine.nextOf(account, credentials),
+    ])
     return {
       ...accountRow(account),
+      why: why.account,
+      next,
       asked: await engine.asked(account),
       enforcement: engine.isWatched(account) ? 'observe' : 'enforce',
-      credentials: credentials.map((c) =>
-        credentialView(
+      credentials: credentials.map((c) => ({
+        ...credentialView(
           c,
           keys.filter((k) => k.credential === c.id),
         ),
-      ),
+        why: why.credentials.get(c.id) ?? null,
+      })),
       principals: principals.map(({ provider, external, state, created }) => ({
         provider,
         external,
@@ -74,21 +59,6 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
   }
 
   return async (app) => {
-    app.get('/accounts', async (request) => {
-      const caller = await authenticate(request)
-      const { owner, status } = request.query as Readonly<Record<string, string | undefined>>
-      return visiblePage(
-        request.query,
-        (after, limit) => store.read.accountsAfter(caller.tenant, after, limit),
-        async (row) => {
-          if (owner !== undefined && row.owner.id !== owner) return null
-          if (status !== undefined && row.status !== status) return null
-          return (await orNull(engine.account(caller, row.id, { retiredToo: true })))
-            ? accountRow(row)
-            : null
-        },
-      )
-    })
     app.get<ById>('/accounts/:id', async (request) => {
       const caller = await authenticate(request)
       return accountView(await engine.account(caller, request.params.id, { retiredToo: true }))
@@ -126,17 +96,6 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
       return accountRow(await engine.certify(caller, request.params.id, { extend, reason }))
     })
 
-    app.get('/transfers', async (request) => {
-      const caller = await authenticate(request)
-      return visiblePage(
-        request.query,
-        (after, limit) => store.read.accountsAfter(caller.tenant, after, limit),
-        async (row) =>
-          row.pendingOwner !== null && (await orNull(engine.account(caller, row.id)))
-            ? transferView(row)
-            : null,
-      )
-    })
     for (const verb of ['accept', 'decline'] as const) {
       app.post<ById>(`/transfers/:id/${verb}`, async (request) => {
         const caller = await authenticate(request)
@@ -149,21 +108,6 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
       })
     }
 
-    app.get('/credentials', async (request) => {
-      const caller = await authenticate(request)
-      const { account, status } = request.query as Readonly<Record<string, string | undefined>>
-      return visiblePage(
-        request.query,
-        (after, limit) => store.read.credentialsAfter(caller.tenant, after, limit),
-        async (row) => {
-          if (account !== undefined && row.account !== account) return null
-          if (status !== undefined && row.status !== status) return null
-          return (await orNull(engine.credential(caller, row.id)))
-            ? credentialView(row, null)
-            : null
-        },
-      )
-    })
     app.get<ById>('/credentials/:id', async (request) => {
       const caller = await authenticate(request)
       const { account, credential } = await engine.credential(caller, request.params.id)
@@ -182,14 +126,6 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
       return accepted(reply, await engine.revokeCredential(caller, request.params.id, reason))
     })
 
-    app.get('/owners', async (request) => {
-      const caller = await authenticate(request)
-      return visiblePage(
-        request.query,
-        (after, limit) => store.read.peopleAfter(caller.tenant, after, limit),
-        async (row) => ((await orNull(engine.owner(caller, row.id))) ? ownerView(row) : null),
-      )
-    })
     app.get<ById>('/owners/:id', async (request) => {
       const caller = await authenticate(request)
       const person = await engine.owner(caller, request.params.id)
@@ -245,25 +181,6 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
       },
     )
 
-    app.get('/operations', async (request) => {
-      const caller = await authenticate(request)
-      const query = request.query as Readonly<Record<string, string | undefined>>
-      const { subject, status, cause } = query
-      return visiblePage(
-        query,
-        (after, limit) =>
-          store.read.operations({
-            tenant: caller.tenant,
-            ...(subject === undefined ? {} : { subject }),
-            ...(cause === undefined ? {} : { cause }),
-            ...(status === undefined ? {} : { status: statusOf(status) }),
-            after,
-            limit,
-          }),
-        async (row) =>
-          (await orNull(engine.operation(caller, row.id))) ? operationView(row) : null,
-      )
-    })
     app.get<ById>('/operations/:id', async (request) => {
       const caller = await authenticate(request)
       return operationView(await engine.operation(caller, request.params.id))
@@ -293,26 +210,6 @@ function impactLimit(query: unknown): { readonly limit?: number } {
 
 function accepted(reply: FastifyReply, operation: Operation): FastifyReply {
   return reply.status(202).header('custody-operation', operation.id).send(operationView(operation))
-}
-
-const statuses: readonly OperationStatus[] = [
-  'queued',
-  'running',
-  'waiting',
-  'succeeded',
-  'failed',
-  'needsOperator',
-  'cancelled',
-]
-
-function statusOf(value: string): OperationStatus {
-  const found = statuses.find((s) => s === value)
-  if (!found)
-    throw errors.invalidValue({
-      path: 'status',
-      reason: `"${value}" is not one of ${statuses.join(', ')}.`,
-    })
-  return found
 }
 
 /**
@@ -347,94 +244,4 @@ function sweepOf(name: string): SweepName {
   const found = sweepNames.find((s) => s === name)
   if (!found) throw errors.unknownSweep({ name, known: sweepNames.join(', ') })
   return found
-}
-
-/** An operation as the contract shows it; the memo is Custody's own business. */
-export function operationView(operation: Operation) {
-  const {
-    id,
-    kind,
-    subject,
-    status,
-    attempt,
-    runAt,
-    createdAt,
-    finishedAt,
-    failure,
-    account,
-    cause,
-  } = operation
-  const open = finishedAt === null
-  return {
-    id,
-    kind,
-    subject,
-    account,
-    cause,
-    status,
-    step: open ? operation.steps[operation.cursor] : null,
-    attempt,
-    runAt,
-    createdAt,
-    finishedAt,
-    failure,
-    // What it found out, of the few that do.
-    ...(operation.memo['result'] === undefined ? {} : { result: operation.memo['result'] }),
-  }
-}
-
-function accountRow(account: ServiceAccount) {
-  const { attributes: _attributes, tenant: _tenant, version: _version, ...rest } = account
-  return rest
-}
-
-function transferView({
-  id,
-  userName,
-  owner,
-  pendingOwner,
-  orphanedAt,
-  disableAt,
-}: ServiceAccount) {
-  return {
-    id,
-    account: id,
-    userName,
-    from: owner,
-    to: pendingOwner,
-    orphanedAt,
-    deadline: disableAt,
-  }
-}
-
-function credentialView(credential: Credential, keys: readonly IssuedKey[] | null) {
-  const { tenant: _tenant, version: _version, ...rest } = credential
-  return keys === null
-    ? rest
-    : {
-        ...rest,
-        keys: keys.map(({ tenant: _t, account: _a, credential: _c, ...key }) => key),
-      }
-}
-
-function ownerView(person: Person) {
-  const { id, userName, externalId, directory, active, leftAt, heldBy, releasedAt } = person
-  const { createdAt, updatedAt, leftCause, leftClass = null, leavesAt = null } = person
-  const displayName = person.attributes['displayName']
-  return {
-    id,
-    userName,
-    displayName: typeof displayName === 'string' ? displayName : null,
-    externalId,
-    directory,
-    active,
-    leftAt,
-    leftCause,
-    leftClass,
-    leavesAt,
-    heldBy,
-    releasedAt,
-    createdAt,
-    updatedAt,
-  }
 }

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsync } from 'fastify'
 import { parseConsumerId } from '../domain/consumer.ts'
 import { errors } from '../domain/errors.ts'
-import { operationView } from './api.ts'
+import { operationView } from './views.ts'
 import type { Authenticate } from './auth.ts'
 import type { Field } from './fields.ts'
 import { pageOf, required, text } from './fields.ts'

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsync } from 'fastify'
-import { operationView } from './api.ts'
+import { operationView } from './views.ts'
 import type { Authenticate } from './auth.ts'
 import { flag, onOff, optional, text } from './fields.ts'
 import type { HttpHost } from './server.ts'

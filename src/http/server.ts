@@ -30,6 +30,8 @@ import { directoryRoutes } from './directories.ts'
 import { findingRoutes } from './findings.ts'
 import { importRoutes } from './imports.ts'
 import { consumerRoutes } from './consumers.ts'
+import { listingRoutes } from './listings.ts'
+import { reportRoutes } from './reports.ts'
 import { shadowRoutes } from './shadow.ts'
 import { taskRoutes } from './tasks.ts'
 import { scimErrorUrn, sendError, toAppError } from './errors.ts'
@@ -196,6 +198,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(sessionRoutes(host, authenticate))
       await api.register(streamRoutes(host, authenticate))
       await api.register(apiRoutes(host, authenticate))
+      await api.register(listingRoutes(host, authenticate))
       await api.register(approvalRoutes(host, authenticate))
       await api.register(clientRoutes(host, authenticate))
       auditRoutes(api, host, authenticate)
@@ -206,6 +209,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
       await api.register(taskRoutes(host, authenticate))
       await api.register(consumerRoutes(host, authenticate))
       await api.register(shadowRoutes(host, authenticate))
+      await api.register(reportRoutes(host, authenticate))
       await api.register(leakRoutes(host, authenticate))
       await api.register(leaveDateRoutes(host, authenticate))
       await api.register(replicaRoutes(host, authenticate))

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsync } from 'fastify'
 import type { Operation } from '../domain/operation.ts'
 import type { Caller, UndoPlan } from '../lifecycle/engine.ts'
-import { operationView } from './api.ts'
+import { operationView } from './views.ts'
 import type { Authenticate } from './auth.ts'
 import { onOff, optional, text } from './fields.ts'
 import type { HttpHost } from './server.ts'

@@ -55,6 +55,10 @@ import {
 import { asked } from './protected.ts'
 import { isWatched } from './shadow.ts'
 import { shadowReport } from './shadow-report.ts'
+import { nextOf } from './account-next.ts'
+import { whyOf } from './account-story.ts'
+import { expiryReport } from './expiry-report.ts'
+import { postureReport } from './posture.ts'
 import { planSweep, runSweep } from './sweep-runs.ts'
 import { adopt } from './adoption.ts'
 import { discoverPage } from './discovery.ts'
@@ -98,6 +102,7 @@ export type { HandOver } from './eject.ts'
 export type { UndoItem, UndoPlan } from './undo.ts'
 export { createTokens } from './tokens.ts'
 export { shadowDays } from './shadow-report.ts'
+export { expiryDays } from './expiry-report.ts'
 export { adoptionsMax } from './adoption.ts'
 export type { AdoptionAnswer, AdoptionEntry } from './adoption.ts'
 export { createTaskBook } from './tasks.ts'
@@ -144,6 +149,10 @@ export function createEngine(life: Lifecycle) {
     offboarding: (caller: Caller, id: string) => offboardingReport(life, caller, id),
     shadowReport: (caller: Caller, want: Parameters<typeof shadowReport>[2]) =>
       shadowReport(life, caller, want),
+
+    posture: (caller: Caller) => postureReport(life, caller),
+    expiryReport: (caller: Caller, want: Parameters<typeof expiryReport>[2]) =>
+      expiryReport(life, caller, want),
 
     group: (caller: Caller, id: string) => visibleGroup(life, caller, id),
     createGroup: (
@@ -208,6 +217,12 @@ export function createEngine(life: Lifecycle) {
     /** Of a protected account: what one person asked for and a second one has to. */
     asked: (account: ServiceAccount) => asked(life, account),
     isWatched: (account: ServiceAccount) => isWatched(life, account),
+    /** Why it and its credentials are as they are. */
+    whyOf: (account: ServiceAccount, credentials: readonly Credential[]) =>
+      whyOf(life, account, credentials),
+    /** What time will bring, as what decides it says. */
+    nextOf: (account: ServiceAccount, credentials: readonly Credential[]) =>
+      nextOf(life, account, credentials),
     /** The window that a planned act on it waits for. */
     frozen: (account: ServiceAccount, credential: Credential) =>
       frozenCredential(life, account, credential),

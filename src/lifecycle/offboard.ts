@@ -215,7 +215,7 @@ function ruleOf({ account, decision }: Verdict, now: Instant): string {
 }
 
 /** A protected one is never: not even when it became so after it was offered. */
-function isOverdue(account: ServiceAccount, now: Instant): boolean {
+export function isOverdue(account: ServiceAccount, now: Instant): boolean {
   if (account.protected) return false
   return account.status === 'orphaned' && account.disableAt !== null && account.disableAt <= now
 }

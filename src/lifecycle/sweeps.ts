@@ -28,7 +28,7 @@ import { warn } from './warnings.ts'
 import { frozenAccount, frozenCredential } from './windows.ts'
 
 /** What a sweep's acts are to the brakes; null = nothing that a brake would stop. */
-const brakedAct: Readonly<Record<Proposal['act'], BrakedAct | null>> = {
+export const brakedAct: Readonly<Record<Proposal['act'], BrakedAct | null>> = {
   offboard: 'orphans',
   depart: 'deadline',
   leaveDate: 'deadline',
@@ -133,6 +133,17 @@ async function applyAlone(life: Lifecycle, proposal: Proposal, actor: Actor): Pr
     const message = error instanceof Error ? error.message : 'unknown'
     return { proposal, acted: false, operations: [], error: message }
   }
+}
+
+/**
+ * What a sweep would plan, by the clock of `life`; nothing is written. Who shows what comes next asks
+ * the same functions that will decide it.
+ */
+export function foresee(
+  life: Lifecycle,
+  proposal: Proposal & { readonly act: 'expire' | 'delete' | 'expireCredential' | 'rotate' },
+): Promise<Plan | null> {
+  return plan(life, proposal, { type: 'sweep', id: 'preview', name: 'preview' })
 }
 
 async function plan(life: Lifecycle, proposal: Proposal, actor: Actor): Promise<Planned> {

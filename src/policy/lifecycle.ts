@@ -100,6 +100,8 @@ export interface LifecyclePolicy {
   readonly moverDebounce: Seconds
   /** The names of the rules that match, in the order they apply. */
   rulesFor(subject: LifecycleSubject): readonly string[]
+  /** What the policy may only watch at all: `imported` saves looking at all the others. */
+  readonly watches: 'none' | 'imported' | 'any'
   /** The rule that says whether the subject is enforced or only watched; null = the defaults do. */
   enforcementBy(subject: LifecycleSubject): string | null
 }
@@ -158,9 +160,17 @@ function policyOf(
     brake,
     termsFor: (subject) => applyRules(defaults, rules, subject),
     rulesFor: (subject) => rules.filter((r) => matches(r, subject)).map((r) => r.name),
+    watches: watchesOf(defaults, rules),
     enforcementBy: (subject) =>
       rules.findLast((r) => r.set.enforcement && matches(r, subject))?.name ?? null,
   }
+}
+
+function watchesOf(defaults: LifecycleTerms, rules: readonly Rule[]): LifecyclePolicy['watches'] {
+  if (defaults.enforcement === 'observe') return 'any'
+  const watching = rules.filter(({ set }) => set.enforcement === 'observe')
+  if (watching.length === 0) return 'none'
+  return watching.every(({ imported }) => imported === true) ? 'imported' : 'any'
 }
 
 const longer = (one: Seconds, more: readonly Seconds[]): Seconds => seconds(Math.max(one, ...more))

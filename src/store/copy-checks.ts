@@ -3,6 +3,7 @@ import type { Hash } from '../domain/merkle.ts'
 import { emptyFrontier, grow, rootOf } from '../domain/merkle.ts'
 import { entryOf } from './audit.ts'
 import type { CopySide } from './copy-side.ts'
+import { recountedFacets } from './migrations/0025-console.ts'
 
 /** The audit log of one tenant as its rows say it. */
 export interface AuditRoot {
@@ -44,13 +45,14 @@ export async function checkSide(side: CopySide): Promise<SideCheck> {
 
 const counted = `select tenant, type, directory, sum(total) as n from counter
   group by tenant, type, directory having sum(total) <> 0`
-/** As migrations 0003 and 0008 count. */
+/** As migrations 0003, 0008 and 0025 count. */
 const recounted = `select tenant, type, coalesce(directory, '') as directory, count(*) as n
     from resource where deleted_at is null group by tenant, type, coalesce(directory, '')
   union all select tenant, 'credential', '', count(*) from credential group by tenant
   union all select tenant, 'activePerson', coalesce(directory, ''), count(*) from resource
     where type = 'person' and active = 1 and deleted_at is null
-    group by tenant, coalesce(directory, '')`
+    group by tenant, coalesce(directory, '')
+  union all ${recountedFacets}`
 
 async function linesOf(side: CopySide, text: string): Promise<string> {
   const rows = await side.ask(text)

@@ -138,6 +138,8 @@ export const resourceColumns = [
   'credentials',
   'email_norm',
   'vendor',
+  'display_norm',
+  'imported',
 ]
 /** What an account is read back from. */
 export const accountColumns = [
@@ -157,7 +159,10 @@ export const credentialColumns = [
 ]
 export const credentialEntityColumns = [...credentials.columns, 'sink', 'path'] as const
 
-const unset: Row = Object.fromEntries(resourceColumns.map((column) => [column, null]))
+const unset: Row = {
+  ...Object.fromEntries(resourceColumns.map((column) => [column, null])),
+  imported: 0,
+}
 
 export function personRow(person: Person, codec: DocumentCodec): Row {
   const { leftAt, leftCause, releasedAt, leftClass = null, notices = [] } = person
@@ -168,10 +173,16 @@ export function personRow(person: Person, codec: DocumentCodec): Row {
     type: 'person',
     user_name_norm: normalise(person.userName),
     email_norm: addressOf(person),
+    display_norm: displayNameOf(person),
     modified_at: person.updatedAt,
     doc: codec.person(person),
     facts: JSON.stringify(facts),
   }
+}
+
+function displayNameOf({ attributes }: Person): string | null {
+  const { displayName } = attributes
+  return typeof displayName === 'string' ? normalise(displayName) : null
 }
 
 /** The primary address, else the first: by what an import recognises people. */
@@ -225,6 +236,7 @@ export function accountRow(account: ServiceAccount, codec: DocumentCodec): Row {
     pending_owner_id: account.pendingOwner?.id ?? null,
     modified_at: account.updatedAt,
     vendor: vendorOf(account.labels),
+    imported: Number(account.imported),
     doc: codec.account(account),
     facts: JSON.stringify(facts),
     credentials: '[]',

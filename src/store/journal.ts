@@ -442,6 +442,10 @@ export function journalRoom(context: Sql) {
       for (const key of ['subject', 'account', 'cause', 'status', 'kind'] as const) {
         if (want[key] !== undefined) select = select.where(key, '=', arg(key))
       }
+      // What did not succeed is the smaller part, and indexed by its status.
+      if (want.status !== undefined && want.status !== 'succeeded') {
+        select = select.where('status', '<>', sql.lit('succeeded'))
+      }
       if (want.after !== null) select = select.where('id', '<', arg('after'))
       const found = await query(
         statement(select.orderBy('id', 'desc').limit(arg<number>('limit'))),

@@ -34,6 +34,8 @@ import type { Change, CommitResult, DocumentCodec, Reads, Store } from './store.
 import { departureRoom } from './departures.ts'
 import { sweepRoom } from './sweeps.ts'
 import { replicaRoom } from './replicas.ts'
+import { listingRoom } from './listings.ts'
+import { reportRoom } from './reports.ts'
 import { vitalsRoom } from './vitals.ts'
 import { inOrder, isGuarded, worksOf, type WorkRooms } from './works.ts'
 
@@ -140,6 +142,8 @@ export function buildStore(database: Database, dialect: Dialect, codec: Document
   const departures = departureRoom(sql)
   const directoryChecks = directoryCheckRoom(sql)
   const replicas = replicaRoom(sql)
+  const reports = reportRoom(sql, codec)
+  const listings = listingRoom(sql, codec)
   const within = (tenant: TenantId): Query => database.within(scopeOf(tenant))
   const everywhere = database.within(everyTenant)
   const ofToken = tenantMemory()
@@ -457,6 +461,18 @@ export function buildStore(database: Database, dialect: Dialect, codec: Document
     sightings: (tenant, client) => ledger.sightings(within(tenant), tenant, client),
     replicas: () => replicas.replicas(everywhere),
     leader: (job) => replicas.leader(everywhere, job),
+
+    stateCounts: (tenant) => reports.states(within(tenant), tenant),
+    endsByDay: (...of) => reports.endsByDay(within(of[0]), ...of),
+    reportCounts: (...of) => reports.counts(within(of[0]), ...of),
+    oldestKeysOf: (...of) => reports.oldestKeys(within(of[0]), ...of),
+    overdueRotations: (...of) => reports.overdue(within(of[0]), ...of),
+    revokedSince: (...of) => reports.revokedSince(within(of[0]), ...of),
+    leavingsSince: (...of) => reports.leavingsSince(within(of[0]), ...of),
+    openAccounts: (...of) => reports.openAccounts(within(of[0]), ...of),
+    accountsWhere: (want) => listings.accounts(within(want.tenant), want),
+    credentialsWhere: (want) => listings.credentials(within(want.tenant), want),
+    peopleWhere: (want) => listings.people(within(want.tenant), want),
   }
 
   const rooms: WorkRooms = {

@@ -64,6 +64,8 @@ function statements({ db, dialect }: Sql) {
     'created_at',
     'email_norm',
     'vendor',
+    'display_norm',
+    'imported',
   ] as const
   const isUnmoved = sql.join(
     named.map((c) => sql`${sql.ref(c)} is not distinct from ${arg(c)}`),

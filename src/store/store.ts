@@ -33,6 +33,7 @@ import type { ConsumerChange, ConsumerReads } from './consumer-store.ts'
 import type { ShadowChange, ShadowReads } from './shadow-store.ts'
 import type { DepartureChange, DepartureReads } from './departure-store.ts'
 import type { ReplicaChange, ReplicaReads } from './replica-store.ts'
+import type { ReportReads } from './report-store.ts'
 import type { Signals } from './sql.ts'
 import type { TaskChange, TaskReads } from './task-store.ts'
 
@@ -350,7 +351,8 @@ export interface Reads
     ShadowReads,
     DepartureReads,
     DirectoryCheckReads,
-    ReplicaReads {
+    ReplicaReads,
+    ReportReads {
   person(tenant: TenantId, id: string): Promise<Person | null>
   account(tenant: TenantId, id: string): Promise<ServiceAccount | null>
   credential(tenant: TenantId, id: string): Promise<Credential | null>
@@ -570,4 +572,6 @@ export type { Sealed } from './sealed-store.ts'
 export type { FailedRequestQuery } from './failed-request-store.ts'
 export type { Departure } from './departure-store.ts'
 export type { TaskQuery } from './task-store.ts'
+export type { AccountQuery, PersonQuery, ReportCounts, StateCounts } from './report-store.ts'
+export { reportCountMax } from './report-store.ts'
 export type { AuditRow, Failure, PersonId }

@@ -57,6 +57,10 @@ export interface ResourceTable {
   email_norm: string | null
   /** Of an account: what its label `vendor=…` says. */
   vendor: string | null
+  /** Of a person: the displayName, normalised. */
+  display_norm: string | null
+  /** 1 of an account that was there before Custody. */
+  imported: number
 }
 
 export interface GroupTable {
@@ -282,9 +286,9 @@ export interface MetaTable {
 
 export interface CounterTable {
   tenant: string
-  /** `person`, `account`, … or `credential`. */
+  /** `person`, `account`, … or `credential`; or a facet of 0025. */
   type: string
-  /** Empty for what belongs to none. */
+  /** Empty for what belongs to none; of a facet, what it is counted by. */
   directory: string
   shard: number
   total: number

@@ -71,3 +71,63 @@ it('prints one JSON object, and says that there is nothing', async () => {
   expect(none).toMatchObject({ code: 0, stdout: '' })
   expect(none.stderr).toContain('enforcing would have done nothing.')
 })
+
+const posture = {
+  at: '2026-11-22T00:00:00.000Z',
+  accounts: { total: 3, open: 3, withActiveOwner: 2, orphaned: 1, watched: 0 },
+  coverage: 2 / 3,
+  credentials: { total: 4 },
+  expiring: [{ withinDays: 7, accounts: 1, credentials: 2 }],
+  expired: 0,
+  oldestActiveKeys: [{ userName: 'deployer', provider: 'aws', credential: 'c1', ageDays: 40 }],
+  rotationsOverdue: { count: 0, first: [] },
+  operations: { queued: 0, running: 1, waiting: 0, needsOperator: 0 },
+  brakes: [{ name: 'listing', subject: 'aws' }],
+  approvalsWaiting: 0,
+  restored: true,
+  leavers: { open: 1, complete: 2 },
+}
+const expiry = {
+  from: '2026-11-22',
+  until: '2026-11-29',
+  items: [{ day: '2026-11-25', accounts: 1, credentials: 2 }],
+}
+
+async function ask(...args: readonly string[]) {
+  server = await startServer({
+    'GET /api/v1/reports/posture': () => ({ body: posture }),
+    'GET /api/v1/reports/expiry': () => ({ body: expiry }),
+  })
+  let stdout = ''
+  let stderr = ''
+  const code = await main(['report', ...args], {
+    env: { CUSTODY_SERVER: server.url, CUSTODY_TOKEN: 'cst_x_y' },
+    cwd: '/',
+    stdout: (text) => (stdout += text),
+    stderr: (text) => (stderr += text),
+    columns: null,
+    isInteractive: false,
+    ask: () => Promise.reject(new Error('nobody is there to ask')),
+  })
+  const urls = server.seen.map(({ url }) => url)
+  await server.close()
+  return { code, stdout, stderr, urls }
+}
+
+it('says how things are, with the share of owners never rounded up', async () => {
+  const { code, stdout, stderr } = await ask('posture')
+
+  expect(code).toBe(0)
+  expect(stdout).toContain('2 (66.6 %)')
+  expect(stdout).toContain('listing aws')
+  expect(stdout).toMatch(/deployer +aws +c1/)
+  expect(stderr).toContain('Restored mode is on')
+  expect(JSON.parse((await ask('posture', '--json')).stdout)).toEqual(posture)
+})
+
+it('says what ends on which day', async () => {
+  const { stdout, urls } = await ask('expiry', '--from', '2026-11-22', '--days', '7')
+
+  expect(stdout).toMatch(/2026-11-25 +1 +2/)
+  expect(urls).toEqual(['/api/v1/reports/expiry?days=7&from=2026-11-22'])
+})

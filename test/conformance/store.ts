@@ -29,6 +29,7 @@ import { signalConformance } from './store-signals.ts'
 import { filterConformance } from './store-filters.ts'
 import { directoryCheckConformance } from './store-directory-checks.ts'
 import { replicaConformance } from './store-replicas.ts'
+import { reportConformance } from './store-reports.ts'
 import { sealedConformance } from './store-sealed.ts'
 import { listConformance } from './store-lists.ts'
 import { groupConformance } from './store-groups.ts'
@@ -1131,6 +1132,7 @@ export function storeConformance(label: string, open: OpenStore, effort = 1): vo
     sealedConformance(() => store)
     directoryCheckConformance(() => store)
     replicaConformance(() => store)
+    reportConformance(() => store)
 
     storeModel(open, effort)
   })

@@ -17,6 +17,8 @@ import { entitlementRoom } from '../../src/store/entitlements.ts'
 import { groupRoom } from '../../src/store/groups.ts'
 import { importRoom } from '../../src/store/imports.ts'
 import { journalRoom } from '../../src/store/journal.ts'
+import { listingRoom } from '../../src/store/listings.ts'
+import { reportRoom } from '../../src/store/reports.ts'
 import { sealedRoom } from '../../src/store/sealed.ts'
 import { openStore } from '../../src/store/open.ts'
 import type { Query, Run, Sql, Statement } from '../../src/store/sql.ts'
@@ -473,6 +475,78 @@ describe('query plans', () => {
       const plan = await plansOf(read)
       expect(plan).toContain(index)
       expect(plan).not.toMatch(/SCAN|TEMP B-TREE/)
+    }
+  })
+
+  it('counts what reports show, and finds what they name, through indexes', async () => {
+    const room = reportRoom(sql, jsonCodec)
+    const counts = await plansOf((q) => room.counts(q, tenant, t0, t0))
+    for (const index of [
+      'COVERING INDEX resource_gone',
+      'grp_gone',
+      'resource_open_owner (tenant=? AND owner_id=?)',
+      'credential_expires (expires_at<?)',
+      'credential_rotation (rotate_after>? AND rotate_after<?)',
+      'COVERING INDEX operation_status (tenant=? AND status=?)',
+      'approval_status (tenant=? AND status=?)',
+    ]) {
+      expect(counts).toContain(index)
+    }
+    expect(counts).toMatch(/resource_(ends|open_expires) /)
+    const plans: readonly (readonly [read: (q: Query) => Promise<unknown>, index: string])[] = [
+      [(q) => room.states(q, tenant), 'SEARCH counter USING'],
+      [(q) => room.endsByDay(q, tenant, 'a', 'b'), 'directory>? AND directory<?'],
+      [(q) => room.oldestKeys(q, tenant, ['p'], 9), 'issued_key_age (provider=?)'],
+      [(q) => room.overdue(q, tenant, t0, 9), 'credential_rotation'],
+      [
+        (q) => room.revokedSince(q, tenant, t0, 9),
+        'issued_key_refused (tenant=? AND refused_at>?)',
+      ],
+      [(q) => room.revokedSince(q, tenant, t0, 9), 'operation_subject (tenant=? AND subject=?'],
+      [(q) => room.leavingsSince(q, tenant, t0), 'operation_leaves (tenant=?)'],
+      [(q) => room.leavingsSince(q, tenant, t0), 'operation_cause (tenant=? AND cause=?)'],
+      [(q) => room.openAccounts(q, tenant, 'imported', null, 9), 'resource_imported (tenant=?'],
+    ]
+    for (const [read, index] of plans) {
+      const plan = await plansOf(read)
+      expect(plan).toContain(index)
+      expect(plan).not.toMatch(/SCAN (operation|resource|credential|issued_key|counter)(\n|$)/)
+    }
+  })
+
+  it('pages the lists of the console through an index each, in its order', async () => {
+    const room = listingRoom(sql, jsonCodec)
+    const page = { tenant, after: null, limit: 9 }
+    const seenBy = { client: 'c', owners: ['p'], nominated: false }
+    const plans: readonly (readonly [read: (q: Query) => Promise<unknown>, index: string])[] = [
+      [(q) => room.accounts(q, page), 'resource_type (tenant=? AND type=?)'],
+      [(q) => room.accounts(q, { ...page, owner: id }), 'resource_owner (tenant=? AND owner_id=?)'],
+      [(q) => room.accounts(q, { ...page, status: 'failed' }), 'resource_status (tenant=? AND'],
+      [(q) => room.accounts(q, { ...page, prefix: 'a' }), 'user_name_norm>? AND user_name_norm<?'],
+      [
+        (q) => room.accounts(q, { ...page, expiresFrom: t0, expiresBefore: t0 }),
+        'resource_ends (tenant=? AND expires_at>? AND expires_at<?)',
+      ],
+      [(q) => room.accounts(q, { ...page, transfers: true }), 'resource_transfer (tenant=?'],
+      [(q) => room.accounts(q, { ...page, seenBy }), 'resource_client (tenant=? AND client=?)'],
+      [(q) => room.accounts(q, { ...page, seenBy }), 'resource_owner (tenant=? AND owner_id=?)'],
+      [(q) => room.credentials(q, { ...page, account: id }), 'credential_account'],
+      [(q) => room.credentials(q, { ...page, status: 'failed' }), 'credential_status'],
+      [(q) => room.people(q, page), 'resource_type (tenant=? AND type=?)'],
+      [(q) => room.people(q, { ...page, prefix: 'a' }), 'display_norm>? AND display_norm<?'],
+      [
+        (q) => journalRoom(sql).list(q, { ...page, status: 'failed' }),
+        'operation_status (tenant=? AND status=?',
+      ],
+    ]
+    for (const [read, index] of plans) {
+      const plan = await plansOf(read)
+      expect(plan).toContain(index)
+      expect(plan).not.toMatch(/SCAN (operation|resource|credential)(\n|$)/)
+    }
+    for (const want of [{}, { owner: id }, { status: 'failed' as const }]) {
+      const plan = await plansOf((q) => room.accounts(q, { ...page, ...want }))
+      expect(plan.split('LIST SUBQUERY')[1]).not.toContain('TEMP B-TREE')
     }
   })
 })

@@ -20,6 +20,7 @@ import { replicas } from './0021-replicas.ts'
 import { tenantFence } from './0022-tenant-fence.ts'
 import { vitalSigns } from './0023-vitals.ts'
 import { readable } from './0024-readable.ts'
+import { consoleReads } from './0025-console.ts'
 import { shadow } from './0016-shadow.ts'
 import { signals } from './0017-signals.ts'
 import { directoryChecks } from './0018-directory-checks.ts'
@@ -82,6 +83,7 @@ export const migrations: readonly Migration[] = [
   tenantFence,
   vitalSigns,
   readable,
+  consoleReads,
 ]
 
 /** The ledger itself; it exists before the first migration. */

@@ -15,10 +15,11 @@ const marks = [0.1, 1, 10, 60, 600, 3_600, 86_400]
 /**
  * How long it took from the cause until a key was tried and refused: the median and the worst of
  * each day. The same figures stand in a table for whoever does not see the picture.
- * @typedef {{ day: string, count: number, p50Seconds: number, p95Seconds: number, worstSeconds: number }} Day
- * @param {{ days: readonly Day[], until: string }} props the days on which a key was revoked; the last of thirty
+ * @typedef {{ day: string, count: number, p50Seconds: any, p95Seconds: any, worstSeconds: any }} Day figures are null where none was revoked
+ * @param {{ days: readonly Day[], until: string }} props the last of thirty
  */
-export function Latency({ days: known, until }) {
+export function Latency({ days, until }) {
+  const known = days.filter((d) => d.count > 0)
   if (known.length === 0) {
     return html`<${Empty} title="No key was revoked in this time.">
       When one is, the time until it is proven dead stands here.
@@ -64,7 +65,7 @@ export function Latency({ days: known, until }) {
     </svg>
     <details>
       <summary>The figures</summary>
-      <table>
+      <table class="plain-table">
         <thead>
           <tr>
             <th scope="col">Day</th>

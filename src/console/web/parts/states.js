@@ -36,14 +36,15 @@ export function Problem({ error, again }) {
 /**
  * The frame of whatever was read: loading, a failure, nothing, or the thing itself with a word
  * above it when it could not be read anew.
- * @param {{ read: { data: any, error: Error | null, isLoading: boolean, isOld?: boolean, reload: () => void }, what?: string, children: (data: any) => any }} props
+ * @param {{ read: { data: any, error: Error | null, isLoading: boolean, isOld?: boolean, reload: () => void }, what?: string, children: any }} props `children` is one function of what was read
  */
 export function Shown({ read, what = 'Loading', children }) {
+  const draw = [children].flat().find((child) => typeof child === 'function')
   if (read.data === null) {
     return read.error
       ? html`<${Problem} error=${read.error} again=${read.reload} />`
       : html`<${Loading} what=${what} />`
   }
   return html`${read.error ? html`<${Problem} error=${read.error} again=${read.reload} />` : null}
-  ${children(read.data)}`
+  ${draw(read.data)}`
 }

@@ -81,9 +81,9 @@ function Tiles({ posture: p }) {
       tone=${p.rotationsOverdue.count > 0 ? 'warn' : ''}
     />
     <${Tile}
-      figure=${number(p.expired.accounts + p.expired.credentials)}
+      figure=${number(p.expiredStillUp.accounts + p.expiredStillUp.credentials)}
       said="past their end, and still up"
-      tone=${p.expired.accounts + p.expired.credentials > 0 ? 'bad' : ''}
+      tone=${p.expiredStillUp.accounts + p.expiredStillUp.credentials > 0 ? 'bad' : ''}
       href=${link(['expiry'])}
     />
     <${Tile}
@@ -107,7 +107,7 @@ function Tile({ figure, said, tone = '', href }) {
 
 /** @param {{ posture: any }} props */
 function Ending({ posture }) {
-  return html`<table>
+  return html`<table class="plain-table">
       <thead>
         <tr>
           <th scope="col">Within</th>

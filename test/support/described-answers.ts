@@ -73,7 +73,7 @@ export function faultOf({ method, route, url, status, type, payload }: SentAnswe
   const known = route.replace(/^\/scim(?=\/(?!v2(?:\/|$))|$)/, '/scim/v2')
   const place = `${method} ${known === '' ? url : known} ${status}`
   const answers = described.get(`${method === 'HEAD' ? 'GET' : method} ${known}`)
-  const answer = answers ? answers.get(status) : commonAnswer(status, /^\/scim(?:[/?]|$)/.test(url))
+  const answer = answers ? answers.get(status) : commonAnswer(status, url)
   if (answer === undefined) return `${place}: there is no such status`
   if (method === 'HEAD') return null
   const isEmpty = payload === undefined || payload === null || payload === ''

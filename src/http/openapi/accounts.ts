@@ -165,14 +165,49 @@ export const accountSchemas: Readonly<Record<string, ApiSchema>> = {
   Account: record(account),
   AccountDetail: record({
     ...account,
+    why: named('Why'),
+    next: list(
+      record({
+        at: instant,
+        act: words([
+          'notice',
+          'rotate',
+          'expire',
+          'disable',
+          'delete',
+          'decide',
+          'ownerLeaves',
+          'certify',
+          'continue',
+        ]),
+        what: text,
+        rule: said(text, 'The clause that decides it.'),
+        subject: record({ type: words(['account', 'credential', 'operation']), id: text }),
+        effect: words(['does', 'says', 'watches']),
+        heldBy: said(orNull(text), 'The brake that stops it at present.'),
+      }),
+    ),
     asked: said(list(asked), 'First words of two people about a protected account.'),
     enforcement: words(['observe', 'enforce']),
-    credentials: list(named('CredentialWithKeys')),
+    credentials: list(
+      record({ ...credential, keys: list(named('Key')), why: orNull(named('Why')) }),
+    ),
     principals: list(principal),
   }),
   Credential: record(credential),
   Key: key,
-  CredentialWithKeys: record({ ...credential, keys: list(named('Key')) }),
+  Why: record({
+    sentence: said(text, 'Why its state is what it is.'),
+    since: instant,
+    cause: orNull(
+      record({
+        event: said(text, 'What `GET /operations?cause=` takes.'),
+        operation: text,
+        kind: text,
+        actor: record({ type: text, name: text }),
+      }),
+    ),
+  }),
   CredentialDetail: record({
     ...credential,
     keys: list(named('Key')),
@@ -250,6 +285,8 @@ export const accountRoutes: ApiRoutes = {
     query: {
       owner: said(text, 'Only of this person or group.'),
       status: named('AccountStatus'),
+      expiresAfter: said(text, 'A date or an instant: only those that end later.'),
+      expiresBefore: said(text, 'A date or an instant: only those that end before.'),
     },
     answers: ok(page(named('Account'))),
   },

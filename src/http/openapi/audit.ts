@@ -11,6 +11,7 @@ import {
   id,
   instant,
   list,
+  map,
   named,
   orNull,
   page,
@@ -100,6 +101,55 @@ const sweepRow = {
   ],
 }
 
+const date: ApiSchema = { type: 'string', format: 'date' }
+const ofKey = { credential: id, account: id, userName: text, provider: text }
+
+const posture = record({
+  at: instant,
+  accounts: record({
+    total: count,
+    byStatus: map(count),
+    open: count,
+    withActiveOwner: count,
+    orphaned: count,
+    watched: count,
+  }),
+  coverage: said(
+    orNull({ type: 'number', minimum: 0, maximum: 1 }),
+    '`withActiveOwner` of `open`; null while nothing is open.',
+  ),
+  credentials: record({ total: count, byStatus: map(count), byProvider: map(count) }),
+  expiring: list(record({ withinDays: count, accounts: count, credentials: count })),
+  expired: count,
+  expiredStillUp: record({ accounts: count, credentials: count }),
+  oldestActiveKeys: list(record({ ...ofKey, issuedAt: instant, ageDays: amount })),
+  rotationsOverdue: record({
+    count,
+    first: list(record({ ...ofKey, rotateAfter: instant, overdueDays: amount })),
+  }),
+  operations: record({
+    queued: count,
+    running: count,
+    waiting: count,
+    needsOperator: count,
+    oldestWaiting: orNull(instant),
+  }),
+  revocations: list(
+    record({
+      day: date,
+      count,
+      p50Seconds: orNull(amount),
+      p95Seconds: orNull(amount),
+      worstSeconds: orNull(amount),
+    }),
+  ),
+  brakes: list(record({ name: text, subject: text, since: instant })),
+  approvalsWaiting: count,
+  restored: flag,
+  leavers: record({ open: count, complete: count }),
+  atLeast: said(list(text), 'Figures that stop at a bound: there are at least so many.'),
+})
+
 export const auditSchemas: Readonly<Record<string, ApiSchema>> = {
   AuditEntry: record({ seq: place, leaf: said(text, 'SHA-256 of its leaf.'), ...auditRow }),
   Event: record({
@@ -127,6 +177,7 @@ export const auditSchemas: Readonly<Record<string, ApiSchema>> = {
     open: said(count, 'Keys that are not proven dead.'),
     verdict: words(['complete', 'incomplete', 'notLeft', 'held']),
   }),
+  Posture: posture,
   UndoItem: record({
     account: id,
     userName: text,
@@ -273,6 +324,29 @@ export const auditRoutes: ApiRoutes = {
           }),
         ),
         cursor: orNull(text),
+      }),
+    ),
+  },
+  'GET /reports/posture': {
+    tag: 'audit',
+    effect: 'How accounts and credentials are at this moment.',
+    roles: watchers,
+    action: 'report.read',
+    answers: ok(named('Posture')),
+  },
+  'GET /reports/expiry': {
+    tag: 'audit',
+    effect: 'What ends on which day.',
+    roles: watchers,
+    action: 'report.read',
+    query: { from: said(text, 'The first day; today if omitted.'), days: said(count, 'How many.') },
+    answers: ok(
+      record({
+        from: date,
+        until: said(date, 'The day after the last.'),
+        days: count,
+        total: record({ accounts: count, credentials: count }),
+        items: list(record({ day: date, accounts: count, credentials: count })),
       }),
     ),
   },

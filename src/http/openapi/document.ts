@@ -128,13 +128,10 @@ function scimErrorOf(status: number): ApiSchema {
 }
 
 function errorSchemas(): Readonly<Record<string, ApiSchema>> {
+  const scim = refusalNames().filter(({ isScim }) => isScim)
   return {
-    ...Object.fromEntries(
-      commonStatuses.flatMap((status) => [
-        [`Problem${status}`, problemOf(status)],
-        [`ScimError${status}`, scimErrorOf(status)],
-      ]),
-    ),
+    ...Object.fromEntries(commonStatuses.map((status) => [`Problem${status}`, problemOf(status)])),
+    ...Object.fromEntries(scim.map(({ name, status }) => [name, scimErrorOf(status)])),
     Problem: { anyOf: commonStatuses.map((status) => named(`Problem${status}`)) },
   }
 }
@@ -204,6 +201,7 @@ const queryParameters: Readonly<Record<string, ApiSchema>> = {
     description: 'Rows of a page; at most 200 come at once.',
   },
   dryRun: said(flag, 'Answers with the plan and changes nothing.'),
+  q: said(text, 'How a name begins, in any case.'),
   role: said(words(['provider', 'sink']), 'Which of two that bear one name.'),
   filter: said(text, 'RFC 7644 §3.4.2.2.'),
   attributes: said(text, 'Only these, with commas between them.'),

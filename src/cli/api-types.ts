@@ -290,4 +290,5 @@ export interface Routes {
   'GET /readyz': { path: never; query: never; body: never; answer: { readonly status: 'ready'; readonly brakes: readonly (string)[] } }
   'GET /metrics': { path: never; query: never; body: never; answer: null }
   'GET /openapi.json': { path: never; query: never; body: never; answer: { readonly [name: string]: unknown } }
+  'GET /docs': { path: never; query: never; body: never; answer: null }
 }

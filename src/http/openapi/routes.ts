@@ -2,7 +2,7 @@ import { gzipSync } from 'node:zlib'
 import type { FastifyPluginAsync } from 'fastify'
 import { openApiDocument } from './document.ts'
 
-/** `GET /openapi.json`: everything that is served, for clients and for those who write them. */
+/** `GET /openapi.json`: everything that is served, for clients and for those who write them; `/docs/` to read it. */
 export function openApiRoutes(version: string): FastifyPluginAsync {
   let made: { readonly text: string; readonly gzip: Buffer } | null = null
   /** Made with the first request: most processes are never asked for it. */
@@ -24,5 +24,9 @@ export function openApiRoutes(version: string): FastifyPluginAsync {
         .type('application/json')
         .send(zips ? gzip : text)
     })
+    /** Where people look for it; the page is an entry of the console's files. */
+    app.get('/docs', { config: { open: true } }, (_request, reply) =>
+      reply.redirect('/console/api', 308),
+    )
   }
 }

@@ -65,6 +65,18 @@ export const serviceRoutes: ApiRoutes = {
       308: { says: 'To the address with a slash.', body: null, headers: ['Location'] },
     },
   },
+  'GET /docs': {
+    tag: 'service',
+    effect: 'To the page that shows this document.',
+    roles: 'public',
+    answers: { 308: { says: 'To `/console/api`.', body: null, headers: ['Location'] } },
+  },
+  'GET /console/api': {
+    tag: 'service',
+    effect: 'This document to read, and to try.',
+    roles: 'public',
+    answers: { 200: html },
+  },
   'GET /console/*': {
     tag: 'service',
     effect: 'A screen of the console.',

@@ -95,7 +95,7 @@ export function descriptionOf(document) {
     tags: document.tags,
     operations,
     resolve: (schema) => ({
-      name: typeof schema.$ref === 'string' ? schema.$ref.split('/').at(-1) : null,
+      name: typeof schema.$ref === 'string' ? (schema.$ref.split('/').at(-1) ?? null) : null,
       schema: follow(schema) ?? {},
     }),
   }

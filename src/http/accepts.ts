@@ -14,7 +14,8 @@ const decision: Accepts = { query: [], body: ['hash', 'subjects', 'reason'] }
 
 /** By route below `/api/v1`. A GET that is not named takes no parameters. */
 const accepts: Readonly<Record<string, Accepts>> = {
-  'POST /session': { query: [], body: ['token'] },
+  'POST /session': { query: [], body: ['token', 'code'] },
+  'POST /session/link': { query: [], body: [] },
   'GET /accounts': {
     query: ['owner', 'status', 'q', 'expiresAfter', 'expiresBefore', ...page],
   },
@@ -60,6 +61,7 @@ const accepts: Readonly<Record<string, Accepts>> = {
   'POST /credentials/:id/rehearse': { query: [], body: [] },
   'POST /consumers/hook-secret': { query: [], body: [] },
   'POST /operations/:id/waive': { query: [], body: ['consumer', 'reason'] },
+  'GET /reports/evidence': { query: ['framework'] },
   'GET /reports/expiry': { query: ['from', 'days'] },
   'GET /reports/shadow': { query: ['days', ...page] },
   'GET /audit': { query: ['target', 'operation', 'action', 'order', ...page] },

@@ -7,10 +7,14 @@ import { addSeconds } from '../domain/time.ts'
 export const accessTokenSeconds = 3_600
 
 /** What a token of each use is called; the use is part of its MAC, so that none serves as another. */
-const prefixes = { 'access token': 'cat_', 'console session': 'ccs_' } as const
+const prefixes = {
+  'access token': 'cat_',
+  'console session': 'ccs_',
+  'login link': 'cll_',
+} as const
 export type SealedUse = keyof typeof prefixes
 
-const pattern = /^c[ac][ts]_([A-Za-z0-9_-]{20,400})\.([A-Za-z0-9_-]{43})$/
+const pattern = /^c(?:at|cs|ll)_([A-Za-z0-9_-]{20,400})\.([A-Za-z0-9_-]{43})$/
 
 export interface SealedToken {
   /** The id of the client token it was bought with. */

@@ -90,6 +90,23 @@ describe('the session of the console', () => {
     expect(out.headers.get('set-cookie')).toContain('Max-Age=0')
   })
 
+  it('begins once with a link, which whoever holds the token makes', async () => {
+    const made = await custody.call('POST', '/api/v1/session/link')
+    const code = made.body.url.split('#login=')[1]
+    const first = await ask('POST', '/api/v1/session', { body: { code } })
+    const again = await ask('POST', '/api/v1/session', { body: { code } })
+
+    expect([made.status, first.status, again.status]).toEqual([201, 200, 401])
+    const cookie = first.headers.get('set-cookie')!.split(';')[0]!
+    const own = await ask('POST', '/api/v1/session/link', {
+      cookie,
+      headers: { 'custody-console': '1' },
+    })
+    expect(own.status).toBe(401)
+    const bearer = await custody.call('GET', '/api/v1/accounts', undefined, { token: code })
+    expect(bearer.status).toBe(401)
+  })
+
   it.each([
     ['no token', {}, 400],
     ['a token nobody has', { token: 'cst_x' }, 401],

@@ -1,13 +1,13 @@
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { DemoOptions } from '../commands/local.ts'
-import { type Config, parseListen } from '../../host/config.ts'
+import type { Config } from '../../host/config.ts'
 import type { ExitCode, Terminal } from '../terminal.ts'
-import { CommandFailure, exitCodes } from '../terminal.ts'
+import { exitCodes } from '../terminal.ts'
 import { pushPeople, requestAccounts } from './demo/company.ts'
 import { DemoFailure } from './demo/failure.ts'
 import { furnish } from './demo/foreign.ts'
+import { checkListen, interruption, settled } from './demo/interruption.ts'
 import { ownersLeave, showEvidence } from './demo/leaving.ts'
 import { directoryGoesMad } from './demo/madness.ts'
 import { killMidRotation, rotateUnderLoad } from './demo/rotation.ts'
@@ -23,9 +23,8 @@ interface Chapter {
   readonly facts: object
 }
 
-const graceMilliseconds = 3_000
 const notShown = ['real AWS or GitHub', 'groups', 'consumers that cache']
-const nextCommands = ['npm start', 'npm test']
+const nextCommands = ['npm run demo -- --keep', 'npm start']
 
 /**
  * The main job, end to end, on this machine: both sandboxes in this process, the service in one of
@@ -33,12 +32,12 @@ const nextCommands = ['npm start', 'npm test']
  * held against what AWS, GitHub and introspection answer.
  */
 export async function run(options: DemoOptions, terminal: Terminal): Promise<ExitCode> {
-  const began = performance.now()
-  const listen = terminal.env['CUSTODY_LISTEN']
-  if (listen && !parseListen(listen)) {
-    const sentence = 'CUSTODY_LISTEN: must be host:port, e.g. 127.0.0.1:8080.'
-    throw new CommandFailure(exitCodes.usage, sentence)
+  if (options.keep) {
+    const { keepHouse } = await import('./demo/keep.ts')
+    return keepHouse(options, terminal)
   }
+  const began = performance.now()
+  checkListen(terminal)
   const evidence = await prepareEvidence(terminal)
   const logFile = path.join(evidence, 'service.log')
   const show = createShow(terminal, options.json)
@@ -64,22 +63,14 @@ export async function run(options: DemoOptions, terminal: Terminal): Promise<Exi
     const stage = await Promise.race([telling, interrupt.happened])
     if (stage === null) {
       show.clear()
-      // Lets a step that was starting something see the interruption, so that nothing is left over.
-      await Promise.race([
-        telling.catch(() => undefined),
-        sleep(graceMilliseconds, undefined, { ref: false }),
-      ])
+      await settled(telling)
       return interrupted()
     }
     const total = (performance.now() - began) / 1_000
-    const kept = options.keep
-      ? { url: stage.service.url, tokenFile: path.join(stage.home, 'admin-token') }
-      : null
-    const document = { ok: true, seconds: total, chapters, notShown, log: logFile, kept }
+    const document = { ok: true, seconds: total, chapters, notShown, log: logFile }
     await writeFile(path.join(evidence, 'demo.json'), json(document), { mode: 0o600 })
     if (options.json) terminal.stdout(json(document))
     else close(show, total)
-    if (kept !== null) await keep(kept, options.json, show, terminal, interrupt)
     return exitCodes.ok
   } catch (error) {
     if (interrupt.signal.aborted) return interrupted()
@@ -176,22 +167,7 @@ async function story(the: {
 function close(show: Show, total: number): void {
   show.line('')
   show.line(`Done in ${seconds(total)}, exit 0. Not shown: ${notShown.join(', ')}.`)
-  show.line(`Next: ${nextCommands.join(' to serve, ')} to run the tests.`)
-}
-
-async function keep(
-  kept: { readonly url: string; readonly tokenFile: string },
-  isSilent: boolean,
-  show: Show,
-  terminal: Terminal,
-  interrupt: Interruption,
-): Promise<void> {
-  show.line('')
-  show.fact('kept open', kept.url)
-  show.fact('token in', kept.tokenFile)
-  show.fact('stop with', 'Ctrl-C; everything but the reports is removed then')
-  if (isSilent) terminal.stderr(`kept open ${kept.url}; stop with Ctrl-C\n`)
-  await interrupt.happened
+  show.line(`Next: ${nextCommands.join(' to look at it in the browser, ')} to serve your own.`)
 }
 
 function fail(
@@ -215,42 +191,6 @@ function fail(
   if (at.options.json) {
     const failed = { chapter: tell.number, message, request, log: logFile }
     terminal.stdout(json({ ok: false, chapters: at.chapters, failed }))
-  }
-}
-
-interface Interruption {
-  readonly signal: AbortSignal
-  /** Resolves to null on SIGINT, SIGTERM or SIGHUP. */
-  readonly happened: Promise<null>
-  putAway(): Promise<void>
-}
-
-/** However the demo ends, its processes end with it and its temporary folder is removed. */
-function interruption(props: Props): Interruption {
-  const abort = new AbortController()
-  let resolve: (value: null) => void = () => undefined
-  const happened = new Promise<null>((r) => {
-    resolve = r
-  })
-  const onSignal = (): void => {
-    abort.abort()
-    resolve(null)
-  }
-  const onExit = (): void => {
-    for (const act of props.atExit) act()
-  }
-  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
-  for (const signal of signals) process.on(signal, onSignal)
-  // Stays to the very end: what could not be closed in order goes with the process.
-  process.on('exit', onExit)
-  return {
-    signal: abort.signal,
-    happened,
-    async putAway() {
-      abort.abort()
-      for (const close of props.closers.splice(0)) await close().catch(() => undefined)
-      for (const signal of signals) process.off(signal, onSignal)
-    },
   }
 }
 

@@ -1,4 +1,4 @@
-import { findSession } from './lib/api.js'
+import { findSession, logIn } from './lib/api.js'
 import { html, render, useEffect, useState } from './lib/html.js'
 import { goLive } from './lib/live.js'
 import { link, usePlace } from './lib/router.js'
@@ -16,7 +16,12 @@ function App() {
   const [error, setError] = useState(/** @type {Error | null} */ (null))
   const find = () => {
     setError(null)
-    findSession().catch((caught) => setError(caught))
+    const code = /^#login=(\S+)$/.exec(window.location.hash)?.[1]
+    // Out of the address at once, and so out of the history.
+    if (code)
+      window.history.replaceState(null, '', window.location.pathname + window.location.search)
+    const found = code ? logIn({ code }).catch(findSession) : findSession()
+    found.catch((caught) => setError(caught))
   }
   useEffect(find, [])
   useEffect(() => {

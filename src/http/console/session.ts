@@ -2,17 +2,20 @@ import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../../domain/client.ts'
 import { AppError, errors } from '../../domain/errors.ts'
 import type { Secret } from '../../domain/secret.ts'
-import { addSeconds, hour, type Instant } from '../../domain/time.ts'
+import { addSeconds, hour, type Instant, minute } from '../../domain/time.ts'
 import { openToken, sealToken } from '../access-token.ts'
-import type { Authenticate } from '../auth.ts'
-import { checkClientToken } from '../auth.ts'
-import { required, text } from '../fields.ts'
+import type { Authenticate, TokenCheck } from '../auth.ts'
+import { checkClientToken, checkSealedToken } from '../auth.ts'
+import { optional, required, text } from '../fields.ts'
 import type { HttpHost } from '../server.ts'
 
 /** A session ends when nobody was at the console this long; the console asks for more while somebody is. */
 const idleSeconds = hour
 /** And in any case after a working day: then the token itself has to be shown again. */
 const longestSeconds = 12 * hour
+
+/** Long enough to change to the browser; what is left of a terminal's history is worth nothing. */
+const linkSeconds = 10 * minute
 
 /** What the console sends with everything that changes something; no form and no link can. */
 const consoleHeader = 'custody-console'
@@ -63,6 +66,17 @@ export function sessionRoutes(host: HttpHost, authenticate: Authenticate): Fasti
     return expiresAt
   }
 
+  /** Links that were used, until they are too old in any case. */
+  const used = new Map<string, Instant>()
+  const checkLink = async (code: string): Promise<TokenCheck> => {
+    const now = clock.now()
+    for (const [known, until] of used) if (until <= now) used.delete(known)
+    if (used.has(code)) return { accepted: false, client: null }
+    const check = await checkSealedToken(host, 'login link', code)
+    if (check.accepted) used.set(code, addSeconds(now, linkSeconds))
+    return check
+  }
+
   /** null: nobody is logged in, or no longer. */
   const clientOf = async (request: FastifyRequest): Promise<Client | null> => {
     try {
@@ -75,10 +89,33 @@ export function sessionRoutes(host: HttpHost, authenticate: Authenticate): Fasti
   }
 
   return async (app) => {
-    app.post('/session', { config: { secretAnswer: true } }, async (request, reply) => {
-      const check = await checkClientToken(host, required(request.body, 'token', text).trim())
+    /** For whoever holds a token already, a link that logs in once: `/console/#login=<code>`. */
+    app.post('/session/link', { config: { secretAnswer: true } }, async (request, reply) => {
+      const token = /^bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? ''
+      const check = await checkClientToken(host, token)
       if (!check.accepted) {
-        throw errors.unauthenticated({ reason: 'The token is unknown, expired or revoked.' })
+        throw errors.unauthenticated({ reason: 'A link is made with a client token only.' })
+      }
+      const now = clock.now()
+      const expiresAt = addSeconds(now, linkSeconds)
+      const held = { clientToken: check.token.id, expiresAt, since: now }
+      const code = sealToken(pepper, 'login link', held)
+      const url = `${host.baseUrl()}/console/#login=${code}`
+      return reply.status(201).send({ url, expiresAt })
+    })
+
+    app.post('/session', { config: { secretAnswer: true } }, async (request, reply) => {
+      const code = optional(request.body, 'code', text)
+      const check =
+        code === null
+          ? await checkClientToken(host, required(request.body, 'token', text).trim())
+          : await checkLink(code)
+      if (!check.accepted) {
+        const reason =
+          code === null
+            ? 'The token is unknown, expired or revoked.'
+            : 'The link was used already, or is too old.'
+        throw errors.unauthenticated({ reason })
       }
       if (check.client.role === 'directory' || check.client.role === 'verifier') {
         const reason = 'the console shows nothing to it; log in with a token of another role.'

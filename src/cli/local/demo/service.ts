@@ -27,6 +27,8 @@ interface ServiceOptions {
   /** `host:port`; port 0 takes a free one. */
   readonly listen: string
   readonly logFile: string
+  /** The console offers its tour. */
+  readonly isDemo?: boolean
   readonly env: Readonly<Record<string, string | undefined>>
   /** Ends a start that nobody waits for any more. */
   readonly signal: AbortSignal
@@ -81,6 +83,7 @@ async function launch(
       ),
       CUSTODY_HOME: options.home,
       CUSTODY_LISTEN: options.listen,
+      ...(options.isDemo ? { CUSTODY_DEMO: '1' } : {}),
       // Each request with its id: a failing step names one.
       CUSTODY_LOG_LEVEL: options.env['CUSTODY_LOG_LEVEL'] ?? 'debug',
     },

@@ -80,16 +80,18 @@ export async function setStage(
     readonly logFile: string
     readonly show: Show
     readonly signal: AbortSignal
+    /** Without the database that takes longest to start, and with the console's tour. */
+    readonly isHouse?: boolean
   },
 ): Promise<Stage> {
-  const { evidence, show, signal } = options
+  const { evidence, show, signal, isHouse = false } = options
   const home = await mkdtemp(path.join(tmpdir(), 'custody-demo-'))
   props.atExit.push(() => rmSync(home, { recursive: true, force: true }))
   props.closers.unshift(() => rm(home, { recursive: true, force: true, maxRetries: 3 }))
   await chmod(home, 0o700)
 
-  show.progress('starting PostgreSQL and the sandboxes of AWS and GitHub')
-  const starting = startPostgresSandbox(process.env)
+  show.progress(`starting ${isHouse ? '' : 'PostgreSQL and '}the sandboxes of AWS and GitHub`)
+  const starting = isHouse ? Promise.resolve(null) : startPostgresSandbox(process.env)
   props.closers.unshift(async () => (await starting)?.close())
   const aws = await startAwsSandbox({ clock: systemClock })
   props.closers.unshift(() => aws.close())
@@ -109,6 +111,7 @@ export async function setStage(
     listen: terminal.env['CUSTODY_LISTEN'] || '127.0.0.1:0',
     logFile: options.logFile,
     env: terminal.env,
+    isDemo: isHouse,
     signal,
   })
   props.atExit.push(() => service.killNow())

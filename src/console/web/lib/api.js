@@ -167,9 +167,13 @@ export async function findSession() {
   else loggedIn(found)
 }
 
-/** @param {string} token @returns {Promise<void>} @throws {Refusal | Unreachable} */
-export async function logIn(token) {
-  const answer = await send('POST', '/api/v1/session', { token }, {})
+/**
+ * @param {{ token: string } | { code: string }} shown
+ * @returns {Promise<void>}
+ * @throws {Refusal | Unreachable}
+ */
+export async function logIn(shown) {
+  const answer = await send('POST', '/api/v1/session', shown, {})
   if (answer === null) throw new Unreachable()
   const json = parsed(await answer.text())
   if (!answer.ok) throw refusalOf(answer, json)

@@ -13,7 +13,7 @@ export function LogInForm({ sentence }) {
     setBusy(true)
     setError(null)
     try {
-      await logIn(token)
+      await logIn({ token })
       setToken('')
     } catch (caught) {
       setError(/** @type {Error} */ (caught))

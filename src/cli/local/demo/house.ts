@@ -1,0 +1,252 @@
+import { readFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Body } from './api.ts'
+import type { Person } from './company.ts'
+import { nhiUrn, patchUrn, pushPeople, userUrn } from './company.ts'
+import { makeForeignKey } from './foreign.ts'
+import type { Stage } from './stage.ts'
+import { eachOf } from './stage.ts'
+
+/** How large the made-up company is. */
+export interface HouseSize {
+  readonly accounts: number
+  readonly expired: number
+  /** People of whom the directory lets go at once, beyond what it may. */
+  readonly mad: number
+}
+
+export const wholeHouse: HouseSize = { accounts: 250, expired: 12, mad: 12 }
+export const smallHouse: HouseSize = { accounts: 30, expired: 2, mad: 8 }
+
+const atOnce = 12
+const dayMs = 86_400_000
+/** Long enough to be made, short enough to be over while somebody looks around. */
+const expiresAfterMs = 20_000
+
+const services: readonly (readonly [name: string, team: string, purpose: string])[] = [
+  ['webshop', 'storefront', 'serves product pages and carts'],
+  ['billing', 'finance', 'writes invoices at the end of the month'],
+  ['search', 'storefront', 'keeps the product index fresh'],
+  ['mailer', 'crm', 'sends order confirmations'],
+  ['reports', 'finance', 'fills the revenue dashboard'],
+  ['backup', 'platform', 'copies databases to cold storage each night'],
+  ['etl', 'data', 'loads orders into the warehouse'],
+  ['images', 'storefront', 'resizes what photographers upload'],
+  ['ledger', 'finance', 'posts bookings to the ledger'],
+  ['metrics', 'platform', 'ships metrics of all clusters'],
+  ['orders', 'fulfilment', 'hands orders to the warehouses'],
+  ['payroll', 'people', 'exports hours for the payroll run'],
+  ['pricing', 'storefront', 'computes prices by country'],
+  ['refunds', 'crm', 'pays back what was returned'],
+  ['shipping', 'fulfilment', 'prints labels and tracks parcels'],
+  ['stock', 'fulfilment', 'counts what is on the shelves'],
+  ['tickets', 'crm', 'opens tickets from mail'],
+  ['translate', 'storefront', 'translates product texts'],
+  ['vault-sync', 'platform', 'keeps two regions alike'],
+  ['warehouse', 'data', 'answers questions of analysts'],
+]
+const kinds = ['api-token', 'access-key', 'deploy-key', 'api-token', 'app-token'] as const
+const suffixes = { 'api-token': 'api', 'access-key': 'aws', 'deploy-key': 'git', 'app-token': 'ci' }
+const environments = ['prod', 'prod', 'staging', 'dev'] as const
+const repositories = ['website', 'deploy', 'billing']
+
+/** Who leaves, by place in the list of people: three for good, one of them with a backup. */
+const leaving = [4, 15, 9]
+const backupOf = 10
+/** From here on people belong to the batch of the directory gone mad. */
+const madFrom = 24
+
+export interface House {
+  readonly people: readonly Person[]
+  readonly accounts: number
+  /** When the last of those that expire soon is over, in milliseconds. */
+  readonly expiresAt: number
+}
+
+/** What the first screen needs: people, and accounts whose keys are being made. */
+export async function furnishHouse(stage: Stage, size: HouseSize): Promise<House> {
+  const quiet = { ...stage, show: { ...stage.show, fact: () => undefined } }
+  const { people } = await pushPeople(quiet)
+  let asked = 0
+  await eachOf(
+    Array.from({ length: size.accounts }, (_, i) => i),
+    atOnce,
+    async (i) => {
+      await stage.requester.call(201, 'POST', '/scim/v2/Users', accountBody(i, people, size))
+      stage.show.progress(`requesting service accounts: ${++asked} of ${size.accounts}`)
+    },
+  )
+  return { people, accounts: size.accounts, expiresAt: Date.now() + expiresAfterMs }
+}
+
+function accountBody(i: number, people: readonly Person[], size: HouseSize) {
+  const [name, team, purpose] = services[i % services.length]!
+  const round = Math.floor(i / services.length)
+  const kind = kinds[(i + round) % kinds.length]!
+  const environment = environments[(i + round) % environments.length]!
+  const userName = `${name}-${environment}-${suffixes[kind]}${round === 0 ? '' : `-${round + 1}`}`
+  const place = (i * 7) % people.length
+  const backup =
+    leaving.includes(place) && place !== leaving[2] ? null : (place + 1) % people.length
+  const isExpired = i % Math.floor(size.accounts / size.expired) === 3 && i < size.accounts
+  const path = `${userName}/${kind}`
+  const credential = {
+    'access-key': {
+      provider: 'aws-prod',
+      scopes: ['secretsmanager:GetSecretValue on arn:aws:secretsmanager:*:*:secret:app/*'],
+      deliverTo: `aws-secrets:${path}`,
+    },
+    'deploy-key': {
+      provider: 'github-acme',
+      scopes: [`repo:acme/${repositories[i % repositories.length]}`],
+      deliverTo: `files:${path}`,
+    },
+    'app-token': {
+      provider: 'github-acme',
+      scopes: [`repository:acme/${repositories[i % 3]}`, 'permission:contents=read'],
+      deliverTo: `files:${path}`,
+    },
+    'api-token': { provider: 'tokens', scopes: ['orders.read'], deliverTo: `files:${path}` },
+  }[kind]
+  return {
+    schemas: [userUrn, nhiUrn],
+    userName,
+    [nhiUrn]: {
+      kind: i % 11 === 0 ? 'bot' : i % 17 === 0 ? 'agent' : 'serviceAccount',
+      owner: { value: people[place]!.id },
+      ...(backup === null || i % 3 === 0
+        ? {}
+        : { backupOwners: [{ value: people[place === leaving[2] ? backupOf : backup]!.id }] }),
+      purpose,
+      environment,
+      labels: [`team=${team}`, `service=${name}`],
+      expiresAt: endOf(i, isExpired),
+      consumers: [{ name, kind: 'service' }],
+      credentials: [{ kind, ...credential }],
+    },
+  }
+}
+
+/** Spread over the year, a good part within days; what has expired ends seconds after it is there. */
+function endOf(i: number, isExpired: boolean): string {
+  const days = i % 9 === 0 ? 1 + (i % 13) : 15 + ((i * 37) % 340)
+  return new Date(Date.now() + (isExpired ? expiresAfterMs : days * dayMs)).toISOString()
+}
+
+/** What makes it a company on a Monday morning: leavers, a mad directory, trouble, findings. */
+export async function liveInHouse(stage: Stage, house: House, size: HouseSize) {
+  const { people } = house
+  const { admin, directory, show } = stage
+  show.progress('waiting for the keys')
+  await untilSettled(stage, size.accounts)
+  await useSome(stage)
+  show.progress('three people leave')
+  for (const place of leaving) await say(stage, people[place]!, false)
+  show.progress('a key appears that nobody knows')
+  await trouble(stage)
+  show.progress('a directory sends what cannot be read')
+  await oddRequests(stage, people)
+  await transfers(stage, people)
+  show.progress('too many people leave at once')
+  for (const person of people.slice(madFrom, madFrom + size.mad)) await say(stage, person, false)
+  await adoptOne(stage, people[0]!)
+  await admin.ask('POST', '/api/v1/sweeps/reconcile')
+  show.progress('waiting for end dates to pass')
+  await stage.unlessAborted(sleep(Math.max(0, house.expiresAt - Date.now() + 500)))
+  await admin.call(200, 'POST', '/api/v1/sweeps/expiry')
+  const { totalResults } = await directory.call(200, 'GET', '/scim/v2/Users?count=1')
+  return { people: totalResults as number }
+}
+
+async function untilSettled(stage: Stage, total: number): Promise<void> {
+  const settledOf = async (): Promise<number> => {
+    const { accounts } = await stage.admin.call(200, 'GET', '/api/v1/reports/posture')
+    const { requested = 0, provisioning = 0 } = accounts.byStatus as Record<string, number>
+    return accounts.total - requested - provisioning
+  }
+  await stage.until('the accounts to be there', settledOf, (n) => n >= total, 150)
+}
+
+/** Consumers call with a few of the tokens, so that there is a last use to show. */
+async function useSome(stage: Stage): Promise<void> {
+  const { items } = await stage.admin.call(200, 'GET', '/api/v1/credentials?limit=200')
+  const tokens = (items as readonly Body[]).filter((c) => c.kind === 'api-token').slice(0, 40)
+  await eachOf(tokens, atOnce, async (credential) => {
+    const file = String(credential.secretRef ?? '').replace('file://', '')
+    const token = file === '' ? '' : (await readFile(file, 'utf8').catch(() => '')).trim()
+    if (token !== '') {
+      await stage.verifier.call(200, 'POST', '/oauth2/introspect', new URLSearchParams({ token }))
+    }
+  })
+}
+
+async function say(stage: Stage, person: Person, active: boolean): Promise<void> {
+  await stage.directory.call(200, 'PATCH', `/scim/v2/Users/${person.id}`, {
+    schemas: [patchUrn],
+    Operations: [{ op: 'replace', value: { active } }],
+  })
+}
+
+/** A key made by hand blocks a rotation until somebody decides; another one cannot be deleted. */
+async function trouble(stage: Stage): Promise<void> {
+  const { admin, aws } = stage
+  const { items } = await admin.call(200, 'GET', '/api/v1/accounts?status=active&limit=200')
+  const keys: Body[] = []
+  for (const { id, userName } of items as readonly Body[]) {
+    if (!String(userName).includes('-aws') || keys.length === 2) continue
+    keys.push(await admin.call(200, 'GET', `/api/v1/accounts/${id}`))
+  }
+  const [rotated, revoked] = keys
+  if (rotated) {
+    makeForeignKey(stage, JSON.parse(rotated.principals[0].external).userName)
+    await admin.ask('POST', `/api/v1/credentials/${rotated.credentials[0].id}/rotate`)
+  }
+  if (revoked) {
+    aws.faults.arm('DeleteAccessKey', { kind: 'serverError', effect: false }, 10_000)
+    const why = { reason: 'found in a public repository' }
+    await admin.ask('POST', `/api/v1/credentials/${revoked.credentials[0].id}/revoke`, why)
+  }
+}
+
+/** Requests as real directories send them on a bad day: the log tells why each failed. */
+async function oddRequests(stage: Stage, people: readonly Person[]): Promise<void> {
+  const { directory, requester } = stage
+  const [first, second] = people
+  await directory.ask('POST', '/scim/v2/Users', { schemas: [userUrn], userName: first!.userName })
+  await directory.ask('PATCH', `/scim/v2/Users/${second!.id}`, {
+    schemas: [patchUrn],
+    Operations: [{ op: 'replace', path: 'emails[type eq "work"', value: 'x' }],
+  })
+  await directory.ask('GET', '/scim/v2/Users?filter=userName%20is%20%22ada%22')
+  await requester.ask('POST', '/scim/v2/Users', {
+    schemas: [userUrn, nhiUrn],
+    userName: 'typo-prod-api',
+    [nhiUrn]: { kind: 'serviceAccount', ownr: { value: first!.id }, purpose: 'a typing error' },
+  })
+}
+
+async function transfers(stage: Stage, people: readonly Person[]): Promise<void> {
+  const { items } = await stage.admin.call(
+    200,
+    'GET',
+    `/api/v1/accounts?owner=${people[0]!.id}&limit=2`,
+  )
+  for (const { id } of items as readonly Body[]) {
+    await stage.admin.ask('POST', `/api/v1/accounts/${id}/transfer`, { owner: people[1]!.id })
+  }
+}
+
+/** One user that was there before Custody came is adopted; policy only watches such. */
+async function adoptOne(stage: Stage, owner: Person): Promise<void> {
+  const found = await stage.admin.ask('GET', '/api/v1/providers/aws-prod/discovery')
+  const thing = ((found.body?.items ?? []) as readonly Body[]).find((item) =>
+    String(item.name).endsWith('legacy-backup'),
+  )
+  if (thing === undefined) return
+  await stage.admin.ask('POST', '/api/v1/providers/aws-prod/adopt', {
+    external: thing.external,
+    owner: owner.id,
+    userName: 'legacy-backup',
+    purpose: 'copies the file server, made by hand in 2019',
+  })
+}

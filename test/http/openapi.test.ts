@@ -1,9 +1,10 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import type { FastifyInstance } from 'fastify'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { clientTypes, file as clientFile } from '../../scripts/generate-client.ts'
 import { apiReference, page } from '../../scripts/generate-api-reference.ts'
 import { packageRoot } from '../../src/host/home.ts'
@@ -212,6 +213,28 @@ describe('the client', () => {
     for await (const { seq } of client.each('GET /api/v1/events', { query: { limit: 1 } })) {
       expect(seq).toBe(next++)
     }
+  })
+
+  it('does what the how-to shows', async () => {
+    const text = readFileSync(path.join(packageRoot, 'docs/how-to/use-the-client.md'), 'utf8')
+    const example = /```ts\n([\s\S]*?)```/.exec(text)![1]!
+    const own = pathToFileURL(path.join(packageRoot, 'src/cli/client.ts')).href
+    const file = path.join(custody.home, 'example.ts')
+    writeFileSync(file, example.replaceAll("'custody/client'", JSON.stringify(own)))
+    vi.stubEnv('CUSTODY_SERVER', custody.url)
+    vi.stubEnv('CUSTODY_TOKEN', custody.adminToken)
+
+    const { ended, refused } = (await import(/* @vite-ignore */ pathToFileURL(file).href)) as {
+      ended: Schemas['Operation']
+      refused: string
+    }
+
+    expect({ kind: ended.kind, status: ended.status, refused }).toEqual({
+      kind: 'disable',
+      status: 'succeeded',
+      refused: 'notFound',
+    })
+    vi.unstubAllEnvs()
   })
 
   it('tells what was refused by code, status and sentence, and that nobody answers', async () => {

@@ -257,11 +257,17 @@ export const administrationRoutes: ApiRoutes = {
   },
   'POST /session': {
     tag: 'administration',
-    effect: 'Logs in to the console with a client token.',
+    effect: 'Logs in to the console with a client token, or with the code of a link.',
     roles: 'public',
-    body: record({ token: text }),
+    body: record({ 'token?': orNull(text), 'code?': orNull(text) }),
     answers: { 200: { says: 'Logged in.', body: named('Session'), headers: ['Set-Cookie'] } },
     refusals: [401, 403],
+  },
+  'POST /session/link': {
+    tag: 'administration',
+    effect: 'A link that logs in to the console once; made with a client token only.',
+    roles: 'any',
+    answers: { 201: { says: 'The link.', body: record({ url: text, expiresAt: instant }) } },
   },
   'GET /session': {
     tag: 'administration',

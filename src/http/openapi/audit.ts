@@ -150,6 +150,9 @@ const posture = record({
   atLeast: said(list(text), 'Figures that stop at a bound: there are at least so many.'),
 })
 
+const frameworks = ['owasp-nhi', 'nist-csf', 'soc2', 'pci-dss', 'iso27001']
+const verdicts = ['holds', 'partly', 'exceptions', 'notCovered']
+
 export const auditSchemas: Readonly<Record<string, ApiSchema>> = {
   AuditEntry: record({ seq: place, leaf: said(text, 'SHA-256 of its leaf.'), ...auditRow }),
   Event: record({
@@ -178,6 +181,27 @@ export const auditSchemas: Readonly<Record<string, ApiSchema>> = {
     verdict: words(['complete', 'incomplete', 'notLeft', 'held']),
   }),
   Posture: posture,
+  EvidenceReport: record({
+    framework: words(frameworks),
+    at: instant,
+    tenant: text,
+    policies: record({ lifecycle: text, authorisation: text }),
+    audit: said(facts, 'The log that all of it can be traced in, as far as it is signed.'),
+    atLeast: list(text),
+    summary: record(Object.fromEntries(verdicts.map((verdict) => [verdict, count]))),
+    controls: list(
+      record({
+        control: text,
+        title: text,
+        claim: said(orNull(text), 'Null where Custody does nothing for it.'),
+        figures: map({ type: ['number', 'string', 'null'] }),
+        found: list(record({ figure: text, query: text })),
+        verdict: words(verdicts),
+        exceptions: list(text),
+        gaps: list(text),
+      }),
+    ),
+  }),
   UndoItem: record({
     account: id,
     userName: text,
@@ -349,6 +373,14 @@ export const auditRoutes: ApiRoutes = {
         items: list(record({ day: date, accounts: count, credentials: count })),
       }),
     ),
+  },
+  'GET /reports/evidence': {
+    tag: 'audit',
+    effect: 'Evidence by the controls of a framework, measured now.',
+    roles: watchers,
+    action: 'report.read',
+    query: { framework: said(words(frameworks), 'Required.') },
+    answers: ok(named('EvidenceReport')),
   },
   'POST /sweeps/:name': {
     tag: 'operations',

@@ -35,7 +35,8 @@ function codes(): string {
 
 export function apiReference(): string {
   const areas = Object.entries(tags).map(
-    ([tag, about]) => `## ${tag[0]!.toUpperCase()}${tag.slice(1)}\n${about}\n\n${tableOf(tag)}`,
+    ([tag, about]) =>
+      `## ${tag.charAt(0).toUpperCase()}${tag.slice(1)}\n${about}\n\n${tableOf(tag)}`,
   )
   return `# API reference
 <!-- Printed by scripts/generate-api-reference.ts from src/http/openapi; edit those. -->

@@ -38,8 +38,12 @@ export async function readDescription() {
   return descriptionOf(await response.json())
 }
 
-/** @param {any} document @returns {Description} */
+/** @typedef {{ [name: string]: any }} Node */
+
+/** @param {Node} document @returns {Description} */
 export function descriptionOf(document) {
+  /** @type {readonly [string, Node][]} */
+  const paths = Object.entries(document.paths)
   const follow = (/** @type {any} */ node) =>
     typeof node?.$ref === 'string'
       ? node.$ref
@@ -47,9 +51,9 @@ export function descriptionOf(document) {
           .split('/')
           .reduce((/** @type {any} */ at, /** @type {string} */ name) => at?.[name], document)
       : node
-  const operations = Object.entries(document.paths).flatMap(([path, item]) =>
-    Object.entries(/** @type {any} */ (item)).map(([method, raw]) => {
-      const operation = /** @type {any} */ (raw)
+  const operations = paths.flatMap(([path, item]) =>
+    Object.entries(item).map(([method, operation]) => {
+      /** @type {readonly [string, Node][]} */
       const content = Object.entries(operation.requestBody?.content ?? {})
       return {
         id: operation.operationId,
@@ -72,17 +76,18 @@ export function descriptionOf(document) {
             : {
                 required: operation.requestBody.required,
                 types: content.map(([type]) => type),
-                schema: /** @type {any} */ (content[0])[1].schema,
+                schema: content[0]?.[1].schema,
               },
         answers: Object.entries(operation.responses).map(([status, answer]) => {
           const { description, headers, content: sent } = follow(answer)
-          const [type, media] = Object.entries(sent ?? {})[0] ?? [null, null]
+          /** @type {readonly [string, Node][]} */
+          const media = Object.entries(sent ?? {})
           return {
             status,
             says: description,
             headers: Object.keys(headers ?? {}),
-            type,
-            schema: /** @type {any} */ (media)?.schema ?? null,
+            type: media[0]?.[0] ?? null,
+            schema: media[0]?.[1].schema ?? null,
           }
         }),
       }

@@ -51,13 +51,16 @@ export function Schema({ of, resolve }) {
 /** @param {{ name: string, of: SchemaNode, isRequired: boolean, resolve: Resolve }} props */
 function Member({ name, of, isRequired, resolve }) {
   const [isOpen, setOpen] = useState(false)
-  const found = resolve(of)
+  const mayBeNull = of.anyOf?.length === 2 && of.anyOf[1].type === 'null'
+  const found = resolve(mayBeNull ? of.anyOf[0] : of)
   const inner = innerOf(found.schema, resolve)
   const about = of.description ?? found.schema.description
   return html`<li>
     <p>
       <code class="code">${name}</code>${isRequired ? '' : html`<span class="soft">?</span>`}
-      ${' '}<${Words} schema=${found.schema} name=${found.name} />
+      ${' '}<${Words} schema=${found.schema} name=${found.name} />${
+        mayBeNull ? html`<span class="small soft"> · null</span>` : null
+      }
     </p>
     ${about ? html`<p class="small">${about}</p>` : null}
     ${

@@ -66,7 +66,7 @@ export function listingRoom({ db, dialect }: Sql, codec: DocumentCodec) {
       conditions.push(sql<boolean>`status is not null and status = ${status}`)
     }
     if (prefix !== undefined) conditions.push(beginsWith('user_name_norm', normalise(prefix)))
-    if (expiresFrom !== undefined || expiresBefore !== undefined) {
+    if (status === undefined && orderOf(want) === 'end') {
       conditions.push(sql<boolean>`status in ('provisioning', 'active', 'orphaned')`)
     }
     if (expiresFrom !== undefined) conditions.push(sql<boolean>`expires_at >= ${expiresFrom}`)

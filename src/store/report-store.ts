@@ -57,7 +57,7 @@ export interface AccountQuery {
   readonly status?: AccountStatus
   /** The beginning of the userName, whatever the case. */
   readonly prefix?: string
-  /** Of those that are up: the end is at or after, and before. */
+  /** Of those that are up, or in `status`: the end is at or after, and before. */
   readonly expiresFrom?: Instant
   readonly expiresBefore?: Instant
   /** Only those with a pending owner. */

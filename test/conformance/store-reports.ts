@@ -206,6 +206,7 @@ export function reportConformance(current: () => Store): void {
       }),
     ] as const
     const key = makeCredential({ tenant, account: accounts[0].id, status: 'failed' })
+    const later = on('2028-01-01')
     const people = [
       makePerson({ tenant, userName: 'zoe', attributes: { displayName: 'Ada Z' } }),
       makePerson({ tenant, userName: 'Ada@x', attributes: { displayName: 'Ada' } }),
@@ -245,6 +246,7 @@ export function reportConformance(current: () => Store): void {
         [1, 5],
       ],
       ['that end before a day', { expiresBefore: on('2027-01-04') }, [1, 5, 2]],
+      ['that end before a day, in a state', { expiresBefore: later, status: 'retired' }, [4]],
       ['on offer', { transfers: true }, [3]],
       [
         'of a client and an owner, offers with them',

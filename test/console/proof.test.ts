@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { leafHash, type AuditRow } from '../../src/domain/audit.ts'
 import { verifyProof } from '../../src/domain/audit-proof.ts'

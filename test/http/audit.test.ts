@@ -130,7 +130,7 @@ describe('the audit log over HTTP', () => {
     const [newest] = first.items
     const only = (await get(`/api/v1/audit?order=newest&target=${newest.target}`)).body.items
 
-    expect(ids).toEqual(ids.toSorted().toReversed())
+    expect(ids).toEqual(ids.toSorted((a: string, b: string) => (a < b ? 1 : -1)))
     expect(new Set(ids).size).toBe(4)
     expect(only.map((item: { id: string }) => item.id)).toContain(newest.id)
   })

@@ -138,6 +138,14 @@ function Next({ account: a }) {
           <p>
             <strong><${Text} value=${e.what} /></strong> <${When} at=${e.at} />
             ${e.rule ? html` <span class="small"><${Text} value=${words(e.rule)} /></span>` : null}
+            ${
+              e.effect === 'says'
+                ? html` <${Status} value="told, not done" tone="off" />`
+                : e.effect === 'watches'
+                  ? html` <${Status} value="only watched" tone="off" />`
+                  : null
+            }
+            ${e.heldBy ? html` <span class="small">held by <${Text} value=${e.heldBy} /></span>` : null}
           </p>
         </li>`,
     )}

@@ -39,7 +39,7 @@ function Batches() {
             <//>`
           : html`<${Table}
                 caption="Held batches"
-                rows=${data.items}
+                rows=${openFirst(data.items)}
                 keyOf=${(/** @type {any} */ b) => b.id}
                 hrefOf=${(/** @type {any} */ b) => link(['held'], { batch: b.id })}
                 columns=${batchColumns}
@@ -47,6 +47,12 @@ function Batches() {
               <${More} list=${list} shown=${data.items.length} what="batches" />`}
     <//>
   <//>`
+}
+
+/** What waits stands first, the newest of it on top. @param {readonly any[]} batches */
+function openFirst(batches) {
+  const rank = (/** @type {any} */ b) => `${b.status === 'closed' ? 0 : 1} ${b.createdAt}`
+  return batches.toSorted((a, b) => (rank(a) < rank(b) ? 1 : -1))
 }
 
 /** @type {readonly import('../parts/table.js').Column[]} */

@@ -18,6 +18,7 @@ export default defineConfig({
     // Files share a worker's module graph: 90 s against 132 s on two cores with other work beside it.
     isolate: false,
     globalSetup: ['test/support/postgres-server.ts'],
+    setupFiles: ['test/support/described.ts'],
     // The default leaves one core idle, which on two cores is half of them: 150 s against 100 s.
     maxWorkers: 3,
     testTimeout: 20_000,

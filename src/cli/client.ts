@@ -1,170 +1,261 @@
-import { readFile } from 'node:fs/promises'
-import path from 'node:path'
-import { homeDirectory, readSecretFile, readServer } from '../host/home.ts'
-import { visible } from '../host/visible.ts'
-import { CommandFailure, exitCodeOfStatus, exitCodes, type Row, type Terminal } from './terminal.ts'
+import type { Routes, Schemas } from './api-types.ts'
 
-/** Options every command that talks to a server knows. */
-export interface Connection {
-  readonly server?: string
-  readonly tokenFile?: string
+export type { ErrorCode, Routes, Schemas } from './api-types.ts'
+
+/** A route of the API, as `/openapi.json` names it: `GET /api/v1/accounts/{id}`. */
+export type RouteName = keyof Routes
+export type AnswerOf<R extends RouteName> = Routes[R]['answer']
+
+export interface ClientOptions {
+  /** Address of the server, e.g. `https://custody.example`. */
+  readonly server: string
+  /** A client token (`cst_…`) or an access token; a function is asked for each request. */
+  readonly token: string | (() => string | Promise<string>)
+  /** How long one answer may take; 30 s when omitted. */
+  readonly timeoutMilliseconds?: number
+  /** Another `fetch`, for proxies and tests. */
+  readonly fetch?: typeof globalThis.fetch
 }
 
-export interface Answer {
+export interface CallOptions {
+  /** The same request again within 24 h gets the first one's answer. */
+  readonly idempotencyKey?: string
+  /** `If-Match`: only if it is still this version. */
+  readonly version?: string
+  readonly signal?: AbortSignal
+}
+
+export interface Answer<T = unknown> {
   readonly status: number
   /** The JSON it answered with; null when it was none. */
-  readonly body: unknown
+  readonly body: T
   readonly text: string
   readonly headers: Headers
-  /** The operation a SCIM write queued. */
+  /** What the write queued: an id, or several with commas between them. */
   readonly operation: string | null
 }
 
-export interface ApiClient {
+type Query = Readonly<Record<string, string | number | boolean | null | undefined>>
+
+/** Only what a route takes, and what it needs is not to be left out. */
+type Part<Name extends string, T> = [T] extends [never]
+  ? unknown
+  : Partial<T> extends T
+    ? { readonly [N in Name]?: T }
+    : { readonly [N in Name]: T }
+
+export type InputOf<R extends RouteName> = Part<'path', Routes[R]['path']> &
+  Part<'query', Routes[R]['query']> &
+  Part<'body', Routes[R]['body']> &
+  CallOptions
+
+type Arguments<R extends RouteName> =
+  Partial<InputOf<R>> extends InputOf<R> ? [input?: InputOf<R>] : [input: InputOf<R>]
+
+/** Routes that answer page by page, and what a page is made of. */
+type PageOf<T> = T extends { readonly items: readonly (infer Item)[]; readonly cursor: unknown }
+  ? Item
+  : T extends { readonly totalResults: number; readonly Resources?: readonly (infer Item)[] }
+    ? Item
+    : never
+export type ListRoute = {
+  [R in RouteName]: R extends `GET ${string}`
+    ? [PageOf<AnswerOf<R>>] extends [never]
+      ? never
+      : R
+    : never
+}[RouteName]
+
+export interface WaitOptions {
+  /** Rejects when it has not ended by then; no end of patience when omitted. */
+  readonly timeoutMilliseconds?: number
+  readonly signal?: AbortSignal
+}
+
+export interface Client {
   readonly server: string
   /**
-   * One request below the server's base, e.g. `/api/v1/accounts`.
-   * @throws CommandFailure with the server's own sentence and the exit code of its status
+   * One request. @throws CustodyError when it is refused, or there is no answer
+   * @example await client.call('POST /api/v1/credentials/{id}/rotate', { path: { id } })
    */
-  send(method: string, route: string, body?: unknown): Promise<Answer>
-  /** The rows of a paged list (`{ items, cursor }`), page after page; all of them without a limit. */
-  list(route: string, query: Query, limit: number | null): Promise<Listing>
+  call<R extends RouteName>(route: R, ...input: Arguments<R>): Promise<AnswerOf<R>>
+  /** The same with status and headers. */
+  request<R extends RouteName>(route: R, ...input: Arguments<R>): Promise<Answer<AnswerOf<R>>>
+  /** The rows of a list, page after page, read as they are asked for. */
+  each<R extends ListRoute>(route: R, ...input: Arguments<R>): AsyncIterable<PageOf<AnswerOf<R>>>
+  /** Asks until an operation has ended, or needs an operator. @throws CustodyError */
+  waitFor(operation: string, options?: WaitOptions): Promise<Schemas['Operation']>
+  /** One request below the server's base, untyped. @throws CustodyError */
+  send(
+    method: string,
+    path: string,
+    input?: CallOptions & { readonly body?: unknown },
+  ): Promise<Answer>
 }
 
-export interface Listing {
-  readonly rows: readonly Row[]
-  /** The limit left some out. */
-  readonly isCut: boolean
+/** What the server refused, in its own words; or why there is no answer. */
+export class CustodyError extends Error {
+  override readonly name = 'CustodyError'
+  /** The status; null when there was no answer. */
+  readonly status: number | null
+  /** Of the catalogue; of SCIM its `scimType`; `unreachable` or `timeout` without an answer. */
+  readonly code: string | null
+  /** The id of the request in the server's log. */
+  readonly request: string | null
+  /** Seconds that the server asks for. */
+  readonly retryAfter: number | null
+
+  constructor(
+    message: string,
+    facts: {
+      readonly status: number | null
+      readonly code: string | null
+      readonly request?: string | null
+      readonly retryAfter?: number | null
+    },
+    cause?: unknown,
+  ) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.status = facts.status
+    this.code = facts.code
+    this.request = facts.request ?? null
+    this.retryAfter = facts.retryAfter ?? null
+  }
 }
 
-export type Query = Readonly<Record<string, string | undefined>>
-
-const timeoutMilliseconds = 30_000
-const pageMax = 200
+export const standardTimeoutMilliseconds = 30_000
+const poll = { firstMilliseconds: 100, longestMilliseconds: 2_000 }
 
 /**
- * Finds server and token: options, then CUSTODY_SERVER and CUSTODY_TOKEN, then what the local
- * server left in `.custody`.
- * @throws CommandFailure (usage) when either is missing
+ * A client of the whole API, typed by `/openapi.json`. It keeps nothing, follows no redirect (that
+ * would carry the token to wherever it points) and repeats nothing by itself.
+ * @throws TypeError when the address is none
  */
-export async function connect(connection: Connection, terminal: Terminal): Promise<ApiClient> {
-  const home = homeDirectory(terminal)
-  const local = await readServer(home)
-  const server = connection.server || terminal.env['CUSTODY_SERVER'] || local?.url
-  if (!server) {
-    throw new CommandFailure(
-      exitCodes.usage,
-      `No server is running here (${path.join(home, 'server.json')} is missing). Start one with "custody serve", or name one with --server or CUSTODY_SERVER.`,
-    )
+export function createClient(options: ClientOptions): Client {
+  const { token, timeoutMilliseconds = standardTimeoutMilliseconds } = options
+  const ask = options.fetch ?? globalThis.fetch
+  if (!/^https?:/.test(new URL(options.server).protocol)) {
+    throw new TypeError(`"${options.server}" is not an http or https address.`)
   }
-  if (!URL.canParse(server) || !/^https?:/.test(server)) {
-    throw new CommandFailure(exitCodes.usage, `"${server}" is not an http or https address.`)
-  }
-  const base = server.replace(/\/+$/, '')
-  const token = await findToken(connection, terminal, home, base)
-  return createClient(base, token)
-}
+  const server = options.server.replace(/\/+$/, '')
 
-async function findToken(
-  { tokenFile }: Connection,
-  terminal: Terminal,
-  home: string,
-  server: string,
-): Promise<string> {
-  const fromEnvironment = terminal.env['CUSTODY_TOKEN']
-  if (tokenFile) {
-    // Not held to mode 0600: a mounted secret is often readable by the group.
-    return (await readFile(path.resolve(terminal.cwd, tokenFile), 'utf8').catch(noToken)).trim()
-  }
-  if (fromEnvironment) return fromEnvironment.trim()
-  // The local administrator's token opens everything here; another machine must not be shown it.
-  if (!isLoopback(new URL(server).hostname)) {
-    throw new CommandFailure(
-      exitCodes.usage,
-      `A token for ${server} is needed: name its file with --token-file, or set CUSTODY_TOKEN.`,
-    )
-  }
-  const secret = await readSecretFile(path.join(home, 'admin-token')).catch(noToken)
-  return secret.use((bytes) => bytes.toString('utf8'))
-}
-
-function noToken(cause: Error & { code?: string }): never {
-  const reason = cause.code === 'ENOENT' ? 'there is no such file' : cause.message
-  throw new CommandFailure(
-    exitCodes.usage,
-    `The token cannot be read (${reason}). Name its file with --token-file, or set CUSTODY_TOKEN.`,
-    cause,
-  )
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host)
-}
-
-function createClient(server: string, token: string): ApiClient {
-  async function send(method: string, route: string, body?: unknown): Promise<Answer> {
-    const response = await fetch(`${server}${route}`, {
+  const send: Client['send'] = async (method, path, input = {}) => {
+    const { body, idempotencyKey, version, signal } = input
+    const bearer = typeof token === 'string' ? token : await token()
+    const isScim = path.startsWith('/scim/')
+    const patience = AbortSignal.timeout(timeoutMilliseconds)
+    const { response, text } = await ask(`${server}${path}`, {
       method,
       headers: {
-        authorization: `Bearer ${token}`,
+        authorization: `Bearer ${bearer}`,
         accept:
           'application/json, application/scim+json, application/problem+json, text/plain;q=0.5',
-        ...(body === undefined ? {} : { 'content-type': contentTypeOf(route) }),
+        ...(body === undefined
+          ? {}
+          : { 'content-type': isScim ? 'application/scim+json' : 'application/json' }),
+        ...(idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey }),
+        ...(version === undefined ? {} : { 'if-match': version }),
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      // A redirect would carry the token to wherever it points.
       redirect: 'error',
-      signal: AbortSignal.timeout(timeoutMilliseconds),
-    }).catch((cause: unknown) => {
-      throw unreachable(server, cause)
+      signal: signal ? AbortSignal.any([signal, patience]) : patience,
     })
-    const text = await response.text()
-    const answer = parseBody(text)
-    if (!response.ok) throw failureOf(response.status, answer, response.statusText)
-    return {
-      status: response.status,
-      body: answer,
-      text,
-      headers: response.headers,
-      operation: response.headers.get('custody-operation'),
+      .then(async (response) => ({ response, text: await response.text() }))
+      .catch((cause: unknown) => {
+        if (signal?.aborted) throw cause
+        throw unanswered(server, timeoutMilliseconds, cause)
+      })
+    const answer = parsed(text)
+    if (!response.ok) throw refusal(response, answer)
+    const operation = response.headers.get('custody-operation')
+    return { status: response.status, body: answer, text, headers: response.headers, operation }
+  }
+
+  const request = async (route: string, input: AnyInput = {}): Promise<Answer> => {
+    const [method = '', path = ''] = route.split(' ')
+    const { path: places = {}, query = {}, ...rest } = input
+    const filled = path.replace(/\{(\w+)\}/g, (_, name: string) => {
+      const place = places[name]
+      if (place === undefined) throw new TypeError(`${route} needs path.${name}.`)
+      return encodeURIComponent(place)
+    })
+    const asked = new URLSearchParams(
+      Object.entries(query).flatMap(([name, value]) =>
+        value === undefined || value === null ? [] : [[name, String(value)]],
+      ),
+    ).toString()
+    return send(method, asked === '' ? filled : `${filled}?${asked}`, rest)
+  }
+
+  async function* each(route: string, input: AnyInput = {}): AsyncGenerator {
+    const isScim = route.includes(' /scim')
+    // The feed of events says what comes after; a list goes on from its cursor.
+    const name = route.endsWith('/events') ? 'after' : 'cursor'
+    let cursor: unknown = input.query?.[name] ?? (isScim ? '' : undefined)
+    for (;;) {
+      const query = { ...input.query, [name]: cursor as string | undefined }
+      const page = (await request(route, { ...input, query })).body as AnyPage
+      yield* page.items ?? page.Resources ?? []
+      cursor = (isScim ? page.nextCursor : page.cursor) ?? null
+      if (cursor === null || page.more === false) return
+    }
+  }
+
+  const waitFor: Client['waitFor'] = async (id, { timeoutMilliseconds: longest, signal } = {}) => {
+    const until = longest === undefined ? Infinity : performance.now() + longest
+    for (let pause = poll.firstMilliseconds; ; pause *= 2) {
+      const path = `/api/v1/operations/${encodeURIComponent(id)}`
+      const { body } = await send('GET', path, signal ? { signal } : {})
+      const operation = body as Schemas['Operation']
+      if (operation.finishedAt !== null || operation.status === 'needsOperator') return operation
+      if (performance.now() >= until) {
+        const message = `Operation ${id} is still ${operation.status}.`
+        throw new CustodyError(message, { status: null, code: 'timeout' })
+      }
+      await sleep(Math.min(pause, poll.longestMilliseconds, until - performance.now()), signal)
     }
   }
 
   return {
     server,
     send,
-    async list(route, query, limit) {
-      const rows: Row[] = []
-      // One more than asked for: a cursor after the last row does not say that rows follow.
-      const wanted = limit === null ? Infinity : limit + 1
-      let cursor: string | null = null
-      do {
-        const parameters = new URLSearchParams(
-          Object.entries({ ...query, cursor: cursor ?? undefined }).filter(
-            (entry): entry is [string, string] => entry[1] !== undefined,
-          ),
-        )
-        parameters.set('limit', String(Math.min(wanted - rows.length, pageMax)))
-        const { body } = await send('GET', `${route}?${parameters.toString()}`)
-        const page = body as { readonly items: readonly Row[]; readonly cursor?: string | null }
-        if (!Array.isArray(page?.items)) {
-          throw new CommandFailure(exitCodes.failed, `${route} did not answer with a list.`)
-        }
-        rows.push(...page.items)
-        cursor = page.cursor ?? null
-      } while (cursor !== null && rows.length < wanted)
-      return limit === null
-        ? { rows, isCut: false }
-        : { rows: rows.slice(0, limit), isCut: rows.length > limit }
-    },
+    request: request as Client['request'],
+    call: (async (route: string, input?: AnyInput) =>
+      (await request(route, input)).body) as Client['call'],
+    each: each as Client['each'],
+    waitFor,
   }
 }
 
-function contentTypeOf(route: string): string {
-  return route.startsWith('/scim/') ? 'application/scim+json' : 'application/json'
+type AnyInput = CallOptions & {
+  readonly path?: Readonly<Record<string, string>>
+  readonly query?: Query
+  readonly body?: unknown
 }
 
-function parseBody(text: string): unknown {
+interface AnyPage {
+  readonly items?: readonly unknown[]
+  readonly cursor?: string | null
+  readonly more?: boolean
+  readonly Resources?: readonly unknown[]
+  readonly nextCursor?: string
+}
+
+function sleep(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted()
+    const timer = setTimeout(done, Math.max(0, milliseconds))
+    signal?.addEventListener('abort', done)
+    function done(): void {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', done)
+      if (signal?.aborted) reject(signal.reason as Error)
+      else resolve()
+    }
+  })
+}
+
+function parsed(text: string): unknown {
   if (text === '') return null
   try {
     return JSON.parse(text) as unknown
@@ -174,26 +265,34 @@ function parseBody(text: string): unknown {
 }
 
 /** The server's own sentence: `detail` in RFC 9457 and in SCIM errors alike. */
-function failureOf(status: number, body: unknown, statusText: string): CommandFailure {
-  const problem = (body ?? {}) as { readonly detail?: unknown; readonly title?: unknown }
-  const sentence = [problem.detail, problem.title].find((t) => typeof t === 'string')
-  return new CommandFailure(
-    exitCodeOfStatus(status),
-    visible(
-      typeof sentence === 'string' ? sentence : `The server answered ${status} ${statusText}.`,
-    ),
+function refusal(response: Response, body: unknown): CustodyError {
+  const { detail, title, code, scimType, instance } = (body ?? {}) as Readonly<
+    Record<string, unknown>
+  >
+  const text = (value: unknown): string | null => (typeof value === 'string' ? value : null)
+  const seconds = Number(response.headers.get('retry-after') ?? NaN)
+  return new CustodyError(
+    text(detail) ?? text(title) ?? `The server answered ${response.status} ${response.statusText}.`,
+    {
+      status: response.status,
+      code: text(code) ?? text(scimType),
+      request: text(instance) ?? response.headers.get('x-request-id'),
+      retryAfter: Number.isNaN(seconds) ? null : seconds,
+    },
   )
 }
 
-function unreachable(server: string, cause: unknown): CommandFailure {
+function unanswered(server: string, milliseconds: number, cause: unknown): CustodyError {
   const error = cause as Error & { readonly cause?: { readonly code?: string } }
-  const reason =
-    error.name === 'TimeoutError'
-      ? `did not answer within ${timeoutMilliseconds / 1_000} s`
-      : `cannot be reached (${error.cause?.code ?? error.message})`
-  return new CommandFailure(
-    exitCodes.failed,
-    `${server} ${reason}. Is it running? Start it with "custody serve".`,
-    cause,
-  )
+  return error.name === 'TimeoutError'
+    ? new CustodyError(
+        `${server} did not answer within ${milliseconds / 1_000} s`,
+        { status: null, code: 'timeout' },
+        cause,
+      )
+    : new CustodyError(
+        `${server} cannot be reached (${error.cause?.code ?? error.message})`,
+        { status: null, code: 'unreachable' },
+        cause,
+      )
 }

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { type ApiClient, connect, type Connection, type Query } from './client.ts'
+import { type ApiClient, connect, type Connection, type Query } from './connection.ts'
 import {
   type Column,
   CommandFailure,

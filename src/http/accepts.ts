@@ -166,3 +166,13 @@ function unknownIn(
   const reason = `is no ${what} here; ${hint}${close === null ? '.' : ''}`
   return errors.invalidValue({ path: name.slice(0, shown), reason })
 }
+
+/** The parameters that a query of the route may have; of a POST that lists none, the sweeps' own. */
+export function queryNamesOf(method: string, path: string): readonly string[] {
+  return accepts[`${method} ${path}`]?.query ?? []
+}
+
+/** The fields that its body may have; null where they are checked elsewhere, or none is read. */
+export function bodyNamesOf(method: string, path: string): readonly string[] | null {
+  return accepts[`${method} ${path}`]?.body ?? null
+}

@@ -43,6 +43,7 @@ import { metricsRoute } from './metrics.ts'
 import { traceRequests } from './traces.ts'
 import type { Traffic } from './traffic.ts'
 import { oauthRoutes } from './oauth.ts'
+import { openApiRoutes } from './openapi/routes.ts'
 import { opsRoutes } from './ops.ts'
 import { providerSwitchRoutes } from './provider-switch.ts'
 import { providerRoutes } from './providers.ts'
@@ -227,6 +228,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
   await app.register(opsRoutes(host, authenticate))
   metricsRoute(app, host.metrics, authenticate)
   await app.register(oauthRoutes(host, authenticate))
+  await app.register(openApiRoutes(host.version ?? '0.0.0'))
   await app.register(await consoleRoutes(host), { prefix: '/console' })
   refuseOtherMethods(app, methods)
   return app

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Command } from 'commander'
-import type { ApiClient } from '../client.ts'
+import type { ApiClient } from '../connection.ts'
 import {
   apiCommand,
   type Cli,

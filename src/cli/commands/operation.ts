@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import type { ApiClient } from '../client.ts'
+import type { ApiClient } from '../connection.ts'
 import {
   apiCommand,
   type ApiOptions,

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Command } from 'commander'
-import type { ApiClient } from '../client.ts'
+import type { ApiClient } from '../connection.ts'
 import { apiCommand, type Cli, column, confirm, printJson, printRows } from '../command.ts'
 import type { ExitCode, Row } from '../terminal.ts'
 import { CommandFailure, exitCodes } from '../terminal.ts'

@@ -37,6 +37,9 @@ export async function consoleRoutes(host: HttpHost): Promise<FastifyPluginAsync>
       if (path.endsWith('/')) return sendPage(reply, 'main.js', 'Custody')
       return reply.redirect(`/console/${query === undefined ? '' : `?${query}`}`, 308)
     })
+    app.get('/api', { config: { open: true } }, (_request, reply) =>
+      sendPage(reply, 'api.js', 'Custody API'),
+    )
     app.get('/*', { config: { open: true } }, (_request, reply) =>
       sendPage(reply, 'main.js', 'Custody'),
     )

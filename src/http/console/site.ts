@@ -81,6 +81,8 @@ function pageOf(of: {
   const preloads = [...of.assets.keys()]
     .filter((name) => /\.m?js$/.test(name) && isOf(of.entry, name))
     .map((name) => `<link rel="modulepreload" href="${base}/${name}">`)
+  const own = of.entry.replace(/\.js$/, '.css')
+  const sheet = of.assets.has(own) ? `\n<link rel="stylesheet" href="${base}/${own}">` : ''
   const html = `<!doctype html>
 <html lang="en">
 <head>
@@ -89,7 +91,7 @@ function pageOf(of: {
 <meta name="color-scheme" content="light dark">
 <title>${of.title}</title>
 <link rel="icon" href="${base}/icon.svg">
-<link rel="stylesheet" href="${base}/console.css">
+<link rel="stylesheet" href="${base}/console.css">${sheet}
 <script type="importmap">${map}</script>
 ${preloads.join('\n')}
 <script type="module" src="${base}/${of.entry}"></script>
@@ -103,9 +105,16 @@ ${preloads.join('\n')}
   return { html, policy: policyOf(map) }
 }
 
-/** Entries stand beside each other; each loads the shared folders and itself. */
+/**
+ * Entries stand beside each other. Each has what is in a folder of its name; the console's, `main.js`,
+ * has all the others, the packages every entry.
+ */
 function isOf(entry: string, name: string): boolean {
-  return name.includes('/') || name === entry
+  const folder = (of: string): string => `${of.replace(/\.js$/, '')}/`
+  if (name === entry || name.startsWith('vendor/') || name === 'lib/html.js') return true
+  return entry === 'main.js'
+    ? name.includes('/') && !name.startsWith(folder('api.js'))
+    : name.startsWith(folder(entry))
 }
 
 /**

@@ -221,7 +221,10 @@ export const auditRoutes: ApiRoutes = {
       target: said(text, 'Only about this.'),
       operation: said(text, 'Only of this operation.'),
       action: said(text, 'Only of this action.'),
-      order: said(words(['seq']), 'By place, from the first to the last.'),
+      order: said(
+        words(['seq', 'newest']),
+        'seq: by place, from the first to the last. newest: by id, the last one first. Otherwise by id, the first one first.',
+      ),
     },
     answers: ok(page(named('AuditEntry'))),
   },

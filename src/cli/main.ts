@@ -84,6 +84,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
     demo: () => import('./local/demo.ts'),
     sandbox: () => import('./local/sandbox.ts'),
     policy: () => import('./local/policy.ts'),
+    policyTest: () => import('./local/policy-test.ts'),
   })
   registerBackup(program, cli, () => import('./local/backup.ts'))
   registerAccount(program, cli)

@@ -5,6 +5,7 @@ import { packageVersion } from '../host/home.ts'
 import { registerAccount } from './commands/account.ts'
 import { registerAudit } from './commands/audit.ts'
 import { registerApproval } from './commands/approval.ts'
+import { registerBackup } from './commands/backup.ts'
 import { registerBrake } from './commands/brake.ts'
 import { registerClient } from './commands/client.ts'
 import { registerCredential } from './commands/credential.ts'
@@ -83,7 +84,9 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
     demo: () => import('./local/demo.ts'),
     sandbox: () => import('./local/sandbox.ts'),
     policy: () => import('./local/policy.ts'),
+    policyTest: () => import('./local/policy-test.ts'),
   })
+  registerBackup(program, cli, () => import('./local/backup.ts'))
   registerAccount(program, cli)
   registerCredential(program, cli)
   registerOwner(program, cli)

@@ -1,4 +1,4 @@
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -117,5 +117,51 @@ sinks:
 
     expect(code).toBe(2)
     expect(stderr).toContain('did you mean "policies"?')
+  })
+})
+
+describe('custody policy test', () => {
+  it('keeps every promise of the shipped rules', async () => {
+    const { code, stdout, stderr } = await run('policy test')
+
+    expect(code).toBe(0)
+    expect(stdout).not.toContain('FAILED')
+    expect(stderr).toMatch(/^(\d+) of \1 cases are kept/)
+  })
+
+  const rules = async (lifecycle: string, cases: string) => {
+    await cp(path.join(packageRoot, 'policies'), path.join(cwd, 'rules'), { recursive: true })
+    if (lifecycle) await writeFile(path.join(cwd, 'rules/lifecycle.yaml'), lifecycle)
+    await writeFile(path.join(cwd, 'rules/tests/lifecycle.yaml'), cases)
+  }
+
+  it('says what a changed rule breaks, and ends with 1', async () => {
+    const shipped = await readFile(path.join(packageRoot, 'policies/lifecycle.yaml'), 'utf8')
+    await rules(
+      shipped.replace('containFor: PT4H', 'containFor: PT9H'),
+      'cases:\n  - name: contained\n    account: { environment: prod }\n' +
+        '    leaves: { class: deleted, lastUsed: PT1H }\n' +
+        '    expect: { decision: offer, disableAfter: PT4H }\n    terms: { hold: P1D }\n',
+    )
+    const { code, stdout } = await run('policy test rules')
+
+    expect(code).toBe(1)
+    expect(stdout).toContain('FAILED  contained')
+    expect(stdout).toContain('disableAfter: expected PT4H, is PT9H')
+    expect(stdout).toContain('hold: expected P1D, is P90D')
+  })
+
+  it.each([
+    ['cases:\n  - name: a\n', /lifecycle\.yaml:2: cases.*expects nothing/],
+    ['cases:\n  - { name: a, expect: { decision: none } }\n', /nobody leaves here/],
+    ['cases:\n  - { name: a, term: { hold: P1D } }\n', /term.*unknown key/],
+    ['cases:\n  - { name: a, leaves: { class: left }, terms: { hold: P1D } }\n', /class/],
+    ['cases: []\n', /cases/],
+  ])('refuses a case that could not fail, or is misspelt: %j', async (cases, sentence) => {
+    await rules('', cases)
+    const { code, stderr } = await run('policy test rules')
+
+    expect(code).toBe(2)
+    expect(stderr).toMatch(sentence)
   })
 })

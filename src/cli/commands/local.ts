@@ -91,6 +91,13 @@ export interface LocalModules {
       terminal: Terminal,
     ) => Promise<ExitCode>
   }>
+  readonly policyTest: () => Promise<{
+    readonly test: (
+      directory: string | null,
+      options: PolicyOptions,
+      terminal: Terminal,
+    ) => Promise<ExitCode>
+  }>
 }
 
 /** Commands that are processes of their own and need no server. */
@@ -232,6 +239,12 @@ function registerPolicy(program: Command, { terminal, exit }: Cli, modules: Loca
     .action(async (directory: string | undefined, options: { config?: string; json?: boolean }) => {
       const { check } = await modules.policy()
       exit(await check(directory ?? null, policyOptions(options), terminal))
+    })
+  withConfig(noun.command('test [directory]'))
+    .description('hold the rules to the cases beside them (tests/*.yaml)')
+    .action(async (directory: string | undefined, options: { config?: string; json?: boolean }) => {
+      const { test } = await modules.policyTest()
+      exit(await test(directory ?? null, policyOptions(options), terminal))
     })
   withConfig(noun.command('explain [directory]'))
     .description('the terms for one account or credential, and the rules that set them')

@@ -98,7 +98,8 @@ export async function explain(
   return exitCodes.ok
 }
 
-async function findPolicies(
+/** Where the rules are read from: the directory named, else that of the configuration. */
+export async function findPolicies(
   directory: string | null,
   options: PolicyOptions,
   terminal: Terminal,
@@ -115,7 +116,7 @@ function readConfig(
   return loadConfig({ file: options.config, env, cwd }, check)
 }
 
-async function readLifecycle(policies: string): Promise<LifecyclePolicy> {
+export async function readLifecycle(policies: string): Promise<LifecyclePolicy> {
   const file = path.join(policies, 'lifecycle.yaml')
   const text = await readFile(file, 'utf8').catch((cause: unknown) => {
     throw errors.policyInvalid({ problems: `${file}: cannot be read.` }, { cause })
@@ -124,7 +125,10 @@ async function readLifecycle(policies: string): Promise<LifecyclePolicy> {
 }
 
 /** `rotation.every P30D` …: seconds as the durations an operator wrote. */
-function readable(terms: LifecycleTerms, now: Instant): Readonly<Record<string, string | boolean>> {
+export function readable(
+  terms: LifecycleTerms,
+  now: Instant,
+): Readonly<Record<string, string | boolean>> {
   const lines: Record<string, string | boolean> = {}
   const add = (name: string, value: Seconds | string | boolean) => {
     lines[name] = typeof value === 'number' ? formatDuration(value) : value

@@ -6,6 +6,7 @@ import { html, useState } from '../lib/html.js'
 import { link } from '../lib/router.js'
 import { mayAct, session } from '../lib/session.js'
 import { Credentials } from '../parts/credentials.js'
+import { Consumers } from '../parts/consumers.js'
 import { Confirm } from '../parts/dialog.js'
 import { OwnerName } from '../parts/find-person.js'
 import { isWithin } from '../parts/impact.js'
@@ -46,11 +47,14 @@ function Account({ id }) {
             <${Card} title="Who answers for it"><${Owner} account=${a} /><//>
           </div>
           <${Card} title="Credentials"><${Credentials} account=${a} reload=${read.reload} /><//>
+          <${Card} title="Consumers"><${Consumers} account=${a} /><//>
           <div class="grid">
             <${Card} title="What comes next"><${Next} account=${a} /><//>
             <${Card} title="About"><${About} account=${a} /><//>
           </div>
-          <${Card} title="What happened"><${Timeline} id=${id} /><//>`}
+          <${Card} title="What happened"
+            ><${Timeline} ids=${[id, ...a.credentials.map((/** @type {any} */ c) => c.id)]}
+          /><//>`}
     <//>
   <//>`
 }
@@ -272,9 +276,9 @@ function Transfer({ account, onClose, onDone }) {
     title=${`Transfer ${account.userName}`}
     verb=${isAtOnce ? 'Pass it at once' : 'Offer it'}
     reason=${isAtOnce ? 'required' : 'optional'}
+    isComplete=${to !== null}
     onClose=${onClose}
     act=${async (/** @type {{ reason: string | null, key: string }} */ { reason, key }) => {
-      if (to === null) throw new Error('pick the new owner first.')
       const body = {
         owner: to.id,
         ...(isAtOnce ? { atOnce: true } : {}),

@@ -1,4 +1,4 @@
-import { call } from './api.js'
+import { call, Refusal } from './api.js'
 
 export const nhi = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
 
@@ -102,7 +102,16 @@ export async function accountPage(route, cursor, limit, signal) {
   const more = isScim
     ? `count=${limit}&cursor=${encodeURIComponent(cursor ?? '')}`
     : `limit=${limit}${cursor === null ? '' : `&cursor=${encodeURIComponent(cursor)}`}`
-  const page = await call('GET', `${route}${joint}${more}`, undefined, signal ? { signal } : {})
+  const page = await call(
+    'GET',
+    `${route}${joint}${more}`,
+    undefined,
+    signal ? { signal } : {},
+  ).catch((error) => {
+    // It counts in the filter as it was sent, which is longer than the one that was typed.
+    if (error instanceof Refusal) error.message = error.message.replace(/ \(at character \d+\)/, '')
+    throw error
+  })
   return isScim
     ? { items: (page.Resources ?? []).map(fromScim), cursor: page.nextCursor ?? null }
     : { items: page.items, cursor: page.cursor ?? null }

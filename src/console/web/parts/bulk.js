@@ -138,7 +138,7 @@ export function Bulk({ act, rows, onClose, onDone }) {
                 onInput=${(/** @type {any} */ e) => setReason(e.target.value)}
             /></label>
             <label class="field"
-              >Type <strong>${lines.length}</strong>, the number of accounts, to go on
+              ><span>Type <strong>${lines.length}</strong>, the number of accounts, to go on</span>
               <input
                 name="typed"
                 inputmode="numeric"

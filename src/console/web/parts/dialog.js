@@ -109,7 +109,9 @@ export function Confirm({
         typed === undefined
           ? null
           : html`<label class="field"
-              >Type <strong><bdi>${typed}</bdi></strong> to go on
+              ><span
+                >Type <strong><bdi>${typed}</bdi></strong> to go on</span
+              >
               <input
                 name="typed"
                 autocomplete="off"

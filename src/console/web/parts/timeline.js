@@ -136,7 +136,7 @@ function OperationEntry({ operation: o }) {
     <p>
       <a href=${link(['operations', o.id])}>${words(o.kind)}</a>
       <${Status} value=${o.status} />
-      ${o.step ? html` <span class="small">at ${words(o.step)}</span>` : null} ${' '}<span
+      ${o.step ? html` <span class="small">at ${words(o.step)},</span>` : null} ${' '}<span
         class="small"
         ><${When} at=${o.createdAt}
       /></span>

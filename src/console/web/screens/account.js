@@ -14,7 +14,7 @@ import { notify } from '../parts/notices.js'
 import { Card, Page } from '../parts/page.js'
 import { Empty, Shown } from '../parts/states.js'
 import { Status } from '../parts/status.js'
-import { Code, Facts, Text, When } from '../parts/text.js'
+import { Code, Facts, Sentence, Text, When } from '../parts/text.js'
 import { Timeline } from '../parts/timeline.js'
 
 /** One service account: who answers for it, what it can do, why it is as it is, and what comes next. @param {{ place: import('../lib/router.js').Place }} props */
@@ -69,7 +69,7 @@ function State({ account: a }) {
     <p>
       ${
         a.why
-          ? html`<${Text} value=${a.why.sentence} />
+          ? html`<${Sentence} value=${a.why.sentence} />
               ${a.why.since ? html`<span class="small">since <${When} at=${a.why.since} /></span>` : null}`
           : a.statusReason
             ? html`<${Text} value=${a.statusReason} />`

@@ -208,7 +208,7 @@ function willOf(act, line) {
     case 'enable':
       return line.status === 'active' ? 'stay active' : 'work again'
     case 'certify':
-      return 'be needed still'
+      return line.status === 'active' ? 'be needed still' : 'be refused: it is not active'
     case 'rotate':
       return active === 0 ? 'have nothing to rotate' : `get ${count(active, 'new key')}`
     case 'retire':

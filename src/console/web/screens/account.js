@@ -191,7 +191,11 @@ function Actions({ account, reload }) {
   if (closed.has(account.status) || role === 'auditor') return null
   const isOff = ['disabled', 'expired', 'disabling'].includes(account.status)
   /** @type {readonly import('../lib/accounts.js').Act[]} */
-  const offered = isOff ? ['enable', 'certify', 'retire'] : ['certify', 'disable', 'retire']
+  const offered = isOff
+    ? ['enable', 'retire']
+    : account.status === 'active'
+      ? ['certify', 'disable', 'retire']
+      : ['disable', 'retire']
   return html`<button type="button" onClick=${() => setAct('transfer')}>Transfer…</button>
     ${offered.map(
       (name) =>

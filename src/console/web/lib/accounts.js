@@ -1,4 +1,4 @@
-import { call } from './api.js'
+import { call, Refusal } from './api.js'
 
 export const nhi = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
 
@@ -48,16 +48,44 @@ export function wantedOf(query) {
   }
 }
 
+/** `+30d` is a day counted from today, so that a saved view stays what it says. @param {string} at */
+function dateOf(at) {
+  const days = /^([+-]\d{1,4})d$/.exec(at)?.[1]
+  return days === undefined ? at : dayAt(Number(days))
+}
+
+/** @param {number} days from now */
+export function dayAt(days) {
+  return `${new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 10)}T00:00:00Z`
+}
+
 /** @param {Wanted} wanted */
 export function routeOf({ filter, ...plain }) {
   if (filter !== '') return `/scim/v2/Users?filter=${encodeURIComponent(onlyAccounts(filter))}`
-  const parameters = new URLSearchParams(Object.entries(plain).filter(([, value]) => value !== ''))
+  const given = Object.entries({
+    ...plain,
+    expiresBefore: dateOf(plain.expiresBefore),
+    expiresAfter: dateOf(plain.expiresAfter),
+  })
+  const parameters = new URLSearchParams(given.filter(([, value]) => value !== ''))
   return `/api/v1/accounts${parameters.size > 0 ? `?${parameters}` : ''}`
 }
 
-/** People are users, too: a filter on what both have would list them. @param {string} filter */
+/** Attributes of accounts alone, which the filter box takes without the name of their schema. */
+const short =
+  /(?<![\w:.$-])(status|environment|purpose|labels|kind|owner|expiresAt|protected)(?=(?:\.\w+)?[\s)]|$)/gi
+
+/**
+ * The filter as the server takes it. People are users, too: a filter on what both have would list
+ * them, and so would one of its alternatives.
+ * @param {string} filter
+ */
 export function onlyAccounts(filter) {
-  return filter.includes(nhi) ? filter : `(${filter}) and ${nhi}:kind pr`
+  const full = filter
+    .split(/("(?:[^"\\]|\\.)*")/)
+    .map((part, i) => (i % 2 === 1 ? part : part.replace(short, `${nhi}:$1`)))
+    .join('')
+  return `(${full}) and ${nhi}:kind pr`
 }
 
 /**
@@ -74,7 +102,16 @@ export async function accountPage(route, cursor, limit, signal) {
   const more = isScim
     ? `count=${limit}&cursor=${encodeURIComponent(cursor ?? '')}`
     : `limit=${limit}${cursor === null ? '' : `&cursor=${encodeURIComponent(cursor)}`}`
-  const page = await call('GET', `${route}${joint}${more}`, undefined, signal ? { signal } : {})
+  const page = await call(
+    'GET',
+    `${route}${joint}${more}`,
+    undefined,
+    signal ? { signal } : {},
+  ).catch((error) => {
+    // It counts in the filter as it was sent, which is longer than the one that was typed.
+    if (error instanceof Refusal) error.message = error.message.replace(/ \(at character \d+\)/, '')
+    throw error
+  })
   return isScim
     ? { items: (page.Resources ?? []).map(fromScim), cursor: page.nextCursor ?? null }
     : { items: page.items, cursor: page.cursor ?? null }
@@ -127,13 +164,9 @@ export async function perform(act, account, { key, reason }) {
   }
   const found =
     account.credentials ?? (await call('GET', `/api/v1/accounts/${account.id}`)).credentials
-  for (const credential of found) {
-    if (credential.status === 'active')
-      await call(
-        'POST',
-        `/api/v1/credentials/${credential.id}/rotate`,
-        {},
-        { key: `${key}-${credential.id}` },
-      )
+  const active = found.filter((/** @type {any} */ c) => c.status === 'active')
+  if (active.length === 0) throw new Error('It has no active credential to rotate.')
+  for (const { id } of active) {
+    await call('POST', `/api/v1/credentials/${id}/rotate`, {}, { key: `${key}-${id}` })
   }
 }

@@ -80,6 +80,11 @@ export async function request(method, route, body, options) {
       }
     }
     isReachable.set(true)
+    if (mayRepeat && response.status === 429 && attempt < 5) {
+      const seconds = Number(response.headers.get('retry-after') ?? 1)
+      await new Promise((resolve) => setTimeout(resolve, Math.min(10, seconds || 1) * 1_000))
+      continue
+    }
     if (response.status === 401 && session.get()) {
       await loggedInAgain()
       continue

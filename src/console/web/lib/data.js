@@ -105,16 +105,36 @@ function remember(route, data) {
 }
 
 /**
+ * What was read of the same list before: it stays while more of it, or anew, is read.
+ * @template {{ data: any }} R
+ * @param {string} route @param {R} read @returns {R}
+ */
+export function useKept(route, read) {
+  const last = useRef({ route, data: /** @type {any} */ (null) })
+  if (read.data !== null || last.current.route !== route) last.current = { route, data: read.data }
+  return { ...read, data: last.current.data }
+}
+
+/** @param {string} route @param {string | null} cursor @param {number} limit @param {AbortSignal} signal */
+function pageOf(route, cursor, limit, signal) {
+  const more = `limit=${limit}${cursor === null ? '' : `&cursor=${encodeURIComponent(cursor)}`}`
+  const joint = route.includes('?') ? '&' : '?'
+  return call('GET', `${route}${joint}${more}`, undefined, { signal })
+}
+
+/**
  * A paged list of which more can be fetched: pages stay as they are, and what changes is read anew
  * from the top, as many as were shown.
  * @param {string} route without cursor and limit
- * @param {{ concerns?: (change: import('./live.js').Change) => boolean, limit?: number, most?: number }} [options]
+ * @param {{ concerns?: (change: import('./live.js').Change) => boolean, limit?: number, page?: typeof pageOf }} [options]
+ *   `page` reads one page of a list that is asked for in another way
  */
 export function useList(route, options = {}) {
-  const { limit = 100 } = options
-  const [pages, setPages] = useState(1)
-  useEffect(() => setPages(1), [route])
-  const read = useRead(`${route}#${pages * limit}`, {
+  const { limit = 100, page: readPage = pageOf } = options
+  const [asked, setAsked] = useState({ route, pages: 1 })
+  const pages = asked.route === route ? asked.pages : 1
+  const wanted = pages * limit
+  const found = useRead(`${route}#${wanted}`, {
     ...(options.concerns ? { concerns: options.concerns } : {}),
     read: async (_key, signal) => {
       /** @type {any[]} */
@@ -123,22 +143,21 @@ export function useList(route, options = {}) {
       /** @type {any} */
       let page = {}
       do {
-        const left = pages * limit - items.length
-        const more = `limit=${Math.min(200, left)}${cursor === null ? '' : `&cursor=${encodeURIComponent(cursor)}`}`
-        page = await call('GET', `${route}${route.includes('?') ? '&' : '?'}${more}`, undefined, {
-          signal,
-        })
+        page = await readPage(route, cursor, Math.min(200, wanted - items.length), signal)
         items.push(...page.items)
         cursor = page.cursor ?? null
-      } while (cursor !== null && items.length < pages * limit)
+      } while (cursor !== null && items.length < wanted)
       return { ...page, items, cursor }
     },
   })
+  const read = useKept(route, found)
   return {
     ...read,
     /** @type {any[] | null} */
     items: read.data?.items ?? null,
     hasMore: read.data ? read.data.cursor !== null : false,
-    more: () => setPages((n) => n + 1),
+    more: () => {
+      if (!found.isLoading) setAsked({ route, pages: pages + 1 })
+    },
   }
 }

@@ -27,8 +27,11 @@ export function fullTime(instant) {
   return dateTime.format(new Date(instant))
 }
 
-/** @param {string} instant */
+const calendar = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeZone: 'UTC' })
+
+/** A date alone is the same day everywhere. @param {string} instant */
 export function day(instant) {
+  if (instant.length === 10) return calendar.format(new Date(instant))
   return dateOnly.format(new Date(instant))
 }
 

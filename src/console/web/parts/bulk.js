@@ -18,6 +18,7 @@ const atOnce = 4
  * @property {string} status
  * @property {string} key
  * @property {readonly any[] | null} credentials null until they are read
+ * @property {boolean} isUnread they could not be read
  * @property {'planned' | 'sending' | 'done' | 'failed'} state
  * @property {string | null} error
  */
@@ -34,14 +35,24 @@ export function Bulk({ act, rows, onClose, onDone }) {
   const [phase, setPhase] = useState(/** @type {'plan' | 'running' | 'over'} */ ('plan'))
   const isStopped = useRef(false)
   const { title, said, isDestructive } = acts[act]
-  const change = (/** @type {string} */ id, /** @type {Partial<Line>} */ next) =>
-    setLines((all) => all.map((line) => (line.id === id ? { ...line, ...next } : line)))
+  /** @type {{ current: Map<string, Partial<Line>> }} */
+  const fresh = useRef(new Map())
+  const change = (/** @type {string} */ id, /** @type {Partial<Line>} */ next) => {
+    // Of thousands, each by itself would draw the whole plan again.
+    if (fresh.current.size === 0) setTimeout(settle, 100)
+    fresh.current.set(id, { ...fresh.current.get(id), ...next })
+  }
+  const settle = () => {
+    const news = fresh.current
+    fresh.current = new Map()
+    setLines((all) => all.map((line) => ({ ...line, ...news.get(line.id) })))
+  }
 
   useEffect(() => {
     isStopped.current = false
     void inTurns(lines, isStopped, async (line) => {
       const account = await call('GET', `/api/v1/accounts/${line.id}`).catch(() => null)
-      change(line.id, { credentials: account?.credentials ?? [] })
+      change(line.id, account ? { credentials: account.credentials } : { isUnread: true })
     })
     return () => {
       isStopped.current = true
@@ -65,13 +76,14 @@ export function Bulk({ act, rows, onClose, onDone }) {
         change(line.id, { state: 'failed', error: /** @type {Error} */ (error).message })
       }
     })
+    settle()
     setPhase('over')
     onDone()
   }
 
   const credentials = lines.reduce((n, l) => n + (l.credentials?.length ?? 0), 0)
   const inUse = lines.filter((l) => l.credentials?.some((c) => isWithin(c.lastUsedAt, 7)))
-  const isRead = lines.every((l) => l.credentials !== null)
+  const isRead = lines.every((l) => l.credentials !== null || l.isUnread)
   const isReady = typed.trim() === String(lines.length)
   const left = lines.filter((l) => l.state === 'failed' || l.state === 'planned')
   const done = lines.filter((l) => l.state === 'done').length
@@ -100,11 +112,12 @@ export function Bulk({ act, rows, onClose, onDone }) {
             <th scope="col">Now</th>
             <th scope="col">Credentials</th>
             <th scope="col">Last used</th>
+            <th scope="col">Will</th>
             <th scope="col">Outcome</th>
           </tr>
         </thead>
         <tbody>
-          ${lines.map((line) => html`<${PlanLine} key=${line.id} line=${line} />`)}
+          ${lines.map((line) => html`<${PlanLine} key=${line.id} line=${line} act=${act} />`)}
         </tbody>
       </table>
     </div>
@@ -125,7 +138,7 @@ export function Bulk({ act, rows, onClose, onDone }) {
                 onInput=${(/** @type {any} */ e) => setReason(e.target.value)}
             /></label>
             <label class="field"
-              >Type <strong>${lines.length}</strong>, the number of accounts, to go on
+              ><span>Type <strong>${lines.length}</strong>, the number of accounts, to go on</span>
               <input
                 name="typed"
                 inputmode="numeric"
@@ -175,6 +188,7 @@ function lineOf({ id, userName, status }) {
     status,
     key: newKey(),
     credentials: null,
+    isUnread: false,
     state: 'planned',
     error: null,
   }
@@ -185,8 +199,25 @@ function later(a, b) {
   return a !== null && (b === null || a > b) ? a : b
 }
 
-/** @param {{ line: Line }} props */
-function PlanLine({ line }) {
+/** @param {import('../lib/accounts.js').Act} act @param {Line} line */
+function willOf(act, line) {
+  const active = line.credentials?.filter((c) => c.status === 'active').length ?? 0
+  switch (act) {
+    case 'disable':
+      return line.status === 'disabled' ? 'stay disabled' : `switch off ${count(active, 'key')}`
+    case 'enable':
+      return line.status === 'active' ? 'stay active' : 'work again'
+    case 'certify':
+      return line.status === 'active' ? 'be needed still' : 'be refused: it is not active'
+    case 'rotate':
+      return active === 0 ? 'have nothing to rotate' : `get ${count(active, 'new key')}`
+    case 'retire':
+      return `end ${count(line.credentials?.length ?? 0, 'credential')} for good`
+  }
+}
+
+/** @param {{ line: Line, act: import('../lib/accounts.js').Act }} props */
+function PlanLine({ line, act }) {
   const used = (line.credentials ?? []).reduce((latest, c) => later(latest, c.lastUsedAt), null)
   const tones = /** @type {const} */ ({
     planned: 'off',
@@ -197,8 +228,11 @@ function PlanLine({ line }) {
   return html`<tr>
     <th scope="row"><${Text} value=${line.userName} /></th>
     <td data-title="Now"><${Status} value=${line.status} /></td>
-    <td data-title="Credentials">${line.credentials === null ? '…' : line.credentials.length}</td>
+    <td data-title="Credentials">
+      ${line.isUnread ? 'not readable' : (line.credentials?.length ?? '…')}
+    </td>
     <td data-title="Last used"><${When} at=${used ?? null} none="never seen" /></td>
+    <td data-title="Will">${line.credentials ? willOf(act, line) : '…'}</td>
     <td data-title="Outcome">
       <${Status} value=${line.state} tone=${tones[line.state]} />
       ${line.error ? html`<span class="small block"><${Text} value=${line.error} /></span>` : null}

@@ -52,6 +52,7 @@ export function Dialog({ title, onClose, children, isWide = false, mustAnswer = 
  * @param {boolean} [props.isDestructive]
  * @param {string} [props.typed] what must be typed first, such as the name of the account
  * @param {'none' | 'optional' | 'required'} [props.reason]
+ * @param {boolean} [props.isComplete] whether all that `children` ask for is given
  * @param {(given: { reason: string | null, key: string }) => Promise<void>} props.act
  * @param {() => void} props.onClose
  */
@@ -62,6 +63,7 @@ export function Confirm({
   isDestructive = false,
   typed,
   reason = 'none',
+  isComplete = true,
   act,
   onClose,
 }) {
@@ -71,7 +73,9 @@ export function Confirm({
   const [isBusy, setBusy] = useState(false)
   const [error, setError] = useState(/** @type {Error | null} */ (null))
   const isReady =
-    (typed === undefined || text.trim() === typed) && (reason !== 'required' || why.trim() !== '')
+    isComplete &&
+    (typed === undefined || text.trim() === typed) &&
+    (reason !== 'required' || why.trim() !== '')
   const submit = async (/** @type {Event} */ event) => {
     event.preventDefault()
     if (!isReady || isBusy) return
@@ -106,7 +110,9 @@ export function Confirm({
         typed === undefined
           ? null
           : html`<label class="field"
-              >Type <strong><bdi>${typed}</bdi></strong> to go on
+              ><span
+                >Type <strong><bdi>${typed}</bdi></strong> to go on</span
+              >
               <input
                 name="typed"
                 autocomplete="off"

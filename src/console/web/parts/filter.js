@@ -1,4 +1,4 @@
-import { nhi } from '../lib/accounts.js'
+import { dayAt } from '../lib/accounts.js'
 import { html, useEffect, useId, useRef, useState } from '../lib/html.js'
 import { setQuery } from '../lib/router.js'
 
@@ -6,7 +6,7 @@ import { setQuery } from '../lib/router.js'
 const attributes = [
   { name: 'userName', title: 'name of the account', kind: 'text' },
   {
-    name: `${nhi}:status`,
+    name: 'status',
     title: 'status',
     kind: 'choice',
     values: [
@@ -21,18 +21,18 @@ const attributes = [
       'failed',
     ],
   },
-  { name: `${nhi}:environment`, title: 'environment', kind: 'text' },
-  { name: `${nhi}:purpose`, title: 'purpose', kind: 'text' },
-  { name: `${nhi}:labels`, title: 'label, key=value', kind: 'text' },
+  { name: 'environment', title: 'environment', kind: 'text' },
+  { name: 'purpose', title: 'purpose', kind: 'text' },
+  { name: 'labels', title: 'label, key=value', kind: 'text' },
   {
-    name: `${nhi}:kind`,
+    name: 'kind',
     title: 'kind',
     kind: 'choice',
     values: ['serviceAccount', 'workload', 'agent', 'bot'],
   },
-  { name: `${nhi}:owner.value`, title: 'id of the owner', kind: 'text' },
-  { name: `${nhi}:expiresAt`, title: 'end date', kind: 'date' },
-  { name: `${nhi}:protected`, title: 'protected', kind: 'boolean', values: ['true', 'false'] },
+  { name: 'owner.value', title: 'id of the owner', kind: 'text' },
+  { name: 'expiresAt', title: 'end date', kind: 'date' },
+  { name: 'protected', title: 'protected', kind: 'boolean', values: ['true', 'false'] },
   { name: 'meta.created', title: 'created', kind: 'date' },
   { name: 'meta.lastModified', title: 'changed', kind: 'date' },
 ]
@@ -103,23 +103,18 @@ function same(a, b) {
   return a.toLowerCase() === b.toLowerCase()
 }
 
-/** @param {number} days from now */
-export function dayAt(days) {
-  return `${new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 10)}T00:00:00Z`
-}
-
 /**
- * A SCIM filter, with what could come next under it; Enter runs it. The arrow keys go through what
- * is offered, Tab takes one.
- * @param {{ filter: string }} props
+ * A SCIM filter, with what could come next under it; Enter runs it, or takes what the arrow keys
+ * went to. One word alone is the beginning of a name.
+ * @param {{ text: string }} props
  */
-export function FilterBox({ filter }) {
-  const [text, setText] = useState(filter)
+export function FilterBox({ text: given }) {
+  const [text, setText] = useState(given)
   const [at, setAt] = useState(-1)
   const [isOpen, setOpen] = useState(false)
   const field = useRef(/** @type {HTMLInputElement | null} */ (null))
   const id = useId()
-  useEffect(() => setText(filter), [filter])
+  useEffect(() => setText(given), [given])
   const offered = isOpen ? suggestions(text).slice(0, 12) : []
   const take = (/** @type {number} */ index) => {
     const chosen = offered[index]
@@ -148,9 +143,10 @@ export function FilterBox({ filter }) {
     onSubmit=${(/** @type {Event} */ event) => {
       event.preventDefault()
       setOpen(false)
+      const isName = /^[^\s"()]+$/.test(text.trim())
       setQuery({
-        filter: text.trim(),
-        q: null,
+        filter: isName ? null : text.trim(),
+        q: isName ? text.trim() : null,
         status: null,
         owner: null,
         expiresBefore: null,
@@ -173,7 +169,7 @@ export function FilterBox({ filter }) {
         aria-controls=${`${id}-list`}
         aria-autocomplete="list"
         aria-activedescendant=${at >= 0 ? `${id}-${at}` : null}
-        placeholder='userName sw "billing" and …:status eq "active"'
+        placeholder='billing, or: status eq "active" and userName co "api"'
         value=${text}
         onInput=${(/** @type {any} */ event) => {
           setText(event.target.value)

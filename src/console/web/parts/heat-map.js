@@ -28,7 +28,8 @@ export function HeatMap({ from, items, picked, onPick }) {
   const first = Date.parse(`${from}T00:00:00Z`)
   const offset = (new Date(first).getUTCDay() + 6) % 7
   const days = Array.from({ length: 364 }, (_v, i) => dateOf(first + i * dayMs))
-  const [focus, setFocus] = useState(picked ?? from)
+  const [at, setFocus] = useState(picked ?? from)
+  const focus = days.includes(at) ? at : from
   const frame = useRef(/** @type {SVGSVGElement | null} */ (null))
   const weeks = Math.ceil((offset + days.length) / 7)
   const move = (/** @type {KeyboardEvent} */ event) => {

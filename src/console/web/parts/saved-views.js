@@ -30,7 +30,7 @@ export function SavedViews() {
       // Then it lasts as long as this page.
     }
   }
-  return html`<div class="row views" role="group" aria-label="Saved views">
+  return html`<div class="row saved-views" role="group" aria-label="Saved views">
     ${views.map(
       (view) =>
         html`<span class="view"

@@ -27,6 +27,17 @@ export function When({ at, none = '–', exact = false }) {
   return html`<time datetime=${at} title=${`${fullTime(at)} (${at})`}>${said}</time>`
 }
 
+const instants = /(\d{4}-\d\d-\d\dT\d\d:\d\d:[\d.]+Z)/
+
+/** What Custody says in a sentence: its instants stand in the reader's own time. @param {{ value: string }} props */
+export function Sentence({ value }) {
+  return value
+    .split(instants)
+    .map((part, i) =>
+      i % 2 === 1 ? html`<${When} at=${part} exact />` : html`<bdi>${visible(part)}</bdi>`,
+    )
+}
+
 /** Whatever a field holds, as a person reads it. @param {{ value: any }} props */
 export function Value({ value }) {
   if (typeof value === 'string' && /^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(value))

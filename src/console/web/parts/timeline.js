@@ -1,46 +1,130 @@
-import { useList } from '../lib/data.js'
+import { call, Refusal } from '../lib/api.js'
+import { useKept, useRead } from '../lib/data.js'
 import { visible, words } from '../lib/format.js'
-import { html } from '../lib/html.js'
+import { html, useState } from '../lib/html.js'
 import { link } from '../lib/router.js'
-import { Empty, Problem } from './states.js'
+import { Empty, Shown } from './states.js'
 import { Status } from './status.js'
 import { More } from './table.js'
 import { Text, Value, When } from './text.js'
 
+const pageSize = 50
+
 /**
- * What happened to one thing, newest first: its operations and what the audit log says, merged.
- * @param {{ id: string }} props
+ * One list of the several that a timeline is made of.
+ * @typedef {{ route: string, isOperation: boolean, rows: any[], cursor: string | null, hasMore: boolean }} Source
  */
-export function Timeline({ id }) {
-  const concerns = (/** @type {import('../lib/live.js').Change} */ c) => c.subject.id === id
-  const operations = useList(`/api/v1/operations?subject=${id}`, { concerns, limit: 50 })
-  const audit = useList(`/api/v1/audit?target=${id}`, { concerns, limit: 50 })
-  const error = operations.error ?? (audit.error && audit.items ? audit.error : null)
-  const entries = [
-    ...(operations.items ?? []).map((o) => ({
-      at: o.createdAt,
-      key: o.id,
-      operation: o,
-      row: null,
-    })),
-    ...(audit.items ?? []).map((r) => ({ at: r.at, key: r.id, operation: null, row: r })),
-  ].toSorted((a, b) => (a.at < b.at ? 1 : a.at > b.at ? -1 : a.key < b.key ? 1 : -1))
-  return html`${error ? html`<${Problem} error=${error} again=${operations.reload} />` : null}
-  ${
-    audit.error && !audit.items
-      ? html`<p class="small">
-          The audit log is not shown: <${Text} value=${audit.error.message} />
-        </p>`
-      : null
+
+/** @typedef {{ at: string, key: string, operation: any, row: any }} Entry */
+
+/** @param {Source} source @returns {readonly Entry[]} */
+function entriesOf({ isOperation, rows }) {
+  return rows.map((r) =>
+    isOperation
+      ? { at: r.createdAt, key: r.id, operation: r, row: null }
+      : { at: r.at, key: r.id, operation: null, row: r },
+  )
+}
+
+/** Where a list was read to; what is older than that may not be all there is. @param {Source} source */
+function readTo(source) {
+  return source.hasMore ? (entriesOf(source).at(-1)?.at ?? '') : ''
+}
+
+/**
+ * The newest `wanted` of all of them. A list is read on only while it reaches less far back than
+ * the others, so that nothing is left out between two entries.
+ * @param {readonly Source[]} sources
+ * @param {number} wanted
+ * @param {AbortSignal} signal
+ */
+async function newestOf(sources, wanted, signal) {
+  const readOn = async (/** @type {Source} */ source) => {
+    const more = source.cursor === null ? '' : `&cursor=${encodeURIComponent(source.cursor)}`
+    const route = `${source.route}&limit=${pageSize}${more}`
+    const page = await call('GET', route, undefined, { signal })
+    source.rows.push(...page.items)
+    source.cursor = page.cursor ?? null
+    source.hasMore = source.cursor !== null
   }
-  ${
-    entries.length === 0
-      ? html`<${Empty} title="Nothing has happened yet." />`
-      : html`<ol class="timeline">
-          ${entries.map((e) => (e.operation ? html`<${OperationEntry} key=${e.key} operation=${e.operation} />` : html`<${AuditEntry} key=${e.key} row=${e.row} />`))}
-        </ol>`
+  await Promise.all(sources.map(readOn))
+  for (;;) {
+    const horizon = sources.map(readTo).reduce((a, b) => (a > b ? a : b), '')
+    const entries = sources
+      .flatMap(entriesOf)
+      .filter((e) => e.at >= horizon)
+      .toSorted((a, b) => (a.at < b.at ? 1 : a.at > b.at ? -1 : a.key < b.key ? 1 : -1))
+    const behind = sources.filter((source) => source.hasMore && readTo(source) === horizon)
+    if (entries.length >= wanted || behind.length === 0) {
+      const hasMore = behind.length > 0 || entries.length > wanted
+      return { entries: entries.slice(0, wanted), hasMore }
+    }
+    await Promise.all(behind.map(readOn))
   }
-  ${audit.hasMore ? html`<${More} list=${audit} shown=${entries.length} what="entries" />` : null}`
+}
+
+/**
+ * What happened to an account and to its credentials, newest first: operations and what the audit
+ * log says, merged.
+ * @param {{ ids: readonly string[] }} props
+ */
+export function Timeline({ ids }) {
+  const [pages, setPages] = useState(1)
+  const route = ids.join(' ')
+  const concerned = new Set(ids)
+  const read = useRead(`timeline ${route} ${pages}`, {
+    concerns: (c) => concerned.has(c.subject.id),
+    read: async (_key, signal) => {
+      const sources = (/** @type {boolean} */ isOperation) =>
+        ids.map((id) => ({
+          route: isOperation
+            ? `/api/v1/operations?subject=${id}`
+            : `/api/v1/audit?target=${id}&order=newest`,
+          isOperation,
+          rows: [],
+          cursor: null,
+          hasMore: true,
+        }))
+      const wanted = pages * pageSize
+      const all = [...sources(true), ...sources(false)]
+      try {
+        return { ...(await newestOf(all, wanted, signal)), refused: null }
+      } catch (error) {
+        // Whoever may not read the audit log sees the operations still.
+        if (!(error instanceof Refusal) || error.status !== 403) throw error
+        return { ...(await newestOf(sources(true), wanted, signal)), refused: error.message }
+      }
+    },
+  })
+  const { data } = useKept(route, read)
+  return html`<${Shown} read=${{ ...read, data }} what="Reading what happened">
+    ${(
+      /** @type {{ entries: readonly Entry[], hasMore: boolean, refused: string | null }} */ found,
+    ) =>
+      html`${
+        found.refused
+          ? html`<p class="small">
+              The audit log is not shown: <${Text} value=${found.refused} />
+            </p>`
+          : null
+      }
+      ${
+        found.entries.length === 0
+          ? html`<${Empty} title="Nothing has happened yet." />`
+          : html`<ol class="timeline">
+              ${found.entries.map((e) => (e.operation ? html`<${OperationEntry} key=${e.key} operation=${e.operation} />` : html`<${AuditEntry} key=${e.key} row=${e.row} />`))}
+            </ol>`
+      }
+      ${
+        found.hasMore
+          ? html`<${More}
+              list=${{ hasMore: true, isLoading: read.isLoading, more: () => setPages(pages + 1) }}
+              shown=${found.entries.length}
+              what="entries"
+            />`
+          : null
+      }`}
+  <//>`
 }
 
 /** @type {Readonly<Record<string, string>>} */
@@ -52,7 +136,7 @@ function OperationEntry({ operation: o }) {
     <p>
       <a href=${link(['operations', o.id])}>${words(o.kind)}</a>
       <${Status} value=${o.status} />
-      ${o.step ? html` <span class="small">at ${words(o.step)}</span>` : null} ${' '}<span
+      ${o.step ? html` <span class="small">at ${words(o.step)},</span>` : null} ${' '}<span
         class="small"
         ><${When} at=${o.createdAt}
       /></span>

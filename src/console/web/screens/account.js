@@ -6,6 +6,7 @@ import { html, useState } from '../lib/html.js'
 import { link } from '../lib/router.js'
 import { mayAct, session } from '../lib/session.js'
 import { Credentials } from '../parts/credentials.js'
+import { Consumers } from '../parts/consumers.js'
 import { Confirm } from '../parts/dialog.js'
 import { OwnerName } from '../parts/find-person.js'
 import { isWithin } from '../parts/impact.js'
@@ -13,7 +14,7 @@ import { notify } from '../parts/notices.js'
 import { Card, Page } from '../parts/page.js'
 import { Empty, Shown } from '../parts/states.js'
 import { Status } from '../parts/status.js'
-import { Code, Facts, Text, When } from '../parts/text.js'
+import { Code, Facts, Sentence, Text, When } from '../parts/text.js'
 import { Timeline } from '../parts/timeline.js'
 
 /** One service account: who answers for it, what it can do, why it is as it is, and what comes next. @param {{ place: import('../lib/router.js').Place }} props */
@@ -46,11 +47,14 @@ function Account({ id }) {
             <${Card} title="Who answers for it"><${Owner} account=${a} /><//>
           </div>
           <${Card} title="Credentials"><${Credentials} account=${a} reload=${read.reload} /><//>
+          <${Card} title="Consumers"><${Consumers} account=${a} /><//>
           <div class="grid">
             <${Card} title="What comes next"><${Next} account=${a} /><//>
             <${Card} title="About"><${About} account=${a} /><//>
           </div>
-          <${Card} title="What happened"><${Timeline} id=${id} /><//>`}
+          <${Card} title="What happened"
+            ><${Timeline} ids=${[id, ...a.credentials.map((/** @type {any} */ c) => c.id)]}
+          /><//>`}
     <//>
   <//>`
 }
@@ -65,7 +69,7 @@ function State({ account: a }) {
     <p>
       ${
         a.why
-          ? html`<${Text} value=${a.why.sentence} />
+          ? html`<${Sentence} value=${a.why.sentence} />
               ${a.why.since ? html`<span class="small">since <${When} at=${a.why.since} /></span>` : null}`
           : a.statusReason
             ? html`<${Text} value=${a.statusReason} />`
@@ -187,7 +191,11 @@ function Actions({ account, reload }) {
   if (closed.has(account.status) || role === 'auditor') return null
   const isOff = ['disabled', 'expired', 'disabling'].includes(account.status)
   /** @type {readonly import('../lib/accounts.js').Act[]} */
-  const offered = isOff ? ['enable', 'certify', 'retire'] : ['certify', 'disable', 'retire']
+  const offered = isOff
+    ? ['enable', 'retire']
+    : account.status === 'active'
+      ? ['certify', 'disable', 'retire']
+      : ['disable', 'retire']
   return html`<button type="button" onClick=${() => setAct('transfer')}>Transfer…</button>
     ${offered.map(
       (name) =>
@@ -272,9 +280,9 @@ function Transfer({ account, onClose, onDone }) {
     title=${`Transfer ${account.userName}`}
     verb=${isAtOnce ? 'Pass it at once' : 'Offer it'}
     reason=${isAtOnce ? 'required' : 'optional'}
+    isComplete=${to !== null}
     onClose=${onClose}
     act=${async (/** @type {{ reason: string | null, key: string }} */ { reason, key }) => {
-      if (to === null) throw new Error('pick the new owner first.')
       const body = {
         owner: to.id,
         ...(isAtOnce ? { atOnce: true } : {}),

@@ -1,5 +1,5 @@
 import { acts, accountPage, routeOf, wantedOf } from '../lib/accounts.js'
-import { useRead } from '../lib/data.js'
+import { useList } from '../lib/data.js'
 import { csv, download } from '../lib/files.js'
 import { count, number } from '../lib/format.js'
 import { html, useEffect, useRef, useState } from '../lib/html.js'
@@ -7,7 +7,7 @@ import { link, setQuery } from '../lib/router.js'
 import { mayAct, session } from '../lib/session.js'
 import { useSignal } from '../lib/signal.js'
 import { Bulk } from '../parts/bulk.js'
-import { dayAt, FilterBox } from '../parts/filter.js'
+import { FilterBox } from '../parts/filter.js'
 import { OwnerName } from '../parts/find-person.js'
 import { notify } from '../parts/notices.js'
 import { Page } from '../parts/page.js'
@@ -24,9 +24,15 @@ const exportMax = 50_000
 export function AccountsScreen({ place }) {
   const wanted = wantedOf(place.query)
   const route = routeOf(wanted)
-  const list = useAccounts(route)
+  const list = useList(route, {
+    concerns: (c) => c.subject.type === 'account',
+    limit: pageSize,
+    page: accountPage,
+  })
   const rows = list.items ?? []
   const picked = usePicked(rows, (r) => r.id)
+  // What is picked is what is seen: another list begins with nothing.
+  useEffect(() => picked.none(), [route])
   const [act, setAct] = useState(/** @type {import('../lib/accounts.js').Act | null} */ (null))
   return html`<${Page}
     title="Accounts"
@@ -34,7 +40,7 @@ export function AccountsScreen({ place }) {
     actions=${html`<${Export} route=${route} />`}
   >
     <div>
-      <${FilterBox} filter=${wanted.filter} />
+      <${FilterBox} text=${wanted.filter || wanted.q} />
       <${Chips} wanted=${wanted} />
       <${SavedViews} />
     </div>
@@ -108,33 +114,6 @@ function isNarrowed(wanted) {
   return Object.values(wanted).some((value) => value !== '')
 }
 
-/** @param {string} route */
-function useAccounts(route) {
-  const [pages, setPages] = useState(1)
-  useEffect(() => setPages(1), [route])
-  const read = useRead(`${route}#${pages}`, {
-    concerns: (c) => c.subject.type === 'account',
-    read: async (_key, signal) => {
-      /** @type {any[]} */
-      const items = []
-      let cursor = /** @type {string | null} */ (null)
-      do {
-        const left = pages * pageSize - items.length
-        const page = await accountPage(route, cursor, Math.min(200, left), signal)
-        items.push(...page.items)
-        cursor = page.cursor
-      } while (cursor !== null && items.length < pages * pageSize)
-      return { items, cursor }
-    },
-  })
-  return {
-    ...read,
-    items: /** @type {any[] | null} */ (read.data?.items ?? null),
-    hasMore: read.data ? read.data.cursor !== null : false,
-    more: () => setPages((n) => n + 1),
-  }
-}
-
 /** @type {readonly import('../parts/table.js').Column[]} */
 const columns = [
   {
@@ -175,7 +154,6 @@ const columns = [
 /** What is asked for often, one press away. @param {{ wanted: import('../lib/accounts.js').Wanted }} props */
 function Chips({ wanted }) {
   const who = useSignal(session)
-  const soon = dayAt(30)
   /** @type {readonly [string, Readonly<Record<string, string>>][]} */
   const chips = [
     ['All', {}],
@@ -183,7 +161,7 @@ function Chips({ wanted }) {
     ['Orphaned', { status: 'orphaned' }],
     ['Disabled', { status: 'disabled' }],
     ['Failed', { status: 'failed' }],
-    ['Ends within 30 days', { expiresBefore: soon }],
+    ['Ends within 30 days', { expiresAfter: '+0d', expiresBefore: '+30d' }],
     ...(who?.client.person
       ? [/** @type {[string, Record<string, string>]} */ (['Mine', { owner: who.client.person }])]
       : []),

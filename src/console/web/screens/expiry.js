@@ -19,7 +19,9 @@ function plus(date, days) {
 
 /** What ends when. @param {{ place: import('../lib/router.js').Place }} props */
 export function ExpiryScreen({ place }) {
-  const picked = place.query.get('day')
+  const asked = place.query.get('day') ?? ''
+  const isDay = /^\d{4}-\d\d-\d\d$/.test(asked) && !Number.isNaN(Date.parse(asked))
+  const picked = isDay ? asked : null
   const report = useRead('/api/v1/reports/expiry?days=364', {
     concerns: (c) => c.subject.type === 'account' || c.subject.type === 'credential',
   })

@@ -269,7 +269,7 @@ export async function updateAccount(
         action: ownerChanges ? 'account.transferOpened' : 'account.updated',
         target: { type: 'account', id: current.id },
         decision,
-        facts: { changed: changedKeys(current, next) },
+        facts: changeOf(current, next),
       }),
       ...credentials.changes,
       ...rescoped.changes,
@@ -394,8 +394,16 @@ function comparable(account: ServiceAccount): JsonObject {
   return JSON.parse(JSON.stringify(rest)) as JsonObject
 }
 
-function changedKeys(before: ServiceAccount, after: ServiceAccount): readonly string[] {
-  const a = comparable(before)
-  const b = comparable(after)
-  return Object.keys(b).filter((key) => !sameJson(a[key], b[key]))
+/** Whose values an audit entry may hold for ever: what people write freely is named only. */
+const toldKeys = ['owner', 'backups', 'kind', 'environment', 'protected', 'expiresAt', 'status']
+
+/** What a write changed, for the audit log: which members, and of the plain ones both sides. */
+function changeOf(before: ServiceAccount, after: ServiceAccount): JsonObject {
+  const [a, b] = [comparable(before), comparable(after)]
+  const changed = Object.keys(b).filter((key) => !sameJson(a[key], b[key]))
+  const told = changed.filter((key) => toldKeys.includes(key))
+  if (told.length === 0) return { changed }
+  const side = (of: JsonObject): JsonObject =>
+    Object.fromEntries(told.map((key) => [key, of[key] ?? null]))
+  return { changed, before: side(a), after: side(b) }
 }

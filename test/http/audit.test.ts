@@ -6,6 +6,8 @@ import { isConsistent, rootFromInclusion } from '../../src/domain/merkle.ts'
 import { makeAudit } from '../support/entities.ts'
 import {
   eventually,
+  nhiUrn,
+  patchUrn,
   startTestCustody,
   type CallOptions,
   type TestCustody,
@@ -16,6 +18,7 @@ const rowOf = ({ seq: _seq, leaf: _leaf, ...row }: Record<string, unknown>): Aud
 
 describe('the audit log over HTTP', () => {
   let custody: TestCustody
+  let robot: string
   const as: Record<string, CallOptions> = {}
   beforeAll(async () => {
     custody = await startTestCustody()
@@ -26,10 +29,10 @@ describe('the audit log over HTTP', () => {
       token: (await custody.createClient('directory', { directory: 'hr' })).token,
     }
     const ada = await custody.createPerson('ada')
-    const { body: robot } = await custody.requestAccount('robot', ada)
+    robot = (await custody.requestAccount('robot', ada)).body.id
     // Its rows would come between those that the tests count.
     await eventually(
-      async () => (await custody.call('GET', `/api/v1/accounts/${robot.id}`)).body.status,
+      async () => (await custody.call('GET', `/api/v1/accounts/${robot}`)).body.status,
       (status) => status === 'active',
     )
     await write(300)
@@ -121,6 +124,21 @@ describe('the audit log over HTTP', () => {
     expect(await opened(older.size)).toEqual(older)
     expect(await opened(older.size + 1)).toEqual(newer)
     expect((await get(`/api/v1/audit/checkpoint?size=${newer.size + 1_000}`)).status).toBe(404)
+  })
+
+  it('tells both sides of a change, except of what people write freely', async () => {
+    const change = { environment: 'prod', purpose: 'a token by mistake: hunter2' }
+    await custody.call('PATCH', `/scim/v2/Users/${robot}`, {
+      schemas: [patchUrn],
+      Operations: [{ op: 'replace', path: nhiUrn, value: change }],
+    })
+    const { items } = (await get(`/api/v1/audit?target=${robot}&action=account.updated`)).body
+
+    expect(items[0].facts).toEqual({
+      changed: expect.arrayContaining(['environment', 'purpose']),
+      before: { environment: null },
+      after: { environment: 'prod' },
+    })
   })
 
   it('lists the newest first, page after page, with any filter', async () => {

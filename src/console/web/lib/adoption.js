@@ -1,4 +1,4 @@
-import { call } from './api.js'
+import { call, newKey } from './api.js'
 
 /**
  * What somebody filled in for a thing that was found.
@@ -72,7 +72,7 @@ async function adoptOne(provider, entry, tell) {
   for (let attempt = 1; ; attempt += 1) {
     try {
       const body = { entries: [entry] }
-      const { items } = await call('POST', route, body, { key: crypto.randomUUID() })
+      const { items } = await call('POST', route, body, { key: newKey() })
       const [{ status, error, account, retryAfter }] = items
       if (status !== 'later' || attempt === triesMax)
         return { status, account, sentence: error?.message ?? null }

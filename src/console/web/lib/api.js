@@ -47,6 +47,14 @@ export async function call(method, route, body, options = {}) {
   return answer.json
 }
 
+/**
+ * A key for one act, however often it is sent. `randomUUID` is there only on pages that came over
+ * HTTPS or from this machine itself.
+ */
+export function newKey() {
+  return crypto.randomUUID?.() ?? crypto.getRandomValues(new BigUint64Array(2)).join('-')
+}
+
 const patience = [300, 1_000, 2_500]
 
 /**

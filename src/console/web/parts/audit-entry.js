@@ -73,9 +73,10 @@ function Entry({ row }) {
 /** @param {{ row: any }} props */
 function Proof({ row }) {
   const [state, setState] = useState(
-    /** @type {{ isBusy: boolean, error: Error | null, proof: any, verdict: any, key: string | null }} */ ({
+    /** @type {{ isBusy: boolean, error: Error | null, said: string | null, proof: any, verdict: any, key: string | null }} */ ({
       isBusy: false,
       error: null,
+      said: null,
       proof: null,
       verdict: null,
       key: null,
@@ -83,23 +84,23 @@ function Proof({ row }) {
   )
   const prove = async () => {
     if (state.isBusy) return
-    setState({ ...state, isBusy: true, error: null })
+    setState({ ...state, isBusy: true, error: null, said: null })
     try {
       const key = pinnedOf(session.get()?.tenant ?? '')?.key ?? null
-      if (key === null) throw new Error('No key is known: verify the log first.')
-      const parsed = await parseKey(key)
-      const reason = cannotVerify()
-      if (reason !== null) throw new Error(reason)
-      if (parsed === null) throw new Error('The remembered key cannot be read.')
+      const parsed = key === null || cannotVerify() !== null ? null : await parseKey(key)
+      if (parsed === null) {
+        const said = cannotVerify() ?? 'Verify the log first: it is the log that says the key.'
+        return setState({ ...state, isBusy: false, error: null, said })
+      }
       const proof = await call('GET', `/api/v1/audit/proof/${row.id}`)
       const verdict = await verifyProof(proof, parsed)
-      setState({ isBusy: false, error: null, proof, verdict, key })
+      setState({ isBusy: false, error: null, said: null, proof, verdict, key })
       if (verdict.isGood) markSeen('verified')
     } catch (caught) {
       setState({ ...state, isBusy: false, error: /** @type {Error} */ (caught) })
     }
   }
-  const { verdict, proof, key, error, isBusy } = state
+  const { verdict, proof, key, error, said, isBusy } = state
   const save = () =>
     download(
       `custody-proof-${proof.seq}.json`,
@@ -114,6 +115,7 @@ function Proof({ row }) {
       ${proof ? html`<button type="button" onClick=${save}>Download proof</button>` : null}
     </div>
     ${error ? html`<${Problem} error=${error} />` : null}
+    ${said ? html`<p role="status">${said}</p>` : null}
     ${
       verdict
         ? html`<div role="status" class="stack tight">

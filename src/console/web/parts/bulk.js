@@ -1,5 +1,5 @@
 import { acts, perform } from '../lib/accounts.js'
-import { call } from '../lib/api.js'
+import { call, newKey } from '../lib/api.js'
 import { count } from '../lib/format.js'
 import { html, useEffect, useRef, useState } from '../lib/html.js'
 import { Dialog } from './dialog.js'
@@ -173,7 +173,7 @@ function lineOf({ id, userName, status }) {
     id,
     userName,
     status,
-    key: crypto.randomUUID(),
+    key: newKey(),
     credentials: null,
     state: 'planned',
     error: null,

@@ -1,3 +1,4 @@
+import { newKey } from '../lib/api.js'
 import { html, useEffect, useId, useRef, useState } from '../lib/html.js'
 import { Problem } from './states.js'
 
@@ -64,7 +65,7 @@ export function Confirm({
   act,
   onClose,
 }) {
-  const [key] = useState(() => crypto.randomUUID())
+  const [key] = useState(() => newKey())
   const [text, setText] = useState('')
   const [why, setWhy] = useState('')
   const [isBusy, setBusy] = useState(false)

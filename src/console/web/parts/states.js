@@ -29,6 +29,13 @@ export function Problem({ error, again }) {
         ? html`<p class="small">Request <code>${error.request}</code>, which the log names too.</p>`
         : null
     }
+    ${
+      error instanceof Refusal && error.status === 403
+        ? html`<p class="small">
+            Somebody with another role sees it: log out, and in again with a token that may.
+          </p>`
+        : null
+    }
     ${again ? html`<button type="button" onClick=${again}>Try again</button>` : null}
   </div>`
 }

@@ -92,7 +92,7 @@ function Tiles({ posture: p }) {
       tone=${p.leavers.open > 0 ? 'bad' : ''}
       href=${link(['leaver'])}
     />
-    <${Tile} figure=${number(p.accounts.total)} said="accounts ever" href=${link(['accounts'])} />
+    <${Tile} figure=${number(p.accounts.total)} said="accounts" href=${link(['accounts'])} />
     <${Tile} figure=${number(p.credentials.total)} said="credentials" />
   </div>`
 }

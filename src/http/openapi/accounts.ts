@@ -5,7 +5,6 @@ import { credential } from './credentials.ts'
 import { accepted, ok, reason } from './route.ts'
 import type { ApiSchema } from './schema.ts'
 import {
-  count,
   flag,
   id,
   instant,
@@ -15,7 +14,6 @@ import {
   page,
   record,
   said,
-  seconds,
   text,
   words,
 } from './schema.ts'

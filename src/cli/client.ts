@@ -180,7 +180,7 @@ export function createClient(options: ClientOptions): Client {
       return encodeURIComponent(place)
     })
     const asked = new URLSearchParams(
-      Object.entries(query).flatMap(([name, value]) =>
+      Object.entries(query).flatMap(([name, value]): [string, string][] =>
         value === undefined || value === null ? [] : [[name, String(value)]],
       ),
     ).toString()

@@ -248,6 +248,11 @@ describe('the client', () => {
     expect(refused).toMatchObject({ status: 404, code: 'notFound', retryAfter: null })
     expect((refused as CustodyError).request).toMatch(/^[0-9a-f-]{36}$/)
 
+    // @ts-expect-error -- the types ask for what the path names, and so does the client itself
+    await expect(client.call('GET /api/v1/accounts/{id}')).rejects.toThrow('needs path.id')
+    // @ts-expect-error -- there is no such route
+    await expect(client.call('GET /api/v1/acounts')).rejects.toMatchObject({ code: 'noSuchRoute' })
+
     const nobody = createClient({ server: 'http://127.0.0.1:1', token: 'x' })
     await expect(nobody.call('GET /readyz')).rejects.toMatchObject({
       status: null,

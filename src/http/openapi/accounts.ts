@@ -1,10 +1,10 @@
 import { accountKinds, accountTransitions } from '../../domain/account.ts'
 import { credentialTransitions } from '../../domain/credential.ts'
-import type { ApiAnswer, ApiRoutes } from './route.ts'
-import { ok } from './route.ts'
+import type { ApiRoutes } from './route.ts'
+import { credential } from './credentials.ts'
+import { accepted, ok, reason } from './route.ts'
 import type { ApiSchema } from './schema.ts'
 import {
-  count,
   flag,
   id,
   instant,
@@ -14,7 +14,6 @@ import {
   page,
   record,
   said,
-  seconds,
   text,
   words,
 } from './schema.ts'
@@ -88,55 +87,6 @@ const account = {
   updatedAt: instant,
 }
 
-const credential = {
-  id,
-  account: id,
-  provider: text,
-  kind: named('CredentialKind'),
-  displayName: orNull(text),
-  scopes: list(text),
-  scopesFrom: list(record({ group: text, scopes: orNull(list(text)) })),
-  grantedScopes: said(orNull(list(text)), 'What the current key was last given there.'),
-  entitlement: orNull(text),
-  readers: list(text),
-  deliverTo: record({ sink: text, path: text }),
-  status: named('CredentialStatus'),
-  generation: said(count, 'Counts the keys that were ever made.'),
-  keyId: orNull(text),
-  previousKeyId: orNull(text),
-  fingerprint: orNull(text),
-  secretRef: said(orNull(text), 'Where consumers read the secret.'),
-  expiresAt: instant,
-  rotateEvery: orNull(seconds),
-  overlap: orNull(seconds),
-  issuedAt: orNull(instant),
-  rotateAfter: orNull(instant),
-  lastRotatedAt: orNull(instant),
-  lastUsedAt: orNull(instant),
-  refusedAt: said(orNull(instant), 'First refusal after it was switched off.'),
-  settledAt: said(orNull(instant), 'Last complete listing with nothing alive in it.'),
-  lastError: orNull(text),
-  createdAt: instant,
-  updatedAt: instant,
-}
-
-const key = record({
-  provider: text,
-  generation: count,
-  keyId: text,
-  fingerprint: text,
-  sinkVersion: orNull(text),
-  status: words(['issuing', 'active', 'superseded', 'disabled', 'revoked', 'failed', 'released']),
-  issuedAt: instant,
-  activatedAt: orNull(instant),
-  supersededAt: orNull(instant),
-  disabledAt: orNull(instant),
-  refusedAt: orNull(instant),
-  settledAt: orNull(instant),
-  outcome: orNull(named('ProbeOutcome')),
-  deletedAt: orNull(instant),
-})
-
 const principal = record({
   provider: text,
   external: orNull(text),
@@ -194,8 +144,6 @@ export const accountSchemas: Readonly<Record<string, ApiSchema>> = {
     ),
     principals: list(principal),
   }),
-  Credential: record(credential),
-  Key: key,
   Why: record({
     sentence: said(text, 'Why its state is what it is.'),
     since: instant,
@@ -205,30 +153,6 @@ export const accountSchemas: Readonly<Record<string, ApiSchema>> = {
         operation: text,
         kind: text,
         actor: record({ type: text, name: text }),
-      }),
-    ),
-  }),
-  CredentialDetail: record({
-    ...credential,
-    keys: list(named('Key')),
-    waitsFor: said(orNull(text), 'What a rotation waits for, in a sentence.'),
-    frozen: orNull(record({ window: text, until: instant })),
-  }),
-  Consumer: record({
-    id: said(text, '`<account id>:<name>`'),
-    account: id,
-    name: text,
-    kind: orNull(text),
-    cacheTtl: orNull(text),
-    reloadHook: orNull(text),
-    credentials: list(
-      record({
-        credential: id,
-        generation: count,
-        seen: orNull(count),
-        seenAt: orNull(instant),
-        state: words(['seen', 'waived', 'reread', 'keyInUse', 'behind', 'settled']),
-        behindSince: orNull(instant),
       }),
     ),
   }),
@@ -263,17 +187,6 @@ export const accountSchemas: Readonly<Record<string, ApiSchema>> = {
     operation: orNull(named('Operation')),
   }),
 }
-
-/** The answer to everything that queues one operation. */
-export const accepted: { readonly 202: ApiAnswer } = {
-  202: {
-    says: 'Accepted: this operation does it.',
-    body: named('Operation'),
-    headers: ['Custody-Operation'],
-  },
-}
-
-export const reason = { 'reason?': orNull(text) }
 
 const keepers = ['requester', 'security', 'admin'] as const
 
@@ -401,67 +314,6 @@ export const accountRoutes: ApiRoutes = {
     roles: ['owner', 'admin'],
     action: 'transfer.decline',
     answers: ok(named('Account')),
-  },
-  'GET /credentials': {
-    tag: 'credentials',
-    effect: 'Lists credentials.',
-    roles: 'any',
-    query: {
-      account: said(text, 'Only of this account.'),
-      status: named('CredentialStatus'),
-    },
-    answers: ok(page(named('Credential'))),
-  },
-  'GET /credentials/:id': {
-    tag: 'credentials',
-    effect: 'One credential with its keys and what a rotation waits for.',
-    roles: 'any',
-    answers: ok(named('CredentialDetail')),
-  },
-  'POST /credentials/:id/rotate': {
-    tag: 'credentials',
-    effect: 'Makes a new key now; the old one overlaps.',
-    roles: keepers,
-    action: 'credential.rotate',
-    answers: accepted,
-  },
-  'POST /credentials/:id/revoke': {
-    tag: 'credentials',
-    effect: 'Ends it for good, and proves it dead.',
-    roles: keepers,
-    action: 'credential.revoke',
-    body: record(reason),
-    isBodyOptional: true,
-    answers: accepted,
-  },
-  'POST /credentials/:id/rehearse': {
-    tag: 'credentials',
-    effect: 'Switches its key off for a moment, to see who still uses it.',
-    roles: keepers,
-    action: 'credential.rotate',
-    answers: accepted,
-  },
-  'GET /consumers': {
-    tag: 'credentials',
-    effect: 'Who uses an account’s secrets, and how far they are.',
-    roles: 'any',
-    query: { account: { ...text, description: 'Of this account; required.' } },
-    answers: ok(page(named('Consumer'))),
-  },
-  'POST /consumers/:id/seen': {
-    tag: 'credentials',
-    effect: 'Says that a consumer has read a generation.',
-    roles: ['requester', 'owner', 'admin'],
-    action: 'consumer.seen',
-    body: record({ credential: text, generation: { type: 'integer', minimum: 1 } }),
-    answers: ok(named('Consumer')),
-  },
-  'POST /consumers/hook-secret': {
-    tag: 'credentials',
-    effect: 'A new key for the caller’s own reload hooks; shown once.',
-    roles: ['admin'],
-    action: 'hook.secret',
-    answers: ok(record({ secret: text })),
   },
 }
 

@@ -1,7 +1,6 @@
 import { shadowActKinds } from '../../domain/shadow.ts'
-import { reason } from './accounts.ts'
 import type { ApiRoutes } from './route.ts'
-import { ok } from './route.ts'
+import { ok, reason } from './route.ts'
 import type { ApiSchema } from './schema.ts'
 import {
   amount,

@@ -1,8 +1,7 @@
 import { checkListNames } from '../../domain/directory.ts'
 import { matchKeys } from '../../domain/directory-move.ts'
-import { reason } from './accounts.ts'
 import type { ApiRoutes } from './route.ts'
-import { ok } from './route.ts'
+import { ok, reason } from './route.ts'
 import type { ApiSchema } from './schema.ts'
 import {
   amount,

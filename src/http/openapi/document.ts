@@ -5,6 +5,7 @@ import { queryNamesOf } from '../accepts.ts'
 import { accountRoutes, accountSchemas } from './accounts.ts'
 import { administrationRoutes, administrationSchemas } from './administration.ts'
 import { auditRoutes, auditSchemas } from './audit.ts'
+import { credentialRoutes, credentialSchemas } from './credentials.ts'
 import { directoryRoutes, directorySchemas } from './directories.ts'
 import { findingRoutes, findingSchemas } from './findings.ts'
 import { peopleRoutes, peopleSchemas } from './people.ts'
@@ -28,6 +29,7 @@ interface Area {
 
 const areas: readonly Area[] = [
   { prefix: apiPrefix, routes: accountRoutes },
+  { prefix: apiPrefix, routes: credentialRoutes },
   { prefix: apiPrefix, routes: peopleRoutes },
   { prefix: apiPrefix, routes: workRoutes },
   { prefix: apiPrefix, routes: providerRoutes },
@@ -333,6 +335,7 @@ function refusalNames() {
 export function apiSchemas(): Readonly<Record<string, ApiSchema>> {
   return {
     ...accountSchemas,
+    ...credentialSchemas,
     ...peopleSchemas,
     ...workSchemas,
     ...providerSchemas,

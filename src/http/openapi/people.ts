@@ -1,8 +1,8 @@
 import { approvalStatuses } from '../../domain/approval.ts'
 import { brakeNames } from '../../domain/brake.ts'
-import { accepted, leaveClasses, reason } from './accounts.ts'
+import { leaveClasses } from './accounts.ts'
 import type { ApiRoutes } from './route.ts'
-import { ok } from './route.ts'
+import { accepted, ok, reason } from './route.ts'
 import type { ApiSchema } from './schema.ts'
 import {
   count,

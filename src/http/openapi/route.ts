@@ -1,5 +1,6 @@
 import type { Role } from '../../domain/client.ts'
 import type { ApiSchema } from './schema.ts'
+import { named, orNull, text } from './schema.ts'
 
 /** What the reference and the page group routes by. */
 export const tags = {
@@ -76,3 +77,15 @@ export function ok(body: ApiSchema, says = 'As asked.'): { readonly 200: ApiAnsw
 
 /** The answer of a write that leaves nothing to show. */
 export const gone = { 204: { says: 'Done.', body: null } } as const
+
+/** The answer to everything that queues one operation. */
+export const accepted: { readonly 202: ApiAnswer } = {
+  202: {
+    says: 'Accepted: this operation does it.',
+    body: named('Operation'),
+    headers: ['Custody-Operation'],
+  },
+}
+
+/** The field of bodies that say why. */
+export const reason = { 'reason?': orNull(text) }

@@ -1,6 +1,5 @@
-import { accepted } from './accounts.ts'
 import type { ApiRoutes } from './route.ts'
-import { ok } from './route.ts'
+import { accepted, ok } from './route.ts'
 import type { ApiSchema } from './schema.ts'
 import {
   count,

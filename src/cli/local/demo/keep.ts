@@ -4,13 +4,13 @@ import type { DemoOptions } from '../../commands/local.ts'
 import type { ExitCode, Terminal } from '../../terminal.ts'
 import { bold, exitCodes } from '../../terminal.ts'
 import type { Body } from './api.ts'
-import { furnish } from './foreign.ts'
-import { furnishHouse, liveInHouse, wholeHouse } from './house.ts'
+import { wholeHouse } from './house.ts'
 import type { Interruption } from './interruption.ts'
 import { checkListen, interruption, settled } from './interruption.ts'
+import { openHouse } from './open.ts'
 import { createShow, seconds } from './show.ts'
 import type { Props, Stage } from './stage.ts'
-import { prepareEvidence, setStage } from './stage.ts'
+import { prepareEvidence } from './stage.ts'
 
 const lookMilliseconds = 1_000
 

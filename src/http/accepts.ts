@@ -61,6 +61,7 @@ const accepts: Readonly<Record<string, Accepts>> = {
   'POST /credentials/:id/rehearse': { query: [], body: [] },
   'POST /consumers/hook-secret': { query: [], body: [] },
   'POST /operations/:id/waive': { query: [], body: ['consumer', 'reason'] },
+  'GET /reports/evidence': { query: ['framework'] },
   'GET /reports/expiry': { query: ['from', 'days'] },
   'GET /reports/shadow': { query: ['days', ...page] },
   'GET /audit': { query: ['target', 'operation', 'action', 'order', ...page] },

@@ -32,12 +32,16 @@ export function auditRoutes(
     const query = request.query as Parameters
     // By place the cursor is a number, which `placeOf` reads.
     const { after, limit } = pageOf(query, query['order'] === 'seq' ? () => true : isId)
-    if (query['order'] !== undefined) return byPlace(tenant, query, after, limit)
-    const { target, operation, action } = query
+    const { target, operation, action, order } = query
+    if (order === 'seq') return byPlace(tenant, query, after, limit)
+    if (order !== undefined && order !== 'newest') {
+      throw errors.invalidValue({ path: 'order', reason: 'can only be "seq" or "newest".' })
+    }
     const found = await read.auditEntries(tenant, {
       ...(target === undefined ? {} : { target }),
       ...(operation === undefined ? {} : { operation }),
       ...(action === undefined ? {} : { action }),
+      ...(order === 'newest' ? { newestFirst: true } : {}),
       after,
       limit,
     })
@@ -52,9 +56,6 @@ export function auditRoutes(
     after: string | null,
     limit: number,
   ) => {
-    if (query['order'] !== 'seq') {
-      throw errors.invalidValue({ path: 'order', reason: 'can only be "seq".' })
-    }
     const other = ['target', 'operation', 'action'].find((name) => query[name] !== undefined)
     if (other !== undefined) {
       const reason = 'cannot be combined with order=seq, which lists every row.'

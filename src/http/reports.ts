@@ -8,6 +8,11 @@ export function reportRoutes(host: HttpHost, authenticate: Authenticate): Fastif
   const { engine } = host
   return async (app) => {
     app.get('/reports/posture', async (request) => engine.posture(await authenticate(request)))
+    app.get('/reports/evidence', async (request) => {
+      const caller = await authenticate(request)
+      const { framework } = request.query as { readonly framework?: string }
+      return engine.evidence(caller, framework ?? null)
+    })
     app.get('/reports/expiry', async (request) => {
       const caller = await authenticate(request)
       const { from, days } = request.query as { readonly from?: string; readonly days?: string }

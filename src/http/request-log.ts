@@ -61,7 +61,9 @@ export class RequestLog {
       const isRead =
         (request.method === 'GET' || request.method === 'HEAD') && reply.statusCode < 400
       const isOne = isRead && (request.params as { id?: string }).id !== undefined
-      if (isOne || request.routeOptions.config.open) return done()
+      // Only a session comes without: what the console looks up would drown what connections send.
+      const isConsole = isRead && request.headers.authorization === undefined
+      if (isOne || isConsole || request.routeOptions.config.open) return done()
       note(request, reply).then(() => done(), done)
     })
     app.addHook('onClose', () => this.flush())

@@ -57,6 +57,7 @@ import { isWatched } from './shadow.ts'
 import { shadowReport } from './shadow-report.ts'
 import { nextOf } from './account-next.ts'
 import { whyOf } from './account-story.ts'
+import { evidenceReport } from './evidence-report.ts'
 import { expiryReport } from './expiry-report.ts'
 import { postureReport } from './posture.ts'
 import { planSweep, runSweep } from './sweep-runs.ts'
@@ -151,6 +152,7 @@ export function createEngine(life: Lifecycle) {
       shadowReport(life, caller, want),
 
     posture: (caller: Caller) => postureReport(life, caller),
+    evidence: (caller: Caller, framework: string | null) => evidenceReport(life, caller, framework),
     expiryReport: (caller: Caller, want: Parameters<typeof expiryReport>[2]) =>
       expiryReport(life, caller, want),
 

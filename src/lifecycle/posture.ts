@@ -117,7 +117,7 @@ export async function postureReport(life: Lifecycle, caller: Caller): Promise<Po
     await Promise.all([
       read.stateCounts(tenant),
       read.endsByDay(tenant, dayOf(at), dayOf(addSeconds(at, (spans.at(-1)! + 1) * day))),
-      read.reportCounts(tenant, at, addSeconds(at, -late)),
+      read.reportCounts(tenant, at, addSeconds(at, 0 - late)),
       read.revokedSince(tenant, since, revocationsMax),
       read.leavingsSince(tenant, since),
       engagedBrakes(life),
@@ -251,7 +251,7 @@ async function overdueRotations(
   now: Instant,
 ): Promise<readonly OverdueRotation[]> {
   const { read } = life.store
-  const found = await read.overdueRotations(tenant, addSeconds(now, -late), worstMax)
+  const found = await read.overdueRotations(tenant, addSeconds(now, 0 - late), worstMax)
   return Promise.all(
     found.map(async ({ id, account, provider, rotateAfter }) => ({
       credential: id,

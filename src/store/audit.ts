@@ -43,8 +43,9 @@ export function auditRoom({ db }: Sql) {
     if (want.target !== undefined) select = select.where('target', '=', arg('target'))
     if (want.operation !== undefined) select = select.where('operation', '=', arg('operation'))
     if (want.action !== undefined) select = select.where('action', '=', arg('action'))
-    if (want.after !== null) select = select.where('id', '>', arg('after'))
-    const found = await query(statement(select.orderBy('id').limit(arg<number>('limit'))), {
+    const [behind, order] = want.newestFirst ? (['<', 'desc'] as const) : (['>', 'asc'] as const)
+    if (want.after !== null) select = select.where('id', behind, arg('after'))
+    const found = await query(statement(select.orderBy('id', order).limit(arg<number>('limit'))), {
       tenant,
       target: want.target ?? null,
       operation: want.operation ?? null,

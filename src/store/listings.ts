@@ -57,11 +57,8 @@ export function listingRoom({ db, dialect }: Sql, codec: DocumentCodec) {
     const { tenant, owner, status, prefix, expiresFrom, expiresBefore } = want
     const conditions: Condition[] = [sql<boolean>`tenant = ${tenant}`]
     // Nothing but an account is on offer; with its type as well, another index would look as good.
-    conditions.push(
-      want.transfers === true
-        ? sql<boolean>`pending_owner_id is not null`
-        : sql<boolean>`type = 'account'`,
-    )
+    if (want.transfers === true) conditions.push(sql<boolean>`pending_owner_id is not null`)
+    else if (want.seenBy === undefined) conditions.push(sql<boolean>`type = 'account'`)
     if (owner !== undefined) {
       conditions.push(sql<boolean>`owner_id is not null and owner_id = ${owner}`)
     }
@@ -81,15 +78,16 @@ export function listingRoom({ db, dialect }: Sql, codec: DocumentCodec) {
   function waysOf({ seenBy }: Pick<AccountQuery, 'seenBy'>): readonly (Condition | null)[] {
     if (seenBy === undefined) return [null]
     const { client, owners, nominated } = seenBy
-    const ways: Condition[] = [sql<boolean>`client = ${client}`]
+    const ways: Condition[] = [sql<boolean>`type = 'account' and client = ${client}`]
     if (owners.length === 0) return ways
+    // Only accounts have either; with their type as well, SQLite would walk all of them instead.
     ways.push(
       sql<boolean>`owner_id is not null and owner_id in (${sql.join(owners)})`,
       sql<boolean>`pending_owner_id is not null and pending_owner_id in (${sql.join(owners)})`,
     )
     if (nominated) {
       const named = owners.map((id) => dialect.contains(sql`facts`, sql`${`"id":"${id}"`}`))
-      ways.push(sql<boolean>`(${sql.join(named, sql` or `)})`)
+      ways.push(sql<boolean>`type = 'account' and (${sql.join(named, sql` or `)})`)
     }
     return ways
   }
@@ -138,7 +136,7 @@ export function listingRoom({ db, dialect }: Sql, codec: DocumentCodec) {
       if (ways.length > 0) {
         const seen = ways.map(
           (way) => sql`select id from resource where tenant = ${want.tenant}
-            and type = 'account' and deleted_at is null and ${way}`,
+            and deleted_at is null and ${way}`,
         )
         conditions.push(sql<boolean>`account in (${sql.join(seen, sql` union `)})`)
       }

@@ -32,7 +32,9 @@ export interface AuditQuery {
   readonly target?: string
   readonly operation?: string
   readonly action?: string
-  /** Keyset cursor: the id of the last row seen (oldest first). */
+  /** Instead of the oldest first. */
+  readonly newestFirst?: boolean
+  /** Keyset cursor: the id of the last row seen. */
   readonly after: string | null
   readonly limit: number
 }
@@ -76,7 +78,7 @@ export interface Vitals {
 
 /** The part of the store's reads that is about the audit log, and what /metrics asks. */
 export interface AuditReads {
-  /** Oldest first, strictly after `after` (an audit row id). */
+  /** By id, strictly behind `after` (an audit row id). */
   audit(tenant: TenantId, query: AuditQuery): Promise<readonly AuditRow[]>
   /** As `audit`, with place and leaf. */
   auditEntries(tenant: TenantId, query: AuditQuery): Promise<readonly AuditEntry[]>

@@ -110,7 +110,6 @@ describe.skipIf(executable === null)('a hundred strings of somebody who means ha
     ]
     const pages = [
       ...screens,
-      ...['audit', 'scim-log', 'providers'],
       `leaver?person=${owners[2]}`,
       `leaver?person=${from}`,
       ...accounts.slice(0, 12).map((id) => `account/${id}`),

@@ -93,10 +93,20 @@ const expiry = {
   items: [{ day: '2026-11-25', accounts: 1, credentials: 2 }],
 }
 
+const evidence = {
+  framework: 'soc2',
+  at: '2026-11-22T00:00:00.000Z',
+  summary: { holds: 1, partly: 0, exceptions: 0, notCovered: 0 },
+  controls: [
+    { control: 'CC1.5', title: 'Accountability', verdict: 'holds', exceptions: [], gaps: [] },
+  ],
+}
+
 async function ask(...args: readonly string[]) {
   server = await startServer({
     'GET /api/v1/reports/posture': () => ({ body: posture }),
     'GET /api/v1/reports/expiry': () => ({ body: expiry }),
+    'GET /api/v1/reports/evidence': () => ({ body: evidence }),
   })
   let stdout = ''
   let stderr = ''
@@ -130,4 +140,12 @@ it('says what ends on which day', async () => {
 
   expect(stdout).toMatch(/2026-11-25 +1 +2/)
   expect(urls).toEqual(['/api/v1/reports/expiry?days=7&from=2026-11-22'])
+})
+
+it('lists what can be shown for each control', async () => {
+  const { stdout, stderr, urls } = await ask('evidence', '--framework', 'soc2')
+
+  expect(stdout).toMatch(/CC1\.5 +holds +Accountability +0/)
+  expect(stderr).toContain('soc2 at 2026-11-22T00:00:00.000Z: 1 hold,')
+  expect(urls).toEqual(['/api/v1/reports/evidence?framework=soc2'])
 })

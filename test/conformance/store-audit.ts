@@ -169,6 +169,12 @@ export function auditConformance(current: () => Store): void {
         { seq: null, leaf: leafHash(rows[0]!), row: rows[0] },
       ])
       expect(await read.audit(tenant, { ...query, target: rows[1]!.target })).toEqual([rows[1]])
+
+      const newest = { ...query, limit: 1, newestFirst: true }
+      const [last, first] = rows.map(({ id }) => id).sort()
+      const ids = async (after: string | null) =>
+        (await read.audit(tenant, { ...newest, after })).map(({ id }) => id)
+      expect([await ids(null), await ids(first!), await ids(last!)]).toEqual([[first], [last], []])
     })
   })
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { AccountId, OperationId } from '../../src/domain/ids.ts'
-import { defaultTenant } from '../../src/domain/ids.ts'
+import type { defaultTenant } from '../../src/domain/ids.ts'
 import type { Instant } from '../../src/domain/time.ts'
 import { addSeconds, day, hour } from '../../src/domain/time.ts'
 import type { Change, Store } from '../../src/store/store.ts'
@@ -117,7 +117,7 @@ export function reportConformance(current: () => Store): void {
         { type: 'enqueue', operation: waiting, preempt: false },
       )
 
-      expect(await read().reportCounts(tenant, now, addSeconds(now, -hour))).toEqual({
+      expect(await read().reportCounts(tenant, now, addSeconds(now, 0 - hour))).toEqual({
         withoutOwner: 2,
         expiredAccounts: 1,
         expiredCredentials: 1,

@@ -123,6 +123,18 @@ describe('the audit log over HTTP', () => {
     expect((await get(`/api/v1/audit/checkpoint?size=${newer.size + 1_000}`)).status).toBe(404)
   })
 
+  it('lists the newest first, page after page, with any filter', async () => {
+    const first = (await get('/api/v1/audit?order=newest&limit=2')).body
+    const next = (await get(`/api/v1/audit?order=newest&limit=2&cursor=${first.cursor}`)).body
+    const ids = [...first.items, ...next.items].map((item) => item.id)
+    const [newest] = first.items
+    const only = (await get(`/api/v1/audit?order=newest&target=${newest.target}`)).body.items
+
+    expect(ids).toEqual(ids.toSorted().toReversed())
+    expect(new Set(ids).size).toBe(4)
+    expect(only.map((item: { id: string }) => item.id)).toContain(newest.id)
+  })
+
   it('feeds events in one order, to be resumed anywhere, none twice and none left out', async () => {
     const ids: string[] = []
     let after: string | null = null

@@ -101,6 +101,46 @@ describe('what a client of each role may see and do', () => {
     )
   })
 
+  it('lists and reports show each role what it may see, and refuse a misspelt filter', async () => {
+    const of = async (who: string, route: string) => {
+      const { body } = await custody.call('GET', `/api/v1/${route}`, undefined, as[who])
+      return (body.items ?? []).map((row: { userName?: string; account: string }) =>
+        row.userName === undefined ? row.account : row.userName,
+      )
+    }
+    expect(await of('auditor', 'accounts?q=MI')).toEqual(['mine'])
+    expect(await of('auditor', `accounts?owner=${people.hr}&status=active&limit=1`)).toEqual([
+      'mine',
+    ])
+    expect(await of('auditor', 'accounts?status=failed')).toEqual([])
+    expect(await of('auditor', 'accounts?expiresBefore=2020-01-01')).toEqual([])
+    expect(await of('owner', 'accounts')).toEqual(['mine', 'theirs'])
+    expect(await of('requester', 'credentials?status=active')).toEqual([mine])
+    expect(await of('security', `credentials?account=${mine}`)).toEqual([mine])
+    expect(await of('auditor', 'owners?q=H@')).toEqual(['h@example.com'])
+    expect(await of('hr', 'owners')).toEqual(['h@example.com'])
+    expect(await of('auditor', 'transfers')).toEqual([])
+    for (const route of ['accounts', 'credentials', 'owners', 'transfers']) {
+      expect(await of('verifier', route)).toEqual([])
+    }
+    for (const wrong of [
+      'accounts?status=up',
+      'credentials?status=up',
+      'accounts?expiresAfter=x',
+    ]) {
+      expect(await status('auditor', 'GET', `/api/v1/${wrong}`)).toBe(400)
+    }
+    const { body } = await custody.call('GET', `/api/v1/accounts/${mine}`, undefined, as['owner'])
+    expect(body.why.sentence).toContain('It is up')
+    expect(body.credentials[0].why.cause.kind).toBe('issue')
+    expect(body.next.map(({ act }: { act: string }) => act)).toContain('expire')
+    for (const report of ['posture', 'expiry?days=7', 'evidence?framework=soc2']) {
+      expect(await status('auditor', 'GET', `/api/v1/reports/${report}`)).toBe(200)
+      expect(await status('requester', 'GET', `/api/v1/reports/${report}`)).toBe(403)
+    }
+    expect(await status('auditor', 'GET', '/api/v1/reports/evidence')).toBe(400)
+  })
+
   it('a directory cannot request an account', async () => {
     const body = {
       schemas: [userUrn, nhiUrn],

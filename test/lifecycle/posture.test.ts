@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { controls, frameworks } from '../../src/lifecycle/evidence-controls.ts'
 import { addSeconds, day } from '../../src/domain/time.ts'
 import type { TestEngine } from '../support/engine.ts'
 import { days, minutes, startTestEngine, wants } from '../support/engine.ts'
@@ -212,4 +213,46 @@ it('says of a protected account that its end is told and not done, and who it wa
       at: (await test.account(offered.id)).disableAt,
     }),
   )
+})
+
+it.each(frameworks)('lays out evidence for %s, what is not covered with it', async (framework) => {
+  const report = await test.engine.evidence(test.caller('auditor'), framework)
+
+  const names = report.controls.map(({ control }) => control)
+  expect(names).toEqual(controls[framework].map(({ control }) => control))
+  expect(new Set(names).size).toBe(names.length)
+  expect(Object.values(report.summary).reduce((a, b) => a + b)).toBe(names.length)
+  for (const { claim, figures, found, verdict, exceptions, gaps } of report.controls) {
+    expect(Object.keys(figures)).toEqual(found.map(({ figure }) => figure))
+    expect(found.every(({ query }) => /^(GET|custody) /.test(query))).toBe(true)
+    expect(verdict === 'notCovered').toBe(claim === null)
+    expect(verdict === 'holds').toBe(claim !== null && exceptions.length + gaps.length === 0)
+    // What is neither measured nor said to be missing would be a claim without evidence.
+    expect(found.length + gaps.length).toBeGreaterThan(0)
+  }
+})
+
+it('counts against a control what speaks against it, and only where it belongs', async () => {
+  const offboarding = async () =>
+    (await test.engine.evidence(test.admin, 'owasp-nhi')).controls.find(
+      ({ control }) => control === 'NHI1',
+    )!
+  const account = await test.request(await test.person())
+  const before = await offboarding()
+  await test.leave(account.owner.id)
+  const during = await offboarding()
+  await test.pass(minutes(5), 5)
+
+  expect(during.figures['leaversOpen']).toBe(Number(before.figures['leaversOpen']) + 1)
+  expect(during).toMatchObject({ verdict: 'exceptions' })
+  expect(during.exceptions).toContain(
+    `${String(during.figures['leaversOpen'])} leavings have work left`,
+  )
+  expect((await offboarding()).figures['leaversOpen']).toBe(before.figures['leaversOpen'])
+  await expect(test.engine.evidence(test.admin, 'iso')).rejects.toMatchObject({
+    code: 'invalidValue',
+  })
+  await expect(test.engine.evidence(test.caller('owner'), 'soc2')).rejects.toMatchObject({
+    status: 403,
+  })
 })

@@ -308,6 +308,17 @@ describe('query plans', () => {
       'audit_action',
       await plansOf((q) => audit.entries(q, tenant, { ...page, action: 'a' })),
     )
+    for (const want of [{ target: 'a' }, { action: 'a' }, { operation: 'a' }]) {
+      const newest = { ...page, ...want, newestFirst: true }
+      await of(
+        `audit_${Object.keys(want)[0]}`,
+        await plansOf((q) => audit.entries(q, tenant, newest)),
+      )
+    }
+    await of(
+      'sqlite_autoindex_audit_1',
+      await plansOf((q) => audit.entries(q, tenant, { ...page, newestFirst: true })),
+    )
     for (const size of [null, 5]) {
       await of(
         'sqlite_autoindex_audit_checkpoint_1',

@@ -11,6 +11,7 @@ import {
   type Verdict,
   verifyExport,
 } from '../../domain/audit-export.ts'
+import { verifyProof } from '../../domain/audit-proof.ts'
 import { parseVerifierKey, type VerifierKey } from '../../domain/checkpoint.ts'
 import { anchorFile, readAnchor } from '../../host/anchor.ts'
 import { homeDirectory } from '../../host/home.ts'
@@ -19,6 +20,7 @@ import type { ApiClient, Connection } from '../client.ts'
 import { connect } from '../client.ts'
 import { apiCommand, type Cli, printJson } from '../command.ts'
 import { CommandFailure, type ExitCode, exitCodes, type Row, type Terminal } from '../terminal.ts'
+import { readProof, reportProof } from './audit-proof.ts'
 
 const page = 200
 /** Between two checkpoints of an export: what a damaged export is narrowed down to. */
@@ -30,7 +32,9 @@ export function registerAudit(program: Command, cli: Cli): void {
 
   const verify = noun
     .command('verify [file]')
-    .description('recompute an export, or the server’s log, against a public key pinned before')
+    .description(
+      'recompute an export, the proof of one entry, or the server’s log, against a key pinned before',
+    )
     .option('--key <key>', 'the public key, or a file that holds it (default: from audit-anchor)')
     .option('--server <url>', 'address of the server (CUSTODY_SERVER; default: the local one)')
     .option('--token-file <file>', 'file with the token (CUSTODY_TOKEN; default: the local one)')
@@ -38,12 +42,20 @@ export function registerAudit(program: Command, cli: Cli): void {
     .addHelpText('after', '\nExit codes: 0 every entry is as it was signed; 9 it is not.')
   verify.action(async (file: string | undefined) => {
     const options = verify.opts<Connection & { key?: string; json?: boolean }>()
-    const pinned = await pin(options.key, cli.terminal)
+    const { terminal } = cli
+    const pinned = await pin(options.key, terminal)
+    const source = file === undefined ? null : path.resolve(terminal.cwd, file)
+    const proof = source === null ? null : await readProof(source)
+    if (proof !== null) {
+      const { key, known } = pinned
+      const how = { json: options.json ?? false, source: pinned.source }
+      return cli.exit(reportProof(verifyProof(proof, key, known), key, how, terminal))
+    }
     const verdict =
-      file === undefined
-        ? await verifyServer(await connect(options, cli.terminal), pinned)
-        : await verifyFile(path.resolve(cli.terminal.cwd, file), pinned)
-    cli.exit(report(verdict, pinned, options, cli.terminal))
+      source === null
+        ? await verifyServer(await connect(options, terminal), pinned)
+        : await verifyFile(source, pinned)
+    cli.exit(report(verdict, pinned, options, terminal))
   })
 
   apiCommand<{ output?: string }>(

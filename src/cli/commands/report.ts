@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import type { Row } from '../terminal.ts'
 import { table } from '../terminal.ts'
 import { apiCommand, type Cli, column, printJson } from '../command.ts'
+import { registerEvidence } from './report-evidence.ts'
 import { registerPosture } from './report-posture.ts'
 
 interface Report {
@@ -17,6 +18,7 @@ export function registerReport(program: Command, cli: Cli): void {
   const noun = program.command('report').description('what happened, and what would have')
 
   registerPosture(noun, cli)
+  registerEvidence(noun, cli)
   apiCommand<{ days: string }>(
     noun
       .command('shadow')

@@ -14,10 +14,12 @@ export interface HouseSize {
   readonly expired: number
   /** People of whom the directory lets go at once, beyond what it may. */
   readonly mad: number
+  /** Long enough for keys to be made, short enough to be over while somebody looks around. */
+  readonly endsAfterMs: number
 }
 
-export const wholeHouse: HouseSize = { accounts: 250, expired: 12, mad: 12 }
-export const smallHouse: HouseSize = { accounts: 30, expired: 2, mad: 8 }
+export const wholeHouse: HouseSize = { accounts: 250, expired: 12, mad: 12, endsAfterMs: 20_000 }
+export const smallHouse: HouseSize = { accounts: 30, expired: 2, mad: 8, endsAfterMs: 4_000 }
 
 const enterpriseUrn = 'urn:ietf:params:scim:schemas:extension:enterprise:2.0:User'
 const groupUrn = 'urn:ietf:params:scim:schemas:core:2.0:Group'
@@ -35,8 +37,6 @@ const atOnce = 12
 /** A slow machine may take its time: the console is open meanwhile. */
 const patienceMilliseconds = 120_000
 const dayMs = 86_400_000
-/** Long enough to be made, short enough to be over while somebody looks around. */
-const expiresAfterMs = 20_000
 
 const services: readonly (readonly [name: string, team: string, purpose: string])[] = [
   ['webshop', 'storefront', 'serves product pages and carts'],
@@ -95,7 +95,7 @@ export async function furnishHouse(stage: Stage, size: HouseSize): Promise<House
     asked += bulk.length
     stage.show.progress(`requesting service accounts: ${asked} of ${size.accounts}`)
   })
-  return { people, accounts: size.accounts, expiresAt: Date.now() + expiresAfterMs }
+  return { people, accounts: size.accounts, expiresAt: Date.now() + size.endsAfterMs }
 }
 
 async function requestAll(stage: Stage, bodies: readonly object[]): Promise<void> {
@@ -197,7 +197,7 @@ function accountBody(i: number, { people, groups }: Company, size: HouseSize) {
       purpose,
       environment,
       labels: [`team=${team}`, `service=${name}`],
-      expiresAt: endOf(i, isExpired),
+      expiresAt: endOf(i, isExpired ? size.endsAfterMs : null),
       consumers: [{ name, kind: 'service' }],
       credentials: [{ kind, ...credential }],
     },
@@ -205,9 +205,9 @@ function accountBody(i: number, { people, groups }: Company, size: HouseSize) {
 }
 
 /** Spread over the year, a good part within days; what has expired ends seconds after it is there. */
-function endOf(i: number, isExpired: boolean): string {
+function endOf(i: number, endsAfterMs: number | null): string {
   const days = i % 9 === 0 ? 1 + (i % 13) : 15 + ((i * 37) % 340)
-  return new Date(Date.now() + (isExpired ? expiresAfterMs : days * dayMs)).toISOString()
+  return new Date(Date.now() + (endsAfterMs ?? days * dayMs)).toISOString()
 }
 
 /** What makes it a company on a Monday morning: leavers, a mad directory, trouble, findings. */
@@ -224,7 +224,7 @@ export async function liveInHouse(stage: Stage, house: House, size: HouseSize): 
   show.progress('users made by hand are adopted, to be watched')
   await adoptSome(stage, people[0]!)
   show.progress('somebody works by hand at AWS')
-  const keys = await someKeys(stage)
+  const keys = await someKeys(stage, people, size)
   await handwork(stage, keys)
   await admin.ask('POST', '/api/v1/sweeps/reconcile')
   show.progress('three people leave')
@@ -280,12 +280,26 @@ async function say(stage: Stage, person: Person, active: boolean): Promise<void>
   })
 }
 
-/** Accounts at AWS that work, with their credentials: what the trouble is made of. */
-async function someKeys({ admin }: Stage): Promise<readonly Body[]> {
+/** Accounts at AWS that work, of people who stay: what the trouble is made of. */
+async function someKeys(
+  { admin }: Stage,
+  people: readonly Person[],
+  size: HouseSize,
+): Promise<readonly Body[]> {
+  const staying = new Set(
+    people
+      .filter((_, i) => !leaving.includes(i) && (i < madFrom || i >= madFrom + size.mad))
+      .map(({ id }) => id),
+  )
   const { items } = await admin.call(200, 'GET', '/api/v1/accounts?status=active&limit=200')
-  const named = (items as readonly Body[]).filter(({ userName }) => isAwsName(String(userName)))
+  const fitting = (items as readonly Body[]).filter(
+    ({ userName, owner, expiresAt }) =>
+      isAwsName(String(userName)) &&
+      staying.has(owner.id) &&
+      Date.parse(expiresAt) > Date.now() + dayMs,
+  )
   return Promise.all(
-    named.slice(0, 3).map(({ id }) => admin.call(200, 'GET', `/api/v1/accounts/${id}`)),
+    fitting.slice(0, 3).map(({ id }) => admin.call(200, 'GET', `/api/v1/accounts/${id}`)),
   )
 }
 

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Body } from './api.ts'
 import type { Person } from './company.ts'
@@ -33,6 +34,8 @@ const bulkUrn = 'urn:ietf:params:scim:api:messages:2.0:BulkRequest'
 /** One by one they would be more than a client may send in a second. */
 const bulkSize = 25
 const bulksAtOnce = 2
+/** So many are a first screen; the others come while one looks. */
+const firstAccounts = 100
 const atOnce = 12
 /** A slow machine may take its time: the console is open meanwhile. */
 const patienceMilliseconds = 120_000
@@ -71,11 +74,15 @@ const backupOf = 10
 /** From here on people belong to the batch of the directory gone mad. */
 const madFrom = 24
 
-export interface House {
+interface Company {
   readonly people: readonly Person[]
+  /** By the name of the team. */
+  readonly groups: ReadonlyMap<string, string>
+}
+
+export interface House extends Company {
+  /** Asked for so far. */
   readonly accounts: number
-  /** When the last of those that expire soon is over, in milliseconds. */
-  readonly expiresAt: number
 }
 
 /** What the first screen needs: people, and accounts whose keys are being made. */
@@ -85,17 +92,30 @@ export async function furnishHouse(stage: Stage, size: HouseSize): Promise<House
   const { people } = await pushPeople(quiet)
   const groups = await pushGroups(stage, people)
   const company = { people, groups }
-  const bodies = Array.from({ length: size.accounts }, (_, i) => accountBody(i, company, size))
-  const bulks = Array.from({ length: Math.ceil(bodies.length / bulkSize) }, (_, i) =>
-    bodies.slice(i * bulkSize, (i + 1) * bulkSize),
-  )
-  let asked = 0
+  const asked = await requestSome(stage, company, size, 0, Math.min(firstAccounts, size.accounts))
+  return { ...company, accounts: asked }
+}
+
+/** Those from the first to the one before the last. @returns how many there are now */
+async function requestSome(
+  stage: Stage,
+  company: Company,
+  size: HouseSize,
+  first: number,
+  last: number,
+): Promise<number> {
+  const bulks = Array.from({ length: Math.ceil((last - first) / bulkSize) }, (_, i) => {
+    const from = first + i * bulkSize
+    const count = Math.min(bulkSize, last - from)
+    return Array.from({ length: count }, (__, n) => accountBody(from + n, company, size))
+  })
+  let asked = first
   await eachOf(bulks, bulksAtOnce, async (bulk) => {
     await requestAll(stage, bulk)
     asked += bulk.length
     stage.show.progress(`requesting service accounts: ${asked} of ${size.accounts}`)
   })
-  return { people, accounts: size.accounts, expiresAt: Date.now() + size.endsAfterMs }
+  return asked
 }
 
 async function requestAll(stage: Stage, bodies: readonly object[]): Promise<void> {
@@ -145,12 +165,6 @@ async function nameManagers(stage: Stage, people: readonly Person[]): Promise<vo
       ],
     }),
   )
-}
-
-interface Company {
-  readonly people: readonly Person[]
-  /** By the name of the team. */
-  readonly groups: ReadonlyMap<string, string>
 }
 
 function accountBody(i: number, { people, groups }: Company, size: HouseSize) {
@@ -214,17 +228,20 @@ function endOf(i: number, endsAfterMs: number | null): string {
 export async function liveInHouse(stage: Stage, house: House, size: HouseSize): Promise<void> {
   const { admin, show } = stage
   const { people } = house
+  await requestSome(stage, house, size, house.accounts, size.accounts)
+  const endsAt = Date.now() + size.endsAfterMs
   show.progress('the directory names managers; keys are being made')
   await nameManagers(stage, people)
   await untilSettled(stage, size.accounts)
   show.progress('consumers call; a directory sends what cannot be read')
-  await useSome(stage)
+  const stay = staying(people, size)
+  await useSome(stage, stay)
   await oddRequests(stage, people)
   await transfers(stage, people)
   show.progress('users made by hand are adopted, to be watched')
   await adoptSome(stage, people[0]!)
   show.progress('somebody works by hand at AWS')
-  const keys = await someKeys(stage, people, size)
+  const keys = await someKeys(stage, stay)
   await handwork(stage, keys)
   await admin.ask('POST', '/api/v1/sweeps/reconcile')
   show.progress('three people leave')
@@ -233,7 +250,7 @@ export async function liveInHouse(stage: Stage, house: House, size: HouseSize): 
   show.progress('too many people leave at once')
   for (const person of people.slice(madFrom, madFrom + size.mad)) await say(stage, person, false)
   show.progress('accounts end')
-  const over = Math.max(0, house.expiresAt - Date.now() + 500)
+  const over = Math.max(0, endsAt - Date.now() + 500)
   await sleep(over, undefined, { signal: stage.signal })
   await admin.call(200, 'POST', '/api/v1/sweeps/expiry')
   await blockRevocation(stage, keys)
@@ -260,13 +277,18 @@ async function untilSettled(stage: Stage, total: number): Promise<void> {
   })
 }
 
-/** Consumers call with a few of the tokens, so that there is a last use to show. */
-async function useSome(stage: Stage): Promise<void> {
-  const { items } = await stage.admin.call(200, 'GET', '/api/v1/credentials?limit=200')
-  const tokens = (items as readonly Body[]).filter((c) => c.kind === 'api-token').slice(0, 40)
-  await eachOf(tokens, atOnce, async (credential) => {
-    const file = String(credential.secretRef ?? '').replace('file://', '')
-    const token = file === '' ? '' : (await readFile(file, 'utf8').catch(() => '')).trim()
+/**
+ * Consumers call with a few of the tokens, so that there is a last use to show; none of those who
+ * leave, for what prod used today is kept up for hours by the shipped policy.
+ */
+async function useSome(stage: Stage, stay: ReadonlySet<string>): Promise<void> {
+  const { items } = await stage.admin.call(200, 'GET', '/api/v1/accounts?status=active&limit=200')
+  const used = (items as readonly Body[])
+    .filter(({ userName, owner }) => String(userName).includes('-api') && stay.has(owner.id))
+    .slice(0, 40)
+  await eachOf(used, atOnce, async ({ userName }) => {
+    const file = path.join(stage.home, 'secrets', 'default', String(userName), 'api-token')
+    const token = (await readFile(file, 'utf8').catch(() => '')).trim()
     if (token !== '') {
       await stage.verifier.call(200, 'POST', '/oauth2/introspect', new URLSearchParams({ token }))
     }
@@ -280,22 +302,18 @@ async function say(stage: Stage, person: Person, active: boolean): Promise<void>
   })
 }
 
+function staying(people: readonly Person[], size: HouseSize): ReadonlySet<string> {
+  const isMad = (i: number): boolean => i >= madFrom && i < madFrom + size.mad
+  return new Set(people.filter((_, i) => !leaving.includes(i) && !isMad(i)).map(({ id }) => id))
+}
+
 /** Accounts at AWS that work, of people who stay: what the trouble is made of. */
-async function someKeys(
-  { admin }: Stage,
-  people: readonly Person[],
-  size: HouseSize,
-): Promise<readonly Body[]> {
-  const staying = new Set(
-    people
-      .filter((_, i) => !leaving.includes(i) && (i < madFrom || i >= madFrom + size.mad))
-      .map(({ id }) => id),
-  )
+async function someKeys({ admin }: Stage, stay: ReadonlySet<string>): Promise<readonly Body[]> {
   const { items } = await admin.call(200, 'GET', '/api/v1/accounts?status=active&limit=200')
   const fitting = (items as readonly Body[]).filter(
     ({ userName, owner, expiresAt }) =>
       isAwsName(String(userName)) &&
-      staying.has(owner.id) &&
+      stay.has(owner.id) &&
       Date.parse(expiresAt) > Date.now() + dayMs,
   )
   return Promise.all(

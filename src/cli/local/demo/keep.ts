@@ -43,8 +43,8 @@ export async function keepHouse(options: DemoOptions, terminal: Terminal): Promi
     })
     const { stage, house } = opened
     const kept = await keptOf(stage)
-    const seen = `${house.people.length} people, ${house.accounts} accounts`
-    banner(show, kept, `after ${elapsed()}: ${seen}; the rest follows while you look`)
+    const seen = `${house.people.length} people, the first ${house.accounts} of ${wholeHouse.accounts} accounts`
+    banner(show, kept, `after ${elapsed()}: ${seen}`)
     isOpen = true
     const isWhole = await liveOn(opened, { show, terminal, logFile, signal })
     const whole = isWhole ? 'leavers, a held batch, stuck work, findings' : 'in part'
@@ -98,6 +98,7 @@ function banner(show: Show, kept: Kept, ready: string): void {
   show.fact('', 'works once, for ten minutes; afterwards with the token in')
   show.fact('', kept.tokenFile)
   show.fact('ready', ready)
+  show.fact('', 'the others, leavers, a held batch and trouble follow while you look')
   show.line('')
   show.line('Five steps, ticked here and in the browser as they happen:')
   for (const [i, step] of tourSteps.entries()) show.fact(String(i + 1), step.title)

@@ -13,7 +13,7 @@ export interface OpenedHouse {
   readonly stage: Stage
   readonly house: House
   /** The rest of the morning: leavers, a held batch, trouble. May go on behind the first screen. */
-  live(): Promise<void>
+  readonly live: () => Promise<void>
 }
 
 /** Resolves when the first screen has something to show. @throws DemoFailure */

@@ -146,7 +146,7 @@ export async function setStage(
       return relative.startsWith('..') ? file : relative
     },
     unlessAborted: (happening) => Promise.race([happening, aborted(signal)]),
-    async until(what, ask, satisfies, everyMilliseconds = pollMilliseconds, options = undefined) {
+    async until(what, ask, satisfies, everyMilliseconds = pollMilliseconds, options) {
       const patience = options?.patienceMilliseconds ?? patienceMilliseconds
       const deadline = performance.now() + patience
       for (;;) {

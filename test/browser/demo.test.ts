@@ -11,7 +11,7 @@ beforeAll(async () => {
   if (executable === null) return
   demo = await openDemo({ small: true })
   browser = await launch()
-})
+}, 120_000)
 afterAll(async () => {
   await browser?.close()
   await demo?.close()

@@ -20,7 +20,7 @@ export interface HouseSize {
 }
 
 export const wholeHouse: HouseSize = { accounts: 250, expired: 12, mad: 12, endsAfterMs: 20_000 }
-export const smallHouse: HouseSize = { accounts: 30, expired: 2, mad: 8, endsAfterMs: 4_000 }
+export const smallHouse: HouseSize = { accounts: 30, expired: 2, mad: 8, endsAfterMs: 10_000 }
 
 const enterpriseUrn = 'urn:ietf:params:scim:schemas:extension:enterprise:2.0:User'
 const groupUrn = 'urn:ietf:params:scim:schemas:core:2.0:Group'

@@ -51,5 +51,6 @@ describe.skipIf(executable === null)('the company of the demo', () => {
     const other = await (await browser.newContext()).newPage()
     await other.goto(url)
     await other.getByLabel('Client token').waitFor()
+    expect(await other.locator('.shell').count()).toBe(0)
   })
 })

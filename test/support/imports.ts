@@ -37,7 +37,11 @@ const floors: Readonly<Record<string, readonly string[]>> = {
   'src/http': ['src/lifecycle', 'src/scim', 'src/policy', 'src/store/store.ts', 'src/domain'],
   'src/jobs': ['src/lifecycle', 'src/scim', 'src/policy', 'src/store/store.ts', 'src/domain'],
   'src/cli': [
-    ...['src/host', 'src/policy', 'src/domain', 'src/scim', 'src/document'],
+    'src/host',
+    'src/policy',
+    'src/domain',
+    'src/scim',
+    'src/document',
     'src/console/web/lib/tour.js',
   ],
   'src/sandbox': ['src/domain'],

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { visible } from '../../../host/visible.ts'
 import { DemoFailure } from './failure.ts'
 
@@ -20,6 +21,8 @@ export interface Api {
 }
 
 const timeoutMilliseconds = 15_000
+/** Who asks too fast is told when to come back. */
+const triesMax = 10
 
 export function createApi(
   url: string,
@@ -27,6 +30,14 @@ export function createApi(
   options: { readonly agent?: string; readonly signal: AbortSignal },
 ): Api {
   async function ask(method: string, route: string, body?: unknown): Promise<Answer> {
+    for (let tried = 1; ; tried++) {
+      const { answer, retryAfter } = await once(method, route, body)
+      if (answer.status !== 429 || tried === triesMax) return answer
+      await sleep(retryAfter * 1_000, undefined, { signal: options.signal })
+    }
+  }
+
+  async function once(method: string, route: string, body: unknown) {
     const isForm = body instanceof URLSearchParams
     const response = await fetch(`${url}${route}`, {
       method,
@@ -43,11 +54,12 @@ export function createApi(
       throw new DemoFailure(`${method} ${route} got no answer from ${url}`, null, cause)
     })
     const text = await response.text()
-    return {
+    const answer: Answer = {
       status: response.status,
       body: text === '' ? null : JSON.parse(text),
       request: response.headers.get('x-request-id'),
     }
+    return { answer, retryAfter: Number(response.headers.get('retry-after') ?? 1) }
   }
   return {
     ask,

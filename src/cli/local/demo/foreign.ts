@@ -51,6 +51,22 @@ export function makeForeignKey(stage: Stage, userName: string): ForeignKey {
   }
 }
 
+/** A user with a key, as people made them before Custody. */
+export function makeUserByHand(stage: Stage, userName: string): void {
+  asAdmin(stage, 'iam', 'CreateUser', { UserName: userName })
+  makeForeignKey(stage, userName)
+}
+
+/** Somebody gives a user more than was granted. */
+export function widenByHand(stage: Stage, userName: string): void {
+  const statement = { Effect: 'Allow', Action: 's3:*', Resource: '*' }
+  asAdmin(stage, 'iam', 'PutUserPolicy', {
+    UserName: userName,
+    PolicyName: 'quick-fix',
+    PolicyDocument: JSON.stringify({ Version: '2012-10-17', Statement: [statement] }),
+  })
+}
+
 function asAdmin(
   stage: Stage,
   service: 'iam' | 'secretsmanager',

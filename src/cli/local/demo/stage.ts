@@ -32,6 +32,8 @@ export interface Stage {
   /** A real one; null where its package, a dependency of development, is not installed. */
   readonly postgres: PostgresSandbox | null
   readonly service: Service
+  /** What `admin` says it is. */
+  readonly adminToken: string
   readonly admin: Api
   readonly directory: Api
   readonly requester: Api
@@ -50,6 +52,7 @@ export interface Stage {
     ask: () => Promise<T> | T,
     satisfies: (value: T) => boolean,
     everyMilliseconds?: number,
+    options?: { readonly patienceMilliseconds: number },
   ): Promise<T>
 }
 
@@ -130,6 +133,7 @@ export async function setStage(
     github,
     postgres,
     service,
+    adminToken,
     admin,
     directory: await client('directory', 'company directory', oktaAgent),
     requester: await client('requester', 'platform team'),
@@ -142,13 +146,14 @@ export async function setStage(
       return relative.startsWith('..') ? file : relative
     },
     unlessAborted: (happening) => Promise.race([happening, aborted(signal)]),
-    async until(what, ask, satisfies, everyMilliseconds = pollMilliseconds) {
-      const deadline = performance.now() + patienceMilliseconds
+    async until(what, ask, satisfies, everyMilliseconds = pollMilliseconds, options) {
+      const patience = options?.patienceMilliseconds ?? patienceMilliseconds
+      const deadline = performance.now() + patience
       for (;;) {
         const value = await ask()
         if (satisfies(value)) return value
         if (performance.now() > deadline) {
-          throw new DemoFailure(`${what}: not within ${patienceMilliseconds / 1_000} s`)
+          throw new DemoFailure(`${what}: not within ${patience / 1_000} s`)
         }
         await sleep(everyMilliseconds, undefined, { signal })
       }

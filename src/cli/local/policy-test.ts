@@ -249,7 +249,7 @@ function said(decision: LeaverDecision, leftAt: Instant) {
 
 function before(instant: Instant, length: string | undefined): Instant {
   const by = length === undefined ? 0 : parseDuration(length)!
-  return addSeconds(instant, -by as Seconds)
+  return addSeconds(instant, 0 - by)
 }
 
 function leaver(word: LeaveClass, leftAt: Instant): OwnerState {

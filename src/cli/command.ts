@@ -8,6 +8,7 @@ import {
   record,
   type Row,
   table,
+  tablePages,
   type Terminal,
 } from './terminal.ts'
 
@@ -46,7 +47,11 @@ export function apiCommand<O>(
     })
 }
 
-/** `list` of one noun: all rows from the server, or `--limit` of them, as a table or a JSON array. */
+/**
+ * `list` of one noun: all rows from the server, or `--limit` of them, as a table or a JSON array.
+ * Each page is printed before the next is asked for: a million rows need the memory of 200. An array
+ * that a failure cuts short lacks its end, so that nobody takes it for the whole.
+ */
 export async function printList(
   { api, options, terminal }: Session<{ readonly limit?: string }>,
   list: {
@@ -60,10 +65,25 @@ export async function printList(
   if (limit !== null && (!Number.isInteger(limit) || limit < 1)) {
     throw new CommandFailure(exitCodes.usage, '--limit must be a whole number above zero.')
   }
-  const { rows, isCut } = await api.list(list.route, list.query ?? {}, limit)
-  printRows(rows, list, options, terminal)
+  let count = 0
+  let isCut = false
+  let print: ((rows: readonly Row[]) => string) | null = null
+  for await (const page of api.pages(list.route, list.query ?? {}, limit)) {
+    isCut = page.isFollowed
+    if (page.rows.length === 0) continue
+    if (options.json) {
+      const rows = page.rows.map((row) => JSON.stringify(row, null, 2).replaceAll('\n', '\n  '))
+      terminal.stdout(`${count === 0 ? '[' : ','}\n  ${rows.join(',\n  ')}`)
+    } else {
+      print ??= tablePages(list.columns, page, terminal)
+      terminal.stdout(print(page.rows))
+    }
+    count += page.rows.length
+  }
+  if (options.json) terminal.stdout(count === 0 ? '[]\n' : '\n]\n')
+  else if (count === 0) terminal.stderr(`${list.none}\n`)
   if (isCut)
-    terminal.stderr(`Only the first ${rows.length} are shown, as --limit asks; there are more.\n`)
+    terminal.stderr(`Only the first ${count} are shown, as --limit asks; there are more.\n`)
 }
 
 export function printRows(

@@ -117,6 +117,41 @@ describe('lists', () => {
     expect(stderr).toBe('')
   })
 
+  it.each(['account list', 'account list --json'])(
+    'are printed page by page, so that no more than one page is ever held: %s',
+    async (line) => {
+      const pages = 40
+      let sent = 0
+      let printed = 0
+      const outstanding: number[] = []
+      await serve({
+        'GET /api/v1/accounts': ({ url }) => {
+          outstanding.push(sent - printed)
+          const page = Number(new URLSearchParams(url.split('?')[1]).get('cursor') ?? 0)
+          const items = Array.from({ length: 200 }, (_, i) => ({
+            id: `row-${page}-${i}`,
+            // Filled after the first page only, and then wider than its title.
+            environment: page === 0 ? null : 'production',
+          }))
+          sent += items.length
+          return { body: { items, cursor: page + 1 < pages ? String(page + 1) : null } }
+        },
+      })
+      let all = ''
+
+      const { code } = await run(line, {
+        stdout: (text) => {
+          printed += text.match(/row-/g)?.length ?? 0
+          all += text
+        },
+      })
+
+      expect([code, printed, Math.max(...outstanding)]).toEqual([0, pages * 200, 0])
+      expect(all.match(/production/g)).toHaveLength((pages - 1) * 200)
+      expect(line.endsWith('--json') ? (JSON.parse(all) as unknown[]).length : 8_000).toBe(8_000)
+    },
+  )
+
   it.each([80, 96, 120])('fit a terminal of %i columns, with ids whole', async (columns) => {
     await serve({ 'GET /api/v1/accounts': () => ({ body: { items: accounts } }) })
 

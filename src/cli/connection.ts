@@ -15,9 +15,10 @@ export interface ApiClient {
   readonly server: string
   /**
    * One request below the server's base, e.g. `/api/v1/accounts`.
+   * @param idempotencyKey the same again does nothing twice, for a day
    * @throws CommandFailure with the server's own sentence and the exit code of its status
    */
-  send(method: string, route: string, body?: unknown): Promise<Answer>
+  send(method: string, route: string, body?: unknown, idempotencyKey?: string): Promise<Answer>
   /** The rows of a paged list (`{ items, cursor }`), page after page; all of them without a limit. */
   list(route: string, query: Query, limit: number | null): Promise<Listing>
   /** The same page by page, holding one page at a time: a list may have a million rows. */
@@ -102,9 +103,12 @@ function isLoopback(host: string): boolean {
 function clientFor(server: string, token: string): ApiClient {
   const client = createClient({ server, token })
 
-  async function send(method: string, route: string, body?: unknown): Promise<Answer> {
+  const send: ApiClient['send'] = async (method, route, body, idempotencyKey) => {
     try {
-      return await client.send(method, route, { body })
+      return await client.send(method, route, {
+        body,
+        ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+      })
     } catch (error) {
       throw error instanceof CustodyError ? failureOf(error) : error
     }

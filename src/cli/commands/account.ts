@@ -5,7 +5,6 @@ import {
   apiCommand,
   type Cli,
   column,
-  confirm,
   idColumn,
   nhiSchema,
   printList,
@@ -30,7 +29,6 @@ interface RequestOptions {
 interface EffectOptions {
   readonly reason?: string
   readonly wait?: boolean
-  readonly yes?: boolean
 }
 
 const coreSchema = 'urn:ietf:params:scim:schemas:core:2.0:User'
@@ -246,17 +244,9 @@ function registerEffect(
     .description(description)
     .option('--reason <text>', 'kept in the audit log')
     .option('--wait', 'wait until it is done')
-  if (verb === 'retire') command.option('--yes', 'do not ask')
   apiCommand<EffectOptions>(command, cli, async (session, name): Promise<ExitCode> => {
-    const { api, options, terminal } = session
+    const { api, options } = session
     const id = await resolveId('account', name, api)
-    if (verb === 'retire') {
-      await confirm(
-        `Account ${name} is switched off now and deleted after the hold.`,
-        options,
-        terminal,
-      )
-    }
     const { body } = await api.send(
       'POST',
       `/api/v1/accounts/${id}/${verb}`,

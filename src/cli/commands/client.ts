@@ -4,7 +4,6 @@ import {
   apiCommand,
   type Cli,
   column,
-  confirm,
   idColumn,
   printJson,
   printList,
@@ -125,14 +124,10 @@ export function registerClient(program: Command, cli: Cli): void {
       }
     },
   )
-  apiCommand<{ yes?: boolean }>(
-    noun
-      .command('revoke <id>')
-      .description('end a client and all its tokens')
-      .option('--yes', 'do not ask'),
+  apiCommand(
+    noun.command('revoke <id>').description('end a client and all its tokens'),
     cli,
-    async ({ api, options, terminal }, id) => {
-      await confirm(`Client ${id} and all its tokens end for good.`, options, terminal)
+    async ({ api, terminal }, id) => {
       await api.send('DELETE', `/api/v1/clients/${encodeURIComponent(id)}`)
       terminal.stderr(`Client ${id} is revoked.\n`)
     },

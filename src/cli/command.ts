@@ -203,6 +203,19 @@ export async function confirm(
   }
 }
 
+/** Values that completion and help suggest. Who refuses another one, and how, stays as it is. */
+export function suggest(command: Command, choices: Readonly<Record<string, readonly string[]>>) {
+  for (const option of command.options) {
+    const list = choices[option.long ?? '']
+    if (list) option.argChoices = [...list]
+  }
+  for (const argument of command.registeredArguments) {
+    const list = choices[argument.name()]
+    if (list) argument.argChoices = [...list]
+  }
+  return command
+}
+
 const idPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 const nhiSchema = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
 

@@ -10,6 +10,7 @@ import {
   printList,
   printRecord,
   resolveId,
+  suggest,
 } from '../command.ts'
 import { CommandFailure, type ExitCode, exitCodes, type Row } from '../terminal.ts'
 import { reportQueued } from './operation.ts'
@@ -131,22 +132,25 @@ function registerReading(noun: Command, cli: Cli): void {
 function registerRequest(noun: Command, cli: Cli): void {
   const collect = (value: string, earlier: readonly string[] = []) => [...earlier, value]
   apiCommand<RequestOptions>(
-    noun
-      .command('request <userName>')
-      .description('ask for a new account')
-      .requiredOption('--owner <owner>', 'userName or id of the person who answers for it')
-      .requiredOption('--purpose <text>', 'what it is for')
-      .option('--kind <kind>', accountKinds.join(', '), 'serviceAccount')
-      .option('--backup <owner>', 'heir; repeat in order', collect)
-      .option('--environment <name>', 'selects policy, e.g. prod')
-      .option('--label <key=value>', 'selects policy; repeatable', collect)
-      .option('--expires <dateTime>', 'end date (default: by policy)')
-      .option(
-        '--credential <list>',
-        'provider=NAME,kind=KIND[,scope=…][,sink=NAME][,path=PATH]; repeatable',
-        collect,
-      )
-      .option('--wait', 'wait until it is provisioned'),
+    suggest(
+      noun
+        .command('request <userName>')
+        .description('ask for a new account')
+        .requiredOption('--owner <owner>', 'userName or id of the person who answers for it')
+        .requiredOption('--purpose <text>', 'what it is for')
+        .option('--kind <kind>', 'what it is', 'serviceAccount')
+        .option('--backup <owner>', 'heir; repeat in order', collect)
+        .option('--environment <name>', 'selects policy, e.g. prod')
+        .option('--label <key=value>', 'selects policy; repeatable', collect)
+        .option('--expires <dateTime>', 'end date (default: by policy)')
+        .option(
+          '--credential <list>',
+          'provider=NAME,kind=KIND[,scope=…][,sink=NAME][,path=PATH]; repeatable',
+          collect,
+        )
+        .option('--wait', 'wait until it is provisioned'),
+      { '--kind': accountKinds },
+    ),
     cli,
     async (session, userName) => {
       const { api, options, terminal } = session

@@ -18,6 +18,7 @@ import { judge, runScim } from './scim.ts'
 import { runSuite } from './suite.ts'
 import { figureTable, isMet, sampleTable } from './table.ts'
 import { runStartup } from './startup.ts'
+import { runConsole } from './console.ts'
 import { runUndo } from './undoing.ts'
 
 const help = `npm run bench                       everything below at 100k, a process each, in about 12 minutes
@@ -32,6 +33,7 @@ requests, each against other servers: get, filter, page, create, patch, bulk; sc
   leaver     an owner who leaves; sweeps, requests: the sweeps, and GET during them
   rotations  access keys at AWS, and a reconciliation
   undo       a directory's mistake, taken back
+  console    the console in headless Chromium: pages of a large database, 2 000 rows
 
   --size 100k       resources in the database (k and m count thousands and millions); several,
                     1k,1m: the first and the last are compared; they are kept for the next run
@@ -136,6 +138,9 @@ const scenarios: Readonly<Record<string, () => Promise<Found>>> = {
   },
   async startup() {
     return { figures: await runStartup({ size: sizes.at(-1)!.count, rounds, say }) }
+  },
+  async console() {
+    return { figures: await runConsole({ size: sizes.at(-1)!.count, rounds, say }) }
   },
   async undo() {
     const people = wholeNumber('people', values.people)

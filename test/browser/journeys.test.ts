@@ -4,7 +4,7 @@ import type { TestCustody } from '../support/custody.ts'
 import { eventually, nhiUrn, startTestCustody } from '../support/custody.ts'
 import { executable, launch, views, visit } from './support/browser.ts'
 import { isWorking, ownerWith, tripTheBrake } from './support/company.ts'
-import { pressOn, typeInto } from './support/keyboard.ts'
+import { pressOn, tabTo, typeInto } from './support/keyboard.ts'
 
 let custody: TestCustody
 let browser: Browser
@@ -112,6 +112,107 @@ describe.skipIf(executable === null).each(views)(
       await page.getByText('It goes on.').waitFor()
       const { body } = await custody.call('GET', `/api/v1/audit?target=${operation.id}&limit=5`)
       expect(JSON.stringify(body.items)).toContain('operation.retried')
+      await visited.end()
+    })
+
+    it('many accounts are found by a filter, exported, and disabled behind a plan', async () => {
+      const name = `=bulk-${view.width}-${view.scheme}`
+      const { accounts } = await ownerWith(custody, 2, { nhi: { environment: name } })
+      const visited = await visit(browser, custody, view)
+      const { page } = visited
+      await visited.goto('accounts')
+      await page.keyboard.press('/')
+      await page.keyboard.insertText('environ')
+      await page.keyboard.press('ArrowDown')
+      await page.keyboard.press('Enter')
+      await page.keyboard.insertText(`eq "${name}"`)
+      await page.keyboard.press('Enter')
+      await page.getByText('2 accounts shown').waitFor()
+      const downloading = page.waitForEvent('download')
+      await pressOn(page, page.getByRole('button', { name: 'Export CSV' }), 'Enter')
+      const csv = await textOf(await downloading)
+      expect(csv).toContain(`'${name}`)
+      expect(csv.trim().split('\r\n')).toHaveLength(3)
+
+      await pressOn(page, page.getByLabel('Pick all shown').locator('visible=true'), 'Space')
+      await pressOn(page, page.getByRole('button', { name: 'Disable…' }))
+      await typeInto(page, page.locator('dialog input[name=typed]'), '2')
+      await page.keyboard.press('Enter')
+      await page.getByText('2 of 2 done').waitFor()
+      for (const id of accounts) {
+        await eventually(
+          () => custody.call('GET', `/api/v1/accounts/${id}`),
+          ({ body }) => body.status === 'disabled',
+        )
+      }
+      await visited.end()
+    })
+
+    it('the audit log is verified in the browser, and a proof of one entry taken away', async () => {
+      await ownerWith(custody, 1)
+      await custody.running.sequencer!.round()
+      const visited = await visit(browser, custody, view)
+      const { page } = visited
+      await visited.goto('audit')
+      await page.locator('.log-verdict .status', { hasText: 'verified' }).waitFor()
+      await pressOn(page, page.locator('tbody a').first())
+      await pressOn(page, page.getByRole('button', { name: 'Verify this entry' }))
+      await page.getByText('is in the signed log of').waitFor()
+      const downloading = page.waitForEvent('download')
+      await pressOn(page, page.getByRole('button', { name: 'Download proof' }))
+      const proof = JSON.parse(await textOf(await downloading))
+      expect(JSON.stringify(proof)).toContain('custody-proof/1')
+      await visited.end()
+    })
+
+    it('what ends next is found on the map of the year, and certified', async () => {
+      const ends = new Date(Date.now() + 3 * 86_400_000).toISOString()
+      const { accounts } = await ownerWith(custody, 1, { nhi: { expiresAt: ends } })
+      const visited = await visit(browser, custody, view)
+      const { page } = visited
+      await visited.goto('expiry')
+      await tabTo(page, page.locator('svg.heat rect[tabindex="0"]'))
+      for (let i = 0; i < 3; i += 1) await page.keyboard.press('ArrowDown')
+      await page.keyboard.press('Enter')
+      await page.getByRole('heading', { name: /^Ends on/ }).waitFor()
+      const { body } = await custody.call('GET', `/api/v1/accounts/${accounts[0]}`)
+      await pressOn(page, page.getByRole('link', { name: body.userName }))
+      await page.getByRole('heading', { name: body.userName }).waitFor()
+      await pressOn(page, page.getByRole('button', { name: 'Certify' }))
+      await pressOn(page, page.locator('dialog button[type=submit]'))
+      await page.getByText(/certify has begun/).waitFor()
+      const after = await custody.call('GET', `/api/v1/accounts/${accounts[0]}`)
+      expect(after.body.expiresAt > ends).toBe(true)
+      await visited.end()
+    })
+
+    it('a directory that sends what cannot be read is seen, tried again and signed off', async () => {
+      const { token } = await custody.createClient('directory', {
+        directory: 'default',
+        name: `Entra ${view.width} ${view.scheme}`,
+      })
+      const body = { schemas: ['urn:ietf:params:scim:schemas:core:2.0:User'], active: true }
+      const refused = await custody.call('POST', '/scim/v2/Users', body, { token })
+      expect(refused.status).toBe(400)
+      const visited = await visit(browser, custody, view)
+      const { page } = visited
+      await visited.goto('scim-log')
+      await page.getByText(`Entra ${view.width} ${view.scheme}`).first().waitFor()
+      await pressOn(page, page.getByRole('link', { name: 'Failed' }))
+      const row = page.locator('tbody tr', { hasText: `Entra ${view.width} ${view.scheme}` })
+      await pressOn(page, row.getByRole('link').first())
+      await pressOn(page, page.getByRole('button', { name: 'Dry run' }).first())
+      await page
+        .getByText(/userName/)
+        .last()
+        .waitFor()
+      await pressOn(page, page.getByRole('button', { name: 'Sign off' }).first())
+      await typeInto(page, page.locator('dialog input[name=reason]').last(), 'sent by a test')
+      await page.keyboard.press('Enter')
+      await eventually(
+        () => custody.call('GET', '/api/v1/scim-requests/failed?state=signedOff'),
+        (reply) => reply.body.items.length > 0,
+      )
       await visited.end()
     })
   },

@@ -208,7 +208,9 @@ function willOf(act, line) {
     case 'enable':
       return line.status === 'active' ? 'stay active' : 'work again'
     case 'certify':
-      return line.status === 'active' ? 'be needed still' : 'be refused: it is not active'
+      return ['active', 'provisioning'].includes(line.status)
+        ? 'be needed still'
+        : 'be refused: it is not active'
     case 'rotate':
       return active === 0 ? 'have nothing to rotate' : `get ${count(active, 'new key')}`
     case 'retire':

@@ -130,6 +130,8 @@ export function FilterBox({ text: given }) {
       const by = event.key === 'ArrowDown' ? 1 : -1
       setAt((n) => (offered.length === 0 ? -1 : (n + by + offered.length) % offered.length))
     } else if (event.key === 'Escape') {
+      // It would empty the field as well, which whoever only closes the list does not want.
+      if (offered.length > 0) event.preventDefault()
       setOpen(false)
       setAt(-1)
     } else if (event.key === 'Enter' && at >= 0) {

@@ -1,3 +1,4 @@
+import { Component } from 'preact'
 import { html, useEffect, useRef, useState } from '../lib/html.js'
 import { useKeys } from '../lib/keys.js'
 import { go } from '../lib/router.js'
@@ -20,11 +21,12 @@ import { go } from '../lib/router.js'
  * @param {readonly any[]} props.rows
  * @param {(row: any) => string} props.keyOf
  * @param {(row: any) => string | null} [props.hrefOf] where the row's name leads
- * @param {{ has(key: string): boolean, toggle(key: string): void, all(): void, none(): void, size: number }} [props.picked]
+ * @param {{ has(key: string): boolean, toggle: (key: string) => void, all(): void, none(): void, size: number }} [props.picked]
  * @param {(row: any) => any} [props.actionsOf] buttons at the end of a row
  */
 export function Table({ caption, columns, rows, keyOf, hrefOf, picked, actionsOf }) {
   const [current, setCurrent] = useState(-1)
+  const drawn = useDrawn(rows.length, current)
   const body = useRef(/** @type {HTMLTableSectionElement | null} */ (null))
   const move = (/** @type {number} */ by) =>
     setCurrent((n) => Math.max(0, Math.min(rows.length - 1, n + by)))
@@ -43,10 +45,6 @@ export function Table({ caption, columns, rows, keyOf, hrefOf, picked, actionsOf
     target?.focus()
     row?.scrollIntoView({ block: 'nearest' })
   }, [current])
-  const main = Math.max(
-    0,
-    columns.findIndex((c) => c.isMain),
-  )
   return html`<div class="table-frame" role="region" aria-label=${caption} tabindex="0">
     <table>
       <caption class="hidden">
@@ -71,46 +69,112 @@ export function Table({ caption, columns, rows, keyOf, hrefOf, picked, actionsOf
         </tr>
       </thead>
       <tbody ref=${body}>
-        ${rows.map((row, index) => {
-          const key = keyOf(row)
-          const href = hrefOf?.(row) ?? null
-          return html`<tr
-            key=${key}
-            class=${index === current ? 'current' : ''}
-            onClick=${(/** @type {MouseEvent} */ event) => {
-              const on = /** @type {Element} */ (event.target)
-              if (href === null || on.closest('a, button, input, label, select')) return
-              if (window.getSelection()?.toString()) return
-              go(href)
-            }}
-          >
-            ${
-              picked
-                ? html`<td class="pick">
-                    <input
-                      type="checkbox"
-                      aria-label="Pick this row"
-                      checked=${picked.has(key)}
-                      onChange=${() => picked.toggle(key)}
-                    />
-                  </td>`
-                : null
-            }
-            ${columns.map((column, i) =>
-              i === main
-                ? html`<th scope="row" class=${column.className ?? ''}>
-                    ${href === null ? column.show(row) : html`<a href=${href}>${column.show(row)}</a>`}
-                  </th>`
-                : html`<td class=${column.className ?? ''} data-title=${column.title}>
-                    ${column.show(row)}
-                  </td>`,
-            )}
-            ${actionsOf ? html`<td class="actions">${actionsOf(row)}</td>` : null}
-          </tr>`
-        })}
+        ${rows
+          .slice(0, drawn)
+          .map(
+            (row, index) =>
+              html`<${Row}
+                key=${keyOf(row)}
+                row=${row}
+                id=${keyOf(row)}
+                columns=${columns}
+                href=${hrefOf?.(row) ?? null}
+                isCurrent=${index === current}
+                isPicked=${picked?.has(keyOf(row)) ?? null}
+                onPick=${picked?.toggle}
+                actionsOf=${actionsOf}
+              />`,
+          )}
       </tbody>
     </table>
   </div>`
+}
+
+/** So many rows are drawn at once; 2 000 took 1.3 s, in which no key was answered. */
+const atOnce = 250
+
+/**
+ * How many rows are drawn: the first at once, the others while nobody waits.
+ * @param {number} total
+ * @param {number} current a row that has to be there
+ */
+function useDrawn(total, current) {
+  const [drawn, setDrawn] = useState(atOnce)
+  useEffect(() => {
+    if (drawn >= total) return undefined
+    const more = () => setDrawn((n) => n + atOnce * 2)
+    // Safari has no idle callbacks.
+    if (typeof window.requestIdleCallback !== 'function') {
+      const timer = setTimeout(more, 50)
+      return () => clearTimeout(timer)
+    }
+    const idle = window.requestIdleCallback(more, { timeout: 500 })
+    return () => window.cancelIdleCallback(idle)
+  }, [drawn, total])
+  return Math.max(drawn, current + 1)
+}
+
+/**
+ * One row; it is drawn anew only when something about it is new.
+ * @extends {Component<{ row: any, id: string, columns: readonly Column[], href: string | null, isCurrent: boolean, isPicked: boolean | null, onPick?: (id: string) => void, actionsOf?: (row: any) => any }>}
+ */
+class Row extends Component {
+  /**
+   * @override
+   * @param {Readonly<Row['props']>} next
+   */
+  shouldComponentUpdate(next) {
+    const { row, columns, href, isCurrent, isPicked } = this.props
+    return (
+      next.actionsOf !== undefined ||
+      next.row !== row ||
+      next.columns !== columns ||
+      next.href !== href ||
+      next.isCurrent !== isCurrent ||
+      next.isPicked !== isPicked
+    )
+  }
+
+  /** @override */
+  render() {
+    const { row, id, columns, href, isCurrent, isPicked, onPick, actionsOf } = this.props
+    const main = Math.max(
+      0,
+      columns.findIndex((c) => c.isMain),
+    )
+    return html`<tr
+      class=${isCurrent ? 'current' : ''}
+      onClick=${(/** @type {MouseEvent} */ event) => {
+        const on = /** @type {Element} */ (event.target)
+        if (href === null || on.closest('a, button, input, label, select')) return
+        if (window.getSelection()?.toString()) return
+        go(href)
+      }}
+    >
+      ${
+        isPicked === null
+          ? null
+          : html`<td class="pick">
+              <input
+                type="checkbox"
+                aria-label="Pick this row"
+                checked=${isPicked}
+                onChange=${() => onPick?.(id)}
+              />
+            </td>`
+      }
+      ${columns.map((column, i) =>
+        i === main
+          ? html`<th scope="row" class=${column.className ?? ''}>
+              ${href === null ? column.show(row) : html`<a href=${href}>${column.show(row)}</a>`}
+            </th>`
+          : html`<td class=${column.className ?? ''} data-title=${column.title}>
+              ${column.show(row)}
+            </td>`,
+      )}
+      ${actionsOf ? html`<td class="actions">${actionsOf(row)}</td>` : null}
+    </tr>`
+  }
 }
 
 /** Rows that are picked, by key. @param {readonly any[]} rows @param {(row: any) => string} keyOf */

@@ -193,7 +193,7 @@ function Actions({ account, reload }) {
   /** @type {readonly import('../lib/accounts.js').Act[]} */
   const offered = isOff
     ? ['enable', 'retire']
-    : account.status === 'active'
+    : ['active', 'provisioning'].includes(account.status)
       ? ['certify', 'disable', 'retire']
       : ['disable', 'retire']
   return html`<button type="button" onClick=${() => setAct('transfer')}>Transfer…</button>

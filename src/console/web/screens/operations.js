@@ -5,7 +5,7 @@ import { html, useState } from '../lib/html.js'
 import { link, setQuery } from '../lib/router.js'
 import { mayAct } from '../lib/session.js'
 import { Confirm } from '../parts/dialog.js'
-import { AccountName } from '../parts/find-person.js'
+import { AccountName, OwnerName } from '../parts/find-person.js'
 import { notify } from '../parts/notices.js'
 import { Card, Page } from '../parts/page.js'
 import { Empty, Shown } from '../parts/states.js'
@@ -107,14 +107,21 @@ function Stuck() {
   <//>`
 }
 
+/** Their subject is a person. */
+const ofPeople = new Set(['leave', 'undo'])
+
 /** @type {readonly import('../parts/table.js').Column[]} */
 const columns = [
   { title: 'What', isMain: true, show: (o) => words(o.kind) },
   { title: 'Status', show: (o) => html`<${Status} value=${o.status} />` },
   {
-    title: 'Account',
+    title: 'Of',
     show: (o) =>
-      o.account ? html`<${AccountName} id=${o.account} />` : html`<${Code} value=${o.subject} />`,
+      o.account
+        ? html`<${AccountName} id=${o.account} />`
+        : ofPeople.has(o.kind)
+          ? html`<${OwnerName} owner=${{ id: o.subject }} />`
+          : html`<${Code} value=${o.subject} />`,
   },
   {
     title: 'Step',

@@ -8,8 +8,10 @@ import {
   record,
   type Row,
   table,
+  tablePages,
   type Terminal,
 } from './terminal.ts'
+import { type Mutation, mutations, wordsOf } from './mutations.ts'
 
 /** What all commands share: where they write, and the code they end with. */
 export interface Cli {
@@ -28,25 +30,81 @@ export interface Session<O> {
   readonly terminal: Terminal
 }
 
-/** Adds the options every such command knows, and runs it connected. */
+/**
+ * Adds the options every such command knows, and runs it connected. A verb that changes something
+ * (see mutations.ts) can be written down instead, and asks before it takes something away.
+ */
 export function apiCommand<O>(
   command: Command,
   cli: Cli,
   run: (session: Session<O>, ...args: string[]) => Promise<ExitCode | void>,
 ): Command {
+  const words = wordsOf(command)
+  const mutation = mutations[words]
+  if (mutation) addMutationOptions(command, mutation)
   return command
     .option('--server <url>', 'address of the server (CUSTODY_SERVER; default: the local one)')
     .option('--token-file <file>', 'file with the token (CUSTODY_TOKEN; default: the local one)')
     .option('--json', 'print JSON')
     .action(async () => {
       const options = command.opts<O & ApiOptions>()
-      const api = await connect(options, cli.terminal)
-      const code = await run({ api, options, terminal: cli.terminal }, ...command.args)
+      const { terminal } = cli
+      const api = await connect(options, terminal)
+      const code = mutation
+        ? await runMutation({ api, options, terminal }, words, mutation, (session) =>
+            run(session, ...command.args),
+          )
+        : await run({ api, options, terminal }, ...command.args)
       cli.exit(code ?? exitCodes.ok)
     })
 }
 
-/** `list` of one noun: all rows from the server, or `--limit` of them, as a table or a JSON array. */
+function addMutationOptions(command: Command, { destroys, isPlannedByServer }: Mutation): void {
+  const has = (name: string) => command.options.some(({ long }) => long === name)
+  const add = (flags: string, description: string) => {
+    if (!has(flags.split(' ')[0]!)) command.option(flags, description)
+  }
+  add('--dry-run', 'change nothing; write a plan for "custody apply"')
+  const which = isPlannedByServer ? 'with --dry-run: write a plan' : 'the plan of --dry-run'
+  add('--output <file>', `${which} ("-": stdout)`)
+  if (destroys === undefined) return
+  add('--yes', 'do not ask')
+  add('--confirm-count <n>', 'refuse unless so many accounts are hit')
+}
+
+async function runMutation<O>(
+  session: Session<O>,
+  words: string,
+  mutation: Mutation,
+  run: (session: Session<O>) => Promise<ExitCode | void>,
+): Promise<ExitCode | void> {
+  // Loaded when something is changed: lists and --help start without it.
+  const { guarded, Recorded, recording } = await import('./guard.ts')
+  const { dryRun, output } = session.options as { dryRun?: boolean; output?: string }
+  if (output !== undefined && !dryRun) {
+    throw new CommandFailure(exitCodes.usage, '--output goes with --dry-run.')
+  }
+  if (!dryRun) return run({ ...session, api: guarded(session, words, mutation) })
+  const record = recording(session.api)
+  const quiet = output === '-' ? { ...session.terminal, stdout: session.terminal.stderr } : null
+  let code: ExitCode | void = undefined
+  try {
+    // What only shows itself on the way to a confirmation is not needed here.
+    const options = { ...session.options, yes: true, wait: false }
+    code = await run({ api: record.api, options, terminal: quiet ?? session.terminal })
+  } catch (error) {
+    if (!(error instanceof Recorded)) throw error
+  }
+  if (mutation.isPlannedByServer && output === undefined) return code
+  const { writeActionPlan } = await import('./action-plan.ts')
+  return writeActionPlan(session as Session<{ output?: string }>, words, record)
+}
+
+/**
+ * `list` of one noun: all rows from the server, or `--limit` of them, as a table or a JSON array.
+ * Each page is printed before the next is asked for: a million rows need the memory of 200. An array
+ * that a failure cuts short lacks its end, so that nobody takes it for the whole.
+ */
 export async function printList(
   { api, options, terminal }: Session<{ readonly limit?: string }>,
   list: {
@@ -60,10 +118,25 @@ export async function printList(
   if (limit !== null && (!Number.isInteger(limit) || limit < 1)) {
     throw new CommandFailure(exitCodes.usage, '--limit must be a whole number above zero.')
   }
-  const { rows, isCut } = await api.list(list.route, list.query ?? {}, limit)
-  printRows(rows, list, options, terminal)
+  let count = 0
+  let isCut = false
+  let print: ((rows: readonly Row[]) => string) | null = null
+  for await (const page of api.pages(list.route, list.query ?? {}, limit)) {
+    isCut = page.isFollowed
+    if (page.rows.length === 0) continue
+    if (options.json) {
+      const rows = page.rows.map((row) => JSON.stringify(row, null, 2).replaceAll('\n', '\n  '))
+      terminal.stdout(`${count === 0 ? '[' : ','}\n  ${rows.join(',\n  ')}`)
+    } else {
+      print ??= tablePages(list.columns, page, terminal)
+      terminal.stdout(print(page.rows))
+    }
+    count += page.rows.length
+  }
+  if (options.json) terminal.stdout(count === 0 ? '[]\n' : '\n]\n')
+  else if (count === 0) terminal.stderr(`${list.none}\n`)
   if (isCut)
-    terminal.stderr(`Only the first ${rows.length} are shown, as --limit asks; there are more.\n`)
+    terminal.stderr(`Only the first ${count} are shown, as --limit asks; there are more.\n`)
 }
 
 export function printRows(
@@ -128,6 +201,19 @@ export async function confirm(
   if (answer.trim().toLowerCase() !== 'yes') {
     throw new CommandFailure(exitCodes.failed, 'Nothing was done.')
   }
+}
+
+/** Values that completion and help suggest. Who refuses another one, and how, stays as it is. */
+export function suggest(command: Command, choices: Readonly<Record<string, readonly string[]>>) {
+  for (const option of command.options) {
+    const list = choices[option.long ?? '']
+    if (list) option.argChoices = [...list]
+  }
+  for (const argument of command.registeredArguments) {
+    const list = choices[argument.name()]
+    if (list) argument.argChoices = [...list]
+  }
+  return command
 }
 
 const idPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/

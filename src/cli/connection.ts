@@ -15,11 +15,20 @@ export interface ApiClient {
   readonly server: string
   /**
    * One request below the server's base, e.g. `/api/v1/accounts`.
+   * @param idempotencyKey the same again does nothing twice, for a day
    * @throws CommandFailure with the server's own sentence and the exit code of its status
    */
-  send(method: string, route: string, body?: unknown): Promise<Answer>
+  send(method: string, route: string, body?: unknown, idempotencyKey?: string): Promise<Answer>
   /** The rows of a paged list (`{ items, cursor }`), page after page; all of them without a limit. */
   list(route: string, query: Query, limit: number | null): Promise<Listing>
+  /** The same page by page, holding one page at a time: a list may have a million rows. */
+  pages(route: string, query: Query, limit: number | null): AsyncIterable<Page>
+}
+
+export interface Page {
+  readonly rows: readonly Row[]
+  /** Pages follow, or rows that the limit left out. */
+  readonly isFollowed: boolean
 }
 
 export interface Listing {
@@ -94,40 +103,55 @@ function isLoopback(host: string): boolean {
 function clientFor(server: string, token: string): ApiClient {
   const client = createClient({ server, token })
 
-  async function send(method: string, route: string, body?: unknown): Promise<Answer> {
+  const send: ApiClient['send'] = async (method, route, body, idempotencyKey) => {
     try {
-      return await client.send(method, route, { body })
+      return await client.send(method, route, {
+        body,
+        ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+      })
     } catch (error) {
       throw error instanceof CustodyError ? failureOf(error) : error
     }
   }
 
+  async function* pages(route: string, query: Query, limit: number | null): AsyncGenerator<Page> {
+    // One more than asked for: a cursor after the last row does not say that rows follow.
+    let wanted = limit === null ? Infinity : limit + 1
+    let cursor: string | null = null
+    do {
+      const parameters = new URLSearchParams(
+        Object.entries({ ...query, cursor: cursor ?? undefined }).filter(
+          (entry): entry is [string, string] => entry[1] !== undefined,
+        ),
+      )
+      parameters.set('limit', String(Math.min(wanted, pageMax)))
+      const { body } = await send('GET', `${route}?${parameters.toString()}`)
+      const page = body as { readonly items: readonly Row[]; readonly cursor?: string | null }
+      if (!Array.isArray(page?.items)) {
+        throw new CommandFailure(exitCodes.failed, `${route} did not answer with a list.`)
+      }
+      cursor = page.cursor ?? null
+      const isCut = page.items.length >= wanted
+      yield {
+        rows: isCut ? page.items.slice(0, wanted - 1) : page.items,
+        isFollowed: isCut || cursor !== null,
+      }
+      wanted -= page.items.length
+    } while (cursor !== null && wanted > 0)
+  }
+
   return {
     server,
     send,
+    pages,
     async list(route, query, limit) {
       const rows: Row[] = []
-      // One more than asked for: a cursor after the last row does not say that rows follow.
-      const wanted = limit === null ? Infinity : limit + 1
-      let cursor: string | null = null
-      do {
-        const parameters = new URLSearchParams(
-          Object.entries({ ...query, cursor: cursor ?? undefined }).filter(
-            (entry): entry is [string, string] => entry[1] !== undefined,
-          ),
-        )
-        parameters.set('limit', String(Math.min(wanted - rows.length, pageMax)))
-        const { body } = await send('GET', `${route}?${parameters.toString()}`)
-        const page = body as { readonly items: readonly Row[]; readonly cursor?: string | null }
-        if (!Array.isArray(page?.items)) {
-          throw new CommandFailure(exitCodes.failed, `${route} did not answer with a list.`)
-        }
-        rows.push(...page.items)
-        cursor = page.cursor ?? null
-      } while (cursor !== null && rows.length < wanted)
-      return limit === null
-        ? { rows, isCut: false }
-        : { rows: rows.slice(0, limit), isCut: rows.length > limit }
+      let isCut = false
+      for await (const page of pages(route, query, limit)) {
+        rows.push(...page.rows)
+        isCut = page.isFollowed
+      }
+      return { rows, isCut }
     },
   }
 }

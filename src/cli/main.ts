@@ -23,6 +23,7 @@ import { registerProviderSwitch } from './commands/provider-switch.ts'
 import { registerReport } from './commands/report.ts'
 import { registerSweep } from './commands/sweep.ts'
 import { registerScimRequest } from './commands/scim-request.ts'
+import { registerCompletion } from './commands/completion.ts'
 import { registerConsumer } from './commands/consumer.ts'
 import { registerEject } from './commands/eject.ts'
 import { registerTask } from './commands/task.ts'
@@ -58,7 +59,8 @@ export async function main(
   }
 }
 
-function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command {
+/** The whole tree of commands, e.g. to describe it. */
+export function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command {
   const program = new Command('custody')
     .description('Every service account has an owner and an end date.')
     .version(packageVersion(), '--version')
@@ -113,6 +115,7 @@ function programFor(terminal: Terminal, exit: (code: ExitCode) => void): Command
   registerTask(program, cli)
   registerConsumer(program, cli)
   registerClient(program, cli)
+  registerCompletion(program, cli)
   registerHelp(program)
   return program
 }

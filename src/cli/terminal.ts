@@ -110,25 +110,47 @@ export function table(
   rows: readonly Row[],
   terminal: Terminal,
 ): string {
-  const cells = rows.map((row) => columns.map((c) => cellText(c.value(row))))
-  const used = columns.flatMap((_, i) => (cells.some((row) => row[i] !== '') ? [i] : []))
+  return tablePages(columns, { rows, isFollowed: false }, terminal)(rows)
+}
+
+/**
+ * The same for rows that come page by page. The first page sets the widths; when others follow it,
+ * no column is left out, since a later page may fill it. What is wider later is shortened on a
+ * terminal only: elsewhere the text is data.
+ * @returns the text of one page; the first has the titles
+ */
+export function tablePages(
+  columns: readonly Column[],
+  first: { readonly rows: readonly Row[]; readonly isFollowed: boolean },
+  terminal: Terminal,
+): (rows: readonly Row[]) => string {
+  const cellsOf = (rows: readonly Row[]) =>
+    rows.map((row) => columns.map((c) => cellText(c.value(row))))
+  const cells = cellsOf(first.rows)
+  const used = columns.flatMap((_, i) =>
+    first.isFollowed || cells.some((row) => row[i] !== '') ? [i] : [],
+  )
+  const shown = used.map((i) => columns[i]!)
   const widths = used.map((i) =>
     Math.max(columns[i]!.title.length, ...cells.map((row) => row[i]!.length)),
   )
-  if (terminal.columns !== null)
-    shrink(
-      widths,
-      used.map((i) => columns[i]!),
-      terminal.columns,
-    )
+  if (terminal.columns !== null) shrink(widths, shown, terminal.columns)
   const line = (texts: readonly string[]) =>
     texts
-      .map((text, i) => fit(text, widths[i]!, i === texts.length - 1))
+      .map((text, i) => {
+        const isWhole = terminal.columns === null || shown[i]!.whole === true
+        const width = isWhole ? Math.max(widths[i]!, text.length) : widths[i]!
+        return fit(text, width, i === texts.length - 1)
+      })
       .join(' '.repeat(gap))
       .trimEnd()
-  const head = line(used.map((i) => columns[i]!.title.toUpperCase()))
-  const body = cells.map((row) => line(used.map((i) => row[i]!)))
-  return `${[bold(head, terminal), ...body].join('\n')}\n`
+  let head: string | null = bold(line(shown.map((c) => c.title.toUpperCase())), terminal)
+  return (rows) => {
+    const lines = cellsOf(rows).map((row) => line(used.map((i) => row[i]!)))
+    if (head !== null) lines.unshift(head)
+    head = null
+    return `${lines.join('\n')}\n`
+  }
 }
 
 function shrink(widths: number[], columns: readonly Column[], available: number): void {

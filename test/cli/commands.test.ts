@@ -117,6 +117,41 @@ describe('lists', () => {
     expect(stderr).toBe('')
   })
 
+  it.each(['account list', 'account list --json'])(
+    'are printed page by page, so that no more than one page is ever held: %s',
+    async (line) => {
+      const pages = 40
+      let sent = 0
+      let printed = 0
+      const outstanding: number[] = []
+      await serve({
+        'GET /api/v1/accounts': ({ url }) => {
+          outstanding.push(sent - printed)
+          const page = Number(new URLSearchParams(url.split('?')[1]).get('cursor') ?? 0)
+          const items = Array.from({ length: 200 }, (_, i) => ({
+            id: `row-${page}-${i}`,
+            // Filled after the first page only, and then wider than its title.
+            environment: page === 0 ? null : 'production',
+          }))
+          sent += items.length
+          return { body: { items, cursor: page + 1 < pages ? String(page + 1) : null } }
+        },
+      })
+      let all = ''
+
+      const { code } = await run(line, {
+        stdout: (text) => {
+          printed += text.match(/row-/g)?.length ?? 0
+          all += text
+        },
+      })
+
+      expect([code, printed, Math.max(...outstanding)]).toEqual([0, pages * 200, 0])
+      expect(all.match(/production/g)).toHaveLength((pages - 1) * 200)
+      expect(line.endsWith('--json') ? (JSON.parse(all) as unknown[]).length : 8_000).toBe(8_000)
+    },
+  )
+
   it.each([80, 96, 120])('fit a terminal of %i columns, with ids whole', async (columns) => {
     await serve({ 'GET /api/v1/accounts': () => ({ body: { items: accounts } }) })
 
@@ -474,7 +509,7 @@ describe('effects', () => {
 
   it.each([
     [
-      `account disable ada --reason leak`,
+      `account disable ada --reason leak --yes`,
       `/api/v1/accounts/${accountId}/disable`,
       { reason: 'leak' },
     ],
@@ -515,26 +550,60 @@ describe('effects', () => {
     expect(seen.at(-1)).toMatchObject({ method: 'POST', url, body })
   })
 
+  const used = new Date(Date.now() - 86_400_000).toISOString()
+  const key = { id: 'c1', status: 'active', keyId: 'AKIA1', lastUsedAt: used, provider: 'aws' }
+  const account = { id: accountId, userName: 'ci', status: 'active', credentials: [key] }
+  const reading = {
+    [`GET /api/v1/accounts/${accountId}`]: () => ({ body: account }),
+    'GET /api/v1/credentials/c1': () => ({ body: key }),
+    [`GET /api/v1/owners/${personId}`]: () => ({ body: { id: personId, userName: 'ada' } }),
+    [`GET /api/v1/owners/${personId}/impact`]: () => ({
+      body: {
+        items: [{ account: accountId, userName: 'ci', decision: 'disable', credentials: [key] }],
+      },
+    }),
+    'GET /api/v1/clients': () => ({ body: { items: [{ id: 'c1', name: 'okta' }] } }),
+  }
+  const answering = (answer: string) => ({
+    isInteractive: true,
+    ask: () => Promise.resolve(answer),
+  })
+
   it.each([
-    [`account retire ${accountId}`, `POST /api/v1/accounts/${accountId}/retire`],
-    ['credential revoke c1', 'POST /api/v1/credentials/c1/revoke'],
-    [`owner leave ${personId}`, `POST /api/v1/owners/${personId}/leave`],
-    ['client revoke c1', 'DELETE /api/v1/clients/c1'],
-  ])('"%s" asks first, and does nothing unless the answer is yes', async (line, route) => {
-    const { seen } = await serve({ [route]: () => ({ status: 202, body: queued }) })
-    const answering = (answer: string) => ({
-      isInteractive: true,
-      ask: () => Promise.resolve(answer),
-    })
+    [`account retire ${accountId}`, `POST /api/v1/accounts/${accountId}/retire`, 'ci'],
+    [`account disable ${accountId}`, `POST /api/v1/accounts/${accountId}/disable`, 'ci'],
+    ['credential revoke c1', 'POST /api/v1/credentials/c1/revoke', 'AKIA1'],
+    [`owner leave ${personId}`, `POST /api/v1/owners/${personId}/leave`, 'ada'],
+    ['client revoke c1', 'DELETE /api/v1/clients/c1', 'okta'],
+  ])('"%s" shows what it hits, and wants the name typed', async (line, route, name) => {
+    const { seen } = await serve({ ...reading, [route]: () => ({ status: 202, body: queued }) })
+    const changes = () => seen.filter(({ method }) => method !== 'GET').length
 
     const script = await run(line)
-    const no = await run(line, answering('y'))
-    const before = seen.length
-    const yes = await run(line, answering(' YES '))
+    const no = await run(line, answering('yes'))
+    const before = changes()
+    const yes = await run(line, answering(` ${name} `))
 
     expect([script.code, no.code, before]).toEqual([2, 1, 0])
     expect(script.stderr).toContain('--yes')
-    expect([yes.code, seen.length]).toEqual([0, 1])
+    expect(/WARNING: 1 credential of them used in the last/.test(no.stderr)).toBe(name !== 'okta')
+    expect([yes.code, changes()]).toEqual([0, 1])
+  })
+
+  it('asks nothing where nothing stops working, and counts where a script says how many', async () => {
+    const dead = { ...account, credentials: [{ ...key, status: 'disabled' }] }
+    const { seen } = await serve({
+      ...reading,
+      [`GET /api/v1/accounts/${accountId}`]: () => ({ body: dead }),
+      [`POST /api/v1/accounts/${accountId}/disable`]: () => ({ status: 202, body: queued }),
+      [`POST /api/v1/owners/${personId}/leave`]: () => ({ status: 202, body: queued }),
+    })
+
+    expect((await run(`account disable ${accountId}`)).code).toBe(0)
+    const wrong = await run(`owner leave ${personId} --yes --confirm-count 2`)
+    expect([wrong.code, seen.filter(({ method }) => method === 'POST').length]).toEqual([5, 1])
+    expect(wrong.stderr).toBe('This hits 1 account(s), not 2; nothing was done.\n')
+    expect((await run(`owner leave ${personId} --yes --confirm-count 1`)).code).toBe(0)
   })
 
   it('shows the impact of a leaver as a table', async () => {

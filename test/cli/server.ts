@@ -6,6 +6,7 @@ export interface Seen {
   readonly url: string
   readonly authorization: string | undefined
   readonly contentType: string | undefined
+  readonly idempotencyKey: unknown
   readonly body: unknown
 }
 
@@ -25,6 +26,7 @@ export async function startServer(routes: Readonly<Record<string, (seen: Seen) =
         url: request.url!,
         authorization: request.headers.authorization,
         contentType: request.headers['content-type'],
+        idempotencyKey: request.headers['idempotency-key'],
         body,
       }
       seen.push(entry)

@@ -5,12 +5,12 @@ import {
   apiCommand,
   type Cli,
   column,
-  confirm,
   idColumn,
   nhiSchema,
   printList,
   printRecord,
   resolveId,
+  suggest,
 } from '../command.ts'
 import { CommandFailure, type ExitCode, exitCodes, type Row } from '../terminal.ts'
 import { reportQueued } from './operation.ts'
@@ -30,7 +30,6 @@ interface RequestOptions {
 interface EffectOptions {
   readonly reason?: string
   readonly wait?: boolean
-  readonly yes?: boolean
 }
 
 const coreSchema = 'urn:ietf:params:scim:schemas:core:2.0:User'
@@ -133,22 +132,25 @@ function registerReading(noun: Command, cli: Cli): void {
 function registerRequest(noun: Command, cli: Cli): void {
   const collect = (value: string, earlier: readonly string[] = []) => [...earlier, value]
   apiCommand<RequestOptions>(
-    noun
-      .command('request <userName>')
-      .description('ask for a new account')
-      .requiredOption('--owner <owner>', 'userName or id of the person who answers for it')
-      .requiredOption('--purpose <text>', 'what it is for')
-      .option('--kind <kind>', accountKinds.join(', '), 'serviceAccount')
-      .option('--backup <owner>', 'heir; repeat in order', collect)
-      .option('--environment <name>', 'selects policy, e.g. prod')
-      .option('--label <key=value>', 'selects policy; repeatable', collect)
-      .option('--expires <dateTime>', 'end date (default: by policy)')
-      .option(
-        '--credential <list>',
-        'provider=NAME,kind=KIND[,scope=…][,sink=NAME][,path=PATH]; repeatable',
-        collect,
-      )
-      .option('--wait', 'wait until it is provisioned'),
+    suggest(
+      noun
+        .command('request <userName>')
+        .description('ask for a new account')
+        .requiredOption('--owner <owner>', 'userName or id of the person who answers for it')
+        .requiredOption('--purpose <text>', 'what it is for')
+        .option('--kind <kind>', 'what it is', 'serviceAccount')
+        .option('--backup <owner>', 'heir; repeat in order', collect)
+        .option('--environment <name>', 'selects policy, e.g. prod')
+        .option('--label <key=value>', 'selects policy; repeatable', collect)
+        .option('--expires <dateTime>', 'end date (default: by policy)')
+        .option(
+          '--credential <list>',
+          'provider=NAME,kind=KIND[,scope=…][,sink=NAME][,path=PATH]; repeatable',
+          collect,
+        )
+        .option('--wait', 'wait until it is provisioned'),
+      { '--kind': accountKinds },
+    ),
     cli,
     async (session, userName) => {
       const { api, options, terminal } = session
@@ -246,17 +248,9 @@ function registerEffect(
     .description(description)
     .option('--reason <text>', 'kept in the audit log')
     .option('--wait', 'wait until it is done')
-  if (verb === 'retire') command.option('--yes', 'do not ask')
   apiCommand<EffectOptions>(command, cli, async (session, name): Promise<ExitCode> => {
-    const { api, options, terminal } = session
+    const { api, options } = session
     const id = await resolveId('account', name, api)
-    if (verb === 'retire') {
-      await confirm(
-        `Account ${name} is switched off now and deleted after the hold.`,
-        options,
-        terminal,
-      )
-    }
     const { body } = await api.send(
       'POST',
       `/api/v1/accounts/${id}/${verb}`,

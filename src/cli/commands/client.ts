@@ -4,12 +4,12 @@ import {
   apiCommand,
   type Cli,
   column,
-  confirm,
   idColumn,
   printJson,
   printList,
   printRecord,
   printRows,
+  suggest,
 } from '../command.ts'
 import { CommandFailure, exitCodes, type Row } from '../terminal.ts'
 
@@ -40,15 +40,18 @@ export function registerClient(program: Command, cli: Cli): void {
   const noun = program.command('client').description('who may call the API, and as what')
 
   apiCommand<CreateOptions>(
-    noun
-      .command('create')
-      .description('create a client and print its token, once')
-      .requiredOption('--name <name>', 'what people call it')
-      .requiredOption('--role <role>', roles.join(', '))
-      .option('--dialect <dialect>', `${dialects.join(', ')} (default: lenient)`)
-      .option('--tenant <tenant>', 'tenant it belongs to; only default in this version')
-      .option('--directory <name>', 'role directory: the directory it keeps')
-      .option('--person <id>', 'the person it acts for'),
+    suggest(
+      noun
+        .command('create')
+        .description('create a client and print its token, once')
+        .requiredOption('--name <name>', 'what people call it')
+        .requiredOption('--role <role>', 'what it may do')
+        .option('--dialect <dialect>', 'how it speaks SCIM (default: lenient)')
+        .option('--tenant <tenant>', 'tenant it belongs to; only default in this version')
+        .option('--directory <name>', 'role directory: the directory it keeps')
+        .option('--person <id>', 'the person it acts for'),
+      { '--role': roles, '--dialect': dialects },
+    ),
     cli,
     async ({ api, options, terminal }) => {
       oneOf('--role', options.role, roles)
@@ -125,14 +128,10 @@ export function registerClient(program: Command, cli: Cli): void {
       }
     },
   )
-  apiCommand<{ yes?: boolean }>(
-    noun
-      .command('revoke <id>')
-      .description('end a client and all its tokens')
-      .option('--yes', 'do not ask'),
+  apiCommand(
+    noun.command('revoke <id>').description('end a client and all its tokens'),
     cli,
-    async ({ api, options, terminal }, id) => {
-      await confirm(`Client ${id} and all its tokens end for good.`, options, terminal)
+    async ({ api, terminal }, id) => {
       await api.send('DELETE', `/api/v1/clients/${encodeURIComponent(id)}`)
       terminal.stderr(`Client ${id} is revoked.\n`)
     },

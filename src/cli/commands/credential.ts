@@ -3,7 +3,6 @@ import {
   apiCommand,
   type Cli,
   column,
-  confirm,
   idColumn,
   printList,
   printRecord,
@@ -90,17 +89,15 @@ export function registerCredential(program: Command, cli: Cli): void {
       return reportQueued(body, session)
     },
   )
-  apiCommand<{ wait?: boolean; yes?: boolean; reason?: string }>(
+  apiCommand<{ wait?: boolean; reason?: string }>(
     noun
       .command('revoke <id>')
       .description('end it for good and prove it dead by trying it')
       .option('--reason <text>', 'kept in the audit log')
-      .option('--wait', 'wait until it is done')
-      .option('--yes', 'do not ask'),
+      .option('--wait', 'wait until it is done'),
     cli,
     async (session, id) => {
-      const { api, options, terminal } = session
-      await confirm(`Credential ${id} stops working at once, for good.`, options, terminal)
+      const { api, options } = session
       const { body } = await api.send(
         'POST',
         `/api/v1/credentials/${encodeURIComponent(id)}/revoke`,

@@ -3,7 +3,6 @@ import {
   apiCommand,
   type Cli,
   column,
-  confirm,
   idColumn,
   printJson,
   printList,
@@ -80,7 +79,6 @@ export function registerOwner(program: Command, cli: Cli): void {
     },
   )
   apiCommand<{
-    yes?: boolean
     wait?: boolean
     reason?: string
     since?: string
@@ -92,17 +90,11 @@ export function registerOwner(program: Command, cli: Cli): void {
       .option('--reason <text>', 'kept in the audit log')
       .option('--since <instant>', 'when they left, e.g. 2026-11-02T17:00:00Z; for the report')
       .option('--security', 'a security event: no grace counts, and the audit says so')
-      .option('--wait', 'wait until all of it is done')
-      .option('--yes', 'do not ask'),
+      .option('--wait', 'wait until all of it is done'),
     cli,
     async (session, name) => {
-      const { api, options, terminal } = session
+      const { api, options } = session
       const id = await resolveId('owner', name, api)
-      await confirm(
-        `All that hangs on ${name} is switched off or handed over now (see: custody owner impact ${name}).`,
-        options,
-        terminal,
-      )
       const { body } = await api.send('POST', `/api/v1/owners/${id}/leave`, {
         ...(options.reason ? { reason: options.reason } : {}),
         ...(options.since ? { since: options.since } : {}),

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { apiCommand, type Cli, column, confirm, printJson, type Session } from '../command.ts'
 import { CommandFailure, type ExitCode, exitCodes, type Row, table } from '../terminal.ts'
+import { isActionPlan } from '../mutations.ts'
 import { applyDirectoryPlan, isDirectoryPlan } from './directory-plan.ts'
 import type { Found } from './import-plan.ts'
 import { daysSince, readPlan, writePlan } from './import-plan.ts'
@@ -53,10 +54,11 @@ export function registerProviderImport(program: Command, noun: Command, cli: Cli
         ? find(session, name)
         : applyPlan(session, session.options.apply, name),
   )
-  apiCommand<{ yes?: boolean }>(
+  apiCommand<{ yes?: boolean; confirmCount?: string }>(
     program
       .command('apply <plan>')
       .description('do what a reviewed plan says')
+      .option('--confirm-count <n>', 'refuse unless the plan hits so many')
       .option('--yes', 'do not ask'),
     cli,
     (session, file) => applyPlan(session, file, null),
@@ -214,6 +216,10 @@ async function applyPlan(
   const content = await readFile(where, 'utf8').catch((cause: Error) => {
     throw new CommandFailure(exitCodes.usage, `${where} cannot be read: ${cause.message}.`, cause)
   })
+  if (name === null && isActionPlan(content)) {
+    const { applyActionPlan } = await import('../action-plan.ts')
+    return applyActionPlan(session, content, where)
+  }
   if (name === null && isDirectoryPlan(content)) {
     return applyDirectoryPlan(session, content, where)
   }

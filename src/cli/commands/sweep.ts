@@ -7,6 +7,7 @@ import {
   printJson,
   printRecord,
   printRows,
+  suggest,
 } from '../command.ts'
 import { exitCodes, type Row } from '../terminal.ts'
 
@@ -29,11 +30,14 @@ export function registerSweep(program: Command, cli: Cli): void {
   const noun = program.command('sweep').description('what runs by itself, now')
 
   apiCommand<{ dryRun?: boolean; full?: boolean }>(
-    noun
-      .command('run <name>')
-      .description(`do now what ${sweeps.join(', ')} would do by itself`)
-      .option('--dry-run', 'only say what would be done')
-      .option('--full', 'look at every account, not only at those whose owner changed lately'),
+    suggest(
+      noun
+        .command('run <name>')
+        .description(`do now what ${sweeps.join(', ')} would do by itself`)
+        .option('--dry-run', 'only say what would be done')
+        .option('--full', 'look at every account, not only at those whose owner changed lately'),
+      { name: sweeps },
+    ),
     cli,
     async ({ api, options, terminal }, name) => {
       const query = [options.dryRun && 'dryRun=true', options.full && 'full=true'].filter(Boolean)

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Command } from 'commander'
 import type { ApiClient } from '../connection.ts'
-import { apiCommand, type Cli, column, confirm, printJson, printRows } from '../command.ts'
+import { apiCommand, type Cli, column, printJson, printRows } from '../command.ts'
 import type { ExitCode, Row } from '../terminal.ts'
 import { CommandFailure, exitCodes } from '../terminal.ts'
 
@@ -57,11 +57,12 @@ export function registerUndo(program: Command, cli: Cli): void {
       const answers = dryRun ? planned : await acted()
       async function acted(): Promise<readonly Answer[]> {
         terminal.stderr(`${summary(planned)}\n`)
-        await confirm(
-          'The owners count as there again, and their keys work again.',
-          options,
-          terminal,
-        )
+        const name = causes.length === 1 ? causes[0]! : String(causes.length)
+        const question = 'The owners count as there again, and their keys work again.'
+        const { confirmTyped } = await import('../guard.ts')
+        if (planned.some(({ items }) => items.length > 0)) {
+          await confirmTyped(question, name, options, terminal)
+        }
         return send(false)
       }
       const cannot = answers.flatMap((answer) => answer.cannot)

@@ -1,0 +1,106 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { commandsOf } from '../../src/cli/completion.ts'
+import { main, programFor } from '../../src/cli/main.ts'
+import { mutations, wordsOf } from '../../src/cli/mutations.ts'
+import type { Terminal } from '../../src/cli/terminal.ts'
+
+function terminalTo(write: (text: string) => void): Terminal {
+  return {
+    env: {},
+    cwd: '/nonexistent',
+    stdout: write,
+    stderr: write,
+    columns: null,
+    isInteractive: false,
+    ask: () => Promise.reject(new Error('nobody is there to ask')),
+  }
+}
+
+async function run(...args: readonly string[]) {
+  let text = ''
+  const code = await main(
+    args,
+    terminalTo((part) => (text += part)),
+  )
+  return { code, text }
+}
+
+const tree = commandsOf(
+  programFor(
+    terminalTo(() => undefined),
+    () => undefined,
+  ),
+)
+const byWords = new Map(tree.map((command) => [wordsOf(command), command]))
+
+describe('completion', () => {
+  let scripts: Record<string, string> = {}
+  beforeAll(async () => {
+    for (const shell of ['bash', 'zsh', 'fish']) {
+      scripts[shell] = (await run('completion', shell)).text
+    }
+  })
+
+  it('completes in a real bash: nouns, verbs, options, choices', async () => {
+    const lines = [
+      'acc',
+      'account dis',
+      'account disable --r',
+      'client create --role ',
+      'sweep run r',
+    ]
+    const probe = lines.map(
+      (line) =>
+        `COMP_WORDS=(custody ${line.replace(/ $/, " ''")}); COMP_CWORD=$((\${#COMP_WORDS[@]} - 1)); _custody; echo "\${COMPREPLY[*]}"`,
+    )
+
+    const { stdout } = await promisify(execFile)('bash', [
+      '-c',
+      `${scripts['bash']}\n${probe.join('\n')}`,
+    ])
+
+    const [noun, verb, option, role, sweep] = stdout.split('\n')
+    expect([noun, verb, option, sweep]).toEqual([
+      'account',
+      'disable',
+      '--reason',
+      'rotation reconcile',
+    ])
+    expect(role!.split(' ')).toContain('directory')
+  })
+
+  it.each(['bash', 'zsh', 'fish'])('knows every command and every option in %s', (shell) => {
+    const flag = shell === 'fish' ? (long: string) => `-l ${long.slice(2)}` : (long: string) => long
+    const missing = tree.flatMap((command) =>
+      [`'${wordsOf(command)}'`, ...command.options.map((o) => flag(o.long!))].filter(
+        (text) => text !== "''" && !scripts[shell]!.includes(text),
+      ),
+    )
+
+    expect(missing).toEqual([])
+  })
+})
+
+describe('the tree of commands', () => {
+  it('has every verb that changes something, and a plan for each', () => {
+    const missing = Object.keys(mutations).filter(
+      (words) => !byWords.get(words)?.options.some(({ long }) => long === '--dry-run'),
+    )
+
+    expect(missing).toEqual([])
+  })
+
+  it.each([
+    [['acount', 'list'], 'account'],
+    [['account', 'lsit'], 'list'],
+    [['account', 'list', '--limt', '3'], '--limit'],
+    [['help', 'acount'], 'account'],
+  ])('suggests the nearest word for %j', async (args, nearest) => {
+    const { code, text } = await run(...args)
+
+    expect(code).toBe(2)
+    expect(text).toContain(`Did you mean ${nearest}?`)
+  })
+})

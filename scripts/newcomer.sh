@@ -3,6 +3,8 @@
 # the demo, a configuration of their own, a first request, a leaver, the report. Ends with 0 when each
 # step does what the README says. Usage: scripts/newcomer.sh [directory]
 set -euo pipefail
+# Each job in a group of its own: Ctrl-C of a terminal reaches all of it, and so does ours.
+set -m
 from=$(cd "$(dirname "$0")/.." && pwd)
 at=${1:-$(mktemp -d)}
 began=$(date +%s%N)
@@ -27,14 +29,15 @@ code=${link##*#login=}
 curl -sf -X POST "${link%%/console*}/api/v1/session" -H 'content-type: application/json' \
   -d "{\"code\":\"$code\"}" | grep -q '"role":"admin"'
 step 'the link logs in'
-kill -INT $demo
+kill -INT -- -$demo
 wait $demo || true
 step 'Ctrl-C'
 
 npm run -s custody -- init --yes --set listen=127.0.0.1:8431 2>/dev/null >/dev/null
 npm run -s custody -- policy check >/dev/null 2>&1
 npm start >"$at/serve.log" 2>&1 &
-trap 'kill %2 2>/dev/null || true' EXIT
+server=$!
+trap 'kill -- -$server 2>/dev/null || true' EXIT
 until grep -q '^listening' "$at/serve.log"; do sleep 0.1; done
 step 'a configuration of our own, served'
 

@@ -28,7 +28,7 @@ beforeAll(async () => {
         accounts: 2,
         cannot: [],
         operations: [],
-        items: [{ userName: 'a' }, { userName: 'b' }],
+        items: [{ userName: 'a' }, { userName: 'b' }, { userName: 'c', act: 'none' }],
       },
     }),
   })

@@ -11,6 +11,7 @@ import { registerClient } from './commands/client.ts'
 import { registerCredential } from './commands/credential.ts'
 import { registerDirectory } from './commands/directory.ts'
 import { registerFinding } from './commands/finding.ts'
+import { registerInit } from './commands/init.ts'
 import { registerLeak } from './commands/leak.ts'
 import { registerSeal } from './commands/seal.ts'
 import { registerLocal } from './commands/local.ts'
@@ -89,6 +90,7 @@ export function programFor(terminal: Terminal, exit: (code: ExitCode) => void): 
     policy: () => import('./local/policy.ts'),
     policyTest: () => import('./local/policy-test.ts'),
   })
+  registerInit(program, cli, () => import('./local/init.ts'))
   registerBackup(program, cli, () => import('./local/backup.ts'))
   registerAccount(program, cli)
   registerCredential(program, cli)

@@ -6,7 +6,7 @@ import { visible } from '../host/visible.ts'
 import { printJson, type Session } from './command.ts'
 import { confirmTyped, dryRunOf, type GuardOptions, type Recording } from './guard.ts'
 import { actionPlanFormat, mutations } from './mutations.ts'
-import { changesSince, observe, type PlannedRequest, radius } from './subjects.ts'
+import { changesSince, hitsOf, observe, type PlannedRequest, radius } from './subjects.ts'
 import { type Subject, subjectOfPlan } from './subjects.ts'
 import { CommandFailure, type ExitCode, exitCodes } from './terminal.ts'
 
@@ -56,6 +56,10 @@ export async function writeActionPlan(
       : await observe(request, api)
     entries.push({ request, subject, isPlannedByServer })
   }
+  if (entries.every((e) => e.isPlannedByServer && e.subject !== null && hitsOf(e.subject) === 0)) {
+    terminal.stderr('Nothing would be done; no plan is written.\n')
+    return exitCodes.ok
+  }
   const rest = {
     custody: actionPlanFormat,
     server: api.server,
@@ -91,11 +95,14 @@ function nameOf(words: string, entries: readonly Entry[]): string {
     .slice(0, 120)}.json`
 }
 
-function linesOf({ entries }: ActionPlan): readonly string[] {
+function linesOf({ command, entries }: ActionPlan): readonly string[] {
+  const takes = mutations[command]?.destroys !== undefined
   return entries.flatMap(({ request, subject, isPlannedByServer }) => [
     visible(`${request.method} ${request.path} ${JSON.stringify(request.body)}`),
-    ...(subject && !isPlannedByServer ? radius(subject, Date.now()).map((l) => `  ${l}`) : []),
-    ...(isPlannedByServer ? [`  ${subject?.items.length ?? 0} thing(s)`] : []),
+    ...(subject && !isPlannedByServer
+      ? radius(subject, Date.now(), takes).map((l) => `  ${l}`)
+      : []),
+    ...(isPlannedByServer ? [`  ${subject ? hitsOf(subject) : 0} thing(s)`] : []),
   ])
 }
 
@@ -214,15 +221,15 @@ async function refuseChanged(
 /** One thing by its name, several by their number; a script says both --yes and the number. */
 async function agree({ options, terminal }: Session<GuardOptions>, plan: ActionPlan) {
   const hits = plan.entries.reduce(
-    (n, { subject }) => n + Math.max(1, subject?.items.length ?? 0),
+    (n, { subject }) => n + Math.max(1, subject ? hitsOf(subject) : 0),
     0,
   )
   if (options.confirmCount !== undefined && Number(options.confirmCount) !== hits) {
     const sentence = `The plan hits ${hits} thing(s), not ${options.confirmCount}; nothing was done.`
     throw new CommandFailure(exitCodes.conflict, sentence)
   }
-  const { destroys, isPlannedByServer } = mutations[plan.command]!
-  if (destroys === undefined && !isPlannedByServer) return
+  const { destroys, isPlannedByServer, asksItself } = mutations[plan.command]!
+  if (destroys === undefined && !isPlannedByServer && !asksItself) return
   const isBulk = hits > 1
   if (isBulk && options.yes && options.confirmCount === undefined) {
     const sentence = `The plan hits ${hits} things. Repeat with --yes --confirm-count ${hits}.`

@@ -42,6 +42,12 @@ export function apiCommand<O>(
   const words = wordsOf(command)
   const mutation = mutations[words]
   if (mutation) addMutationOptions(command, mutation)
+  const isWatchable = command.name() === 'list' || command.name() === 'show'
+  if (isWatchable) {
+    command
+      .option('--watch', 'again and again until Ctrl-C; JSON lines of changes off a terminal')
+      .option('--interval <seconds>', 'how often --watch asks', '2')
+  }
   return command
     .option('--server <url>', 'address of the server (CUSTODY_SERVER; default: the local one)')
     .option('--token-file <file>', 'file with the token (CUSTODY_TOKEN; default: the local one)')
@@ -50,11 +56,13 @@ export function apiCommand<O>(
       const options = command.opts<O & ApiOptions>()
       const { terminal } = cli
       const api = await connect(options, terminal)
-      const code = mutation
-        ? await runMutation({ api, options, terminal }, words, mutation, (session) =>
-            run(session, ...command.args),
-          )
-        : await run({ api, options, terminal }, ...command.args)
+      const session = { api, options, terminal }
+      const act = (as: Session<O>) => run(as, ...command.args)
+      let code: ExitCode | void
+      if (mutation) code = await runMutation(session, words, mutation, act)
+      else if (isWatchable && (options as { watch?: boolean }).watch) {
+        code = await (await import('./watch.ts')).watchCommand(session, act)
+      } else code = await act(session)
       cli.exit(code ?? exitCodes.ok)
     })
 }

@@ -2,7 +2,14 @@ import type { Answer } from './client.ts'
 import type { ApiOptions, Session } from './command.ts'
 import type { ApiClient } from './connection.ts'
 import type { Mutation } from './mutations.ts'
-import { isDestructive, observe, type PlannedRequest, radius, type Subject } from './subjects.ts'
+import {
+  hitsOf,
+  isDestructive,
+  observe,
+  type PlannedRequest,
+  radius,
+  type Subject,
+} from './subjects.ts'
 import { CommandFailure, exitCodes, type Terminal } from './terminal.ts'
 
 export interface GuardOptions extends ApiOptions {
@@ -50,7 +57,7 @@ async function agree(
   if (options.yes || (subject !== null && !isDestructive(subject, words))) return
   const name = subject?.name ?? request.path.split('/')[4] ?? words
   const what = subject?.what ?? words.split(' ')[0]!
-  for (const line of subject ? radius(subject, Date.now()) : []) terminal.stderr(`${line}\n`)
+  for (const line of subject ? radius(subject, Date.now(), true) : []) terminal.stderr(`${line}\n`)
   await confirmTyped(`The ${what} ${name} ${destroys}.`, name, options, terminal)
 }
 
@@ -60,7 +67,7 @@ function checkCount(subject: Subject | null, { confirmCount }: GuardOptions): vo
   if (!/^\d{1,9}$/.test(confirmCount)) {
     throw new CommandFailure(exitCodes.usage, '--confirm-count must be a whole number.')
   }
-  const hit = subject === null ? null : subject.what === 'owner' ? subject.items.length : 1
+  const hit = subject === null ? null : subject.what === 'owner' ? hitsOf(subject) : 1
   if (hit === Number(confirmCount)) return
   throw new CommandFailure(
     exitCodes.conflict,

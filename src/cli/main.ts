@@ -30,6 +30,7 @@ import { registerTask } from './commands/task.ts'
 import { registerTransfer } from './commands/transfer.ts'
 import { registerUndo } from './commands/undo.ts'
 import { registerVendor } from './commands/vendor.ts'
+import { describeTree } from './help.ts'
 import { systemFailure } from './system-failure.ts'
 import { type ExitCode, exitCodeOf, exitCodes, type Terminal } from './terminal.ts'
 
@@ -117,6 +118,7 @@ export function programFor(terminal: Terminal, exit: (code: ExitCode) => void): 
   registerClient(program, cli)
   registerCompletion(program, cli)
   registerHelp(program)
+  describeTree(program)
   return program
 }
 

@@ -3,6 +3,8 @@ import type { Command } from 'commander'
 export interface Mutation {
   /** What stops working: such a verb asks for a name to be typed, unless nothing would. */
   readonly destroys?: string
+  /** It asks by itself, with more to show than a name; a plan of it is confirmed as well. */
+  readonly asksItself?: boolean
   /**
    * The server itself says what it would do. `--dry-run` prints that, and `--output` makes a plan of
    * it. Otherwise `--dry-run` writes the plan.
@@ -11,6 +13,7 @@ export interface Mutation {
 }
 
 const plain: Mutation = {}
+const asking: Mutation = { asksItself: true }
 const planned: Mutation = { isPlannedByServer: true }
 
 /**
@@ -32,9 +35,9 @@ export const mutations: Readonly<Record<string, Mutation>> = {
   'owner move': planned,
   'transfer accept': plain,
   'transfer decline': plain,
-  'approval approve': plain,
-  'approval deny': plain,
-  'brake release': plain,
+  'approval approve': asking,
+  'approval deny': asking,
+  'brake release': asking,
   'operation retry': plain,
   'operation cancel': plain,
   'operation waive': plain,
@@ -42,8 +45,8 @@ export const mutations: Readonly<Record<string, Mutation>> = {
   'finding adopt': plain,
   'finding revert': plain,
   'finding accept': plain,
-  'provider suspend': plain,
-  'provider resume': plain,
+  'provider suspend': asking,
+  'provider resume': asking,
   'vendor close': planned,
   'client create': plain,
   'client revoke': { destroys: 'ends for good, with all its tokens' },

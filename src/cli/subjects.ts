@@ -59,7 +59,7 @@ const kinds: Readonly<Record<string, Kind>> = {
   brakes: ['brake', 'brakes', ['since', 'stops']],
 }
 
-/** What of an item a decision is about; the rest moves by itself. */
+/** What of an item a decision is about. Instants that are counted from now would never be the same. */
 const itemState = [
   'id',
   'account',
@@ -70,7 +70,7 @@ const itemState = [
   'rule',
   'outcome',
   'why',
-  'disableAt',
+  'subject',
 ]
 
 const nhi = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
@@ -94,7 +94,7 @@ export async function observe(request: PlannedRequest, api: ApiClient): Promise<
   return {
     ...subject,
     items: rows.map((row) => pick(row, itemState)),
-    credentials: rows.flatMap((row) => credentialsOf(row)),
+    credentials: rows.filter(isHit).flatMap((row) => credentialsOf(row)),
   }
 }
 
@@ -136,7 +136,8 @@ async function read(noun: string, id: string, api: ApiClient, body: Row = {}): P
     state: pick(row, state),
     updatedAt: (row['updatedAt'] ?? null) as string | null,
     credentials: self.length > 0 ? self.map(credentialOf) : credentialsOf(row),
-    items: [],
+    // Of a batch: the people in it.
+    items: ((row['items'] ?? []) as readonly Row[]).map((item) => pick(item, itemState)),
   }
 }
 
@@ -205,6 +206,16 @@ function differences(before: Row, now: Row): readonly string[] {
   })
 }
 
+/** `none`: it is looked at, and stays as it is. */
+function isHit(item: Row): boolean {
+  return (item['decision'] ?? item['act']) !== 'none'
+}
+
+/** How many of what it is about are changed. */
+export function hitsOf({ items }: Subject): number {
+  return items.filter(isHit).length
+}
+
 const ended = ['revoked', 'failed', 'released']
 const warnDays = 7
 
@@ -218,14 +229,15 @@ export function liveCredentials(subject: Subject, isSwitchedOff: boolean) {
 export function isDestructive(subject: Subject, words: string): boolean {
   if (subject.what === 'client') return (subject.state['revokedAt'] ?? null) === null
   if (words === 'owner leave') {
-    return subject.items.some((item) => item['decision'] !== 'none')
+    return hitsOf(subject) > 0
   }
   return liveCredentials(subject, words === 'account disable').length > 0
 }
 
 /** What it hits, for people: counts, each credential, and loudly what was used lately. */
-export function radius(subject: Subject, now: number): readonly string[] {
+export function radius(subject: Subject, now: number, isTaken: boolean): readonly string[] {
   const { credentials, items } = subject
+  const hits = hitsOf(subject)
   const lines = credentials.map(
     (c) =>
       `  ${[c.provider, c.kind, c.keyId ?? c.id, c.status].map(cellText).filter(Boolean).join(' · ')} · ${usedText(c.lastUsedAt, now)}`,
@@ -233,15 +245,18 @@ export function radius(subject: Subject, now: number): readonly string[] {
   const shown = lines.slice(0, 20)
   if (lines.length > shown.length) shown.push(`  and ${lines.length - shown.length} more`)
   const recent = credentials.filter(
-    (c) => c.lastUsedAt !== null && now - Date.parse(c.lastUsedAt) < warnDays * 86_400_000,
+    (c) =>
+      isTaken && c.lastUsedAt !== null && now - Date.parse(c.lastUsedAt) < warnDays * 86_400_000,
   )
   const counts = [
     ...(subject.what === 'account' ? ['1 account'] : []),
-    ...(items.length > 0 ? [counted(items.length, 'account')] : []),
-    counted(credentials.length, 'credential'),
+    ...(items.length > 0
+      ? [subject.what === 'approval' ? `people: ${hits}` : counted(hits, 'account')]
+      : []),
+    ...(credentials.length > 0 ? [counted(credentials.length, 'credential')] : []),
   ]
   return [
-    `${subject.what} ${cellText(subject.name)}: ${counts.join(', ')}`,
+    [`${subject.what} ${cellText(subject.name)}`, counts.join(', ')].filter(Boolean).join(': '),
     ...shown,
     ...(recent.length > 0
       ? [

@@ -15,6 +15,8 @@ export interface Terminal {
   /** Someone can answer a question. */
   readonly isInteractive: boolean
   readonly ask: (question: string) => Promise<string>
+  /** Aborts at Ctrl-C, from when it is asked for; absent: the process's own. */
+  readonly interruption?: () => AbortSignal
   /** All of stdin; absent: the process's own. */
   readonly stdin?: () => Promise<string>
 }

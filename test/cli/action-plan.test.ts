@@ -8,10 +8,13 @@ import { startServer } from './server.ts'
 
 const accountId = '01890000-0000-7000-8000-00000000000a'
 const key = { id: 'c1', status: 'active', generation: 1, keyId: 'AKIA1', lastUsedAt: null }
+const personId = '01890000-0000-7000-8000-00000000000b'
 const fresh = { id: accountId, userName: 'ci', status: 'active', credentials: [key] }
 
 let account: object = fresh
 let failing = 0
+let decision = 'disable'
+let asked = 0
 let server: Awaited<ReturnType<typeof startServer>>
 let cwd = ''
 
@@ -23,12 +26,19 @@ beforeAll(async () => {
     [`POST /api/v1/accounts/${accountId}/disable`]: () =>
       failing-- > 0 ? { status: 503, body: { detail: 'Not now.' } } : queued,
     [`POST /api/v1/accounts/${accountId}/enable`]: () => queued,
+    [`GET /api/v1/owners/${personId}`]: () => ({ body: { id: personId, userName: 'ada' } }),
+    [`GET /api/v1/owners/${personId}/impact`]: () => ({
+      body: {
+        items: [{ userName: 'ci', decision, disableAt: String(asked++), credentials: [key] }],
+      },
+    }),
+    [`POST /api/v1/owners/${personId}/leave`]: () => queued,
     'POST /api/v1/events/e1/undo': () => ({
       body: {
         accounts: 2,
         cannot: [],
         operations: [],
-        items: [{ userName: 'a' }, { userName: 'b' }],
+        items: [{ userName: 'a' }, { userName: 'b' }, { userName: 'c', act: 'none' }],
       },
     }),
   })
@@ -37,6 +47,7 @@ afterAll(() => server.close())
 beforeEach(async () => {
   account = fresh
   failing = 0
+  decision = 'disable'
   server.seen.length = 0
   cwd = await mkdtemp(path.join(tmpdir(), 'custody-plan-'))
   return () => rm(cwd, { recursive: true, force: true })
@@ -134,6 +145,18 @@ describe('plans of actions', () => {
     account = { ...fresh, credentials: [{ ...key, lastUsedAt: '2026-11-01T00:00:00Z' }] }
 
     expect((await run('apply p.json --yes')).code).toBe(0)
+  })
+
+  it('of a leaving hold for as long as the same is decided, whenever it is counted from', async () => {
+    const line = `owner leave ${personId} --dry-run --output p.json`
+    const made = await run(line)
+    const held = await run('apply p.json --yes')
+    decision = 'offer'
+    await rm(path.join(cwd, 'p.json.applied'))
+    const changed = await run('apply p.json --yes')
+
+    expect([made.code, held.code, changed.code]).toEqual([0, 0, 5])
+    expect(changed.stderr).toContain('of owner ada: ci: decision was disable and is offer')
   })
 
   it('are refused when somebody edited them, or they are for another server or too old', async () => {

@@ -504,6 +504,52 @@ describe('account request', () => {
   })
 })
 
+describe('watching', () => {
+  const watching = (states: readonly (readonly object[] | number)[]) => {
+    const stop = new AbortController()
+    let asked = 0
+    const route = (): Reply => {
+      const state = states[asked++]!
+      if (asked === states.length) stop.abort()
+      return typeof state === 'number'
+        ? { status: state, body: { detail: 'Starting.' } }
+        : { body: { items: state } }
+    }
+    return { route, interruption: () => stop.signal }
+  }
+  const [a, b] = [
+    { id: 'a', status: 'active' },
+    { id: 'b', status: 'active' },
+  ]
+
+  it('prints a line of JSON for each change, over a server that restarts, until Ctrl-C', async () => {
+    const { route, interruption } = watching([[a, b], [a, b], 503, [{ ...a, status: 'disabled' }]])
+    await serve({ 'GET /api/v1/accounts': route })
+
+    const line = 'account list --watch --interval 0.001'
+    const { code, stdout, stderr } = await run(line, { interruption })
+
+    expect(code).toBe(130)
+    expect(stderr).toBe('Starting. Trying again.\n')
+    expect(stdout.trimEnd().split('\n')).toEqual([
+      '{"change":"added","row":{"id":"a","status":"active"}}',
+      '{"change":"added","row":{"id":"b","status":"active"}}',
+      '{"change":"changed","row":{"id":"a","status":"disabled"}}',
+      '{"change":"removed","row":{"id":"b","status":"active"}}',
+    ])
+  })
+
+  it('draws a terminal anew only when something changed', async () => {
+    const { route, interruption } = watching([[a], [a], [a, b]])
+    await serve({ 'GET /api/v1/accounts': route })
+
+    const line = 'account list --watch --interval 0.001'
+    const { stdout } = await run(line, { interruption, columns: 80 })
+
+    expect(stdout.split('\u001B[H\u001B[2J')).toHaveLength(3)
+  })
+})
+
 describe('effects', () => {
   const queued = { id: operationId, kind: 'disable', status: 'queued', subject: accountId }
 

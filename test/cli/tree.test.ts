@@ -1,7 +1,10 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { command, currentPage, page } from '../../scripts/generate-cli.ts'
 import { commandsOf } from '../../src/cli/completion.ts'
+import { examples } from '../../src/cli/examples.ts'
+import { examplesOf } from '../../src/cli/help.ts'
 import { main, programFor } from '../../src/cli/main.ts'
 import { mutations, wordsOf } from '../../src/cli/mutations.ts'
 import type { Terminal } from '../../src/cli/terminal.ts'
@@ -90,6 +93,45 @@ describe('the tree of commands', () => {
     )
 
     expect(missing).toEqual([])
+  })
+
+  it('tells of each command what it does, how it is called, and how it may end', async () => {
+    const called = tree.slice(1).filter((c) => c.commands.length === 0)
+
+    const without = called.filter((command) => examplesOf(command).length === 0).map(wordsOf)
+    const { text } = await run('account', 'disable', '--help')
+
+    expect(without).toEqual([])
+    expect(tree.filter((command) => command.description() === '').map(wordsOf)).toEqual([])
+    expect(text).toMatch(/Examples:\n {2}custody account disable ci-deployer/)
+    expect(text).toMatch(
+      /Exit codes:[^]* 5 {2}something changed[^]*Environment:\n {2}CUSTODY_SERVER/,
+    )
+  })
+
+  it('parses every one of its own examples', async () => {
+    const program = programFor(
+      terminalTo(() => undefined),
+      () => undefined,
+    )
+    const called: string[] = []
+    for (const command of commandsOf(program)) {
+      command.action(() => void called.push(wordsOf(command)))
+    }
+    const lines = commandsOf(program).flatMap((command) =>
+      (examples[wordsOf(command)] ?? []).map((line) => ({ line, words: wordsOf(command) })),
+    )
+
+    for (const { line } of lines) {
+      const args = [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(([, q, w]) => q ?? w!)
+      await program.parseAsync(args.slice(1), { from: 'user' })
+    }
+
+    expect(called).toEqual(lines.map(({ words }) => words))
+  })
+
+  it('is what docs/reference/cli.md says', () => {
+    expect(currentPage() === page(), `it is not current; run ${command}`).toBe(true)
   })
 
   it.each([

@@ -9,7 +9,8 @@ import {
   printList,
   printRecord,
 } from '../command.ts'
-import { type ExitCode, exitCodes, type Row, type Terminal } from '../terminal.ts'
+import { progress } from '../progress.ts'
+import { cellText, type ExitCode, exitCodes, type Row, type Terminal } from '../terminal.ts'
 
 const columns = [
   idColumn,
@@ -131,6 +132,7 @@ async function watch(
   terminal: Terminal,
   enough: () => Promise<string | null> = () => Promise.resolve(null),
 ): Promise<ExitCode> {
+  const line = progress(terminal, !options.json)
   let seen = ''
   for (
     let pause = pollMilliseconds.first;
@@ -140,20 +142,27 @@ async function watch(
     const operation = (await api.send('GET', route(id))).body as Row
     const status = String(operation['status'])
     const now = [status, operation['step']].filter(Boolean).join(' · ')
-    if (now !== seen) terminal.stderr(`${String(operation['kind'])}: ${now}\n`)
+    const text = `${cellText(operation['kind'])}: ${now}`
+    if (now !== seen) {
+      line.clear()
+      terminal.stderr(`${text}\n`)
+    }
     if (now !== seen) pause = pollMilliseconds.first
     seen = now
     const code = exitCodeOfOperation(status, operation['failure'])
     if (code !== null) {
+      line.clear()
       printRecord(operation, options, terminal)
       return code
     }
     const reached = await enough()
     if (reached !== null) {
+      line.clear()
       printRecord(operation, options, terminal)
       terminal.stderr(`${reached} Follow the rest with: custody operation watch ${id}\n`)
       return exitCodes.ok
     }
+    line.tell(text)
     await new Promise((resolve) => setTimeout(resolve, pause))
   }
 }

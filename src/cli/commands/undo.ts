@@ -3,6 +3,7 @@ import path from 'node:path'
 import type { Command } from 'commander'
 import type { ApiClient } from '../connection.ts'
 import { apiCommand, type Cli, column, printJson, printRows } from '../command.ts'
+import { type Progress, progress } from '../progress.ts'
 import type { ExitCode, Row } from '../terminal.ts'
 import { CommandFailure, exitCodes } from '../terminal.ts'
 
@@ -80,7 +81,7 @@ export function registerUndo(program: Command, cli: Cli): void {
       if (dryRun) terminal.stderr(`${summary(answers)}\n`)
       if (options.wait) {
         const ids = answers.flatMap((answer) => answer.operations.map(({ id }) => id))
-        const stuck = await waitForAll(api, ids)
+        const stuck = await waitForAll(api, ids, progress(terminal, !options.json))
         terminal.stderr(`${ids.length - stuck} of ${ids.length} undone.\n`)
         if (stuck > 0) return exitCodes.failed
       }
@@ -92,9 +93,9 @@ export function registerUndo(program: Command, cli: Cli): void {
 const pollMilliseconds = 250
 
 /** @returns how many did not succeed */
-async function waitForAll(api: ApiClient, ids: readonly string[]): Promise<number> {
+async function waitForAll(api: ApiClient, ids: readonly string[], line: Progress): Promise<number> {
   let stuck = 0
-  for (const id of ids) {
+  for (const [i, id] of ids.entries()) {
     for (;;) {
       const { status } = (await api.send('GET', `/api/v1/operations/${id}`)).body as Row
       if (status === 'succeeded') break
@@ -102,9 +103,11 @@ async function waitForAll(api: ApiClient, ids: readonly string[]): Promise<numbe
         stuck++
         break
       }
+      line.tell(`${i} of ${ids.length} undone`)
       await new Promise((resolve) => setTimeout(resolve, pollMilliseconds))
     }
   }
+  line.clear()
   return stuck
 }
 

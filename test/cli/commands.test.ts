@@ -117,41 +117,6 @@ describe('lists', () => {
     expect(stderr).toBe('')
   })
 
-  it.each(['account list', 'account list --json'])(
-    'are printed page by page, so that no more than one page is ever held: %s',
-    async (line) => {
-      const pages = 40
-      let sent = 0
-      let printed = 0
-      const outstanding: number[] = []
-      await serve({
-        'GET /api/v1/accounts': ({ url }) => {
-          outstanding.push(sent - printed)
-          const page = Number(new URLSearchParams(url.split('?')[1]).get('cursor') ?? 0)
-          const items = Array.from({ length: 200 }, (_, i) => ({
-            id: `row-${page}-${i}`,
-            // Filled after the first page only, and then wider than its title.
-            environment: page === 0 ? null : 'production',
-          }))
-          sent += items.length
-          return { body: { items, cursor: page + 1 < pages ? String(page + 1) : null } }
-        },
-      })
-      let all = ''
-
-      const { code } = await run(line, {
-        stdout: (text) => {
-          printed += text.match(/row-/g)?.length ?? 0
-          all += text
-        },
-      })
-
-      expect([code, printed, Math.max(...outstanding)]).toEqual([0, pages * 200, 0])
-      expect(all.match(/production/g)).toHaveLength((pages - 1) * 200)
-      expect(line.endsWith('--json') ? (JSON.parse(all) as unknown[]).length : 8_000).toBe(8_000)
-    },
-  )
-
   it.each([80, 96, 120])('fit a terminal of %i columns, with ids whole', async (columns) => {
     await serve({ 'GET /api/v1/accounts': () => ({ body: { items: accounts } }) })
 
@@ -504,52 +469,6 @@ describe('account request', () => {
   })
 })
 
-describe('watching', () => {
-  const watching = (states: readonly (readonly object[] | number)[]) => {
-    const stop = new AbortController()
-    let asked = 0
-    const route = (): Reply => {
-      const state = states[asked++]!
-      if (asked === states.length) stop.abort()
-      return typeof state === 'number'
-        ? { status: state, body: { detail: 'Starting.' } }
-        : { body: { items: state } }
-    }
-    return { route, interruption: () => stop.signal }
-  }
-  const [a, b] = [
-    { id: 'a', status: 'active' },
-    { id: 'b', status: 'active' },
-  ]
-
-  it('prints a line of JSON for each change, over a server that restarts, until Ctrl-C', async () => {
-    const { route, interruption } = watching([[a, b], [a, b], 503, [{ ...a, status: 'disabled' }]])
-    await serve({ 'GET /api/v1/accounts': route })
-
-    const line = 'account list --watch --interval 0.001'
-    const { code, stdout, stderr } = await run(line, { interruption })
-
-    expect(code).toBe(130)
-    expect(stderr).toBe('Starting. Trying again.\n')
-    expect(stdout.trimEnd().split('\n')).toEqual([
-      '{"change":"added","row":{"id":"a","status":"active"}}',
-      '{"change":"added","row":{"id":"b","status":"active"}}',
-      '{"change":"changed","row":{"id":"a","status":"disabled"}}',
-      '{"change":"removed","row":{"id":"b","status":"active"}}',
-    ])
-  })
-
-  it('draws a terminal anew only when something changed', async () => {
-    const { route, interruption } = watching([[a], [a], [a, b]])
-    await serve({ 'GET /api/v1/accounts': route })
-
-    const line = 'account list --watch --interval 0.001'
-    const { stdout } = await run(line, { interruption, columns: 80 })
-
-    expect(stdout.split('\u001B[H\u001B[2J')).toHaveLength(3)
-  })
-})
-
 describe('effects', () => {
   const queued = { id: operationId, kind: 'disable', status: 'queued', subject: accountId }
 
@@ -594,62 +513,6 @@ describe('effects', () => {
 
     expect(code).toBe(0)
     expect(seen.at(-1)).toMatchObject({ method: 'POST', url, body })
-  })
-
-  const used = new Date(Date.now() - 86_400_000).toISOString()
-  const key = { id: 'c1', status: 'active', keyId: 'AKIA1', lastUsedAt: used, provider: 'aws' }
-  const account = { id: accountId, userName: 'ci', status: 'active', credentials: [key] }
-  const reading = {
-    [`GET /api/v1/accounts/${accountId}`]: () => ({ body: account }),
-    'GET /api/v1/credentials/c1': () => ({ body: key }),
-    [`GET /api/v1/owners/${personId}`]: () => ({ body: { id: personId, userName: 'ada' } }),
-    [`GET /api/v1/owners/${personId}/impact`]: () => ({
-      body: {
-        items: [{ account: accountId, userName: 'ci', decision: 'disable', credentials: [key] }],
-      },
-    }),
-    'GET /api/v1/clients': () => ({ body: { items: [{ id: 'c1', name: 'okta' }] } }),
-  }
-  const answering = (answer: string) => ({
-    isInteractive: true,
-    ask: () => Promise.resolve(answer),
-  })
-
-  it.each([
-    [`account retire ${accountId}`, `POST /api/v1/accounts/${accountId}/retire`, 'ci'],
-    [`account disable ${accountId}`, `POST /api/v1/accounts/${accountId}/disable`, 'ci'],
-    ['credential revoke c1', 'POST /api/v1/credentials/c1/revoke', 'AKIA1'],
-    [`owner leave ${personId}`, `POST /api/v1/owners/${personId}/leave`, 'ada'],
-    ['client revoke c1', 'DELETE /api/v1/clients/c1', 'okta'],
-  ])('"%s" shows what it hits, and wants the name typed', async (line, route, name) => {
-    const { seen } = await serve({ ...reading, [route]: () => ({ status: 202, body: queued }) })
-    const changes = () => seen.filter(({ method }) => method !== 'GET').length
-
-    const script = await run(line)
-    const no = await run(line, answering('yes'))
-    const before = changes()
-    const yes = await run(line, answering(` ${name} `))
-
-    expect([script.code, no.code, before]).toEqual([2, 1, 0])
-    expect(script.stderr).toContain('--yes')
-    expect(/WARNING: 1 credential of them used in the last/.test(no.stderr)).toBe(name !== 'okta')
-    expect([yes.code, changes()]).toEqual([0, 1])
-  })
-
-  it('asks nothing where nothing stops working, and counts where a script says how many', async () => {
-    const dead = { ...account, credentials: [{ ...key, status: 'disabled' }] }
-    const { seen } = await serve({
-      ...reading,
-      [`GET /api/v1/accounts/${accountId}`]: () => ({ body: dead }),
-      [`POST /api/v1/accounts/${accountId}/disable`]: () => ({ status: 202, body: queued }),
-      [`POST /api/v1/owners/${personId}/leave`]: () => ({ status: 202, body: queued }),
-    })
-
-    expect((await run(`account disable ${accountId}`)).code).toBe(0)
-    const wrong = await run(`owner leave ${personId} --yes --confirm-count 2`)
-    expect([wrong.code, seen.filter(({ method }) => method === 'POST').length]).toEqual([5, 1])
-    expect(wrong.stderr).toBe('This hits 1 account(s), not 2; nothing was done.\n')
-    expect((await run(`owner leave ${personId} --yes --confirm-count 1`)).code).toBe(0)
   })
 
   it('shows the impact of a leaver as a table', async () => {

@@ -7,7 +7,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   demo: ['custody demo', 'custody demo --keep'],
   sandbox: ['custody sandbox', 'custody sandbox --aws-port 4566 --iam-lag 10'],
   init: ['custody init'],
-  doctor: ['custody doctor', 'custody doctor --offline --json'],
+  doctor: ['custody doctor', 'custody doctor --offline --json', 'custody doctor --fix'],
   'doctor directory': ['custody doctor directory'],
   'policy check': ['custody policy check', 'custody policy check ./policies'],
   'policy test': ['custody policy test ./policies'],
@@ -17,7 +17,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   'backup create': ['custody backup create /backup/custody.db'],
   'backup verify': ['custody backup verify /backup/custody.db'],
   'backup restore': ['custody backup restore /backup/custody.db --replace'],
-  'drill run': ['custody drill run'],
+  'drill run': ['custody drill run leaver --json', 'custody drill run restore'],
   'account list': [
     'custody account list --status orphaned',
     'custody account list --owner ada@acme.example --json',

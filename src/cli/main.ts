@@ -25,6 +25,7 @@ import { registerSweep } from './commands/sweep.ts'
 import { registerScimRequest } from './commands/scim-request.ts'
 import { registerCompletion } from './commands/completion.ts'
 import { registerConsumer } from './commands/consumer.ts'
+import { registerDrill } from './commands/drill.ts'
 import { registerEject } from './commands/eject.ts'
 import { registerTask } from './commands/task.ts'
 import { registerTransfer } from './commands/transfer.ts'
@@ -92,6 +93,7 @@ export function programFor(terminal: Terminal, exit: (code: ExitCode) => void): 
   })
   registerInit(program, cli, () => import('./local/init.ts'))
   registerBackup(program, cli, () => import('./local/backup.ts'))
+  registerDrill(program, cli, () => import('./local/drill.ts'))
   registerAccount(program, cli)
   registerCredential(program, cli)
   registerOwner(program, cli)

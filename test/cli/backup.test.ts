@@ -1,4 +1,4 @@
-import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -22,7 +22,7 @@ afterAll(async () => {
 const run = async (line: string, at = home) => {
   let [stdout, stderr] = ['', '']
   const code = await main(line.split(' '), {
-    env: { CUSTODY_HOME: at },
+    env: { CUSTODY_HOME: at, CUSTODY_SERVER: custody.url, CUSTODY_TOKEN: custody.adminToken },
     cwd: home,
     stdout: (text) => (stdout += text),
     stderr: (text) => (stderr += text),
@@ -81,5 +81,50 @@ describe('custody backup', () => {
     expect((await run('backup verify bare.db')).code).toBe(3)
     expect((await run('backup create bare.db')).code).toBe(5)
     expect((await run('backup create x.db', path.join(home, 'empty'))).code).toBe(3)
+  })
+})
+
+describe('custody drill run', () => {
+  it('leaver: a key of its own is made, proven dead, and nothing is left behind', async () => {
+    const drill = await run('drill run leaver --json')
+    const report = JSON.parse(drill.stdout)
+
+    expect([drill.code, report]).toMatchObject([
+      0,
+      { drill: 'leaver', passed: true, facts: { keys: 1, verdict: 'complete' } },
+    ])
+    const accounts = await custody.call('GET', '/scim/v2/Users?filter=userName sw "drill-"')
+    expect(accounts.body.totalResults).toBe(0)
+  })
+
+  it('restore: a backup is taken, put back beside the database, and equal', async () => {
+    const drill = await run('drill run restore --json')
+
+    expect([drill.code, JSON.parse(drill.stdout)]).toMatchObject([
+      0,
+      { drill: 'restore', passed: true, facts: { differing: [] } },
+    ])
+    expect((await readdir(home)).filter((name) => name.startsWith('drill-'))).toEqual([])
+    expect((await run('drill run other')).code).toBe(2)
+  })
+})
+
+describe('custody doctor --fix', () => {
+  it('closes what others may read and takes away what a dead process left, after a yes', async () => {
+    const at = await mkdtemp(path.join(home, 'doctor-'))
+    await writeFile(path.join(at, 'admin-token'), 'x', { mode: 0o644 })
+    await chmod(at, 0o755)
+    await writeFile(path.join(at, 'server.json'), '{"url":"http://127.0.0.1:1","pid":4194303}')
+    const modes = async () =>
+      Promise.all(['', 'admin-token'].map(async (n) => (await stat(path.join(at, n))).mode & 0o777))
+
+    const asked = await run('doctor --fix --offline', at)
+    expect(asked.stderr).toContain('--yes does it')
+    expect(await modes()).toEqual([0o755, 0o644])
+    const done = await run('doctor --fix --yes --offline', at)
+    expect(done.stderr.match(/ {2}done: /g)).toHaveLength(3)
+    expect(await modes()).toEqual([0o700, 0o600])
+    expect(await readdir(at)).not.toContain('server.json')
+    expect((await run('doctor --fix --yes --offline', at)).stderr).toContain('Nothing here can be')
   })
 })

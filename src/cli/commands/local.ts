@@ -60,6 +60,9 @@ export interface DoctorOptions {
   readonly offline: boolean
   /** A large database file is read whole, too. */
   readonly deep: boolean
+  /** What can be set right without losing anything is, each after a yes. */
+  readonly fix: boolean
+  readonly yes: boolean
   readonly json: boolean
 }
 
@@ -159,11 +162,13 @@ type DoctorFlags = Partial<Omit<DoctorOptions, 'config'>> & { readonly config?: 
 function registerDoctor(program: Command, { terminal, exit }: Cli, modules: LocalModules): void {
   program
     .command('doctor')
-    .description('what is wrong here, and what will hurt one day; changes nothing')
+    .description('what is wrong here, and what will hurt one day; changes nothing without --fix')
     .enablePositionalOptions()
     .option('--config <file>', 'configuration (CUSTODY_CONFIG; default: custody.yaml, if there)')
     .option('--offline', 'ask no provider, sink or directory')
     .option('--deep', 'read a large database file whole')
+    .option('--fix', 'set right what can be without losing anything, each after a yes')
+    .option('--yes', 'with --fix: do not ask')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
@@ -172,7 +177,8 @@ function registerDoctor(program: Command, { terminal, exit }: Cli, modules: Loca
     .action(async (options: DoctorFlags) => {
       const { run } = await modules.doctor()
       const { config = null, offline = false, deep = false, json = false } = options
-      exit((await run({ config, offline, deep, json }, terminal)) as ExitCode)
+      const { fix = false, yes = false } = options
+      exit((await run({ config, offline, deep, fix, yes, json }, terminal)) as ExitCode)
     })
 }
 

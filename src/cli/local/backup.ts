@@ -143,7 +143,8 @@ async function configured(
   return loadConfig({ file: config, env, cwd })
 }
 
-function urlOf({ store }: Config): string {
+/** The database of a configuration, with its password. */
+export function urlOf({ store }: Config): string {
   return store.kind === 'sqlite'
     ? `sqlite:${store.file}`
     : store.url.use((bytes) => bytes.toString('utf8'))

@@ -11,6 +11,7 @@ import { type ExitCode, exitCodes, type Terminal } from '../terminal.ts'
 import type { Check } from './doctor/check.ts'
 import { looking, ok, problem, sentenceOf, within } from './doctor/check.ts'
 import { checkDatabase } from './doctor/database.ts'
+import { fixesFor } from './doctor/fixes.ts'
 import { checkDisk, checkHome, masterKeyOf } from './doctor/home.ts'
 import { checkDirectoriesLightly, checkPlugins } from './doctor/outside.ts'
 import { checkRooms } from './doctor/rooms.ts'
@@ -41,9 +42,28 @@ export async function run(options: DoctorOptions, terminal: Terminal): Promise<E
     )
     return exitCodes.usage
   }
+  if (options.fix) await repair(config, options, terminal)
   const checks = await examine(config, options)
   tell(checks, options, terminal)
   return checks.some(({ state }) => state === 'problem') ? exitCodes.failed : exitCodes.ok
+}
+
+/** Sets right what can be, each after a yes; told on stderr, since the checks that follow are the data. */
+async function repair(config: Config, options: DoctorOptions, terminal: Terminal): Promise<void> {
+  const fixes = await fixesFor(config)
+  if (fixes.length === 0) terminal.stderr('Nothing here can be set right by itself.\n')
+  for (const { found, says, act } of fixes) {
+    terminal.stderr(`${visible(found)}\n`)
+    const isMeant =
+      options.yes ||
+      (terminal.isInteractive && /^y(es)?$/i.test((await terminal.ask(`  ${says} [y/N] `)).trim()))
+    if (!isMeant) {
+      terminal.stderr(`  not done: ${says}${terminal.isInteractive ? '' : '   (--yes does it)'}\n`)
+      continue
+    }
+    await act()
+    terminal.stderr(`  done: ${says}\n`)
+  }
 }
 
 async function examine(config: Config, options: DoctorOptions): Promise<readonly Check[]> {

@@ -1,3 +1,5 @@
+import { call } from './api.js'
+import { loggedInAgain } from './session.js'
 import { signal } from './signal.js'
 
 /**
@@ -44,15 +46,30 @@ function open() {
   })
   opened.addEventListener('changes', (event) => tell(JSON.parse(event.data).items))
   opened.addEventListener('reset', () => tell([]))
-  opened.addEventListener('over', () => close())
+  opened.addEventListener('over', () => {
+    close()
+    void again()
+  })
   opened.addEventListener('error', () => {
     liveState.set('waiting')
     // Browsers try again by themselves, except after an answer that is no stream.
     if (opened.readyState === EventSource.CLOSED) {
       close()
-      setTimeout(open, 5_000)
+      setTimeout(() => void again(), 5_000)
     }
   })
+}
+
+/** The session it was opened with has ended; it may have been renewed meanwhile, or is asked for. */
+async function again() {
+  try {
+    const { client } = await call('GET', '/api/v1/session')
+    if (client === null) await loggedInAgain()
+    open()
+    tell([])
+  } catch {
+    setTimeout(() => void again(), 5_000)
+  }
 }
 
 function close() {

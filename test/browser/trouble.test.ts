@@ -2,7 +2,7 @@ import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { TestCustody } from '../support/custody.ts'
 import { startTestCustody } from '../support/custody.ts'
-import { executable, launch, views, visit } from './support/browser.ts'
+import { accessibility, executable, launch, views, visit } from './support/browser.ts'
 import { ownerWith, tripTheBrake } from './support/company.ts'
 
 let custody: TestCustody
@@ -193,4 +193,36 @@ describe.skipIf(executable === null)('nothing is lost, and nothing done twice,',
     await page.locator('dialog button[type=submit]').click()
     return { visited, batch, open, answer: page }
   }
+})
+
+describe.skipIf(executable === null)('a restored database', () => {
+  it('is said on every screen, and released by typing its name, with a reason', async () => {
+    await custody.running.engine.life.store.commit([
+      {
+        type: 'brakeEngaged',
+        brake: {
+          tenant: null,
+          name: 'restored',
+          subject: '',
+          since: custody.running.engine.life.clock.now(),
+          facts: { reason: 'backupRestored' },
+        },
+      },
+    ])
+    const visited = await visit(browser, custody, views[1]!, { bypassCSP: true })
+    const { page } = visited
+    await visited.goto('accounts')
+    await page.getByText('The database is older than what the providers hold').waitFor()
+    await visited.goto('approvals')
+    expect(await accessibility(page)).toEqual([])
+    await page.getByRole('button', { name: 'Release' }).click()
+    await page.locator('input[name=reason]').fill('looked through')
+    await page.locator('input[name=typed]').fill('restored')
+    await page.locator('dialog button[type=submit]').click()
+    await page.getByText('is released').waitFor()
+    expect((await custody.call('GET', '/api/v1/brakes')).body.items).not.toContainEqual(
+      expect.objectContaining({ name: 'restored' }),
+    )
+    await visited.end()
+  })
 })

@@ -2,6 +2,7 @@ import { call } from '../lib/api.js'
 import { useList } from '../lib/data.js'
 import { html, useState } from '../lib/html.js'
 import { link } from '../lib/router.js'
+import { Brakes } from '../parts/brakes.js'
 import { Confirm } from '../parts/dialog.js'
 import { OwnerName } from '../parts/find-person.js'
 import { notify } from '../parts/notices.js'
@@ -26,6 +27,7 @@ export function ApprovalsScreen(_props) {
     title="Approvals and transfers"
     lead="What waits for somebody's word. Nothing here happens by itself."
   >
+    <${Brakes} />
     <${Card} title="Batches to decide on">
       <${Shown} read=${batches} what="Looking for batches">
         ${() =>

@@ -148,8 +148,10 @@ export async function tryCell(bench: Bench, cell: Cell): Promise<readonly string
   if (scene.isSingle && first.story.endsWith('/notApplied') && middle !== before) {
     wrong.push(`it says ${first.story}, but the world changed`)
   }
-  // One more to look, one more to make safe: what goes beyond is a storm.
-  if (made > usual + 2) wrong.push(`it asked ${made} times instead of ${usual}`)
+  // One more to look, one more to make safe: what goes beyond is a storm. Each user is looked at whole
+  // in one hour of the day by its id, which is random here: four calls more, for one in 24.
+  const allowed = usual + (cell.scene === 'driftPage' ? 6 : 2)
+  if (made > allowed) wrong.push(`it asked ${made} times instead of ${usual}`)
   if (cell.fault.kind === 'delay' && first.story !== 'done') wrong.push('a delay made it fail')
 
   let last = first.story

@@ -100,3 +100,28 @@ describe.skipIf(executable === null)('every screen', () => {
     await visited.end()
   })
 })
+
+describe.skipIf(executable === null)('owners and requesters', () => {
+  it.each(['owner', 'requester'])(
+    'see what is theirs, and no screen that cannot be: %s',
+    async (role) => {
+      const { token } = await custody.createClient(role)
+      const visited = await visit(browser, custody, views[0]!, { token })
+      const { page } = visited
+      await page.getByRole('heading', { name: 'Accounts' }).waitFor()
+      const links = await page.locator('nav a').allInnerTexts()
+      expect(links.map((text) => text.trim())).toEqual([
+        'Accounts',
+        'Leaver',
+        'Approvals',
+        'Operations',
+      ])
+      for (const address of ['leaver', 'approvals', 'operations', 'accounts']) {
+        await visited.goto(address)
+        await page.locator('main .loading').first().waitFor({ state: 'detached' })
+        expect([address, await page.locator('main .problem').count()]).toEqual([address, 0])
+      }
+      await visited.end()
+    },
+  )
+})

@@ -39,6 +39,11 @@ export function loggedIn(next) {
   for (const resolve of waiting.splice(0)) resolve()
 }
 
+/** Whether whoever is logged in sees the whole tenant; owners and requesters see what is theirs. */
+export function mayLook() {
+  return mayAct() || session.get()?.client.role === 'auditor'
+}
+
 /** Whether whoever is logged in may decide things at all; the server says so in each case. */
 export function mayAct() {
   const role = session.get()?.client.role

@@ -5,7 +5,7 @@ import { html, useEffect, useState } from '../lib/html.js'
 import { useKeys } from '../lib/keys.js'
 import { liveState } from '../lib/live.js'
 import { go, link, usePlace } from '../lib/router.js'
-import { isOver, loggedInAgain, session } from '../lib/session.js'
+import { isOver, loggedInAgain, mayLook, session } from '../lib/session.js'
 import { useSignal } from '../lib/signal.js'
 import { setTheme, theme } from '../lib/theme.js'
 import { Dialog } from './dialog.js'
@@ -15,22 +15,22 @@ import { Text, When } from './text.js'
 import { Tour } from './tour.js'
 
 /**
- * @typedef {{ readonly name: string, readonly title: string, readonly group: string, readonly key?: string }} ScreenName
+ * @typedef {{ readonly name: string, readonly title: string, readonly group: string, readonly key?: string, readonly isWhole?: boolean }} ScreenName `isWhole`: it shows the whole tenant, which owners and requesters do not see
  */
 
 /** In the order of the menu; `key` follows `g`. @type {readonly ScreenName[]} */
 export const screenNames = [
-  { name: '', title: 'Overview', group: 'Look', key: 'o' },
+  { name: '', title: 'Overview', group: 'Look', key: 'o', isWhole: true },
   { name: 'accounts', title: 'Accounts', group: 'Look', key: 'a' },
-  { name: 'expiry', title: 'Expiry', group: 'Look', key: 'e' },
+  { name: 'expiry', title: 'Expiry', group: 'Look', key: 'e', isWhole: true },
   { name: 'leaver', title: 'Leaver', group: 'Act', key: 'l' },
-  { name: 'held', title: 'Held batches', group: 'Act', key: 'h' },
+  { name: 'held', title: 'Held batches', group: 'Act', key: 'h', isWhole: true },
   { name: 'approvals', title: 'Approvals', group: 'Act', key: 't' },
   { name: 'operations', title: 'Operations', group: 'Act', key: 'p' },
-  { name: 'shadow', title: 'Shadow', group: 'Prove' },
-  { name: 'audit', title: 'Audit', group: 'Prove', key: 'u' },
-  { name: 'scim-log', title: 'SCIM log', group: 'Prove', key: 's' },
-  { name: 'providers', title: 'Providers', group: 'Prove', key: 'v' },
+  { name: 'shadow', title: 'Shadow', group: 'Prove', isWhole: true },
+  { name: 'audit', title: 'Audit', group: 'Prove', key: 'u', isWhole: true },
+  { name: 'scim-log', title: 'SCIM log', group: 'Prove', key: 's', isWhole: true },
+  { name: 'providers', title: 'Providers', group: 'Prove', key: 'v', isWhole: true },
 ]
 
 /** @param {{ children: any }} props */
@@ -94,8 +94,9 @@ export function Shell({ children }) {
 
 /** @param {{ isOpen: boolean, current: string }} props */
 function Menu({ isOpen, current }) {
-  const groups = [...new Set(screenNames.map((s) => s.group))]
-  const waiting = useRead('/api/v1/approvals?status=waiting&limit=20', {
+  const seen = screenNames.filter((s) => !s.isWhole || mayLook())
+  const groups = [...new Set(seen.map((s) => s.group))]
+  const waiting = useRead(mayLook() ? '/api/v1/approvals?status=waiting&limit=20' : null, {
     concerns: (change) => change.subject.type === 'approval' || /brake|approval/.test(change.type),
   })
   const held = waiting.data?.items.length ?? 0
@@ -105,7 +106,7 @@ function Menu({ isOpen, current }) {
         html`<div class="menu-group">
           <p class="menu-title">${group}</p>
           <ul>
-            ${screenNames
+            ${seen
               .filter((s) => s.group === group)
               .map(
                 (s) =>
@@ -132,7 +133,7 @@ function Menu({ isOpen, current }) {
 
 /** What Custody has stopped doing by itself is said on every screen, and what to do about it. */
 function Brakes() {
-  const read = useRead('/api/v1/brakes', {
+  const read = useRead(mayLook() ? '/api/v1/brakes' : null, {
     concerns: (change) => /brake/i.test(change.type) || change.subject.type === 'brake',
     everyMs: 30_000,
   })

@@ -3,6 +3,7 @@ import { useList } from '../lib/data.js'
 import { html, useState } from '../lib/html.js'
 import { link } from '../lib/router.js'
 import { Brakes } from '../parts/brakes.js'
+import { mayLook } from '../lib/session.js'
 import { Confirm } from '../parts/dialog.js'
 import { OwnerName } from '../parts/find-person.js'
 import { notify } from '../parts/notices.js'
@@ -17,34 +18,14 @@ const concerns = (change) => change.subject.type === 'account' || change.subject
 /** Accounts that wait for a new owner's word, and batches that wait for anybody's. @param {{ place: import('../lib/router.js').Place }} _props */
 export function ApprovalsScreen(_props) {
   const transfers = useList('/api/v1/transfers', { concerns, limit: 100 })
-  const batches = useList('/api/v1/approvals?status=waiting', { concerns, limit: 50 })
-  const forming = useList('/api/v1/approvals?status=forming', { concerns, limit: 50 })
   const [asking, setAsking] = useState(
     /** @type {null | { transfer: any, verb: 'accept' | 'decline' }} */ (null),
   )
-  const open = [...(batches.items ?? []), ...(forming.items ?? [])]
   return html`<${Page}
     title="Approvals and transfers"
     lead="What waits for somebody's word. Nothing here happens by itself."
   >
-    <${Brakes} />
-    <${Card} title="Batches to decide on">
-      <${Shown} read=${batches} what="Looking for batches">
-        ${() =>
-          open.length === 0
-            ? html`<${Empty} title="No batch waits for a decision." />`
-            : html`<ul class="tight">
-                ${open.map(
-                  (b) =>
-                    html`<li>
-                      <a href=${link(['held'], { batch: b.id })}
-                        >${b.people} people of <${Text} value=${b.subject} /></a
-                      >, held <${When} at=${b.createdAt} />
-                    </li>`,
-                )}
-              </ul>`}
-      <//>
-    <//>
+    ${mayLook() ? html`<${Brakes} /><${Batches} />` : null}
     <${Card} title="Accounts offered to a new owner">
       <${Shown} read=${transfers} what="Looking for transfers">
         ${(/** @type {any} */ data) =>
@@ -89,6 +70,30 @@ export function ApprovalsScreen(_props) {
           />`
         : null
     }
+  <//>`
+}
+
+/** What a directory let go too fast. */
+function Batches() {
+  const batches = useList('/api/v1/approvals?status=waiting', { concerns, limit: 50 })
+  const forming = useList('/api/v1/approvals?status=forming', { concerns, limit: 50 })
+  const open = [...(batches.items ?? []), ...(forming.items ?? [])]
+  return html`<${Card} title="Batches to decide on">
+    <${Shown} read=${batches} what="Looking for batches">
+      ${() =>
+        open.length === 0
+          ? html`<${Empty} title="No batch waits for a decision." />`
+          : html`<ul class="tight">
+              ${open.map(
+                (b) =>
+                  html`<li>
+                    <a href=${link(['held'], { batch: b.id })}
+                      >${b.people} people of <${Text} value=${b.subject} /></a
+                    >, held <${When} at=${b.createdAt} />
+                  </li>`,
+              )}
+            </ul>`}
+    <//>
   <//>`
 }
 

@@ -1,7 +1,8 @@
 import { useRead } from '../lib/data.js'
 import { count, number } from '../lib/format.js'
-import { html } from '../lib/html.js'
-import { link } from '../lib/router.js'
+import { html, useEffect } from '../lib/html.js'
+import { go, link } from '../lib/router.js'
+import { mayLook } from '../lib/session.js'
 import { Latency } from '../parts/latency.js'
 import { Card, Page } from '../parts/page.js'
 import { Empty, Shown } from '../parts/states.js'
@@ -12,6 +13,15 @@ const everyMs = 15_000
 
 /** How things stand, and what needs somebody. @param {{ place: import('../lib/router.js').Place }} _props */
 export function OverviewScreen(_props) {
+  const isSeen = mayLook()
+  // Whoever sees only what is theirs begins with that.
+  useEffect(() => {
+    if (!isSeen) go(link(['accounts']), { replace: true })
+  }, [isSeen])
+  return isSeen ? html`<${Whole} />` : null
+}
+
+function Whole() {
   const posture = useRead('/api/v1/reports/posture', {
     concerns: (c) => c.subject.type !== 'session',
     everyMs,

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import type { Command } from 'commander'
 import { describe, expect, it } from 'vitest'
+import { page as errorsPage } from '../../scripts/generate-errors.ts'
 import { programFor } from '../../src/cli/main.ts'
 import { packageRoot } from '../../src/host/home.ts'
 
@@ -105,6 +106,10 @@ function unknownIn(line: string): string | null {
 }
 
 describe('the documentation', () => {
+  it('lists every error of the catalogue, in its own words', () => {
+    expect(texts.get('docs/reference/errors.md')).toBe(errorsPage)
+  })
+
   it('has pages, and links that lead somewhere', () => {
     expect(pages.length).toBeGreaterThan(80)
     expect([...texts].flatMap(([page, text]) => brokenLinks(page, text))).toEqual([])

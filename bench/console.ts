@@ -1,14 +1,12 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
-import { createInterface } from 'node:readline'
 import type { Page } from 'playwright-core'
 import { chromium } from 'playwright-core'
 import { homeOf } from './fixtures.ts'
 import type { Figure } from './leaver.ts'
 import { spread } from './measure.ts'
+import { spawnService } from './process.ts'
 
 export interface ConsoleOptions {
   /** Resources in the database, ten of eleven of them accounts. */
@@ -17,7 +15,6 @@ export interface ConsoleOptions {
   readonly say: (text: string) => void
 }
 
-const program = path.resolve(import.meta.dirname, '..', 'bin', 'custody.js')
 const rowsShown = 2_000
 /** What a person takes for at once. */
 const usableMs = 1_000
@@ -122,25 +119,8 @@ async function manyRows(page: Page, rounds: number): Promise<readonly Figure[]> 
 }
 
 async function serve(home: string) {
-  const child = spawn(process.execPath, [program, 'serve'], {
-    cwd: home,
-    env: {
-      PATH: process.env['PATH'],
-      NODE_ENV: 'production',
-      CUSTODY_HOME: home,
-      CUSTODY_LISTEN: '127.0.0.1:0',
-    },
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  const ended = once(child, 'exit')
-  process.once('exit', () => child.kill('SIGKILL'))
-  const url = await new Promise<string>((resolve, reject) => {
-    createInterface({ input: child.stderr }).on('line', (line) => {
-      const found = /^listening (\S+)$/.exec(line)?.[1]
-      if (found !== undefined) resolve(found)
-    })
-    void ended.then(([code]) => reject(new Error(`custody serve ended with ${String(code)}`)))
-  })
+  const { child, ended, url: listening } = spawnService(home)
+  const url = await listening
   return {
     url,
     async stop() {

@@ -13,7 +13,9 @@ export async function execute(url: string, statements: readonly string[]): Promi
   const client = new Client({ connectionString: url })
   await client.connect()
   try {
-    await client.query(['begin', ...statements, 'commit'].join(';\n'))
+    // A commit each: versions of one counter's row that one transaction left behind are walked again
+    // with each row it counts. 22 000 accounts took more than three minutes in one.
+    for (const statement of statements) await client.query(statement)
   } finally {
     await client.end()
   }

@@ -92,6 +92,44 @@ export async function startServer(
   }
 }
 
+const program = path.resolve(import.meta.dirname, '..', 'bin', 'custody.js')
+
+/** `custody serve` on a home of its own, as somebody runs it; killed when this process ends. */
+export function spawnService(home: string) {
+  const child = spawn(process.execPath, [program, 'serve'], {
+    cwd: home,
+    env: {
+      PATH: process.env['PATH'],
+      NODE_ENV: 'production',
+      CUSTODY_HOME: home,
+      CUSTODY_LISTEN: '127.0.0.1:0',
+    },
+    // Nobody reads the log: it must not fill a pipe.
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  const kill = (): void => void child.kill('SIGKILL')
+  const ended = once(child, 'exit').finally(() => running.delete(kill))
+  running.add(kill)
+  return { child, ended, url: listening(child.stderr, ended), kill }
+}
+
+function listening(
+  stderr: NodeJS.ReadableStream,
+  ended: Promise<readonly unknown[]>,
+): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const said: string[] = []
+    createInterface({ input: stderr }).on('line', (line) => {
+      const url = /^listening (\S+)$/.exec(line)?.[1]
+      if (url !== undefined) resolve(url)
+      if (said.push(line) > 20) said.shift()
+    })
+    void ended.then(([code]) =>
+      reject(new Error(`custody serve ended with ${String(code)}: ${said.join('\n')}`)),
+    )
+  })
+}
+
 /** Processor time of all threads of a process so far, in seconds. */
 export function cpuSeconds(pid: number): number {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8')

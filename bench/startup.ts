@@ -1,12 +1,8 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import path from 'node:path'
-import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { homeOf, scratchHome } from './fixtures.ts'
 import type { Figure } from './leaver.ts'
 import { drain, spread } from './measure.ts'
-import { cpuSeconds, rssAnon } from './process.ts'
+import { cpuSeconds, rssAnon, spawnService } from './process.ts'
 
 export interface StartupOptions {
   /** Resources in the database. */
@@ -28,7 +24,6 @@ interface Start {
 const idleMs = 5_000
 /** Longer than the service waits before it keeps its compiled code. */
 const firstIdleMs = 12_000
-const program = path.resolve(import.meta.dirname, '..', 'bin', 'custody.js')
 
 /**
  * How long `custody serve`, in all its roles, takes from the spawn of its process to `listening` and
@@ -72,22 +67,9 @@ const describe = ({ listeningMs, cpuMs, readyMs, mb }: Start): string =>
 
 async function start(home: string, idle: number): Promise<Start> {
   const since = performance.now()
-  const child = spawn(process.execPath, [program, 'serve'], {
-    cwd: home,
-    env: {
-      PATH: process.env['PATH'],
-      NODE_ENV: 'production',
-      CUSTODY_HOME: home,
-      CUSTODY_LISTEN: '127.0.0.1:0',
-    },
-    // Nobody reads the log: it must not fill a pipe.
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  const ended = once(child, 'exit')
-  const kill = (): void => void child.kill('SIGKILL')
-  process.once('exit', kill)
+  const { child, ended, url: listening, kill } = spawnService(home)
   try {
-    const url = await listening(child.stderr, ended)
+    const url = await listening
     const listeningMs = performance.now() - since
     const pid = child.pid!
     const cpuMs = cpuSeconds(pid) * 1_000
@@ -99,29 +81,11 @@ async function start(home: string, idle: number): Promise<Start> {
     const busyMs = performance.now() - waited
     return { listeningMs, cpuMs, readyMs, busyMs, mb: rssAnon(pid) }
   } finally {
-    process.off('exit', kill)
     child.kill('SIGTERM')
     const impatient = setTimeout(kill, 20_000)
     await ended
     clearTimeout(impatient)
   }
-}
-
-function listening(
-  stderr: NodeJS.ReadableStream,
-  ended: Promise<readonly unknown[]>,
-): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const said: string[] = []
-    createInterface({ input: stderr }).on('line', (line) => {
-      const url = /^listening (\S+)$/.exec(line)?.[1]
-      if (url !== undefined) resolve(url)
-      if (said.push(line) > 20) said.shift()
-    })
-    void ended.then(([code]) =>
-      reject(new Error(`custody serve ended with ${String(code)}: ${said.join('\n')}`)),
-    )
-  })
 }
 
 async function untilReady(url: string): Promise<void> {

@@ -1,6 +1,7 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { maskBody, maskText } from '../../src/http/mask.ts'
 import type { Json, TestCustody } from '../support/custody.ts'
+import { ManualClock } from '../support/manual-clock.ts'
 import { nhiUrn, patchUrn, startTestCustody, userUrn } from '../support/custody.ts'
 
 describe('the SCIM request log', () => {
@@ -80,6 +81,32 @@ describe('the SCIM request log', () => {
     expect(text).not.toContain(token.slice(4))
     expect(text).not.toContain('hunter2')
     expect(text).toContain('[masked]')
+  })
+
+  it('keeps twenty lists of a client a second, and everything it refuses', async () => {
+    const clock = new ManualClock('2026-05-04T08:00:00.000Z')
+    const still = await startTestCustody({ roles: ['http'], clock })
+    onTestFinished(() => still.close())
+    const [busy, other] = [
+      await still.createClient('directory'),
+      await still.createClient('directory'),
+    ]
+    const list = (client: { token: string }, query = '') =>
+      still.call('GET', `/scim/v2/Users?count=1${query}`, undefined, { token: client.token })
+    const kept = async (client: { id: string }): Promise<readonly number[]> => {
+      const { body } = await still.call('GET', `/api/v1/scim-requests?client=${client.id}`)
+      return body.items.map((row: Json) => row.status)
+    }
+
+    for (let i = 0; i < 30; i++) await list(busy)
+    for (let i = 0; i < 3; i++) await list(busy, '&filter=nonsense')
+    await list(other)
+    expect(await kept(busy)).toEqual([400, 400, 400, ...Array(20).fill(200)])
+    expect(await kept(other)).toEqual([200])
+
+    clock.advance(1)
+    await list(busy)
+    expect(await kept(busy)).toHaveLength(24)
   })
 
   it('cuts bodies at 4 kB', async () => {

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { copyFile, open, rm, stat } from 'node:fs/promises'
+import { copyFile, mkdtemp, open, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { Instant } from '../domain/time.ts'
 import { copyStore } from './copy.ts'
@@ -8,7 +10,9 @@ import type { AuditRoot } from './copy-checks.ts'
 import { checkSide } from './copy-checks.ts'
 import { openSide } from './copy-side.ts'
 import { migrationState } from './migration-state.ts'
+import { openStore } from './open.ts'
 import { Connection } from './sqlite-connection.ts'
+import type { DocumentCodec } from './store.ts'
 
 export const backupFormat = 'custody-backup/1'
 
@@ -35,7 +39,7 @@ export interface BackupManifest {
  * Copies a database into one SQLite file, and looks at the copy. SQLite is copied page by page while
  * the service writes (https://www.sqlite.org/backup.html); PostgreSQL row by row, for which no
  * service may run.
- * @param file must not be there
+ * @param file must not be there; nobody else may read it, from its first byte on
  * @throws CopyRefused from PostgreSQL, and whatever the disk says
  */
 export async function takeBackup(options: {
@@ -43,12 +47,15 @@ export async function takeBackup(options: {
   readonly file: string
   readonly now: Instant
   readonly version: string
+  readonly codec: DocumentCodec
 }): Promise<BackupManifest> {
-  const { url, file, now, version } = options
+  const { url, file, now, version, codec } = options
   const isSqlite = url.startsWith('sqlite:')
+  // Before the first page is in it: it holds hashes of tokens, and who may do what.
+  await writeFile(file, '', { flag: 'wx', mode: 0o600 })
   try {
     if (isSqlite) await copyPages(url.slice('sqlite:'.length), file)
-    else await copyStore({ from: url, to: `sqlite:${file}`, now })
+    else await copyRows({ from: url, to: `sqlite:${file}`, now, codec })
     await settle(file)
     const { wrong, ...facts } = await examine(file)
     if (wrong.length > 0) throw new Error(`the copy is not sound: ${wrong.join('; ')}`)
@@ -60,6 +67,17 @@ export async function takeBackup(options: {
     for (const end of ['', '-wal', '-shm', '-journal']) await rm(`${file}${end}`, { force: true })
     throw error
   }
+}
+
+/** Rows go into tables that are there: the target is migrated first. */
+async function copyRows(copy: {
+  readonly from: string
+  readonly to: string
+  readonly now: Instant
+  readonly codec: DocumentCodec
+}): Promise<void> {
+  await (await openStore({ url: copy.to, codec: copy.codec })).close()
+  await copyStore(copy)
 }
 
 async function copyPages(from: string, to: string): Promise<void> {
@@ -153,11 +171,24 @@ export async function verifyBackup(
   return wrong
 }
 
-/** Puts the file of a backup where a database is read from; there is none there before. */
-export async function putBack(file: string, url: string, now: Instant): Promise<void> {
-  if (!url.startsWith('sqlite:')) {
-    await copyStore({ from: `sqlite:${file}`, to: url, now })
-    return
+/**
+ * Puts the file of a backup where a database is read from; there is none there before, or an empty one.
+ * The file stays as it is: into PostgreSQL a copy of it goes, which is migrated on its way.
+ * @throws CopyRefused for PostgreSQL
+ */
+export async function putBack(
+  file: string,
+  to: { readonly url: string; readonly now: Instant; readonly codec: DocumentCodec },
+): Promise<void> {
+  const { url, now, codec } = to
+  if (url.startsWith('sqlite:')) return copyFile(file, url.slice('sqlite:'.length))
+  const directory = await mkdtemp(path.join(tmpdir(), 'custody-restore-'))
+  try {
+    const copy = path.join(directory, 'backup.db')
+    await copyFile(file, copy)
+    await (await openStore({ url: `sqlite:${copy}`, codec })).close()
+    await copyRows({ from: `sqlite:${copy}`, to: url, now, codec })
+  } finally {
+    await rm(directory, { recursive: true, force: true })
   }
-  await copyFile(file, url.slice('sqlite:'.length))
 }

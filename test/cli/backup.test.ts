@@ -2,9 +2,12 @@ import { chmod, copyFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { main } from '../../src/cli/main.ts'
+import { systemClock } from '../../src/host/clock.ts'
+import { documentCodec } from '../../src/scim/codec.ts'
+import { takeBackup } from '../../src/store/backup.ts'
 import type { TestCustody } from '../support/custody.ts'
 import { startTestCustody } from '../support/custody.ts'
+import { runCli } from './run.ts'
 
 let home: string
 let custody: TestCustody
@@ -20,17 +23,10 @@ afterAll(async () => {
 })
 
 const run = async (line: string, at = home) => {
-  let [stdout, stderr] = ['', '']
-  const code = await main(line.split(' '), {
+  return runCli(line, {
     env: { CUSTODY_HOME: at, CUSTODY_SERVER: custody.url, CUSTODY_TOKEN: custody.adminToken },
     cwd: home,
-    stdout: (text) => (stdout += text),
-    stderr: (text) => (stderr += text),
-    columns: null,
-    isInteractive: false,
-    ask: () => Promise.reject(new Error('nobody is there to ask')),
   })
-  return { code, stdout, stderr }
 }
 
 describe('custody backup', () => {
@@ -43,6 +39,10 @@ describe('custody backup', () => {
     expect(manifest).toMatchObject({ format: 'custody-backup/1', engine: 'sqlite' })
     expect(manifest.roots).toEqual([expect.objectContaining({ tenant: 'default' })])
     expect((await run('backup verify copy.db')).code).toBe(0)
+    const modes = ['copy.db', 'copy.db.manifest.json'].map(
+      async (name) => (await stat(path.join(home, name))).mode & 0o777,
+    )
+    expect(await Promise.all(modes)).toEqual([0o600, 0o600])
 
     const other = path.join(home, 'other')
     expect((await run('backup restore copy.db', other)).code).toBe(9)
@@ -67,6 +67,16 @@ describe('custody backup', () => {
     } finally {
       await restored.close()
     }
+  })
+
+  it('is nobody else’s to read from its first byte, and never takes the place of a file', async () => {
+    const [url, file] = [`sqlite:${path.join(home, 'custody.db')}`, path.join(home, 'bare.db')]
+    const options = { url, file, now: systemClock.now(), version: 'test', codec: documentCodec }
+    await takeBackup(options)
+
+    expect((await stat(file)).mode & 0o777).toBe(0o600)
+    await expect(takeBackup(options)).rejects.toThrow('EEXIST')
+    expect((await stat(file)).size).toBeGreaterThan(0)
   })
 
   it('that was touched, lacks its manifest, or is there already, is refused', async () => {

@@ -6,7 +6,6 @@ import path from 'node:path'
 import Database from 'better-sqlite3'
 import { Client } from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { main } from '../../src/cli/main.ts'
 import { defaultTenant } from '../../src/domain/ids.ts'
 import { instantOf } from '../../src/domain/time.ts'
 import { rootAt } from '../../src/lifecycle/audit-tree.ts'
@@ -19,6 +18,7 @@ import { openStore } from '../../src/store/open.ts'
 import { makeAudit } from '../support/entities.ts'
 import { eventually, startTestCustody } from '../support/custody.ts'
 import { createDatabase, type TestDatabase } from '../support/postgres.ts'
+import { runCli } from './run.ts'
 
 const lately = instantOf(Date.now() + 120_000)
 
@@ -59,17 +59,7 @@ const migrated = async (url: string): Promise<string> => {
 }
 
 const run = async (line: string, env: Readonly<Record<string, string>> = {}) => {
-  let [stdout, stderr] = ['', '']
-  const code = await main(line.split(' '), {
-    env,
-    cwd: home,
-    stdout: (text) => (stdout += text),
-    stderr: (text) => (stderr += text),
-    columns: null,
-    isInteractive: false,
-    ask: () => Promise.reject(new Error('nobody is there to ask')),
-  })
-  return { code, stdout, stderr }
+  return runCli(line, { env, cwd: home })
 }
 
 describe('custody db copy', () => {
@@ -90,6 +80,27 @@ describe('custody db copy', () => {
     })
     for (const { stdout, stderr } of [there, again]) {
       expect(stdout + stderr).not.toContain(new URL(database.url).password + '@')
+    }
+  })
+
+  it('makes a backup of PostgreSQL in one file, which is put back into another', async () => {
+    const env = { CUSTODY_HOME: home, CUSTODY_STORE_URL: database.url }
+    const taken = await run('backup create whole.db --json', env)
+    expect(taken).toMatchObject({ code: 0 })
+    expect(JSON.parse(taken.stdout)).toMatchObject({ engine: 'postgres', rows: { resource: 5 } })
+    expect(await run('backup verify whole.db')).toMatchObject({ code: 0 })
+
+    const other = await createDatabase()
+    try {
+      const there = { ...env, CUSTODY_STORE_URL: other.url }
+      expect(await run('backup restore whole.db', there)).toMatchObject({ code: 0 })
+      expect((await run('backup restore whole.db', there)).code).toBe(5)
+      const store = await openStore({ url: other.url, codec: documentCodec, readonly: true })
+      const brakes = await store.read.brakes()
+      expect(brakes.map(({ name }) => name)).toEqual(['restored'])
+      await store.close()
+    } finally {
+      await other.drop()
     }
   })
 

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { chmod, link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { createIdSource } from '../../domain/ids.ts'
 import { systemClock } from '../../host/clock.ts'
@@ -52,13 +52,16 @@ export async function create(
       file: temporary,
       now: systemClock.now(),
       version: packageVersion(),
+      codec: documentCodec,
     })
-    // It holds hashes of tokens, and who may do what.
-    await chmod(temporary, 0o600)
     // A link, not a rename: a file that has come there meanwhile stays.
     await link(temporary, file)
     const text = `${JSON.stringify(manifest, null, 2)}\n`
-    await writeFile(manifestOf(file), text, { flag: 'wx', mode: 0o600 })
+    await writeFile(manifestOf(file), text, { flag: 'wx', mode: 0o600 }).catch(async (error) => {
+      // Without one it is no backup, and would only be in the way of the next.
+      await rm(file, { force: true })
+      throw error
+    })
     const seconds = (performance.now() - began) / 1_000
     tell({ file, ...manifest }, `taken in ${seconds.toFixed(1)} s`, options.json, terminal)
     terminal.stderr(
@@ -113,7 +116,7 @@ export async function restore(
   const url = temporary === null ? urlOf(config) : `sqlite:${temporary}`
   let aside: string | null = null
   try {
-    await putBack(file, url, systemClock.now())
+    await putBack(file, { url, now: systemClock.now(), codec: documentCodec })
     await engageRestored(url, manifest)
     if (temporary !== null) await settle(temporary)
     if (temporary !== null && store.kind === 'sqlite') {
@@ -180,9 +183,11 @@ function refuseToOverwrite({ store }: Config, { replace }: RestoreOptions): void
 async function moveAside(file: string): Promise<string | null> {
   if (!existsSync(file)) return null
   const aside = `${file}.before-${systemClock.now().replaceAll(':', '')}`
-  for (const end of ['', '-wal', '-shm']) {
+  for (const end of ['-wal', '-shm']) {
     if (existsSync(`${file}${end}`)) await rename(`${file}${end}`, `${aside}${end}`)
   }
+  // A second name, not another: at its place there is always one of the two, whenever this ends.
+  await link(file, aside)
   return aside
 }
 

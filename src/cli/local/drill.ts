@@ -3,6 +3,7 @@ import path from 'node:path'
 import { systemClock } from '../../host/clock.ts'
 import { loadConfig } from '../../host/config.ts'
 import { packageVersion } from '../../host/home.ts'
+import { documentCodec } from '../../scim/codec.ts'
 import { putBack, takeBackup, verifyBackup } from '../../store/backup.ts'
 import type { DrillReport } from '../commands/drill.ts'
 import { stopwatch } from '../commands/drill.ts'
@@ -26,12 +27,13 @@ export async function restoreDrill(
       file,
       now: at,
       version: packageVersion(),
+      codec: documentCodec,
     })
     note('a backup is taken')
     const wrong = await verifyBackup(file, manifest)
     note('it is read and verified')
     const restored = path.join(directory, 'restored.db')
-    await putBack(file, `sqlite:${restored}`, at)
+    await putBack(file, { url: `sqlite:${restored}`, now: at, codec: documentCodec })
     const differing = [...wrong, ...(await verifyBackup(restored, manifest))]
     note('it is put back beside, and compared')
     const rows = Object.values(manifest.rows).reduce((sum, n) => sum + n, 0)

@@ -3,12 +3,23 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Command, Option } from 'commander'
 import { commandsOf } from '../src/cli/completion.ts'
-import { environmentOf, examplesOf, exitCodesOf, exitMeanings } from '../src/cli/help.ts'
+import {
+  configured,
+  environmentOf,
+  examplesOf,
+  exitCodesOf,
+  exitMeanings,
+} from '../src/cli/help.ts'
 import { programFor } from '../src/cli/main.ts'
 import { wordsOf } from '../src/cli/mutations.ts'
+import { environmentNames } from '../src/host/config.ts'
 
 const file = path.resolve(import.meta.dirname, '../docs/reference/cli.md')
 export const command = 'node scripts/generate-cli.ts'
+
+// The help has a list of its own: it starts without what reads configurations.
+const differing = environmentNames.filter((name, i) => `CUSTODY_${name}` !== configured[i])
+if (differing.length > 0) throw new Error(`src/cli/help.ts lacks ${differing.join(', ')}`)
 
 const shared = ['--server', '--token-file', '--json']
 const cell = (text: string) => text.replaceAll('|', '\\|').replaceAll('<', '&lt;')

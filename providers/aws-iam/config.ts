@@ -1,5 +1,5 @@
 import type { AwsConnection } from '../aws/client.ts'
-import { connectionProperties, durationPattern } from '../aws/client.ts'
+import { connectionProperties } from '../aws/client.ts'
 
 /** The configuration of an `aws-iam` provider, as its schema admits it. */
 export interface Config extends AwsConnection {
@@ -45,14 +45,14 @@ export const configSchema = {
   properties: {
     ...connectionProperties,
     path: { type: 'string', pattern: '^/([\\u0021-\\u007E]+/)?$', maxLength: 512 },
-    settle: { type: 'string', pattern: durationPattern },
-    lastUsedLag: { type: 'string', pattern: durationPattern },
+    settle: { type: 'string', format: 'duration' },
+    lastUsedLag: { type: 'string', format: 'duration' },
     probe: {
       type: 'object',
       additionalProperties: false,
       properties: {
         count: { type: 'integer', minimum: 1, maximum: 100 },
-        every: { type: 'string', pattern: durationPattern },
+        every: { type: 'string', format: 'duration' },
         regions: {
           type: 'array',
           minItems: 1,
@@ -68,7 +68,7 @@ export const configSchema = {
       properties: {
         roleArn: { type: 'string', pattern: '^arn:[a-z-]+:iam::\\d{12}:role/.+$' },
         externalId: { type: 'string', pattern: '^[\\w+=,.@:/-]{2,1224}$' },
-        duration: { type: 'string', pattern: durationPattern },
+        duration: { type: 'string', format: 'duration' },
       },
     },
     boundaryArn: { type: 'string', pattern: '^arn:[a-z-]+:iam::(\\d{12}|aws):policy/.+$' },

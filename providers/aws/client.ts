@@ -19,7 +19,7 @@ export interface AwsConnection {
 
 /** JSON Schema of `AwsConnection`'s members. */
 export const connectionProperties = {
-  region: { type: 'string', pattern: '^[a-z]{2}(-[a-z]+)+-\\d$' },
+  region: { type: 'string', pattern: '^[a-z]{2,4}(-[a-z]+)+-\\d$' },
   endpoint: { type: 'string', pattern: '^https?://' },
   credentials: {
     type: 'object',
@@ -139,10 +139,6 @@ function keyPair(
     )
   }
 }
-
-/** A pattern for JSON Schema that admits what `parseDuration` reads. */
-export const durationPattern =
-  '^P(?=\\d|T\\d)(\\d+W)?(\\d+D)?(T(?=\\d)(\\d+H)?(\\d+M)?(\\d+(\\.\\d{1,3})?S)?)?$'
 
 /** Reads a duration the schema has already admitted. */
 export function durationOf(text: string): Seconds {

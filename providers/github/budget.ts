@@ -18,7 +18,7 @@ export interface Cost {
   readonly ends?: boolean
 }
 
-const limitsByDefault: BudgetLimits = {
+export const limitsByDefault: BudgetLimits = {
   creationsPerMinute: 80,
   creationsPerHour: 500,
   pointsPerMinute: 900,

@@ -21,7 +21,7 @@ export interface Config {
   readonly people?: PeopleConfig
 }
 
-const duration = { type: 'string', pattern: '^P' }
+const duration = { type: 'string', format: 'duration' }
 const atLeastOne = { type: 'integer', minimum: 1 }
 
 /** What names an App's installation; whatever speaks to GitHub by it has these in its schema. */
@@ -34,7 +34,7 @@ export const connectionSchema: ConfigSchema = {
   appId: { anyOf: [{ type: 'integer' }, { type: 'string' }] },
   installationId: { type: 'integer', minimum: 1 },
   privateKeyFile: { type: 'string', minLength: 1 },
-  timeout: duration,
+  timeout: { type: 'string', format: 'positive-duration' },
   budget: {
     type: 'object',
     additionalProperties: false,

@@ -65,7 +65,7 @@ export const postgres: ProviderModule = {
         items: { type: 'string', minLength: 1, maxLength: 63 },
       },
       heir: { type: 'string', minLength: 1, maxLength: 63 },
-      settle: { type: 'string', pattern: '^P' },
+      settle: { type: 'string', format: 'duration' },
     },
   },
   create: (host, config) => new PostgresLogins(host, config as unknown as Config),

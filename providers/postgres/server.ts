@@ -30,7 +30,7 @@ export const connectionProperties = {
   passwordFile: { type: 'string', minLength: 1 },
   tls: { enum: ['verify-full', 'disable'] },
   tlsCaFile: { type: 'string', minLength: 1 },
-  timeout: { type: 'string', pattern: '^PT' },
+  timeout: { type: 'string', format: 'positive-duration' },
 } as const
 
 /** Runs statements of one connection; rows come as plain objects. */

@@ -95,9 +95,16 @@ export function checkDirectories(
   })
 }
 
-function shapeOf({ required, properties }: Reader, config: Readonly<Record<string, unknown>>) {
-  const schema = { type: 'object', additionalProperties: false, required, properties }
-  return checkShape(config, schema, null)
+function schemaOf({ required, properties }: Reader) {
+  return { type: 'object', additionalProperties: false, required, properties }
+}
+
+/** The configuration of each type, as JSON Schema. */
+export const directorySchemas: Readonly<Record<string, ReturnType<typeof schemaOf>>> =
+  Object.fromEntries(Object.entries(readers).map(([type, reader]) => [type, schemaOf(reader)]))
+
+function shapeOf(reader: Reader, config: Readonly<Record<string, unknown>>) {
+  return checkShape(config, schemaOf(reader), null)
 }
 
 /** The sources by name; `entries` have passed `checkDirectories`. */

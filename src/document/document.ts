@@ -1,6 +1,6 @@
 import { Ajv, type ErrorObject } from 'ajv'
 import ajvFormats from 'ajv-formats'
-import { isMap, isScalar, LineCounter, type Pair, parseDocument } from 'yaml'
+import { type Document, isMap, isScalar, LineCounter, type Pair, parseDocument, visit } from 'yaml'
 import { nearest } from '../domain/errors.ts'
 import { parseDuration } from '../domain/time.ts'
 
@@ -27,21 +27,29 @@ export interface YamlText {
   readonly lineOf: (path: readonly Step[]) => number
 }
 
-/** Reads YAML 1.2; duplicate keys are problems, and aliases are bounded by the parser. */
+/**
+ * Reads YAML 1.2; duplicate keys are problems, and aliases are bounded by the parser. What the parser
+ * says is cut before it repeats what stood there: a password that begins with `*` is an alias to it.
+ */
 export function readYaml(text: string): YamlText {
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
   const problems = [...document.errors, ...document.warnings].map((e) => ({
     path: '',
     line: lines.linePos(e.pos[0]).line,
-    message: e.message,
+    message: `${e.message.replace(/:.*$/s, '')}.`.replace(/\.\.$/, '.'),
   }))
   let value: unknown = null
   if (problems.length === 0) {
     try {
       value = document.toJS()
-    } catch (error) {
-      problems.push({ path: '', line: 1, message: (error as Error).message })
+    } catch {
+      const at = unresolved(document)
+      const message =
+        at === null
+          ? 'its aliases stand for too much.'
+          : 'a value that begins with "*" stands for an anchor, and there is none of its name; put it in quotes.'
+      problems.push({ path: '', line: at === null ? 1 : lines.linePos(at).line, message })
     }
   }
   return {
@@ -55,6 +63,19 @@ export function readYaml(text: string): YamlText {
       return 1
     },
   }
+}
+
+/** Where the first alias stands whose anchor is not there. */
+function unresolved(document: Document): number | null {
+  let at: number | null = null
+  visit(document, {
+    Alias(_key, alias) {
+      if (alias.resolve(document) !== undefined) return
+      at = alias.range?.[0] ?? 0
+      return visit.BREAK
+    },
+  })
+  return at
 }
 
 /** The key's own node where there is one: a problem belongs to the line that names it. */

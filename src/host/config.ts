@@ -283,7 +283,14 @@ function withoutProblems(value: unknown, problems: readonly Problem[]): RawConfi
   return Object.fromEntries(entries.map(([key, part]) => [key, numbered(key, part)]))
 }
 
-const environmentNames = ['STORE_URL', 'LISTEN', 'PUBLIC_URL', 'LOG_LEVEL', 'MASTER_KEY'] as const
+/** Behind `CUSTODY_`; each has a twin behind which stands `_FILE`. */
+export const environmentNames = [
+  'STORE_URL',
+  'LISTEN',
+  'PUBLIC_URL',
+  'LOG_LEVEL',
+  'MASTER_KEY',
+] as const
 type EnvironmentName = (typeof environmentNames)[number]
 
 /** Each variable, or the file its `_FILE` twin names (one trailing newline is dropped). */
@@ -359,7 +366,8 @@ const pluginList = {
   },
 }
 
-const fileSchema = {
+/** What may stand in `custody.yaml`, as JSON Schema. */
+export const fileSchema = {
   type: 'object',
   additionalProperties: false,
   properties: {

@@ -209,13 +209,13 @@ export function decodeMasterKey(text: Secret, source: string): Secret {
   })
 }
 
-/** The directory of Custody's own `package.json`: the checkout, or the installed package. */
 /** As in package.json. */
 export function packageVersion(): string {
   const text = readFileSync(path.join(packageRoot, 'package.json'), 'utf8')
   return (JSON.parse(text) as { readonly version: string }).version
 }
 
+/** The directory of Custody's own `package.json`: the checkout, or the installed package. */
 export const packageRoot: string = (() => {
   let directory = path.dirname(fileURLToPath(import.meta.url))
   while (!existsSync(path.join(directory, 'package.json'))) directory = path.dirname(directory)

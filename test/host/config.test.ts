@@ -2,8 +2,9 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type Config, loadConfig } from '../../src/host/config.ts'
+import { type Config, type ConfigCheck, loadConfig } from '../../src/host/config.ts'
 import { packageRoot } from '../../src/host/home.ts'
+import { checkConfig } from '../../src/main.ts'
 
 let cwd = ''
 beforeEach(async () => {
@@ -20,9 +21,10 @@ function load(env: Record<string, string> = {}, file: string | null = null): Pro
 async function problemsOf(
   text: string | null,
   env: Record<string, string> = {},
+  check?: ConfigCheck,
 ): Promise<readonly string[]> {
   if (text !== null) await writeFile(path.join(cwd, 'custody.yaml'), text)
-  return load(env).then(
+  return loadConfig({ env, cwd, file: null }, check).then(
     () => [],
     (error: Error & { code?: string }) => {
       if (error.code !== 'configInvalid') throw error
@@ -198,6 +200,39 @@ sinks:
     expect((await problemsOf(null, env as unknown as Record<string, string>)).join('\n')).toMatch(
       expected,
     )
+  })
+
+  it.each([
+    ['an alias', 'logLevel: info\nstore: { url: *s3cret }', 2],
+    ['a tag', 'logLevel: info\nstore:\n  url: !s3cret x', 3],
+    ['what is no YAML', 'store: { url: "postgres://u:s3cret@h/d" s3cret }', 1],
+    ['half a text', 'store: { url: "s3cret }', 1],
+    ['a key twice', 'logLevel: info\nlogLevel: s3cret', 2],
+  ])('repeats nothing of %s that was meant as a value', async (_what, text, line) => {
+    const problems = await problemsOf(text)
+
+    expect(problems[0]).toMatch(new RegExp(`^custody\\.yaml:${line}: .{10,}[^.]\\.$`))
+    expect(problems.join()).not.toContain('s3cret')
+  })
+
+  it('takes no duration or region that could not be used', async () => {
+    const entry = (type: string, config: string) =>
+      `providers:\n  - { name: a, type: ${type}, config: { ${config} } }`
+    const github = 'appId: 1, installationId: 1, privateKeyFile: k'
+    const wrong = [
+      entry('postgres', 'host: h, user: u, timeout: PTnonsense'),
+      entry('postgres', 'host: h, user: u, timeout: PT0S'),
+      entry('postgres', 'host: h, user: u, settle: P1Y'),
+      entry('github', `${github}, settle: P1Y`),
+      entry(
+        'aws-iam',
+        'region: eu-west-1, assumeRole: { roleArn: "arn:aws:iam::123456789012:role/x", duration: P1M }',
+      ),
+      entry('aws-iam', 'region: europe-west'),
+    ]
+    for (const text of wrong) expect(await problemsOf(text, {}, checkConfig), text).toHaveLength(1)
+    const right = entry('aws-iam', 'region: eusc-de-east-1, settle: PT0S')
+    expect(await problemsOf(right, {}, checkConfig)).toEqual([])
   })
 
   it('says so when the file may not be read', async () => {

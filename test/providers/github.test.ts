@@ -7,12 +7,12 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
 import { inspect } from 'node:util'
-import { Ajv } from 'ajv'
 import * as fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { github } from '../../providers/github/index.ts'
 import { fromAnswer } from '../../providers/github/errors.ts'
 import { fingerprintOfLine, generateSshKeyPair } from '../../providers/github/openssh.ts'
+import { checkShape } from '../../src/document/document.ts'
 import type { AccountId, CredentialId, OperationId } from '../../src/domain/ids.ts'
 import { defaultTenant } from '../../src/domain/ids.ts'
 import { Secret } from '../../src/domain/secret.ts'
@@ -865,7 +865,7 @@ describe('configuration', () => {
   ])('takes %s as base URL: %s', (baseUrl, isFine) => {
     const config = { baseUrl, appId: 1, installationId: 2, privateKeyFile: 'app.pem' }
 
-    expect(new Ajv().validate(github.configSchema, config)).toBe(isFine)
+    expect(checkShape(config, github.configSchema, null).length === 0).toBe(isFine)
   })
 
   it('settles after five seconds unless told otherwise', () => {

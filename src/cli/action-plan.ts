@@ -19,7 +19,7 @@ interface Entry {
   readonly isPlannedByServer: boolean
 }
 
-interface ActionPlan {
+export interface ActionPlan {
   readonly custody: typeof actionPlanFormat
   readonly server: string
   readonly command: string
@@ -29,7 +29,7 @@ interface ActionPlan {
   readonly sha256: string
 }
 
-function hashOf({
+export function hashOf({
   sha256: _sha256,
   ...rest
 }: Omit<ActionPlan, 'sha256'> & { sha256?: string }): string {
@@ -123,6 +123,7 @@ function readActionPlan(content: string, file: string): ActionPlan {
   const isOurs = plan.entries.every(
     ({ request: { method, path: route } }) =>
       (method === 'POST' || method === 'DELETE') &&
+      !route.includes('..') &&
       (route.startsWith('/api/v1/') || route === '/scim/v2/Users'),
   )
   if (!isOurs || !Object.hasOwn(mutations, plan.command)) {
@@ -228,6 +229,8 @@ async function agree({ options, terminal }: Session<GuardOptions>, plan: ActionP
     const sentence = `The plan hits ${hits} thing(s), not ${options.confirmCount}; nothing was done.`
     throw new CommandFailure(exitCodes.conflict, sentence)
   }
+  // Whatever the command calls itself: what is sent is what stands here.
+  for (const line of linesOf(plan)) terminal.stderr(`${line}\n`)
   const { destroys, isPlannedByServer, asksItself } = mutations[plan.command]!
   if (destroys === undefined && !isPlannedByServer && !asksItself) return
   const isBulk = hits > 1
@@ -235,7 +238,6 @@ async function agree({ options, terminal }: Session<GuardOptions>, plan: ActionP
     const sentence = `The plan hits ${hits} things. Repeat with --yes --confirm-count ${hits}.`
     throw new CommandFailure(exitCodes.usage, sentence)
   }
-  if (!options.yes) for (const line of linesOf(plan)) terminal.stderr(`${line}\n`)
   const name = isBulk ? String(hits) : (plan.entries[0]!.subject?.name ?? plan.command)
   await confirmTyped(`"${plan.command}" is done to ${hits} thing(s).`, name, options, terminal)
 }

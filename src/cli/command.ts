@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { isId } from '../domain/ids.ts'
 import { type ApiClient, connect, type Connection, type Query } from './connection.ts'
 import {
   type Column,
@@ -129,6 +130,7 @@ export async function printList(
   let count = 0
   let isCut = false
   let print: ((rows: readonly Row[]) => string) | null = null
+  let name: ((rows: readonly Row[]) => Promise<readonly Row[]>) | null = null
   for await (const page of api.pages(list.route, list.query ?? {}, limit)) {
     isCut = page.isFollowed
     if (page.rows.length === 0) continue
@@ -136,8 +138,10 @@ export async function printList(
       const rows = page.rows.map((row) => JSON.stringify(row, null, 2).replaceAll('\n', '\n  '))
       terminal.stdout(`${count === 0 ? '[' : ','}\n  ${rows.join(',\n  ')}`)
     } else {
-      print ??= tablePages(list.columns, page, terminal)
-      terminal.stdout(print(page.rows))
+      name ??= (await import('./names.ts')).namesOf(api)
+      const rows = await name(page.rows)
+      print ??= tablePages(list.columns, { ...page, rows }, terminal)
+      terminal.stdout(print(rows))
     }
     count += page.rows.length
   }
@@ -224,7 +228,6 @@ export function suggest(command: Command, choices: Readonly<Record<string, reado
   return command
 }
 
-const idPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 const nhiSchema = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
 
 /** An account or person by id, or by the userName people know it by. */
@@ -233,7 +236,7 @@ export async function resolveId(
   name: string,
   api: ApiClient,
 ): Promise<string> {
-  if (idPattern.test(name)) return name
+  if (isId(name)) return name
   // One userName may belong to a person and to an account: the schema tells them apart.
   const filter = encodeURIComponent(`userName eq ${JSON.stringify(name)}`)
   const { body } = await api.send('GET', `/scim/v2/Users?filter=${filter}&attributes=userName`)

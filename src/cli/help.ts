@@ -53,12 +53,21 @@ export function exitCodesOf(command: Command): readonly number[] {
   return [...codes].toSorted((a, b) => a - b)
 }
 
+/** What wins over the configuration file, each also as `…_FILE`. */
+export const configured = [
+  'CUSTODY_STORE_URL',
+  'CUSTODY_LISTEN',
+  'CUSTODY_PUBLIC_URL',
+  'CUSTODY_LOG_LEVEL',
+  'CUSTODY_MASTER_KEY',
+] as const
+
 /** Variables of the environment that change what it does. */
 export function environmentOf(command: Command): readonly string[] {
   const options = longs(command)
   return [
     ...(options.has('--server') ? ['CUSTODY_SERVER', 'CUSTODY_TOKEN'] : []),
-    ...(options.has('--config') ? ['CUSTODY_CONFIG'] : []),
+    ...(options.has('--config') ? ['CUSTODY_CONFIG', ...configured] : []),
     'CUSTODY_HOME',
     ...(options.has('--json') ? ['NO_COLOR'] : []),
   ]

@@ -1,6 +1,7 @@
 import { createInterface } from 'node:readline/promises'
 import { Command, CommanderError } from 'commander'
 import { nearest } from '../domain/errors.ts'
+import { visible } from '../host/visible.ts'
 import { packageVersion } from '../host/home.ts'
 import { registerAccount } from './commands/account.ts'
 import { registerAudit } from './commands/audit.ts'
@@ -56,7 +57,7 @@ export async function main(
     if (error instanceof CommanderError) {
       return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
     }
-    terminal.stderr(`${describe(error, terminal)}\n`)
+    terminal.stderr(`${shown(describe(error, terminal))}\n`)
     return exitCodeOf(error)
   }
 }
@@ -73,7 +74,7 @@ export function programFor(terminal: Terminal, exit: (code: ExitCode) => void): 
     .exitOverride()
     .configureOutput({
       writeOut: terminal.stdout,
-      writeErr: terminal.stderr,
+      writeErr: (text) => terminal.stderr(shown(text)),
       ...(terminal.columns === null ? {} : { getOutHelpWidth: () => terminal.columns! }),
     })
     .addHelpText(
@@ -145,6 +146,9 @@ function registerHelp(program: Command): void {
       target.outputHelp()
     })
 }
+
+/** What somebody wrote on the command line, or a server sent, is shown and never obeyed. */
+const shown = (text: string): string => text.split('\n').map(visible).join('\n')
 
 /** A sentence for what we expected; the frames too for what we did not. */
 function describe(error: unknown, terminal: Terminal): string {

@@ -2,8 +2,9 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { main } from '../../src/cli/main.ts'
+import { type ActionPlan, hashOf } from '../../src/cli/action-plan.ts'
 import type { Terminal } from '../../src/cli/terminal.ts'
+import { runCli } from './run.ts'
 import { startServer } from './server.ts'
 
 const accountId = '01890000-0000-7000-8000-00000000000a'
@@ -54,19 +55,7 @@ beforeEach(async () => {
 })
 
 async function run(line: string, change: Partial<Terminal> = {}) {
-  let stdout = ''
-  let stderr = ''
-  const code = await main(line.split(' '), {
-    env: { CUSTODY_SERVER: server.url, CUSTODY_TOKEN: 't' },
-    cwd,
-    stdout: (text) => (stdout += text),
-    stderr: (text) => (stderr += text),
-    columns: null,
-    isInteractive: false,
-    ask: () => Promise.reject(new Error('nobody is there to ask')),
-    ...change,
-  })
-  return { code, stdout, stderr }
+  return runCli(line, { env: { CUSTODY_SERVER: server.url, CUSTODY_TOKEN: 't' }, cwd, ...change })
 }
 
 const changes = () => server.seen.filter(({ method }) => method !== 'GET')
@@ -178,6 +167,24 @@ describe('plans of actions', () => {
     tomorrow.mockRestore()
 
     expect([edited.code, elsewhere.code, late.code, changes()]).toEqual([9, 2, 5, []])
+  })
+
+  it('show what they send, whatever they call themselves, and send nothing out of the API', async () => {
+    await run(`${dryRun} --output plan.json`)
+    const file = path.join(cwd, 'plan.json')
+    const plan = JSON.parse(await readFile(file, 'utf8')) as ActionPlan
+    const write = async (change: Partial<ActionPlan>): Promise<void> => {
+      const changed = { ...plan, ...change }
+      await writeFile(file, JSON.stringify({ ...changed, sha256: hashOf(changed) }))
+    }
+    await write({ command: 'account enable' })
+    const renamed = await run('apply plan.json --yes')
+    expect(renamed.stderr).toContain(`POST /api/v1/accounts/${accountId}/disable`)
+
+    const [entry] = plan.entries
+    const request = { ...entry!.request, path: '/api/v1/../metrics' }
+    await write({ entries: [{ ...entry!, request }] })
+    expect((await run('apply plan.json --yes')).code).toBe(2)
   })
 
   it('are made of what the server plans too, and several things need their number', async () => {

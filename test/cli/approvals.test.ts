@@ -1,8 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { main } from '../../src/cli/main.ts'
 import type { Terminal } from '../../src/cli/terminal.ts'
+import { runCli } from './run.ts'
 import { type Reply, type Seen, startServer } from './server.ts'
 
 const batchId = '01890000-0000-7000-8000-00000000000a'
@@ -55,19 +55,12 @@ async function run(
   change: Partial<Terminal> = {},
 ) {
   server ??= await startServer(routes)
-  let stdout = ''
-  let stderr = ''
-  const code = await main(line.split(' '), {
+  const ran = await runCli(line, {
     env: { CUSTODY_SERVER: server.url, CUSTODY_TOKEN: 'token' },
     cwd,
-    stdout: (text) => (stdout += text),
-    stderr: (text) => (stderr += text),
-    columns: null,
-    isInteractive: false,
-    ask: () => Promise.reject(new Error('nobody is there to ask')),
     ...change,
   })
-  return { code, stdout, stderr, sent: server.seen.filter((s) => s.method === 'POST') }
+  return { ...ran, sent: server.seen.filter((s) => s.method === 'POST') }
 }
 
 const show = `GET /api/v1/approvals/${batchId}`

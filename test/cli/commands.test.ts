@@ -2,9 +2,9 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { main } from '../../src/cli/main.ts'
 import type { Terminal } from '../../src/cli/terminal.ts'
 import { sweepNames } from '../../src/lifecycle/engine.ts'
+import { runCli } from './run.ts'
 import { type Reply, type Seen, startServer } from './server.ts'
 
 const nhi = 'urn:custody:scim:schemas:extension:nhi:1.0:User'
@@ -12,6 +12,7 @@ const core = 'urn:ietf:params:scim:schemas:core:2.0:User'
 const accountId = '01890000-0000-7000-8000-00000000000a'
 const personId = '01890000-0000-7000-8000-00000000000b'
 const operationId = '01890000-0000-7000-8000-00000000000c'
+const groupId = '01890000-0000-7000-8000-00000000000d'
 
 let cwd = ''
 let server: Awaited<ReturnType<typeof startServer>> | null = null
@@ -37,19 +38,7 @@ async function serve(routes: Readonly<Record<string, (seen: Seen) => Reply>>) {
 }
 
 async function run(line: string | readonly string[], change: Partial<Terminal> = {}) {
-  let stdout = ''
-  let stderr = ''
-  const code = await main(typeof line === 'string' ? line.split(' ') : line, {
-    env: {},
-    cwd,
-    stdout: (text) => (stdout += text),
-    stderr: (text) => (stderr += text),
-    columns: null,
-    isInteractive: false,
-    ask: () => Promise.reject(new Error('nobody is there to ask')),
-    ...change,
-  })
-  return { code, stdout, stderr }
+  return runCli(line, { env: {}, cwd, ...change })
 }
 
 const accounts = [
@@ -197,7 +186,7 @@ describe('lists', () => {
 describe('one thing', () => {
   it('is shown with what is nested below its name', async () => {
     await serve({
-      [`GET /api/v1/accounts/${accountId}`]: () => ({
+      [`GET /api/v1/findings/${accountId}`]: () => ({
         body: {
           userName: 'ci\u001b[2J',
           owner: { type: 'User', id: personId },
@@ -212,7 +201,7 @@ describe('one thing', () => {
       }),
     })
 
-    const { stdout } = await run(`account show ${accountId}`)
+    const { stdout } = await run(`finding show ${accountId}`)
 
     expect(stdout.split('\n')).toEqual([
       'userName     ci\\u001b[2J',
@@ -229,6 +218,81 @@ describe('one thing', () => {
       '    status  active',
       '',
     ])
+  })
+
+  it('is told of an account as whoever is on call reads it: why, whose, what next', async () => {
+    await serve({
+      [`GET /api/v1/accounts/${accountId}`]: () => ({
+        body: {
+          id: accountId,
+          userName: 'ci\u001b[2J',
+          status: 'orphaned',
+          why: { sentence: 'Its owner has left.' },
+          owner: { type: 'User', id: personId },
+          pendingOwner: { type: 'Group', id: groupId },
+          backups: [{ type: 'User', id: personId, acceptedAt: null }],
+          expiresAt: '2000-01-01T12:00:00.000Z',
+          kind: 'serviceAccount',
+          environment: 'prod',
+          protected: true,
+          enforcement: 'observe',
+          credentials: [
+            {
+              id: personId,
+              provider: 'aws',
+              status: 'active',
+              deliverTo: { sink: 'f', path: 'a/b' },
+            },
+          ],
+          next: [{ at: '2026-01-01T00:00:00.000Z', what: 'it is switched off', effect: 'would' }],
+        },
+      }),
+      'GET /scim/v2/Users': () => ({ body: { Resources: [{ id: personId, userName: 'nora' }] } }),
+      'GET /scim/v2/Groups': () => ({ status: 403, body: { code: 'forbidden', detail: 'No.' } }),
+    })
+
+    const { code, stdout } = await run(`account show ${accountId}`)
+
+    expect(code).toBe(0)
+    for (const line of [
+      /^userName +ci\\u001b\[2J$/m,
+      /^status +orphaned, only watched$/m,
+      /^why +Its owner has left\.$/m,
+      new RegExp(`^owner +nora  ${personId}$`, 'm'),
+      new RegExp(`^offered to +${groupId} \\(group\\)$`, 'm'),
+      /^backups +nora .* \(has not agreed\)$/m,
+      /^expires +2000-01-01 12:00 UTC, \d+ days ago$/m,
+      /^kind +serviceAccount, prod$/m,
+      /^protected +it takes two people/m,
+      new RegExp(`^${personId}  aws +active +f:a/b$`, 'm'),
+      /^2026-01-01 00:00 +it is switched off +would$/m,
+    ]) {
+      expect(stdout).toMatch(line)
+    }
+    const all = JSON.parse((await run(`account show ${accountId} --json`)).stdout)
+    expect(all.owner).toEqual({ type: 'User', id: personId })
+  })
+
+  it('is listed by the names of people, asked for at once; the ids stay in JSON', async () => {
+    const items = Array.from({ length: 3 }, (_, i) => ({
+      id: accountId,
+      userName: `ci-${i}`,
+      owner: { type: 'User', id: personId },
+    }))
+    let asked = 0
+    await serve({
+      'GET /api/v1/accounts': () => ({ body: { items } }),
+      'GET /scim/v2/Users': () => {
+        asked += 1
+        return { body: { Resources: [{ id: personId, userName: 'nora' }] } }
+      },
+    })
+
+    const { stdout } = await run('account list')
+
+    expect(stdout.match(/ci-\d +nora$/gm)).toHaveLength(3)
+    expect(JSON.parse((await run('account list --json')).stdout)).toEqual(items)
+    expect(asked).toBe(1)
   })
 })
 

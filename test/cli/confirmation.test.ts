@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { main } from '../../src/cli/main.ts'
 import type { Terminal } from '../../src/cli/terminal.ts'
+import { runCli } from './run.ts'
 import { type Reply, type Seen, startServer } from './server.ts'
 
 const accountId = '01890000-0000-7000-8000-00000000000a'
@@ -19,19 +19,7 @@ async function serve(routes: Readonly<Record<string, (seen: Seen) => Reply>>) {
 }
 
 async function run(line: string, change: Partial<Terminal> = {}) {
-  let stdout = ''
-  let stderr = ''
-  const code = await main(line.split(' '), {
-    env: { CUSTODY_SERVER: server!.url, CUSTODY_TOKEN: 't' },
-    cwd: '/nonexistent',
-    stdout: (text) => (stdout += text),
-    stderr: (text) => (stderr += text),
-    columns: null,
-    isInteractive: false,
-    ask: () => Promise.reject(new Error('nobody is there to ask')),
-    ...change,
-  })
-  return { code, stdout, stderr }
+  return runCli(line, { env: { CUSTODY_SERVER: server!.url, CUSTODY_TOKEN: 't' }, ...change })
 }
 
 describe('what takes something away', () => {

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { main } from '../../src/cli/main.ts'
 import type { Terminal } from '../../src/cli/terminal.ts'
+import { runCli } from './run.ts'
 import { type Reply, type Seen, startServer } from './server.ts'
 
 let server: Awaited<ReturnType<typeof startServer>> | null = null
@@ -15,19 +15,7 @@ async function serve(routes: Readonly<Record<string, (seen: Seen) => Reply>>) {
 }
 
 async function run(line: string, change: Partial<Terminal> = {}) {
-  let stdout = ''
-  let stderr = ''
-  const code = await main(line.split(' '), {
-    env: { CUSTODY_SERVER: server!.url, CUSTODY_TOKEN: 't' },
-    cwd: '/nonexistent',
-    stdout: (text) => (stdout += text),
-    stderr: (text) => (stderr += text),
-    columns: null,
-    isInteractive: false,
-    ask: () => Promise.reject(new Error('nobody is there to ask')),
-    ...change,
-  })
-  return { code, stdout, stderr }
+  return runCli(line, { env: { CUSTODY_SERVER: server!.url, CUSTODY_TOKEN: 't' }, ...change })
 }
 
 describe('lists', () => {

@@ -124,7 +124,9 @@ function registerReading(noun: Command, cli: Cli): void {
     async ({ api, options, terminal }, name) => {
       const id = await resolveId('account', name, api)
       const { body } = await api.send('GET', `/api/v1/accounts/${id}`)
-      printRecord(body, options, terminal)
+      if (options.json) return printRecord(body, options, terminal)
+      const { accountCard } = await import('./account-card.ts')
+      terminal.stdout(await accountCard(body as Row, api, terminal))
     },
   )
 }

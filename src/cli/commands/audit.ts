@@ -240,9 +240,9 @@ function report(
   if (options.json) printJson(verdict, terminal)
   if (verdict.ok) {
     const { size, root } = verdict.checkpoint
-    if (!options.json) terminal.stdout(`${size} entries verified\n`)
+    if (!options.json) terminal.stdout(`${size} ${size === 1 ? 'entry' : 'entries'} verified\n`)
     terminal.stderr(
-      `Log ${key.name}, root ${root}, key ${key.name}+${key.id} from ${visible(source)}, ${verdict.checkpoints} signed checkpoints${known.length > 0 ? ', in keeping with the anchor of this home' : ''}.\n`,
+      `Log ${key.name}, root ${root}, key ${key.name}+${key.id} from ${visible(source)}, ${verdict.checkpoints} signed ${verdict.checkpoints === 1 ? 'checkpoint' : 'checkpoints'}${known.length > 0 ? ', in keeping with the anchor of this home' : ''}.\n`,
     )
     return exitCodes.ok
   }

@@ -36,15 +36,19 @@ export function sealAccessToken(pepper: Secret, clientToken: string, now: Instan
 export function sealToken(pepper: Secret, use: SealedUse, token: SealedToken): string {
   const fields = [token.clientToken, token.expiresAt, token.since]
   const payload = Buffer.from(JSON.stringify(fields)).toString('base64url')
-  return `${prefixes[use]}${payload}.${macOf(pepper, use, payload).toString('base64url')}`
+  return `${prefixes[use]}${payload}.${macOf(pepper, use, payload)}`
 }
 
-/** @returns null for anything we did not seal for this use; an expired one is still read */
+/**
+ * Compared as texts: 43 characters of base64url hold two bits more than a MAC, so that four of them
+ * would decode to the same one, and what is used up by its text could be used four times.
+ * @returns null for anything we did not seal for this use; an expired one is still read
+ */
 export function openToken(pepper: Secret, use: SealedUse, text: string): SealedToken | null {
   const [, payload, mac] = pattern.exec(text) ?? []
   if (payload === undefined || mac === undefined || !text.startsWith(prefixes[use])) return null
-  const sent = Buffer.from(mac, 'base64url')
-  const made = macOf(pepper, use, payload)
+  const sent = Buffer.from(mac)
+  const made = Buffer.from(macOf(pepper, use, payload))
   if (sent.length !== made.length || !timingSafeEqual(sent, made)) return null
   const [clientToken, expiresAt, since = expiresAt] = JSON.parse(
     Buffer.from(payload, 'base64url').toString('utf8'),
@@ -52,6 +56,8 @@ export function openToken(pepper: Secret, use: SealedUse, text: string): SealedT
   return { clientToken, expiresAt, since }
 }
 
-function macOf(pepper: Secret, use: SealedUse, payload: string): Buffer {
-  return pepper.use((key) => createHmac('sha256', key).update(`${use}\0${payload}`).digest())
+function macOf(pepper: Secret, use: SealedUse, payload: string): string {
+  return pepper.use((key) =>
+    createHmac('sha256', key).update(`${use}\0${payload}`).digest('base64url'),
+  )
 }

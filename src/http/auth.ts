@@ -29,6 +29,9 @@ export type TokenCheck =
   /** `client` when the token was once theirs, for their log; never for the answer. */
   | { readonly accepted: false; readonly client: Client | null }
 
+/** Who asks, for hooks that cannot wait for it. */
+const acceptedClients = new WeakMap<FastifyRequest, Client>()
+
 /** Who was refused with a token that had been good: remembered for the request log alone. */
 const refusedClients = new WeakMap<FastifyRequest, Client>()
 
@@ -43,6 +46,7 @@ export function createAuthenticate(host: AuthHost): Authenticate {
     const check = await checkRequest(host, request)
     if (check.accepted) {
       const { client } = check
+      acceptedClients.set(request, client)
       return callerOf(client, ownsByGroups(client) ? await groupsOf(host, client) : [])
     }
     if (check.client) refusedClients.set(request, check.client)
@@ -80,6 +84,11 @@ function ownsByGroups({ role }: Client): boolean {
 /** The groups through which a client's person owns. */
 async function groupsOf({ store }: AuthHost, client: Client): Promise<readonly string[]> {
   return client.person === null ? [] : store.read.groupsAround(client.tenant, client.person)
+}
+
+/** Null until the request is authenticated. */
+export function acceptedClientOf(request: FastifyRequest): Client | null {
+  return acceptedClients.get(request) ?? null
 }
 
 export function refusedClientOf(request: FastifyRequest): Client | null {

@@ -43,7 +43,11 @@ export async function expiryReport(
     throw errors.invalidValue({ path: 'from', reason: 'must be a day such as 2027-01-31.' })
   }
   const from = dayOf(first)
-  const until = dayOf(addSeconds(first, days * day))
+  const end = addSeconds(first, days * day)
+  if (end.startsWith('+')) {
+    throw errors.invalidValue({ path: 'from', reason: 'with its days must end before year 10000.' })
+  }
+  const until = dayOf(end)
   const items = await life.store.read.endsByDay(caller.tenant, from, until)
   const total = items.reduce(
     (all, { accounts, credentials }) => ({

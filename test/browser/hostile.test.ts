@@ -123,4 +123,31 @@ describe.skipIf(executable === null)('a hundred strings of somebody who means ha
     await page.locator('main').getByText(strings[1]!, { exact: false }).first().waitFor()
     await visited.end()
   })
+
+  it('lead nowhere but to the one thing they name, as an address', async () => {
+    const owner = await custody.createPerson('addressed@example.com')
+    const visited = await visit(browser, custody, views[0]!, {
+      expected: /Failed to load resource/,
+    })
+    const asked: string[] = []
+    visited.page.on('request', (request) => asked.push(new URL(request.url()).pathname))
+    for (const name of ['__proto__', 'constructor', 'toString']) {
+      await visited.goto(name)
+      await visited.page.getByRole('heading', { name: 'No such screen' }).waitFor()
+    }
+    const there = encodeURIComponent(`../owners/${owner}`)
+    for (const id of [there, '%00', `x%3Flimit=1`, '..%2foperations']) {
+      const places = ['account/', 'operations/', 'leaver?person=', 'held?batch=']
+      for (const place of places.map((start) => start + id)) {
+        await visited.goto(place)
+        await visited.page.locator('main [role=alert]').waitFor()
+      }
+    }
+    expect(asked).not.toContain(`/api/v1/owners/${owner}`)
+    for (const place of ['account/', 'operations/']) {
+      await visited.goto(place)
+      await visited.page.locator('main [role=status]').waitFor({ state: 'detached' })
+    }
+    await visited.end()
+  })
 })

@@ -101,9 +101,9 @@ describe.skipIf(executable === null)('every screen', () => {
   })
 })
 
-describe.skipIf(executable === null)('owners and requesters', () => {
+describe.skipIf(executable === null)('whoever may not do everything', () => {
   it.each(['owner', 'requester'])(
-    'see what is theirs, and no screen that cannot be: %s',
+    'sees what is theirs, and no screen that cannot be: %s',
     async (role) => {
       const { token } = await custody.createClient(role)
       const visited = await visit(browser, custody, views[0]!, { token })
@@ -124,4 +124,26 @@ describe.skipIf(executable === null)('owners and requesters', () => {
       await visited.end()
     },
   )
+
+  it('auditors see what waits, and no button that would be refused', async () => {
+    const { token } = await custody.createClient('auditor')
+    const visited = await visit(browser, custody, views[0]!, { token, expected: /status of 403/ })
+    const { page } = visited
+    await visited.goto('approvals')
+    await page.locator('main .loading').first().waitFor({ state: 'detached' })
+    await page.getByText('svc-').first().waitFor()
+    expect(await page.getByRole('button', { name: /Accept|Decline/ }).count()).toBe(0)
+    await visited.end()
+  })
+
+  it('are told what a role may not see, and not to try it again', async () => {
+    const { token } = await custody.createClient('owner')
+    const visited = await visit(browser, custody, views[0]!, { token, expected: /status of 403/ })
+    const { page } = visited
+    await page.getByText('No account is yours.').waitFor()
+    await visited.goto('expiry')
+    await page.getByText('Somebody with another role sees it').first().waitFor()
+    expect(await page.getByRole('button', { name: 'Try again' }).count()).toBe(0)
+    await visited.end()
+  })
 })

@@ -1,4 +1,9 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Server } from 'node:http'
+import { fastify } from 'fastify'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { streamRoutes } from '../../src/http/console/stream.ts'
+import type { HttpHost } from '../../src/http/server.ts'
+import type { Caller } from '../../src/lifecycle/engine.ts'
 import type { TestCustody } from '../support/custody.ts'
 import { startTestCustody } from '../support/custody.ts'
 
@@ -107,6 +112,32 @@ describe('the session of the console', () => {
     expect(bearer.status).toBe(401)
   })
 
+  it('begins once with a link, also when two come at once, or its text is written otherwise', async () => {
+    const made = await custody.call('POST', '/api/v1/session/link')
+    const code: string = made.body.url.split('#login=')[1]
+    // 43 characters of base64url have two bits more than 32 bytes: four texts decode to the same.
+    const digits = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+    const last = digits.indexOf(code.at(-1)!)
+    const others = [1, 2, 3].map((n) => code.slice(0, -1) + digits[last ^ n])
+    const all = [code, code, ...others]
+    const answers = await Promise.all(
+      all.map((each) => ask('POST', '/api/v1/session', { body: { code: each } })),
+    )
+
+    expect(answers.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([
+      200, 401, 401, 401, 401,
+    ])
+  })
+
+  it('is found beside one of an address before, which the browser still sends', async () => {
+    const { id, token } = await custody.createClient('auditor')
+    const old = (await logIn(token)).replace(/^[^=]+/, 'custody-session-1')
+    await custody.call('DELETE', `/api/v1/clients/${id}`)
+    const both = `${old}; ${await logIn()}`
+
+    expect((await ask('GET', '/api/v1/accounts', { cookie: both })).status).toBe(200)
+  })
+
   it.each([
     ['no token', {}, 400],
     ['a token nobody has', { token: 'cst_x' }, 401],
@@ -201,10 +232,36 @@ describe('the stream of changes', () => {
     await tooOld.end()
   })
 
+  it('counts those who come together, and not those who went before it began', async () => {
+    const slow = Promise.withResolvers<null>()
+    const host = { engine: { authorise() {} }, store: { read: { auditHead: () => slow.promise } } }
+    const caller = { tenant: 'default', client: { id: 'one' } } as unknown as Caller
+    const app = fastify({ forceCloseConnections: true })
+    await app.register(streamRoutes(host as unknown as HttpHost, async () => caller))
+    const at = `${await app.listen({ port: 0 })}/stream`
+    const gone = new AbortController()
+    const left = Array.from({ length: 16 }, () => fetch(at, { signal: gone.signal }).catch(() => 0))
+    await vi.waitUntil(() => connections(app) === 16)
+    gone.abort()
+    await Promise.all(left)
+    await vi.waitUntil(() => connections(app) === 0)
+    const together = Array.from({ length: 20 }, () => fetch(at))
+    await vi.waitUntil(() => connections(app) === 20)
+    slow.resolve(null)
+    const statuses = (await Promise.all(together)).map((a) => a.status)
+
+    expect(statuses.filter((s) => s === 200)).toHaveLength(16)
+    await app.close()
+  })
+
   it('is for those who are logged in', async () => {
     expect((await ask('GET', '/api/v1/stream')).status).toBe(401)
   })
 })
+
+function connections({ server }: { readonly server: Server }): number {
+  return (server as Server & { readonly _connections: number })._connections
+}
 
 interface Told {
   readonly id: string

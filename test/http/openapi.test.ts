@@ -122,6 +122,32 @@ describe('the description of the API', () => {
     }
   })
 
+  it('describes what every route answers to somebody who knows nothing', async () => {
+    const ids = ['nobody', '%00']
+    const bodies = [undefined, {}, { reason: '\u0000', dryRun: 'perhaps' }, 'text']
+    const failures: string[] = []
+    for (const { method, path: route } of describedRoutes) {
+      if (route === '/api/v1/stream' || route === '/api/v1/session/link') continue
+      const places = route.includes('{')
+        ? ids.map((id) => route.replaceAll(/\{\w+\}/g, id))
+        : [route]
+      for (const place of places) {
+        for (const body of method === 'GET' ? [undefined] : bodies) {
+          const headers = { authorization: `Bearer ${custody.adminToken}` }
+          const sent = body === undefined ? {} : { body: JSON.stringify(body) }
+          const type = route.startsWith('/scim') ? 'application/scim+json' : 'application/json'
+          const { status } = await fetch(`${custody.url}${place}`, {
+            method,
+            headers: body === undefined ? headers : { ...headers, 'content-type': type },
+            ...sent,
+          })
+          if (status >= 500) failures.push(`${method} ${place} ${JSON.stringify(body)}: ${status}`)
+        }
+      }
+    }
+    expect(failures).toEqual([])
+  })
+
   it('has the fields of bodies that the routes read, and no others', () => {
     const wrong = describedRoutes.flatMap(({ method, url, route }) => {
       const read = bodyNamesOf(method, url.slice('/api/v1'.length))

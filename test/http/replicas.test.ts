@@ -50,6 +50,17 @@ describe('replicas on one PostgreSQL', () => {
     expect(Math.abs(await created(slow, 'from the slow one'))).toBeLessThan(5_000)
   })
 
+  it('let a login link in once, whichever of them is asked', async () => {
+    const { body } = await fast.call('POST', '/api/v1/session/link')
+    const code = body.url.split('#login=')[1]
+    const logIn = async (at: TestCustody): Promise<number> =>
+      (await at.call('POST', '/api/v1/session', { code }, { token: null })).status
+    const statuses = await Promise.all([fast, slow, slow, fast].map(logIn))
+
+    expect(statuses.toSorted((a, b) => a - b)).toEqual([200, 401, 401, 401])
+    expect(await logIn(slow)).toBe(401)
+  })
+
   it('hear of work at once: the worker does not wait for its next look', async () => {
     const began = performance.now()
     for (let i = 0; i < 4; i++) {

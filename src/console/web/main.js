@@ -41,7 +41,7 @@ function App() {
 
 function Screen() {
   const place = usePlace()
-  const found = screens[place.screen]
+  const found = Object.hasOwn(screens, place.screen) ? screens[place.screen] : undefined
   if (found === undefined) {
     return html`<${Page} title="No such screen">
       <${Empty} title="There is no screen at this address.">

@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../../domain/client.ts'
 import { AppError, errors } from '../../domain/errors.ts'
+import type { Replay } from '../../domain/ledger.ts'
 import type { Secret } from '../../domain/secret.ts'
 import { addSeconds, hour, type Instant, minute } from '../../domain/time.ts'
 import { openToken, sealToken } from '../access-token.ts'
@@ -43,14 +45,23 @@ export function sessionOf(request: FastifyRequest, pepper: Secret): string | nul
   return session
 }
 
-/** Browsers send the cookies of every port of a host; another installation's was not sealed by us. */
+/**
+ * Browsers send the cookies of every port of a host; another installation's was not sealed by us. One
+ * of ours from an address before, which browsers send first, must not hide the one that is good.
+ */
 function cookieOf({ headers }: FastifyRequest, pepper: Secret): string | null {
   const pairs = headers.cookie?.split(';') ?? []
   const values = pairs.flatMap((pair) => {
     const [name = '', value = ''] = pair.trim().split('=', 2)
     return cookieName.test(name) ? [value] : []
   })
-  return values.find((value) => openToken(pepper, 'console session', value) !== null) ?? null
+  let latest: { readonly value: string; readonly expiresAt: Instant } | null = null
+  for (const value of values) {
+    const expiresAt = openToken(pepper, 'console session', value)?.expiresAt
+    if (expiresAt === undefined) continue
+    if (latest === null || expiresAt >= latest.expiresAt) latest = { value, expiresAt }
+  }
+  return latest?.value ?? null
 }
 
 /** Logging in to the console with a client token, which the browser then no longer holds. */
@@ -66,15 +77,28 @@ export function sessionRoutes(host: HttpHost, authenticate: Authenticate): Fasti
     return expiresAt
   }
 
-  /** Links that were used, until they are too old in any case. */
-  const used = new Map<string, Instant>()
-  const checkLink = async (code: string): Promise<TokenCheck> => {
-    const now = clock.now()
-    for (const [known, until] of used) if (until <= now) used.delete(known)
-    if (used.has(code)) return { accepted: false, client: null }
+  /** A link is claimed in the store as an idempotency key is: once, on all replicas, after restarts. */
+  const checkLink = async (code: string, request: string): Promise<TokenCheck> => {
     const check = await checkSealedToken(host, 'login link', code)
-    if (check.accepted) used.set(code, addSeconds(now, linkSeconds))
-    return check
+    const opened = openToken(pepper, 'login link', code)
+    if (!check.accepted || opened === null) return { accepted: false, client: null }
+    const { tenant, id: client } = check.client
+    const digest = createHash('sha256').update(code).digest('hex')
+    const replay: Replay = {
+      tenant,
+      client,
+      scope: JSON.stringify(['login link', digest]),
+      fingerprint: digest,
+      request,
+      status: 200,
+      headers: null,
+      body: null,
+      // Until it is too old in any case.
+      staleAt: opened.expiresAt,
+      expiresAt: opened.expiresAt,
+    }
+    const claimed = await host.store.commit([{ type: 'replayClaim', replay, now: clock.now() }])
+    return claimed === 'saved' ? check : { accepted: false, client: null }
   }
 
   /** null: nobody is logged in, or no longer. */
@@ -109,7 +133,7 @@ export function sessionRoutes(host: HttpHost, authenticate: Authenticate): Fasti
       const check =
         code === null
           ? await checkClientToken(host, required(request.body, 'token', text).trim())
-          : await checkLink(code)
+          : await checkLink(code, request.id)
       if (!check.accepted) {
         const reason =
           code === null

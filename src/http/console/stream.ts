@@ -44,27 +44,31 @@ export function streamRoutes(host: HttpHost, authenticate: Authenticate): Fastif
   const newestOf = async (tenant: TenantId): Promise<number> =>
     ((await store.read.auditHead(tenant))?.frontier.size ?? 0) - 1
 
+  /** Almost all stand at the same place: what one is told was read for all. */
+  const lookAt = async (tenant: TenantId, subscribers: Iterable<Subscriber>): Promise<void> => {
+    const newest = await newestOf(tenant)
+    const pages = new Map<number, Awaited<ReturnType<typeof store.read.auditFrom>>>()
+    for (const subscriber of subscribers) {
+      while (subscriber.seq < newest && !subscriber.to.destroyed) {
+        const from = subscriber.seq + 1
+        const found = pages.get(from) ?? (await store.read.auditFrom(tenant, from, pageMax))
+        pages.set(from, found)
+        if (found.length === 0) break
+        subscriber.seq = found.at(-1)!.seq!
+        const items = subscriber.mayRead ? found.map(eventView) : []
+        tell(subscriber, 'changes', { count: found.length, items })
+      }
+    }
+  }
+
   const look = async (): Promise<void> => {
     if (isLooking) return
     isLooking = true
-    try {
-      for (const [tenant, subscribers] of watched) {
-        const newest = await newestOf(tenant)
-        for (const subscriber of subscribers) {
-          while (subscriber.seq < newest && !subscriber.to.destroyed) {
-            const found = await store.read.auditFrom(tenant, subscriber.seq + 1, pageMax)
-            if (found.length === 0) break
-            subscriber.seq = found.at(-1)!.seq!
-            const items = subscriber.mayRead ? found.map(eventView) : []
-            tell(subscriber, 'changes', { count: found.length, items })
-          }
-        }
-      }
-    } catch {
+    for (const [tenant, subscribers] of watched) {
       // A database that is away for a moment: the next look brings what was missed.
-    } finally {
-      isLooking = false
+      await lookAt(tenant, subscribers).catch(() => undefined)
     }
+    isLooking = false
   }
 
   const leave = (subscriber: Subscriber): void => {
@@ -104,12 +108,15 @@ export function streamRoutes(host: HttpHost, authenticate: Authenticate): Fastif
   return async (app) => {
     app.get('/stream', async (request, reply) => {
       const caller = await authenticate(request)
-      refuseTooMany(caller)
       const newest = await newestOf(caller.tenant)
+      // From here to `join` nothing is awaited: two that come together are counted one by one.
+      refuseTooMany(caller)
       const last = Number(request.headers['last-event-id'] ?? NaN)
       const isKnown = Number.isInteger(last) && last <= newest && newest - last <= replayMax
       reply.hijack()
       const to = reply.raw
+      // Whoever went away meanwhile never says so again, and would keep a place for ever.
+      if (to.destroyed) return
       to.writeHead(200, {
         'content-type': 'text/event-stream; charset=utf-8',
         'cache-control': 'no-store',

@@ -143,6 +143,7 @@ export const credentialRoutes: ApiRoutes = {
     roles: 'any',
     query: { account: { ...text, description: 'Of this account; required.' } },
     answers: ok(page(named('Consumer'))),
+    refusals: [404],
   },
   'POST /consumers/:id/seen': {
     tag: 'credentials',

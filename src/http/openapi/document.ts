@@ -251,7 +251,8 @@ function parametersOf(described: DescribedRoute): readonly JsonObject[] {
   return [...inPath, ...inQuery, ...named]
 }
 
-function answerObject({ says, body, type = 'application/json', headers = [] }: ApiAnswer) {
+function answerObject({ says, body, type = 'application/json', also, headers = [] }: ApiAnswer) {
+  const second = also === undefined ? {} : { [also.type]: { schema: also.body } }
   return {
     description: says,
     ...(headers.length === 0
@@ -261,7 +262,7 @@ function answerObject({ says, body, type = 'application/json', headers = [] }: A
             headers.map((name) => [name, { $ref: `#/components/headers/${name}` }]),
           ),
         }),
-    ...(body === null ? {} : { content: { [type]: { schema: body } } }),
+    ...(body === null ? {} : { content: { [type]: { schema: body }, ...second } }),
   }
 }
 

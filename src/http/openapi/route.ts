@@ -39,6 +39,8 @@ export interface ApiAnswer {
   readonly body: ApiSchema | null
   /** `application/json` unless it says otherwise. */
   readonly type?: string
+  /** The same status in another form: of what two places refuse, each in its own words. */
+  readonly also?: { readonly body: ApiSchema; readonly type: string }
   readonly headers?: readonly AnswerHeader[]
 }
 

@@ -187,7 +187,8 @@ export const serviceRoutes: ApiRoutes = {
       ...ok(record({})),
       400: {
         says: 'There is no token in it, or one that does not end here.',
-        body: { anyOf: [named('OAuthError'), named('Problem')] },
+        body: named('OAuthError'),
+        also: { body: named('Problem'), type: 'application/problem+json' },
       },
     },
   },

@@ -53,6 +53,9 @@ export interface Visit {
   end(): Promise<void>
 }
 
+/** What a page needs to know of the server behind it. */
+export type Visited = Pick<TestCustody, 'url' | 'adminToken' | 'log'>
+
 /**
  * A page of the console, logged in by its form with the keyboard.
  * @param options.token the administrator's when omitted; null stays at the form
@@ -60,7 +63,7 @@ export interface Visit {
  */
 export async function visit(
   browser: Browser,
-  custody: TestCustody,
+  custody: Visited,
   view: View,
   options: {
     readonly token?: string | null

@@ -2,6 +2,16 @@ import { loggedIn, loggedInAgain, session } from './session.js'
 import { signal } from './signal.js'
 
 /** A refusal, in the server's own words. */
+/**
+ * Whether the same again may end otherwise. What a role may not do, what is not there, and what is
+ * done already does not get better by trying; a plan that changed is decided anew.
+ * @param {Error | null} error
+ */
+export function mayBeTriedAgain(error) {
+  if (!(error instanceof Refusal)) return error !== null
+  return ![403, 404, 410].includes(error.status) && error.code !== 'wrongState'
+}
+
 export class Refusal extends Error {
   /** @param {{ status: number, code: string, detail: string, request: string | null, retryAfter: number | null }} facts */
   constructor(facts) {

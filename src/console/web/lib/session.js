@@ -44,6 +44,11 @@ export function mayLook() {
   return mayAct() || session.get()?.client.role === 'auditor'
 }
 
+/** Whether whoever is logged in may be a new owner's word; the server says so in each case. */
+export function mayAnswer() {
+  return mayAct() || ['owner', 'requester'].includes(session.get()?.client.role ?? '')
+}
+
 /** Whether whoever is logged in may decide things at all; the server says so in each case. */
 export function mayAct() {
   const role = session.get()?.client.role

@@ -22,7 +22,7 @@ export const tourSteps = [
       'Every account has an end date. The heat map shows the year, the list each day of it.',
     path: 'expiry',
     isDoneBy: never,
-    isDoneAt: ({ screen }) => screen === 'expiry',
+    isDoneAt: ({ mark }) => mark === 'expiry',
   },
   {
     id: 'impact',

@@ -1,4 +1,4 @@
-import { newKey } from '../lib/api.js'
+import { mayBeTriedAgain, newKey } from '../lib/api.js'
 import { html, useEffect, useId, useRef, useState } from '../lib/html.js'
 import { Problem } from './states.js'
 
@@ -129,7 +129,7 @@ export function Confirm({
           class=${isDestructive ? 'danger' : 'primary'}
           aria-disabled=${!isReady || isBusy}
         >
-          ${isBusy ? 'Sending…' : error ? `Try again: ${verb}` : verb}
+          ${isBusy ? 'Sending…' : mayBeTriedAgain(error) ? `Try again: ${verb}` : verb}
         </button>
       </footer>
     </form>

@@ -5,7 +5,7 @@ import { html, useEffect, useState } from '../lib/html.js'
 import { useKeys } from '../lib/keys.js'
 import { liveState } from '../lib/live.js'
 import { go, link, usePlace } from '../lib/router.js'
-import { isOver, loggedInAgain, mayLook, session } from '../lib/session.js'
+import { isOver, loggedInAgain, mayAct, mayLook, session } from '../lib/session.js'
 import { useSignal } from '../lib/signal.js'
 import { setTheme, theme } from '../lib/theme.js'
 import { Dialog } from './dialog.js'
@@ -76,7 +76,7 @@ export function Shell({ children }) {
       <${Menu} isOpen=${isMenuOpen} current=${place.screen} />
       <main id="main" tabindex="-1">
         <${Brakes} />
-        ${who?.demo ? html`<${Tour} />` : null} ${children}
+        ${who?.demo && mayAct() ? html`<${Tour} />` : null} ${children}
       </main>
     </div>
     <${Notices} />
@@ -159,7 +159,7 @@ function Brakes() {
           ${' '}<span class="small">On since <${When} at=${brake.since} />.</span>
         </p>
         <a class="button" href=${link(brake.name === 'leavers' ? ['held'] : ['approvals'])}
-          >Look and decide</a
+          >${mayAct() ? 'Look and decide' : 'Look'}</a
         >
       </div>`,
   )}`

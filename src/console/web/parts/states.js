@@ -1,4 +1,4 @@
-import { Refusal, Unreachable } from '../lib/api.js'
+import { mayBeTriedAgain, Refusal, Unreachable } from '../lib/api.js'
 import { visible } from '../lib/format.js'
 import { html } from '../lib/html.js'
 
@@ -36,7 +36,7 @@ export function Problem({ error, again }) {
           </p>`
         : null
     }
-    ${again ? html`<button type="button" onClick=${again}>Try again</button>` : null}
+    ${again && mayBeTriedAgain(error) ? html`<button type="button" onClick=${again}>Try again</button>` : null}
   </div>`
 }
 

@@ -20,7 +20,7 @@ import { Timeline } from '../parts/timeline.js'
 /** One service account: who answers for it, what it can do, why it is as it is, and what comes next. @param {{ place: import('../lib/router.js').Place }} props */
 export function AccountScreen({ place }) {
   const [id] = place.rest
-  if (id === undefined) {
+  if (!id) {
     return html`<${Page} title="Account"
       ><${Empty} title="Which one?"><a href=${link(['accounts'])}>Find an account</a><//><//
     >`
@@ -30,7 +30,7 @@ export function AccountScreen({ place }) {
 
 /** @param {{ id: string }} props */
 function Account({ id }) {
-  const read = useRead(`/api/v1/accounts/${id}`, {
+  const read = useRead(`/api/v1/accounts/${encodeURIComponent(id)}`, {
     concerns: (c) =>
       c.subject.id === id || c.facts?.account === id || c.subject.type === 'credential',
   })

@@ -4,7 +4,7 @@ import { csv, download } from '../lib/files.js'
 import { count, number } from '../lib/format.js'
 import { html, useEffect, useRef, useState } from '../lib/html.js'
 import { link, setQuery } from '../lib/router.js'
-import { mayAct, session } from '../lib/session.js'
+import { mayAct, mayLook, session } from '../lib/session.js'
 import { useSignal } from '../lib/signal.js'
 import { Bulk } from '../parts/bulk.js'
 import { FilterBox } from '../parts/filter.js'
@@ -66,12 +66,14 @@ export function AccountsScreen({ place }) {
       ${() =>
         rows.length === 0
           ? html`<${Empty}
-              title=${isNarrowed(wanted) ? 'No account is like that.' : 'No service accounts yet.'}
+              title=${isNarrowed(wanted) ? 'No account is like that.' : mayLook() ? 'No service accounts yet.' : 'No account is yours.'}
             >
               ${
                 isNarrowed(wanted)
                   ? html`<button type="button" onClick=${() => setQuery(nothing)}>Show all</button>`
-                  : html`Request one: <code>custody account request</code>.`
+                  : mayLook()
+                    ? html`Request one: <code>custody account request</code>.`
+                    : 'This shows accounts that you own or asked for. A client owns what its person owns: whoever made it names one with --person.'
               }
             <//>`
           : html`<${Table}

@@ -3,7 +3,7 @@ import { useList } from '../lib/data.js'
 import { html, useState } from '../lib/html.js'
 import { link } from '../lib/router.js'
 import { Brakes } from '../parts/brakes.js'
-import { mayLook } from '../lib/session.js'
+import { mayAnswer, mayLook } from '../lib/session.js'
 import { Confirm } from '../parts/dialog.js'
 import { OwnerName } from '../parts/find-person.js'
 import { notify } from '../parts/notices.js'
@@ -40,23 +40,27 @@ export function ApprovalsScreen(_props) {
                   keyOf=${(/** @type {any} */ t) => t.id}
                   hrefOf=${(/** @type {any} */ t) => link(['account', t.account])}
                   columns=${columns}
-                  actionsOf=${(/** @type {any} */ transfer) =>
-                    html`<button
-                        type="button"
-                        class="small-button"
-                        aria-label=${`Accept ${transfer.userName}…`}
-                        onClick=${() => setAsking({ transfer, verb: 'accept' })}
-                      >
-                        Accept…
-                      </button>
-                      <button
-                        type="button"
-                        class="small-button"
-                        aria-label=${`Decline ${transfer.userName}…`}
-                        onClick=${() => setAsking({ transfer, verb: 'decline' })}
-                      >
-                        Decline…
-                      </button>`}
+                  actionsOf=${
+                    !mayAnswer()
+                      ? undefined
+                      : (/** @type {any} */ transfer) =>
+                          html`<button
+                              type="button"
+                              class="small-button"
+                              aria-label=${`Accept ${transfer.userName}…`}
+                              onClick=${() => setAsking({ transfer, verb: 'accept' })}
+                            >
+                              Accept…
+                            </button>
+                            <button
+                              type="button"
+                              class="small-button"
+                              aria-label=${`Decline ${transfer.userName}…`}
+                              onClick=${() => setAsking({ transfer, verb: 'decline' })}
+                            >
+                              Decline…
+                            </button>`
+                  }
                 />
                 <${More} list=${transfers} shown=${data.items.length} what="transfers" />`}
       <//>

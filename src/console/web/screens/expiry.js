@@ -1,6 +1,6 @@
 import { useList, useRead } from '../lib/data.js'
 import { count, day, number } from '../lib/format.js'
-import { html } from '../lib/html.js'
+import { html, useEffect } from '../lib/html.js'
 import { link, setQuery } from '../lib/router.js'
 import { OwnerName } from '../parts/find-person.js'
 import { HeatMap } from '../parts/heat-map.js'
@@ -9,6 +9,7 @@ import { Empty, Shown } from '../parts/states.js'
 import { Status } from '../parts/status.js'
 import { More, Table } from '../parts/table.js'
 import { Text, When } from '../parts/text.js'
+import { markSeen } from '../parts/tour.js'
 
 const dayMs = 86_400_000
 
@@ -25,6 +26,9 @@ export function ExpiryScreen({ place }) {
   const report = useRead('/api/v1/reports/expiry?days=364', {
     concerns: (c) => c.subject.type === 'account' || c.subject.type === 'credential',
   })
+  useEffect(() => {
+    if (report.data) markSeen('expiry')
+  }, [report.data])
   return html`<${Page}
     title="Expiry"
     lead="Every account has an end date. An owner certifies what is needed still; the rest ends by itself."

@@ -22,7 +22,7 @@ const concerns = (change) =>
 /** People who left with too many others at once. @param {{ place: import('../lib/router.js').Place }} props */
 export function HeldScreen({ place }) {
   const id = place.query.get('batch')
-  return id === null ? html`<${Batches} />` : html`<${Batch} key=${id} id=${id} />`
+  return !id ? html`<${Batches} />` : html`<${Batch} key=${id} id=${id} />`
 }
 
 function Batches() {
@@ -74,7 +74,7 @@ const batchColumns = [
 
 /** @param {{ id: string }} props */
 function Batch({ id }) {
-  const batch = useRead(`/api/v1/approvals/${id}`, { concerns })
+  const batch = useRead(`/api/v1/approvals/${encodeURIComponent(id)}`, { concerns })
   const items = /** @type {any[]} */ (batch.data?.items ?? [])
   const open = items.filter((i) => i.outcome === null)
   const picked = usePicked(open, (i) => i.subject)

@@ -19,7 +19,7 @@ import { markSeen } from '../parts/tour.js'
 /** Somebody leaves: what will happen, one button, and the proof. @param {{ place: import('../lib/router.js').Place }} props */
 export function LeaverScreen({ place }) {
   const id = place.query.get('person')
-  if (id !== null) return html`<${Person} key=${id} id=${id} />`
+  if (id) return html`<${Person} key=${id} id=${id} />`
   return html`<${Page}
     title="Leaver"
     lead="Somebody leaves, or has left: pick the person, see what will happen to every account and key, start it, and watch each key die."
@@ -37,7 +37,9 @@ const watchedMinutes = 15
 
 /** @param {{ id: string }} props */
 function Person({ id }) {
-  const owner = useRead(`/api/v1/owners/${id}`, { concerns: (c) => c.subject.id === id })
+  const owner = useRead(`/api/v1/owners/${encodeURIComponent(id)}`, {
+    concerns: (c) => c.subject.id === id,
+  })
   const name = owner.data ? (owner.data.displayName ?? owner.data.userName) : 'Leaver'
   return html`<${Page}
     title=${name}

@@ -28,7 +28,7 @@ const everyMs = 2_000
 /** The journal of queued work. @param {{ place: import('../lib/router.js').Place }} props */
 export function OperationsScreen({ place }) {
   const [id] = place.rest
-  return id === undefined ? html`<${List} place=${place} />` : html`<${One} id=${id} />`
+  return !id ? html`<${List} place=${place} />` : html`<${One} id=${id} />`
 }
 
 /** @param {{ place: import('../lib/router.js').Place }} props */
@@ -144,7 +144,7 @@ const columns = [
 
 /** @param {{ id: string }} props */
 function One({ id }) {
-  const read = useRead(`/api/v1/operations/${id}`, {
+  const read = useRead(`/api/v1/operations/${encodeURIComponent(id)}`, {
     concerns: (c) => c.operation === id || c.subject.id === id,
     everyMs,
   })

@@ -102,6 +102,7 @@ it('counts what ends on each day', async () => {
     { from: '2027-02-30', days: 1 },
     { from: null, days: 0 },
     { from: null, days: 733 },
+    { from: '9999-12-31', days: 1 },
   ]) {
     await expect(test.engine.expiryReport(test.admin, wrong)).rejects.toMatchObject({
       code: 'invalidValue',

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Credential } from '../../src/domain/credential.ts'
+import { addSeconds } from '../../src/domain/time.ts'
 import type { CredentialEntry } from '../../src/domain/want.ts'
 import type { Death, TestEngine } from '../support/engine.ts'
 import {
@@ -248,6 +249,33 @@ describe('one provider that fails', () => {
     await test.engine.retryOperation(test.admin, started.id)
     await test.pass(2)
     expect((await test.operation(started.id)).status).toBe('succeeded')
+  })
+
+  it.each([
+    ['an access key', wants.accessKey],
+    ['a deploy key', wants.deployKey],
+  ])('ends an account that expires while %s is made, at every place', async (_n, want) => {
+    const owner = await test.person()
+    const attempt = async (at: Death | null): Promise<number> => {
+      const expiresAt = addSeconds(test.clock.now(), hours(1))
+      const account = await test.request(owner, { credentials: [want()], drain: false, expiresAt })
+      const life = interrupted(at, async () => {
+        test.clock.advance(hours(1))
+        await test.engine.runSweep(test.admin, 'expiry')
+      })
+      await anotherWorker(test, life.around).drain()
+      if (at === null) return life.calls.length
+      await test.pass(63, 31)
+      const where = `${at.when} ${life.calls[at.call]}`
+      expect((await test.account(account.id)).status, where).toBe('expired')
+      expect(await test.liveAtProviders(account.id), where).toEqual([])
+      return life.calls.length
+    }
+    const places = await attempt(null)
+    expect(places).toBeGreaterThan(5)
+    for (let place = 0; place < places * 2; place += 3) {
+      await attempt({ call: place >> 1, when: place % 2 === 0 ? 'before' : 'after' })
+    }
   })
 
   it('ends the leaver’s old key within the hour even when no new key can be minted', async () => {

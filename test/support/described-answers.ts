@@ -24,7 +24,8 @@ const ajv = formats.default(
   new Ajv2020({ strict: true, allowUnionTypes: true, strictRequired: false }),
 )
 const described = new Map<string, ReadonlyMap<number, ApiAnswer>>()
-const compiled = new Map<ApiAnswer, ValidateFunction>()
+type Shaped = Pick<ApiAnswer, 'body'>
+const compiled = new Map<Shaped, ValidateFunction>()
 const commons = new Map<string, ApiAnswer>()
 
 /** What is read only once a server has answered: most files of tests have none. */
@@ -42,7 +43,7 @@ function local(schema: object): object {
 }
 
 /** Compiled when the first answer of its kind is sent. */
-function validatorOf(answer: ApiAnswer): ValidateFunction {
+function validatorOf(answer: Shaped): ValidateFunction {
   let validate = compiled.get(answer)
   if (validate === undefined) {
     validate = ajv.compile(local(answer.body!))
@@ -78,10 +79,15 @@ export function faultOf({ method, route, url, status, type, payload }: SentAnswe
   if (method === 'HEAD') return null
   const isEmpty = payload === undefined || payload === null || payload === ''
   if (answer.body === null) return isEmpty ? null : `${place}: has a body`
+  if (answer.also?.type === type) return shapeFault(place, answer.also, payload)
   const wanted = answer.type ?? 'application/json'
   if (wanted !== '*/*' && type !== wanted) return `${place}: is ${type}, not ${wanted}`
   // Pages, notes, metrics and bytes have no shape that a schema could tell.
   if (!wanted.endsWith('json')) return null
+  return shapeFault(place, answer, payload)
+}
+
+function shapeFault(place: string, answer: Shaped, payload: unknown): string | null {
   if (typeof payload !== 'string') return `${place}: is no text`
   const validate = validatorOf(answer)
   if (validate(JSON.parse(payload))) return null

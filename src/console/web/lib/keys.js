@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'preact/hooks'
+import { useLayoutEffect, useRef } from 'preact/hooks'
 
 /**
  * Keys of a screen, while nobody is typing and no dialog is open.
@@ -9,7 +9,8 @@ import { useEffect, useRef } from 'preact/hooks'
 export function useKeys(keys) {
   const latest = useRef(keys)
   latest.current = keys
-  useEffect(() => {
+  // With the drawing, not after it: on a busy machine a key comes between the two.
+  useLayoutEffect(() => {
     /** @param {KeyboardEvent} event */
     const onKey = (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return

@@ -1,5 +1,5 @@
 import { mayBeTriedAgain, newKey } from '../lib/api.js'
-import { html, useEffect, useId, useRef, useState } from '../lib/html.js'
+import { html, useId, useLayoutEffect, useRef, useState } from '../lib/html.js'
 import { Problem } from './states.js'
 
 /**
@@ -9,7 +9,8 @@ import { Problem } from './states.js'
 export function Dialog({ title, onClose, children, isWide = false, mustAnswer = false }) {
   const element = useRef(/** @type {HTMLDialogElement | null} */ (null))
   const id = useId()
-  useEffect(() => {
+  // With the drawing: what is typed at once belongs to the question, not to the page behind it.
+  useLayoutEffect(() => {
     const before = /** @type {HTMLElement | null} */ (document.activeElement)
     const dialog = element.current
     dialog?.showModal()

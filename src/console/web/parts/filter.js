@@ -1,5 +1,5 @@
 import { dayAt } from '../lib/accounts.js'
-import { html, useEffect, useId, useRef, useState } from '../lib/html.js'
+import { html, useId, useLayoutEffect, useRef, useState } from '../lib/html.js'
 import { setQuery } from '../lib/router.js'
 
 /** What an account can be filtered by, with the values that a few of them have. @type {readonly { name: string, title: string, values?: readonly string[], kind: 'text' | 'date' | 'boolean' | 'choice' }[]} */
@@ -114,7 +114,8 @@ export function FilterBox({ text: given }) {
   const [isOpen, setOpen] = useState(false)
   const field = useRef(/** @type {HTMLInputElement | null} */ (null))
   const id = useId()
-  useEffect(() => setText(given), [given])
+  // With the drawing: later it would take away what has been typed meanwhile.
+  useLayoutEffect(() => setText(given), [given])
   const offered = isOpen ? suggestions(text).slice(0, 12) : []
   const take = (/** @type {number} */ index) => {
     const chosen = offered[index]

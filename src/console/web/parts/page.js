@@ -1,4 +1,4 @@
-import { html, useEffect, useRef } from '../lib/html.js'
+import { html, useLayoutEffect, useRef } from '../lib/html.js'
 
 /**
  * The frame of a screen: its heading, what can be done with the whole of it, and itself.
@@ -6,7 +6,7 @@ import { html, useEffect, useRef } from '../lib/html.js'
  */
 export function Page({ title, lead, actions, children }) {
   const heading = useRef(/** @type {HTMLHeadingElement | null} */ (null))
-  useEffect(() => {
+  useLayoutEffect(() => {
     document.title = `${title} · Custody`
     // Whoever does not see the page hears where they are, as with a page that was loaded.
     if (document.activeElement === document.body || document.activeElement?.closest('nav'))

@@ -1,7 +1,7 @@
 import { call, isReachable, logOut } from '../lib/api.js'
 import { useRead } from '../lib/data.js'
 import { words } from '../lib/format.js'
-import { html, useEffect, useState } from '../lib/html.js'
+import { html, useEffect, useLayoutEffect, useState } from '../lib/html.js'
 import { useKeys } from '../lib/keys.js'
 import { liveState } from '../lib/live.js'
 import { go, link, usePlace } from '../lib/router.js'
@@ -40,7 +40,7 @@ export function Shell({ children }) {
   const [isMenuOpen, setMenuOpen] = useState(false)
   const [isHelpOpen, setHelpOpen] = useState(false)
   const place = usePlace()
-  useEffect(() => setMenuOpen(false), [place.href])
+  useLayoutEffect(() => setMenuOpen(false), [place.href])
   useShortcuts(() => setHelpOpen((open) => !open))
   return html`<a class="skip" href="#main">Skip to the content</a>
     <div class="shell">
@@ -210,7 +210,7 @@ function useShortcuts(onHelp) {
     const timer = setTimeout(() => setGoing(false), 1_500)
     return () => clearTimeout(timer)
   }, [isGoing])
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!isGoing) return undefined
     // Before the keys of the screen, for this one stroke.
     const onKey = (/** @type {KeyboardEvent} */ event) => {

@@ -1,5 +1,5 @@
 import { Component } from 'preact'
-import { html, useEffect, useRef, useState } from '../lib/html.js'
+import { html, useEffect, useLayoutEffect, useRef, useState } from '../lib/html.js'
 import { useKeys } from '../lib/keys.js'
 import { go } from '../lib/router.js'
 
@@ -37,7 +37,7 @@ export function Table({ caption, columns, rows, keyOf, hrefOf, picked, actionsOf
       x: () => rows[current] !== undefined && picked.toggle(keyOf(rows[current])),
     }),
   })
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (current < 0) return
     const row = body.current?.rows[current]
     /** @type {HTMLElement | null | undefined} */

@@ -2,7 +2,7 @@ import { acts, accountPage, routeOf, wantedOf } from '../lib/accounts.js'
 import { useList } from '../lib/data.js'
 import { csv, download } from '../lib/files.js'
 import { count, number } from '../lib/format.js'
-import { html, useEffect, useRef, useState } from '../lib/html.js'
+import { html, useLayoutEffect, useRef, useState } from '../lib/html.js'
 import { link, setQuery } from '../lib/router.js'
 import { mayAct, mayLook, session } from '../lib/session.js'
 import { useSignal } from '../lib/signal.js'
@@ -32,7 +32,7 @@ export function AccountsScreen({ place }) {
   const rows = list.items ?? []
   const picked = usePicked(rows, (r) => r.id)
   // What is picked is what is seen: another list begins with nothing.
-  useEffect(() => picked.none(), [route])
+  useLayoutEffect(() => picked.none(), [route])
   const [act, setAct] = useState(/** @type {import('../lib/accounts.js').Act | null} */ (null))
   return html`<${Page}
     title="Accounts"

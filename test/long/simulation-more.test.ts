@@ -3,7 +3,7 @@ import { directed, pairsOfFaults, singleFaults } from '../simulation/directed.ts
 import { simulationSuite } from '../simulation/suite.ts'
 
 // A file of its own, so that both halves run at once.
-simulationSuite({ seeds: 800, offset: 2_000, timeoutSeconds: 300 })
+simulationSuite({ seeds: 400, offset: 2_000, timeoutSeconds: 300 })
 
 // All of them: `npm run simulate -- --faults`, `npm run simulate -- --pairs`.
 describe.each([

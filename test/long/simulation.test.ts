@@ -3,7 +3,7 @@ import { sabotages } from '../simulation/sabotage.ts'
 import { simulate } from '../simulation/simulate.ts'
 import { simulationSuite } from '../simulation/suite.ts'
 
-simulationSuite({ seeds: 800, offset: 1_000, timeoutSeconds: 300 })
+simulationSuite({ seeds: 400, offset: 1_000, timeoutSeconds: 300 })
 
 /** Of each sabotage so many lives; one of them has to notice. */
 const livesMax = 80

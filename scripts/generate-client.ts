@@ -105,7 +105,9 @@ function isJson(type: string | undefined): boolean {
 
 /** Pages for browsers are no routes of a client, nor are the forms of OAuth. */
 function isForClients({ route, url }: DescribedRoute): boolean {
-  return !url.startsWith('/console') && route.tag !== 'oauth' && !url.endsWith('/stream')
+  return (
+    url !== '/' && !url.startsWith('/console') && route.tag !== 'oauth' && !url.endsWith('/stream')
+  )
 }
 
 export function clientTypes(): string {

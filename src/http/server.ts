@@ -19,7 +19,7 @@ import { createAuthenticate } from './auth.ts'
 import { acceptJson, bodyBytesMax } from './body.ts'
 import { refuseUnknown } from './accepts.ts'
 import { clientRoutes } from './clients.ts'
-import { consoleRoutes } from './console/console.ts'
+import { consoleRoutes, frontDoor } from './console/console.ts'
 import { sessionRoutes } from './console/session.ts'
 import { streamRoutes } from './console/stream.ts'
 import { drainConnections } from './drain.ts'
@@ -230,6 +230,7 @@ export async function createServer(host: HttpHost): Promise<FastifyInstance> {
   await app.register(oauthRoutes(host, authenticate))
   await app.register(openApiRoutes(host.version ?? '0.0.0'))
   await app.register(await consoleRoutes(host), { prefix: '/console' })
+  frontDoor(app)
   refuseOtherMethods(app, methods)
   return app
 }

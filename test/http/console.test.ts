@@ -167,6 +167,14 @@ describe('the page of the console', () => {
       expect(policy).toContain("require-trusted-types-for 'script'; trusted-types 'none'")
       expect(policy).not.toContain('unsafe')
     }
+    const door = await ask('GET', '/', { headers: { accept: 'text/html,*/*;q=0.8' } })
+    expect([door.status, door.headers.get('location')]).toEqual([302, '/console/'])
+    // A SCIM client with a base address that lacks its end reads why, not a page.
+    const client = await ask('GET', '/', { headers: { accept: 'application/scim+json' } })
+    expect([client.status, client.headers.get('content-type')?.split(';')[0]]).toEqual([
+      404,
+      'application/problem+json',
+    ])
     const bare = await ask('GET', '/console')
     expect([bare.status, bare.headers.get('location')]).toEqual([308, '/console/'])
   })

@@ -51,14 +51,14 @@ describe('the description of the API', () => {
     const others = [...registered]
       .filter((route) => !route.startsWith('HEAD '))
       .map((route) => route.replace(/ \/scim(?=\/(?!v2(?:\/|$))|$)/, ' /scim/v2'))
-      .map((route) => (route.endsWith('/') ? route.slice(0, -1) : route))
+      .map((route) => (/[^ ]\/$/.test(route) ? route.slice(0, -1) : route))
       .filter((route) => !known.has(route))
     const wrong: string[] = []
     for (const route of new Set(others)) {
       const [method = '', url = ''] = route.split(' ')
       const { statusCode } = await app.inject({
         method: method as 'GET',
-        url: url === '' ? '/' : url.replace('*', 'x'),
+        url: url.replace('*', 'x'),
         headers: { authorization },
       })
       if (statusCode !== 405) wrong.push(`${route}: ${statusCode}`)

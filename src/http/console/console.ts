@@ -1,4 +1,4 @@
-import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { errors } from '../../domain/errors.ts'
 import type { HttpHost } from '../server.ts'
 import { assetsPath, readSite, type Site } from './site.ts'
@@ -78,6 +78,19 @@ export async function consoleRoutes(host: HttpHost): Promise<FastifyPluginAsync>
       },
     )
   }
+}
+
+/**
+ * Whoever types the bare address into a browser is led to the console; a client that asks for no
+ * page is told that nothing is here, as it would be with a base address that lacks its end.
+ */
+export function frontDoor(app: FastifyInstance): void {
+  app.get('/', { config: { open: true } }, (request, reply) => {
+    if (!/\btext\/html\b/.test(request.headers.accept ?? '')) {
+      throw errors.noSuchRoute({ method: 'GET', path: '/' })
+    }
+    return reply.header('vary', 'accept').redirect('/console/', 302)
+  })
 }
 
 /** No other site may frame, read or open it with a handle on it. */

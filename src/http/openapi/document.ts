@@ -56,7 +56,7 @@ export interface DescribedRoute {
 export const describedRoutes: readonly DescribedRoute[] = areas.flatMap(({ prefix, routes }) =>
   Object.entries(routes).map(([key, route]) => {
     const [method = '', below = ''] = key.split(' ')
-    const url = below === '/' ? prefix : `${prefix}${below}`
+    const url = below === '/' && prefix !== '' ? prefix : `${prefix}${below}`
     const query =
       prefix === apiPrefix
         ? queryNamesOf(method, below)
@@ -354,7 +354,7 @@ export function apiSchemas(): Readonly<Record<string, ApiSchema>> {
 export function openApiDocument(version: string): JsonObject {
   const paths: Record<string, Record<string, JsonObject>> = {}
   for (const described of describedRoutes) {
-    const item = (paths[described.path === '' ? '/' : described.path] ??= {})
+    const item = (paths[described.path] ??= {})
     item[described.method.toLowerCase()] = operationObject(described)
   }
   return {

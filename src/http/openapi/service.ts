@@ -56,6 +56,13 @@ export const serviceRoutes: ApiRoutes = {
     roles: 'public',
     answers: ok({ type: 'object', additionalProperties: true }),
   },
+  'GET /': {
+    tag: 'service',
+    effect: 'To the console, for whoever asks for a page.',
+    roles: 'public',
+    answers: { 302: { says: 'To `/console/`.', body: null, headers: ['Location'] } },
+    refusals: [404],
+  },
   'GET /console': {
     tag: 'service',
     effect: 'The console.',

@@ -43,11 +43,12 @@ export interface RotationsFigures {
   readonly seconds: number
 }
 
+const daysAgo = (days: number) => instantOf(Date.now() - days * 86_400_000)
+
 /** Makes the accounts and their first keys, a month ago, with nobody else there. */
 export async function issueKeys(ground: Ground, count: number): Promise<void> {
   const store = await openStore({ url: ground.storeUrl, codec: documentCodec })
-  const aMonthMs = 31 * 86_400_000
-  const clock = { ...systemClock, now: () => instantOf(Date.now() - aMonthMs) }
+  const clock = { ...systemClock, now: () => daysAgo(31) }
   const { accessKeyId, secretAccessKey } = ground.aws.world.admin
   const order = { awsUrl: ground.aws.url, accessKeyId, secretAccessKey }
   await issueAll(await lifeOver(store, clock, order), count)
@@ -65,7 +66,9 @@ export async function runRotations(
   const { rotations, say } = order
   const chance = chanceOf(order.seed)
   const { aws } = ground
-  await ground.sql(`update credential set rotate_after = '2026-01-01T00:00:00.000Z'`)
+  // A date that is not thirty days after the key would be put right by the sweep instead of acted on.
+  const dueAt = daysAgo(1)
+  await ground.sql(`update credential set issued_at = '${daysAgo(31)}', rotate_after = '${dueAt}'`)
   const before = {
     creates: aws.succeeded('CreateAccessKey'),
     deletes: aws.succeeded('DeleteAccessKey'),
@@ -123,14 +126,14 @@ export async function runRotations(
   }
   await Promise.all(waking)
   await eventually(
-    () => openOrOld(ground),
+    () => openOrOld(ground, dueAt),
     (open) => open === 0,
     900_000,
   )
   // Whoever slept has to find out that its time is over.
   await sleep(2_000)
   await eventually(
-    () => openOrOld(ground),
+    () => openOrOld(ground, dueAt),
     (open) => open === 0,
     300_000,
   )
@@ -169,10 +172,10 @@ export function anomalyOf(f: RotationsFigures): string | null {
   return f.tree === null ? null : `the audit tree: ${f.tree}`
 }
 
-async function openOrOld({ sql }: Ground): Promise<number> {
+async function openOrOld({ sql }: Ground, dueAt: string): Promise<number> {
   const [row] = await sql<{ open: string }>(
     `select (select count(*) from operation where status in ('queued', 'running', 'waiting', 'needsOperator'))
-      + (select count(*) from credential where rotate_after < '2026-02-01') as open`,
+      + (select count(*) from credential where rotate_after = '${dueAt}') as open`,
   )
   return Number(row!.open)
 }

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type ActionPlan, hashOf } from '../../src/cli/action-plan.ts'
 import type { Terminal } from '../../src/cli/terminal.ts'
-import { runCli } from './run.ts'
+import { runCli } from '../support/run-cli.ts'
 import { startServer } from './server.ts'
 
 const accountId = '01890000-0000-7000-8000-00000000000a'

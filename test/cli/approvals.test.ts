@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Terminal } from '../../src/cli/terminal.ts'
-import { runCli } from './run.ts'
+import { runCli } from '../support/run-cli.ts'
 import { type Reply, type Seen, startServer } from './server.ts'
 
 const batchId = '01890000-0000-7000-8000-00000000000a'

@@ -4,7 +4,7 @@ import path from 'node:path'
 import Database from 'better-sqlite3'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { leafHash, type AuditRow } from '../../src/domain/audit.ts'
-import { main } from '../../src/cli/main.ts'
+import { runCli } from '../support/run-cli.ts'
 import { defaultTenant } from '../../src/domain/ids.ts'
 import { makeAudit } from '../support/entities.ts'
 import { startTestCustody, type TestCustody } from '../support/custody.ts'
@@ -36,19 +36,11 @@ describe('custody audit', () => {
     await custody.running.sequencer!.round()
   }
   const run = async (line: string, options: { readonly home?: string | null } = {}) => {
-    let stdout = ''
-    let stderr = ''
     const home = options.home === undefined ? custody.home : options.home
-    const code = await main(line.split(' '), {
+    return runCli(line, {
       env: home === null ? {} : { CUSTODY_HOME: home },
       cwd,
-      stdout: (text) => (stdout += text),
-      stderr: (text) => (stderr += text),
-      columns: null,
-      isInteractive: false,
-      ask: () => Promise.reject(new Error('nobody is there to ask')),
     })
-    return { code, stdout, stderr }
   }
   const file = (name: string): string => path.join(cwd, name)
   /** The export, with some of its lines changed, verified elsewhere with the pinned key. */
@@ -211,16 +203,13 @@ it('follows the feed from where it was, and says how to go on when the server is
       }
     },
   })
-  let [stdout, stderr] = ['', '']
-  const code = await main(`audit tail --follow --after 4 --server ${server.url}`.split(' '), {
-    env: { CUSTODY_TOKEN: 'x' },
-    cwd: tmpdir(),
-    stdout: (text) => (stdout += text),
-    stderr: (text) => (stderr += text),
-    columns: null,
-    isInteractive: false,
-    ask: () => Promise.reject(new Error('nobody is there to ask')),
-  })
+  const { code, stdout, stderr } = await runCli(
+    `audit tail --follow --after 4 --server ${server.url}`,
+    {
+      env: { CUSTODY_TOKEN: 'x' },
+      cwd: tmpdir(),
+    },
+  )
   await server.close()
 
   expect(asked).toEqual(['limit=200&after=4', 'limit=200&after=5', 'limit=200&after=6'])

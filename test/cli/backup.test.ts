@@ -7,7 +7,7 @@ import { documentCodec } from '../../src/scim/codec.ts'
 import { takeBackup } from '../../src/store/backup.ts'
 import type { TestCustody } from '../support/custody.ts'
 import { startTestCustody } from '../support/custody.ts'
-import { runCli } from './run.ts'
+import { runCli } from '../support/run-cli.ts'
 
 let home: string
 let custody: TestCustody

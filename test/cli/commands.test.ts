@@ -4,7 +4,7 @@ import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Terminal } from '../../src/cli/terminal.ts'
 import { sweepNames } from '../../src/lifecycle/engine.ts'
-import { runCli } from './run.ts'
+import { runCli } from '../support/run-cli.ts'
 import { type Reply, type Seen, startServer } from './server.ts'
 
 const nhi = 'urn:custody:scim:schemas:extension:nhi:1.0:User'

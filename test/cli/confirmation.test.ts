@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Terminal } from '../../src/cli/terminal.ts'
-import { runCli } from './run.ts'
+import { runCli } from '../support/run-cli.ts'
 import { type Reply, type Seen, startServer } from './server.ts'
 
 const accountId = '01890000-0000-7000-8000-00000000000a'

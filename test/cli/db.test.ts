@@ -18,7 +18,7 @@ import { openStore } from '../../src/store/open.ts'
 import { makeAudit } from '../support/entities.ts'
 import { eventually, startTestCustody } from '../support/custody.ts'
 import { createDatabase, type TestDatabase } from '../support/postgres.ts'
-import { runCli } from './run.ts'
+import { runCli } from '../support/run-cli.ts'
 
 const lately = instantOf(Date.now() + 120_000)
 

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { main } from '../../src/cli/main.ts'
+import { runCli } from '../support/run-cli.ts'
 import { patchUrn, startTestCustody, type TestCustody } from '../support/custody.ts'
 
 const personUrn = 'urn:custody:scim:schemas:extension:person:1.0:User'
@@ -24,19 +24,11 @@ describe('leave dates', () => {
   })
 
   async function run(line: string, list: string | Buffer) {
-    let stdout = ''
-    let stderr = ''
     await writeFile(path.join(cwd, 'dates.csv'), list)
-    const code = await main(`directory leave-dates dates.csv ${line}`.trim().split(' '), {
+    return runCli(`directory leave-dates dates.csv ${line}`.trim(), {
       env: { CUSTODY_HOME: custody.home },
       cwd,
-      stdout: (text) => (stdout += text),
-      stderr: (text) => (stderr += text),
-      columns: null,
-      isInteractive: false,
-      ask: () => Promise.reject(new Error('nobody is there to ask')),
     })
-    return { code, stdout, stderr }
   }
   const leavesAt = async (id: string) =>
     (await custody.call('GET', `/api/v1/owners/${id}`)).body.leavesAt as string | null

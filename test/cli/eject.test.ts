@@ -2,7 +2,7 @@ import { readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { main } from '../../src/cli/main.ts'
+import { runCli } from '../support/run-cli.ts'
 import { csvCell } from '../../src/cli/commands/eject.ts'
 import { eventually, startTestCustody, type TestCustody } from '../support/custody.ts'
 
@@ -18,18 +18,10 @@ describe('custody eject', () => {
   })
 
   async function run(...args: readonly string[]) {
-    let stdout = ''
-    let stderr = ''
-    const code = await main(['eject', ...args], {
+    return runCli(['eject', ...args], {
       env: { CUSTODY_SERVER: custody.url, CUSTODY_TOKEN: custody.adminToken, NO_COLOR: '1' },
       cwd: tmpdir(),
-      stdout: (text) => (stdout += text),
-      stderr: (text) => (stderr += text),
-      columns: null,
-      isInteractive: false,
-      ask: () => Promise.resolve('no'),
     })
-    return { code, stdout, stderr }
   }
 
   it('hands accounts back with a list, tokens only when told so, and may be run again', async () => {

@@ -1,5 +1,5 @@
 import { afterEach, expect, describe, it } from 'vitest'
-import { main } from '../../src/cli/main.ts'
+import { runCli } from '../support/run-cli.ts'
 import { type Reply, type Seen, startServer } from './server.ts'
 
 const id = '01890000-0000-7000-8000-00000000000f'
@@ -27,18 +27,13 @@ async function run(
   routes: Readonly<Record<string, (seen: Seen) => Reply>>,
 ) {
   server = await startServer(routes)
-  let stdout = ''
-  let stderr = ''
-  const code = await main(args, {
-    env: { CUSTODY_SERVER: server.url, CUSTODY_TOKEN: 'cst_x_y' },
-    cwd: '/',
-    stdout: (text) => (stdout += text),
-    stderr: (text) => (stderr += text),
-    columns: null,
-    isInteractive: false,
-    ask: () => Promise.reject(new Error('nobody is there to ask')),
-  })
-  return { code, stdout, stderr, seen: server.seen }
+  return {
+    ...(await runCli(args, {
+      env: { CUSTODY_SERVER: server.url, CUSTODY_TOKEN: 'cst_x_y' },
+      cwd: '/',
+    })),
+    seen: server.seen,
+  }
 }
 
 describe('finding', () => {

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { main } from '../../src/cli/main.ts'
+import { runCli } from '../support/run-cli.ts'
 import { loadConfig } from '../../src/host/config.ts'
 import { checkConfig } from '../../src/main.ts'
 
@@ -15,21 +15,19 @@ beforeEach(async () => {
 afterEach(() => rm(cwd, { recursive: true, force: true }))
 
 async function run(args: readonly string[], answers: string[] | null = null) {
-  let [stdout, stderr] = ['', '']
   const asked: string[] = []
-  const code = await main(args, {
-    env: {},
-    cwd,
-    stdout: (text) => (stdout += text),
-    stderr: (text) => (stderr += text),
-    columns: null,
-    isInteractive: answers !== null,
-    ask: (question) => {
-      asked.push(question)
-      return Promise.resolve(answers!.shift() ?? '')
-    },
-  })
-  return { code, stdout, stderr, asked }
+  return {
+    ...(await runCli(args, {
+      env: {},
+      cwd,
+      isInteractive: answers !== null,
+      ask: (question) => {
+        asked.push(question)
+        return Promise.resolve(answers!.shift() ?? '')
+      },
+    })),
+    asked,
+  }
 }
 
 const read = () => loadConfig({ file: path.join(cwd, 'custody.yaml'), env: {}, cwd }, checkConfig)

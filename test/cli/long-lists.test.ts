@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Terminal } from '../../src/cli/terminal.ts'
-import { runCli } from './run.ts'
+import { runCli } from '../support/run-cli.ts'
 import { type Reply, type Seen, startServer } from './server.ts'
 
 let server: Awaited<ReturnType<typeof startServer>> | null = null

@@ -2,7 +2,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { main } from '../../src/cli/main.ts'
+import { runCli } from '../support/run-cli.ts'
 import { packageRoot } from '../../src/host/home.ts'
 
 let cwd = ''
@@ -12,18 +12,10 @@ beforeEach(async () => {
 afterEach(() => rm(cwd, { recursive: true, force: true }))
 
 async function run(line: string) {
-  let stdout = ''
-  let stderr = ''
-  const code = await main(line.split(' '), {
+  return runCli(line, {
     env: {},
     cwd,
-    stdout: (text) => (stdout += text),
-    stderr: (text) => (stderr += text),
-    columns: null,
-    isInteractive: false,
-    ask: () => Promise.resolve(''),
   })
-  return { code, stdout, stderr }
 }
 
 describe('custody policy', () => {

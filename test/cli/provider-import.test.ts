@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { main } from '../../src/cli/main.ts'
+import { runCli } from '../support/run-cli.ts'
 import { type Reply, type Seen, startServer } from './server.ts'
 
 const thing = (name: string, more: object = {}) => ({
@@ -42,18 +42,15 @@ describe('provider import', () => {
   ) {
     await server?.close()
     server = await startServer(routes)
-    let stdout = ''
-    let stderr = ''
-    const code = await main(args, {
-      env: { CUSTODY_SERVER: server.url, CUSTODY_TOKEN: 'cst_x_y', NO_COLOR: '1' },
-      cwd,
-      stdout: (text) => (stdout += text),
-      stderr: (text) => (stderr += text),
-      columns: null,
-      isInteractive,
-      ask: () => Promise.resolve('yes'),
-    })
-    return { code, stdout, stderr, seen: server.seen }
+    return {
+      ...(await runCli(args, {
+        env: { CUSTODY_SERVER: server.url, CUSTODY_TOKEN: 'cst_x_y', NO_COLOR: '1' },
+        cwd,
+        isInteractive,
+        ask: () => Promise.resolve('yes'),
+      })),
+      seen: server.seen,
+    }
   }
   const read = (name: string) => readFile(path.join(cwd, name), 'utf8')
 

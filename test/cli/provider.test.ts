@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { main } from '../../src/cli/main.ts'
+import { runCli } from '../support/run-cli.ts'
 import { type Reply, type Seen, startServer } from './server.ts'
 
 let server: Awaited<ReturnType<typeof startServer>> | null = null
@@ -13,18 +13,11 @@ async function run(
   routes: Readonly<Record<string, (seen: Seen) => Reply>>,
 ) {
   server = await startServer(routes)
-  let stdout = ''
-  let stderr = ''
-  const code = await main(args, {
+  const ended = await runCli(args, {
     env: { CUSTODY_SERVER: server.url, CUSTODY_TOKEN: 'cst_x_y' },
     cwd: '/',
-    stdout: (text) => (stdout += text),
-    stderr: (text) => (stderr += text),
-    columns: null,
-    isInteractive: false,
-    ask: () => Promise.reject(new Error('nobody is there to ask')),
   })
-  return { code, stdout, stderr, seen: server.seen.map((s) => `${s.method} ${s.url}`) }
+  return { ...ended, seen: server.seen.map((s) => `${s.method} ${s.url}`) }
 }
 
 const gate = { state: 'resting', restsUntil: '2026-11-22T09:00:00.000Z', waiting: 0 }

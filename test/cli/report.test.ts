@@ -1,5 +1,5 @@
 import { afterEach, expect, it } from 'vitest'
-import { main } from '../../src/cli/main.ts'
+import { runCli } from '../support/run-cli.ts'
 import { startServer } from './server.ts'
 
 const item = (n: number) => ({
@@ -34,18 +34,13 @@ async function run(args: readonly string[], summary = window.summary) {
       return { body: { ...window, summary, items: page, cursor } }
     },
   })
-  let stdout = ''
-  let stderr = ''
-  const code = await main(['report', 'shadow', ...args], {
-    env: { CUSTODY_SERVER: server.url, CUSTODY_TOKEN: 'cst_x_y' },
-    cwd: '/',
-    stdout: (text) => (stdout += text),
-    stderr: (text) => (stderr += text),
-    columns: null,
-    isInteractive: false,
-    ask: () => Promise.reject(new Error('nobody is there to ask')),
-  })
-  return { code, stdout, stderr, seen: server.seen }
+  return {
+    ...(await runCli(['report', 'shadow', ...args], {
+      env: { CUSTODY_SERVER: server.url, CUSTODY_TOKEN: 'cst_x_y' },
+      cwd: '/',
+    })),
+    seen: server.seen,
+  }
 }
 
 it('reports what enforcing would have done: all pages as a table, the sum in a sentence', async () => {
@@ -108,20 +103,13 @@ async function ask(...args: readonly string[]) {
     'GET /api/v1/reports/expiry': () => ({ body: expiry }),
     'GET /api/v1/reports/evidence': () => ({ body: evidence }),
   })
-  let stdout = ''
-  let stderr = ''
-  const code = await main(['report', ...args], {
+  const ended = await runCli(['report', ...args], {
     env: { CUSTODY_SERVER: server.url, CUSTODY_TOKEN: 'cst_x_y' },
     cwd: '/',
-    stdout: (text) => (stdout += text),
-    stderr: (text) => (stderr += text),
-    columns: null,
-    isInteractive: false,
-    ask: () => Promise.reject(new Error('nobody is there to ask')),
   })
   const urls = server.seen.map(({ url }) => url)
   await server.close()
-  return { code, stdout, stderr, urls }
+  return { ...ended, urls }
 }
 
 it('says how things are, with the share of owners never rounded up', async () => {

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { main } from '../../src/cli/main.ts'
+import { runCli } from '../support/run-cli.ts'
 import { patchUrn, startTestCustody, type TestCustody } from '../support/custody.ts'
 import { startServer } from './server.ts'
 
@@ -30,18 +30,10 @@ afterAll(async () => {
 })
 
 async function run(line: string) {
-  let stdout = ''
-  let stderr = ''
-  const code = await main(line.split(' '), {
+  return runCli(line, {
     env: { CUSTODY_HOME: custody.home },
     cwd,
-    stdout: (text) => (stdout += text),
-    stderr: (text) => (stderr += text),
-    columns: null,
-    isInteractive: false,
-    ask: () => Promise.reject(new Error('nobody is there to ask')),
   })
-  return { code, stdout, stderr }
 }
 
 describe('what is held', () => {

@@ -3,7 +3,7 @@ import path from 'node:path'
 import { cp, mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { main } from '../../src/cli/main.ts'
+import { runCli } from '../support/run-cli.ts'
 import { systemClock } from '../../src/host/clock.ts'
 import type { AwsSandbox } from '../../src/sandbox/aws.ts'
 import { startAwsSandbox } from '../../src/sandbox/aws.ts'
@@ -66,18 +66,12 @@ describe('what a how-to tells its reader to do', () => {
   })
 
   const run = async (line: string): Promise<string> => {
-    let [stdout, stderr] = ['', '']
     const tokenFile = path.join(custody.home, 'how-to-token')
     writeFileSync(tokenFile, custody.adminToken, { mode: 0o600 })
     const server = ['--json', '--server', custody.url, '--token-file', tokenFile]
-    const code = await main([...line.split(' ').slice(1), ...server], {
+    const { code, stdout, stderr } = await runCli([...line.split(' ').slice(1), ...server], {
       env: {},
       cwd: custody.home,
-      stdout: (text) => (stdout += text),
-      stderr: (text) => (stderr += text),
-      columns: null,
-      isInteractive: false,
-      ask: () => Promise.reject(new Error('nobody is there to ask')),
     })
     expect(code, `${line}: ${stderr}`).toBe(0)
     return stdout

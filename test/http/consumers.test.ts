@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { main } from '../../src/cli/main.ts'
+import { runCli } from '../support/run-cli.ts'
 import type { TestCustody } from '../support/custody.ts'
 import { eventually, nhiUrn, startTestCustody } from '../support/custody.ts'
 
@@ -9,18 +9,10 @@ describe('consumers over HTTP and on the command line', () => {
   let credential: string
 
   const cli = async (...args: string[]) => {
-    let stdout = ''
-    let stderr = ''
-    const code = await main(args, {
+    return runCli(args, {
       env: { CUSTODY_SERVER: custody.url, CUSTODY_TOKEN: custody.adminToken },
       cwd: custody.home,
-      stdout: (text) => (stdout += text),
-      stderr: (text) => (stderr += text),
-      columns: null,
-      isInteractive: false,
-      ask: () => Promise.reject(new Error('nobody is there to ask')),
     })
-    return { code, stdout, stderr }
   }
   const consumers = [
     { name: 'web/1', kind: 'restart-only' },

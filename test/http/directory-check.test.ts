@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { main } from '../../src/cli/main.ts'
+import { runCli } from '../support/run-cli.ts'
 import { systemClock } from '../../src/host/clock.ts'
 import type { DirectoryFace } from '../../src/sandbox/directories/face.ts'
 import { oktaToken, startOktaSandbox } from '../../src/sandbox/directories/okta.ts'
@@ -39,18 +39,10 @@ afterAll(async () => {
 
 /** What a command prints, and its exit code. */
 async function run(line: string, change: { readonly cwd?: string } = {}) {
-  let stdout = ''
-  let stderr = ''
-  const code = await main(line.split(' '), {
+  return runCli(line, {
     env: { CUSTODY_HOME: home, NO_COLOR: '1' },
     cwd: change.cwd ?? home,
-    stdout: (text) => void (stdout += text),
-    stderr: (text) => void (stderr += text),
-    columns: null,
-    isInteractive: false,
-    ask: () => Promise.reject(new Error('nobody to ask')),
   })
-  return { code, stdout, stderr }
 }
 
 /** A stream of numbers below 1 that a seed decides (mulberry32). */

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { main } from '../../src/cli/main.ts'
+import { runCli } from '../support/run-cli.ts'
 import type { TestCustody } from '../support/custody.ts'
 import { eventually, nhiUrn, patchUrn, startTestCustody } from '../support/custody.ts'
 
@@ -22,18 +22,10 @@ describe('an import over HTTP and on the command line, with AWS and GitHub at th
     return JSON.stringify(world.users().map((u) => [u, world.keysOf(u.userName)]))
   }
   const custodyCli = async (...args: string[]) => {
-    let stdout = ''
-    let stderr = ''
-    const code = await main(args, {
+    return runCli(args, {
       env: { CUSTODY_SERVER: custody.url, CUSTODY_TOKEN: custody.adminToken },
       cwd: custody.home,
-      stdout: (text) => (stdout += text),
-      stderr: (text) => (stderr += text),
-      columns: null,
-      isInteractive: false,
-      ask: () => Promise.reject(new Error('nobody is there to ask')),
     })
-    return { code, stdout, stderr }
   }
   const read = (name: string) => readFile(path.join(custody.home, name), 'utf8')
   /** What a reviewer does: this one is adopted, as that. */

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { main } from '../../src/cli/main.ts'
+import { runCli } from '../support/run-cli.ts'
 import { startTestCustody, type TestCustody } from '../support/custody.ts'
 
 describe('a newcomer with AWS at the other end', () => {
@@ -15,18 +15,10 @@ describe('a newcomer with AWS at the other end', () => {
       region: 'us-east-1',
     })
   const cli = async (line: string) => {
-    let stdout = ''
-    let stderr = ''
-    const code = await main(line.split(' '), {
+    return runCli(line, {
       env: { CUSTODY_SERVER: custody.url, CUSTODY_TOKEN: custody.adminToken },
       cwd: custody.home,
-      stdout: (text) => (stdout += text),
-      stderr: (text) => (stderr += text),
-      columns: null,
-      isInteractive: false,
-      ask: () => Promise.reject(new Error('nobody is there to ask')),
     })
-    return { code, stdout, stderr }
   }
   const adopt = (entries: readonly Record<string, unknown>[]) =>
     custody.call('POST', '/api/v1/providers/aws-prod/adopt', { entries })

@@ -11,7 +11,7 @@ import type { Check } from '../../src/cli/local/doctor/check.ts'
 import { checkNames } from '../../src/cli/local/doctor/check.ts'
 import { judgeConnections, judgeDatabase } from '../../src/cli/local/doctor/database.ts'
 import { judgeDisk } from '../../src/cli/local/doctor/home.ts'
-import { main } from '../../src/cli/main.ts'
+import { runCli } from '../support/run-cli.ts'
 import { systemClock } from '../../src/host/clock.ts'
 import { documentCodec } from '../../src/scim/codec.ts'
 import { openSide } from '../../src/store/copy-side.ts'
@@ -46,17 +46,10 @@ beforeAll(async () => {
 afterAll(() => rm(root, { recursive: true, force: true }))
 
 async function run(line: string, at: string, env: Readonly<Record<string, string>> = {}) {
-  let [stdout, stderr] = ['', '']
-  const code = await main(line.split(' '), {
+  return runCli(line, {
     env: { CUSTODY_HOME: at, ...env },
     cwd: at,
-    stdout: (text) => (stdout += text),
-    stderr: (text) => (stderr += text),
-    columns: null,
-    isInteractive: false,
-    ask: () => Promise.reject(new Error('nobody is there to ask')),
   })
-  return { code, stdout, stderr }
 }
 
 let made = 0

@@ -35,13 +35,20 @@ export function listingRoom({ db, dialect }: Sql, codec: DocumentCodec) {
   const compiled = (query: RawBuilder<unknown>): Statement =>
     statement({ compile: () => query.compile(db) })
 
+  /**
+   * Where the row of a cursor stands. Of what the asker may not see it is unknown, as of what is not
+   * there: pages behind it would tell of its name or its end.
+   */
   async function placeOf(
     query: Query,
     { tenant, after }: Pick<AccountQuery, 'tenant' | 'after'>,
+    isTheirs: readonly (Condition | null)[],
   ): Promise<Row | null> {
+    const ways = isTheirs.filter((way) => way !== null)
+    const seen = ways.length === 0 ? sql`` : sql` and (${sql.join(ways, sql` or `)})`
     const [row] = await query(
       compiled(sql`select user_name_norm, expires_at, display_norm from resource
-        where tenant = ${tenant} and id = ${after}`),
+        where tenant = ${tenant} and id = ${after}${seen}`),
     )
     return row ?? null
   }
@@ -97,7 +104,7 @@ export function listingRoom({ db, dialect }: Sql, codec: DocumentCodec) {
       const order = orderOf(want)
       const conditions = [...conditionsOf(want)]
       if (want.after !== null) {
-        const place = order === 'id' ? {} : await placeOf(query, want)
+        const place = order === 'id' ? {} : await placeOf(query, want, waysOf(want))
         if (place === null) return []
         conditions.push(
           order === 'id'
@@ -166,7 +173,12 @@ export function listingRoom({ db, dialect }: Sql, codec: DocumentCodec) {
         return page(after === null ? [] : [sql<boolean>`id > ${after}`], sql`id`, limit)
       }
       const name = normalise(prefix)
-      const place = after === null ? null : await placeOf(query, want)
+      // One who is deleted meanwhile has a place still.
+      const theirs =
+        directory === undefined
+          ? sql<boolean>`type = 'person'`
+          : sql<boolean>`(type = 'person' and directory = ${directory})`
+      const place = after === null ? null : await placeOf(query, want, [theirs])
       if (after !== null && place === null) return []
       const behind = (column: string): Condition[] =>
         place === null

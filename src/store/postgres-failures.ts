@@ -23,6 +23,11 @@ export function isTransient(error: unknown): boolean {
   return ['40001', '40P01'].includes(codeOf(error))
 }
 
+/** A write that others stood in the way of as often as it was tried; nothing of it was kept. */
+export function contended(error: unknown): Error {
+  return errors.notReady({ reason: 'too many write to the same rows at once' }, { cause: error })
+}
+
 /** One write of several brought it about; the others may do without it. */
 export function isOfOne(error: unknown): boolean {
   // Data, constraints, what another transaction stood in the way of, and what is too long or many.

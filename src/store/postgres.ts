@@ -13,6 +13,7 @@ import {
   brokeOff,
   codeOf,
   CommitUnheard,
+  contended,
   isLost,
   isOfOne,
   isReadOnly,
@@ -267,6 +268,7 @@ export class PostgresDatabase implements Database {
           if (await this.#wasKept(error)) return error.result as T
         } else if (!isTransient(error) && !brokeOff(error)) throw error
         if (attempt >= (brokeOff(error) ? brokenMax : attemptsMax)) {
+          if (isTransient(error)) throw contended(error)
           throw error instanceof CommitUnheard ? unheard(error.cause) : error
         }
         // Two that broke each other off must not meet again.

@@ -76,7 +76,7 @@ export const consoleReads: Migration = {
     const isImported =
       name === 'sqlite' ? `${fact('imported')} = 1` : `${fact('imported')} = 'true'`
     return [
-      // Names of before are taken as they stand: the next write of a person normalises them.
+      // In ASCII only on SQLite; 0026 puts the others right.
       `alter table resource add column display_norm ${text}`,
       `alter table resource add column imported integer not null default 0`,
       `update resource set display_norm = lower(${displayName}) where type = 'person'`,

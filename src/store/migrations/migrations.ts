@@ -21,6 +21,7 @@ import { tenantFence } from './0022-tenant-fence.ts'
 import { vitalSigns } from './0023-vitals.ts'
 import { readable } from './0024-readable.ts'
 import { consoleReads } from './0025-console.ts'
+import { countedApart } from './0026-counted-apart.ts'
 import { shadow } from './0016-shadow.ts'
 import { signals } from './0017-signals.ts'
 import { directoryChecks } from './0018-directory-checks.ts'
@@ -84,6 +85,7 @@ export const migrations: readonly Migration[] = [
   vitalSigns,
   readable,
   consoleReads,
+  countedApart,
 ]
 
 /** The ledger itself; it exists before the first migration. */

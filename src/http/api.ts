@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import type { FastifyPluginAsync, FastifyReply } from 'fastify'
 import type { ServiceAccount } from '../domain/account.ts'
 import { errors } from '../domain/errors.ts'
@@ -15,6 +16,8 @@ interface ById {
   Params: { id: string }
 }
 
+/** Accounts told of with their owner. */
+const ownedMax = 200
 const planRowsMax = 1_000
 
 const leaveClass: Field<'declared' | 'security'> = {
@@ -129,7 +132,7 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
     app.get<ById>('/owners/:id', async (request) => {
       const caller = await authenticate(request)
       const person = await engine.owner(caller, request.params.id)
-      return { ...ownerView(person), accounts: await ownedBy(caller, person.id) }
+      return { ...ownerView(person), ...(await ownedBy(caller, person.id)) }
     })
     app.get<ById>('/owners/:id/impact', async (request) => {
       const caller = await authenticate(request)
@@ -195,10 +198,20 @@ export function apiRoutes(host: HttpHost, authenticate: Authenticate): FastifyPl
     })
   }
 
+  /** The first of them that the caller may see; whether there are more, `/accounts?owner=` has. */
   async function ownedBy(caller: Caller, id: string) {
-    const owned = await store.read.accountsOwnedBy(caller.tenant, id, null, 200)
-    const visible = await Promise.all(owned.map((a) => orNull(engine.account(caller, a.id))))
-    return visible.filter((a) => a !== null).map(accountRow)
+    const accounts: ReturnType<typeof accountRow>[] = []
+    for (let after: string | null = null; ;) {
+      const rows = await store.read.accountsOwnedBy(caller.tenant, id, after, ownedMax)
+      const visible = await Promise.all(rows.map((a) => orNull(engine.account(caller, a.id))))
+      accounts.push(...visible.filter((a) => a !== null).map(accountRow))
+      const hasMore = accounts.length > ownedMax
+      if (hasMore || rows.length < ownedMax) {
+        return { accounts: accounts.slice(0, ownedMax), hasMore }
+      }
+      after = rows.at(-1)!.id
+      await turn()
+    }
   }
 }
 

@@ -4,8 +4,9 @@ import type { Finding } from '../domain/finding.ts'
 import { findingKinds, findingStatuses } from '../domain/finding.ts'
 import type { Authenticate } from './auth.ts'
 import { orNull } from './errors.ts'
-import { instant, pageOf, required, text } from './fields.ts'
+import { instant, required, text } from './fields.ts'
 import type { HttpHost } from './server.ts'
+import { walk } from './walk.ts'
 
 interface ById {
   Params: { id: string }
@@ -25,17 +26,11 @@ export function findingRoutes(host: HttpHost, authenticate: Authenticate): Fasti
         ...(provider === undefined ? {} : { provider }),
         ...(status === undefined ? {} : { status: oneOf(status, findingStatuses, 'status') }),
       }
-      const { after, limit } = pageOf(request.query)
-      const items: ReturnType<typeof findingView>[] = []
-      for (let cursor = after; ;) {
-        const rows = await engine.findings(caller, { ...want, after: cursor, limit })
-        for (const row of rows) {
-          cursor = row.id
-          if (await orNull(engine.finding(caller, row.id))) items.push(findingView(row))
-          if (items.length === limit) return { items, cursor }
-        }
-        if (rows.length < limit) return { items, cursor: null }
-      }
+      return walk(
+        request.query,
+        (after, limit) => engine.findings(caller, { ...want, after, limit }),
+        async (row) => ((await orNull(engine.finding(caller, row.id))) ? findingView(row) : null),
+      )
     })
 
     app.get<ById>('/findings/:id', async (request) => {

@@ -11,13 +11,12 @@ import type { Authenticate } from './auth.ts'
 import { orNull } from './errors.ts'
 import { pageOf } from './fields.ts'
 import type { HttpHost } from './server.ts'
+import { walk } from './walk.ts'
 import { accountRow, credentialView, operationView, ownerView, transferView } from './views.ts'
 
 type Parameters = Readonly<Record<string, string | undefined>>
 type SeenBy = NonNullable<AccountQuery['seenBy']>
 
-/** Rows that one request looks at for those the caller may see; the cursor says where to go on. */
-const looksMax = 2_000
 /** Characters of a name that begin it. */
 const prefixMax = 128
 
@@ -119,32 +118,6 @@ export function listingRoutes(host: HttpHost, authenticate: Authenticate): Fasti
     // Whoever is nominated has to see what for.
     return { seenBy: { ...accounts, nominated: caller.client.role === 'owner' } }
   }
-}
-
-/**
- * Walks a keyset of rows until a page of visible ones is full; it may end before, with a cursor, when
- * it has looked at very many.
- */
-async function walk<T extends { readonly id: string }, V>(
-  query: unknown,
-  read: (after: string | null, limit: number) => Promise<readonly T[]>,
-  show: (row: T) => Promise<V | null>,
-): Promise<{ readonly items: readonly V[]; readonly cursor: string | null }> {
-  const { after, limit } = pageOf(query)
-  const items: V[] = []
-  let cursor = after
-  for (let looked = 0; looked < looksMax;) {
-    const rows = await read(cursor, limit)
-    looked += rows.length
-    for (const row of rows) {
-      cursor = row.id
-      const view = await show(row)
-      if (view !== null) items.push(view)
-      if (items.length === limit) return { items, cursor }
-    }
-    if (rows.length < limit) return { items, cursor: null }
-  }
-  return { items, cursor }
 }
 
 const namesOf = <T extends string>(of: Readonly<Record<T, unknown>>) => Object.keys(of) as T[]

@@ -5,7 +5,7 @@ import { authorise } from './context.ts'
 import { ownerState } from './people.ts'
 import { accountResource } from './switching.ts'
 import { transferAccount } from './transfers.ts'
-import { visibleOwner } from './visible.ts'
+import { seesAccount, visibleOwner } from './visible.ts'
 
 /** Accounts that one request hands over: each is a commit of its own. */
 const pageSize = 200
@@ -54,6 +54,8 @@ export async function moveOwned(
   const page = await life.store.read.accountsOwnedBy(caller.tenant, person.id, after, pageSize)
   const items: OwnedMoved[] = []
   for (const account of page) {
+    // What may not be seen is not named, refused or not.
+    if (!seesAccount(caller, account)) continue
     const about = { account: account.id, userName: account.userName }
     if (!atOnce && account.pendingOwner?.id === to.id) {
       items.push({ ...about, outcome: 'there', reason: null })

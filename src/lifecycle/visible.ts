@@ -1,7 +1,7 @@
 import type { ServiceAccount } from '../domain/account.ts'
 import type { Credential } from '../domain/credential.ts'
 import { AppError, errors } from '../domain/errors.ts'
-import type { Person } from '../domain/owner.ts'
+import type { OwnerRef, Person } from '../domain/owner.ts'
 import type { Caller, Lifecycle } from './context.ts'
 import { visibilityOf } from './context.ts'
 
@@ -37,23 +37,29 @@ export async function visibleAccount(
   options: { readonly retiredToo?: boolean } = {},
 ): Promise<ServiceAccount> {
   const account = await life.store.read.account(caller.tenant, id)
-  const { accounts } = visibilityOf(caller)
   const visible =
     account !== null &&
     (options.retiredToo === true || account.deletedAt === null) &&
-    (accounts === 'all' ||
-      (accounts !== 'none' &&
-        (account.client === accounts.client ||
-          accounts.owners.includes(account.owner.id) ||
-          (account.pendingOwner !== null && accounts.owners.includes(account.pendingOwner.id)) ||
-          // Whoever is nominated has to see what for.
-          (caller.client.role === 'owner' &&
-            account.backups.some((b) => accounts.owners.includes(b.id))))))
+    seesAccount(caller, account)
   if (!visible) throw errors.notFound({ what: 'Account', id })
   return account
 }
 
-/** @throws notFound when the credential, or its account, is not the caller's to see */
+/** Whether an account that is there is there for this caller (contract §6). */
+export function seesAccount(caller: Caller, account: ServiceAccount): boolean {
+  const { accounts } = visibilityOf(caller)
+  if (accounts === 'all') return true
+  if (accounts === 'none') return false
+  const isTheirs = (owner: OwnerRef | null) => owner !== null && accounts.owners.includes(owner.id)
+  return (
+    account.client === accounts.client ||
+    isTheirs(account.owner) ||
+    isTheirs(account.pendingOwner) ||
+    // Whoever is nominated has to see what for.
+    (caller.client.role === 'owner' && account.backups.some(isTheirs))
+  )
+}
+
 /**
  * What hangs on something that the caller may not see is not there for them. A database that is away
  * is another matter: "not there" would be a lie that a client acts upon.
@@ -62,6 +68,7 @@ export function hiddenAs(hidden: Error, cause: unknown): unknown {
   return cause instanceof AppError && cause.status < 500 ? hidden : cause
 }
 
+/** @throws notFound when the credential, or its account, is not the caller's to see */
 export async function visibleCredential(
   life: Lifecycle,
   caller: Caller,

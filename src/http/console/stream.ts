@@ -111,7 +111,7 @@ export function streamRoutes(host: HttpHost, authenticate: Authenticate): Fastif
       const newest = await newestOf(caller.tenant)
       // From here to `join` nothing is awaited: two that come together are counted one by one.
       refuseTooMany(caller)
-      const last = Number(request.headers['last-event-id'] ?? NaN)
+      const last = placeIn(request.headers['last-event-id'])
       const isKnown = Number.isInteger(last) && last <= newest && newest - last <= replayMax
       reply.hijack()
       const to = reply.raw
@@ -151,6 +151,11 @@ export function streamRoutes(host: HttpHost, authenticate: Authenticate): Fastif
       done()
     })
   }
+}
+
+/** @returns the place after which a stream goes on; not a number where none, or no place, was said */
+function placeIn(header: string | readonly string[] | undefined): number {
+  return typeof header === 'string' && /^\d{1,15}$/.test(header) ? Number(header) : NaN
 }
 
 function tell({ to, seq }: Subscriber, event: string, data: object): void {

@@ -137,7 +137,13 @@ export const peopleRoutes: ApiRoutes = {
     tag: 'owners',
     effect: 'One person and the accounts that are theirs.',
     roles: 'any',
-    answers: ok(record({ ...person, accounts: list(named('Account')) })),
+    answers: ok(
+      record({
+        ...person,
+        accounts: list(named('Account')),
+        hasMore: { ...flag, description: 'There are more: `/accounts?owner=` has all.' },
+      }),
+    ),
   },
   'GET /owners/:id/impact': {
     tag: 'owners',
